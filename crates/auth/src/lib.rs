@@ -1,0 +1,1 @@
+//! The stateless authentication service. Never keeps in memory what another instance must see.

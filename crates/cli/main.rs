@@ -1,0 +1,3 @@
+//! The `portcullis` command. Never holds policy: it composes the libraries.
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! The load balancer. Never knows anything of the auth service but the token contract.
+
+pub mod config;

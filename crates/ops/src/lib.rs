@@ -1,0 +1,5 @@
+//! What both operators need: located configuration errors, secrets, telemetry, shutdown. A closed list, never policy.
+
+mod secret;
+
+pub use secret::Secret;

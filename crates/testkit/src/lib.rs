@@ -1,0 +1,1 @@
+//! What system tests are made of: misbehaving endpoints, certificates, clients, processes. Never used outside tests.

@@ -1,0 +1,1 @@
+//! The contract between edge and auth: claims, JWS, JWKS, revocation records, header names. Never does IO.
