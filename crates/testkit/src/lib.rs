@@ -1,1 +1,22 @@
-//! What system tests are made of: misbehaving endpoints, certificates, clients, processes. Never used outside tests.
+//! What system tests are made of: the real binary, misbehaving endpoints, clients, certificates.
+//! Never used outside tests, and depends on no other crate of the workspace, so that a bug in
+//! the product cannot hide in its own tests.
+//!
+//! Everything here fails by panicking with a sentence that says what was awaited and what was
+//! seen instead. No fixed ports and no sleeps that guess: see [`wait_until`] and [`free_port`].
+
+pub mod certificates;
+pub mod client;
+pub mod endpoint;
+pub mod fault;
+mod ports;
+pub mod process;
+mod wait;
+mod wire;
+
+pub use certificates::Authority;
+pub use client::{Connection, Response};
+pub use endpoint::{Behavior, Endpoint, Health};
+pub use ports::{ReservedPort, free_port, free_ports};
+pub use process::Process;
+pub use wait::{DEADLINE, wait_until};

@@ -1,0 +1,214 @@
+//! One connection of an endpoint: reads requests, misbehaves as told. Never outlives its peer.
+
+use std::io;
+use std::sync::Arc;
+
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+
+use super::state::State;
+use super::{Behavior, Health, Received};
+use crate::wire::{Head, Reader, malformed};
+
+/// Whether the connection may carry another request.
+#[derive(PartialEq, Eq)]
+enum Next {
+    Request,
+    Close,
+}
+
+pub(super) async fn connection(stream: TcpStream, state: Arc<State>) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    if matches!(state.behavior(), Behavior::CloseAfterAccept) {
+        return Ok(());
+    }
+    let mut reader = Reader::new(stream);
+    while let Some(head) = reader.head().await? {
+        let path = head.start_line.split(' ').nth(1).unwrap_or_default();
+        let next = if path.starts_with("/health") {
+            let request = receive(&mut reader, head).await?;
+            state.record_health_check(request);
+            answer_health(&mut reader, state.health()).await?
+        } else {
+            let behavior = state.behavior();
+            if matches!(behavior, Behavior::StopReading) {
+                return std::future::pending().await;
+            }
+            let _in_flight = state.enter();
+            let request = receive(&mut reader, head).await?;
+            state.record(request.clone());
+            if is_upgrade(&request) {
+                return echo_upgraded(&mut reader).await;
+            }
+            answer(&mut reader, &state, &request, behavior).await?
+        };
+        if next == Next::Close {
+            break;
+        }
+    }
+    Ok(())
+}
+
+async fn receive(reader: &mut Reader<TcpStream>, head: Head) -> io::Result<Received> {
+    if head
+        .field("expect")
+        .is_some_and(|v| v.eq_ignore_ascii_case("100-continue"))
+    {
+        reader
+            .stream
+            .write_all(b"HTTP/1.1 100 Continue\r\n\r\n")
+            .await?;
+    }
+    let body = if head.is_chunked() {
+        reader.chunked().await?
+    } else {
+        reader.exact(head.content_length().unwrap_or(0)).await?
+    };
+    let mut words = head.start_line.split(' ');
+    let (Some(method), Some(target)) = (words.next(), words.next()) else {
+        return Err(malformed(&head.start_line));
+    };
+    Ok(Received {
+        method: method.to_owned(),
+        target: target.to_owned(),
+        fields: head.fields,
+        body,
+    })
+}
+
+async fn answer_health(reader: &mut Reader<TcpStream>, health: Health) -> io::Result<Next> {
+    let (status, fields) = match health {
+        Health::Ok => (200, vec![]),
+        Health::Failing => (500, vec![]),
+        Health::Draining => (
+            503,
+            vec![("X-Health-Cause".to_owned(), "draining".to_owned())],
+        ),
+        Health::Status(status) => (status, vec![]),
+        Health::Hang => return std::future::pending().await,
+    };
+    send(reader, status, &fields, b"{}").await?;
+    Ok(Next::Request)
+}
+
+async fn answer(
+    reader: &mut Reader<TcpStream>,
+    state: &State,
+    request: &Received,
+    behavior: Behavior,
+) -> io::Result<Next> {
+    // The answer to HEAD has no body, whatever it announces; announce none.
+    let echo = match request.method.as_str() {
+        "HEAD" => String::new(),
+        _ => request.to_json(&state.name).to_string(),
+    };
+    match behavior {
+        Behavior::Echo => send(reader, 200, &[], echo.as_bytes()).await?,
+        Behavior::Slow(pause) => {
+            tokio::time::sleep(pause).await;
+            send(reader, 200, &[], echo.as_bytes()).await?;
+        }
+        Behavior::Status(status) => send(reader, status, &[], b"{}").await?,
+        Behavior::Fields(fields) => send(reader, 200, &fields, echo.as_bytes()).await?,
+        Behavior::Bytes(length) => send(reader, 200, &[], &vec![b'x'; length]).await?,
+        Behavior::CloseAfterAnswer => {
+            send(
+                reader,
+                200,
+                &[("Connection".into(), "close".into())],
+                echo.as_bytes(),
+            )
+            .await?;
+            return Ok(Next::Close);
+        }
+        Behavior::ResetBeforeAnswer => {
+            reader.stream.set_zero_linger()?;
+            return Ok(Next::Close);
+        }
+        Behavior::ResetMidBody => {
+            send_half(reader).await?;
+            reader.stream.set_zero_linger()?;
+            return Ok(Next::Close);
+        }
+        Behavior::TruncatedLength => {
+            send_half(reader).await?;
+            return Ok(Next::Close);
+        }
+        Behavior::HangMidBody => {
+            send_half(reader).await?;
+            return std::future::pending().await;
+        }
+        Behavior::Garbage => {
+            reader
+                .stream
+                .write_all(b"\x00\x01 this is not HTTP\r\n\r\n")
+                .await?;
+            return Ok(Next::Close);
+        }
+        Behavior::SlowHead(pause) => {
+            for byte in head_text(200, &[], 2).into_bytes() {
+                reader.stream.write_all(&[byte]).await?;
+                tokio::time::sleep(pause).await;
+            }
+            reader.stream.write_all(b"{}").await?;
+        }
+        Behavior::Hang | Behavior::StopReading => return std::future::pending().await,
+        Behavior::CloseAfterAccept => return Ok(Next::Close),
+    }
+    Ok(Next::Request)
+}
+
+async fn send(
+    reader: &mut Reader<TcpStream>,
+    status: u16,
+    fields: &[(String, String)],
+    body: &[u8],
+) -> io::Result<()> {
+    let mut message = head_text(status, fields, body.len()).into_bytes();
+    message.extend_from_slice(body);
+    reader.stream.write_all(&message).await
+}
+
+/// A head that announces 1,000 bytes, and the first 500 of them.
+async fn send_half(reader: &mut Reader<TcpStream>) -> io::Result<()> {
+    let mut message = head_text(200, &[], 1_000).into_bytes();
+    message.extend_from_slice(&[b'x'; 500]);
+    reader.stream.write_all(&message).await?;
+    // Without this a reset could overtake the bytes.
+    reader.stream.flush().await
+}
+
+fn head_text(status: u16, fields: &[(String, String)], length: usize) -> String {
+    let mut text = format!(
+        "HTTP/1.1 {status} Scripted\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n"
+    );
+    for (name, value) in fields {
+        text.push_str(&format!("{name}: {value}\r\n"));
+    }
+    text.push_str("\r\n");
+    text
+}
+
+fn is_upgrade(request: &Received) -> bool {
+    request
+        .values("upgrade")
+        .iter()
+        .any(|v| v.eq_ignore_ascii_case("websocket"))
+}
+
+/// 101, then every byte comes back, until the peer is done.
+async fn echo_upgraded(reader: &mut Reader<TcpStream>) -> io::Result<()> {
+    reader
+        .stream
+        .write_all(
+            b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n",
+        )
+        .await?;
+    loop {
+        let bytes = reader.some().await?;
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        reader.stream.write_all(&bytes).await?;
+    }
+}
