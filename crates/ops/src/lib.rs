@@ -1,5 +1,10 @@
 //! What both operators need: located configuration errors, secrets, telemetry, shutdown. A closed list, never policy.
 
+pub mod diagnostic;
+pub mod file;
+pub mod signal;
+pub mod telemetry;
+
 mod secret;
 
 pub use secret::Secret;
