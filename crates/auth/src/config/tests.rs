@@ -1,0 +1,245 @@
+//! Settings from the environment: defaults, mistakes, and what production refuses.
+
+use std::collections::HashMap;
+
+use super::*;
+
+const KEY: &str = "q83vEjRWeJCrze8SNFZ4kKvN7xI0VniQq83vEjRWeJA=";
+const SALT: &str = "pZ7vQ2mX9cL4bN8tR1wK6yH3jF5dS0gA-uE";
+
+fn from(pairs: &[(&str, &str)]) -> Result<Config, ConfigErrors> {
+    let map: HashMap<String, String> = pairs
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+        .collect();
+    Config::from_env(|name| map.get(name).cloned())
+}
+
+fn faulty(pairs: &[(&str, &str)]) -> Vec<&'static str> {
+    from(pairs)
+        .expect_err("these settings are wrong")
+        .0
+        .iter()
+        .map(|e| e.variable)
+        .collect()
+}
+
+fn production<'a>(change: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
+    let mut pairs = vec![
+        ("APP_ENV", "production"),
+        ("DATABASE_URL", "sqlite:///var/lib/portcullis/auth.db"),
+        ("ISSUER_URL", "https://auth.acme.test"),
+        ("SECURITY_SALT", SALT),
+        ("KEY_ENCRYPTION_KEY", KEY),
+    ];
+    pairs.retain(|(name, _)| !change.iter().any(|(changed, _)| changed == name));
+    pairs.extend_from_slice(change);
+    pairs
+}
+
+#[test]
+fn an_empty_environment_gives_documented_defaults() {
+    let config = from(&[]).unwrap();
+    assert_eq!(config.address.to_string(), "127.0.0.1:8000");
+    assert_eq!(config.instance_id, "auth-8000");
+    assert_eq!(config.environment.as_str(), "development");
+    assert_eq!(config.name, "Auth Server");
+    assert_eq!(config.database, PathBuf::from("auth.db"));
+    assert_eq!(config.shared_state, PathBuf::from("shared.db"));
+    assert_eq!(config.issuer, "http://localhost:8000");
+    assert_eq!(config.audience, config.issuer);
+    assert_eq!(config.access_token_ttl, Duration::from_secs(600));
+    assert_eq!(config.shutdown_timeout, Duration::from_secs(30));
+    assert_eq!(config.drain_delay, Duration::from_secs(15));
+    assert!(config.trusted_proxies.is_empty() && config.pepper.is_none());
+    assert!(matches!(
+        config.key_encryption_key,
+        KeySource::FileOrCreate(_)
+    ));
+}
+
+#[test]
+fn empty_values_count_as_not_set() {
+    assert_eq!(
+        from(&[("PORT", ""), ("REDIS_URL", " ")])
+            .unwrap()
+            .address
+            .port(),
+        8000
+    );
+}
+
+#[test]
+fn every_variable_that_is_read_is_in_the_table() {
+    let read = std::cell::RefCell::new(std::collections::BTreeSet::new());
+    let _ = Config::from_env(|name| {
+        read.borrow_mut().insert(name.to_owned());
+        None
+    });
+    // Refused, not read for a value.
+    let refused = [
+        "REDIS_URL",
+        "REDIS_HOST",
+        "JWT_ALGORITHM",
+        "JWT_PRIVATE_KEY",
+    ];
+    let documented: Vec<&str> = VARIABLES.iter().map(|variable| variable.name).collect();
+    for name in read.into_inner() {
+        assert!(
+            documented.contains(&name.as_str()) || refused.contains(&name.as_str()),
+            "{name} is read but not documented"
+        );
+    }
+}
+
+#[test]
+fn all_mistakes_are_reported_at_once_with_variable_and_hint() {
+    let errors = from(&[
+        ("HOST", "everywhere"),
+        ("PORT", "70000"),
+        ("INSTANCE_ID", "a\r\nb"),
+        ("DATABASE_URL", "postgres://app:hunter2@db/auth"),
+        ("SHARED_STATE_URL", "redis://cache"),
+        ("ACCESS_TOKEN_TTL", "4000"),
+        ("HASH_WORKERS", "0"),
+        ("TRUST_PROXY", "10.0.0.0/8,nonsense"),
+        ("LOG_LEVEL", "loud"),
+        ("JWT_ALGORITHM", "HS256"),
+    ])
+    .expect_err("ten mistakes");
+    assert_eq!(errors.0.len(), 10, "{errors}");
+    let text = errors.to_string();
+    assert!(
+        text.contains("PORT: \"70000\" is not a whole number from 1 to 65535"),
+        "{text}"
+    );
+    assert!(errors.0.iter().all(|error| !error.hint.is_empty()));
+    assert!(
+        !text.contains("hunter2"),
+        "a database password is never repeated: {text}"
+    );
+}
+
+#[test]
+fn a_misspelt_environment_is_refused() {
+    assert!(faulty(&[("APP_ENV", "prod")]).contains(&"APP_ENV"));
+}
+
+#[test]
+fn production_with_real_settings_starts() {
+    let config = from(&production(&[])).unwrap();
+    assert_eq!(config.environment, Environment::Production);
+    assert!(matches!(config.key_encryption_key, KeySource::Inline(_)));
+}
+
+#[test]
+fn production_without_settings_names_everything_it_needs() {
+    assert_eq!(
+        faulty(&[("APP_ENV", "production")]),
+        [
+            "DATABASE_URL",
+            "ISSUER_URL",
+            "SECURITY_SALT",
+            "KEY_ENCRYPTION_KEY_FILE"
+        ]
+    );
+}
+
+#[test]
+fn sec_b04_production_refuses_a_short_or_example_salt() {
+    for salt in [
+        "short",
+        "your-same-salt-on-all-instances",
+        "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
+    ] {
+        assert_eq!(
+            faulty(&production(&[("SECURITY_SALT", salt)])),
+            ["SECURITY_SALT"],
+            "{salt}"
+        );
+    }
+}
+
+#[test]
+fn development_warns_of_a_short_salt() {
+    assert_eq!(
+        from(&[("SECURITY_SALT", "short")]).unwrap().warnings.len(),
+        1
+    );
+}
+
+#[test]
+fn sec_i04_production_refuses_an_http_issuer() {
+    assert_eq!(
+        faulty(&production(&[("ISSUER_URL", "http://auth.acme.test")])),
+        ["ISSUER_URL"]
+    );
+}
+
+#[test]
+fn an_issuer_that_verifiers_could_read_in_two_ways_is_refused() {
+    for issuer in [
+        "https://a.test/",
+        "https://a.test?x",
+        "https://u@a.test",
+        "a.test",
+        "ftp://a.test",
+    ] {
+        assert_eq!(
+            faulty(&[("ISSUER_URL", issuer)]),
+            ["ISSUER_URL"],
+            "{issuer}"
+        );
+    }
+}
+
+#[test]
+fn a_weak_or_double_key_encryption_key_is_refused() {
+    assert_eq!(
+        faulty(&[("KEY_ENCRYPTION_KEY", "c2hvcnQ=")]),
+        ["KEY_ENCRYPTION_KEY"]
+    );
+    assert_eq!(
+        faulty(&[("KEY_ENCRYPTION_KEY", &"0".repeat(64))]),
+        ["KEY_ENCRYPTION_KEY"]
+    );
+    let both = [
+        ("KEY_ENCRYPTION_KEY", KEY),
+        ("KEY_ENCRYPTION_KEY_FILE", "/run/kek"),
+    ];
+    assert_eq!(faulty(&both), ["KEY_ENCRYPTION_KEY"]);
+}
+
+#[test]
+fn shared_state_has_a_file_of_its_own() {
+    let same = [
+        ("DATABASE_URL", "sqlite:///d/a.db"),
+        ("SHARED_STATE_URL", "sqlite:///d/a.db"),
+    ];
+    assert_eq!(faulty(&same), ["SHARED_STATE_URL"]);
+    assert_eq!(
+        faulty(&[("DATABASE_URL", "sqlite::memory:")]),
+        ["DATABASE_URL"]
+    );
+}
+
+#[test]
+fn sec_h02_trust_proxy_true_means_private_ranges_with_a_warning() {
+    let config = from(&[("TRUST_PROXY", "true")]).unwrap();
+    let trusts = |addr: &str| {
+        let addr: std::net::IpAddr = addr.parse().unwrap();
+        config
+            .trusted_proxies
+            .iter()
+            .any(|network| network.contains(&addr))
+    };
+    assert!(trusts("127.0.0.1") && trusts("10.9.8.7") && trusts("::1"));
+    assert!(!trusts("8.8.8.8") && !trusts("2001:db8::1"));
+    assert_eq!(config.warnings.len(), 1);
+}
+
+#[test]
+fn debug_output_shows_no_secret() {
+    let text = format!("{:?}", from(&production(&[])).unwrap());
+    assert!(!text.contains(SALT) && !text.contains(KEY), "{text}");
+}
