@@ -1,0 +1,199 @@
+//! Writes finished requests, one JSON object a line. Never blocks a request: what the writer cannot take is counted and dropped.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use prometheus::IntCounter;
+
+use crate::config::AccessLog;
+
+/// Takes finished lines and hands them to one thread of its own.
+#[derive(Debug)]
+pub struct AccessLogWriter {
+    queue: Option<Arc<Queue>>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// The log file cannot be opened or its thread not started.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot open access log {}: {source}", path.display())]
+pub struct OpenError {
+    path: PathBuf,
+    source: io::Error,
+}
+
+impl AccessLogWriter {
+    /// Opens the destination and starts the writer thread.
+    pub fn open(destination: &AccessLog, dropped: IntCounter) -> Result<Self, OpenError> {
+        match destination {
+            AccessLog::Off => Ok(Self::off()),
+            AccessLog::Stdout => {
+                Self::start(Box::new(io::stdout()), dropped).map_err(|source| OpenError {
+                    path: PathBuf::from("<stdout>"),
+                    source,
+                })
+            }
+            AccessLog::File(path) => append(path)
+                .and_then(|file| Self::start(Box::new(file), dropped))
+                .map_err(|source| OpenError {
+                    path: path.clone(),
+                    source,
+                }),
+        }
+    }
+
+    /// Writes nowhere.
+    pub fn off() -> Self {
+        Self {
+            queue: None,
+            thread: Mutex::new(None),
+        }
+    }
+
+    /// Writes to any destination.
+    pub fn start(destination: Box<dyn Write + Send>, dropped: IntCounter) -> io::Result<Self> {
+        let queue = Arc::new(Queue {
+            pending: Mutex::default(),
+            wake: Condvar::new(),
+            dropped,
+        });
+        let reader = Arc::clone(&queue);
+        let thread = std::thread::Builder::new()
+            .name("access-log".to_owned())
+            .spawn(move || reader.drain(destination))?;
+        Ok(Self {
+            queue: Some(queue),
+            thread: Mutex::new(Some(thread)),
+        })
+    }
+
+    /// Whether lines go anywhere: spares the work of making them.
+    pub fn is_on(&self) -> bool {
+        self.queue.is_some()
+    }
+
+    /// Queues one line, newline included.
+    pub fn write(&self, line: &[u8]) {
+        if let Some(queue) = &self.queue {
+            queue.push(line);
+        }
+    }
+
+    /// Writes what is queued and ends the thread. Blocks until the destination has it all, so call
+    /// it where blocking is allowed; later lines are dropped.
+    pub fn close(&self) {
+        let Some(queue) = &self.queue else { return };
+        queue.lock().is_closed = true;
+        queue.wake.notify_one();
+        let thread = self
+            .thread
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if let Some(thread) = thread
+            && thread.join().is_err()
+        {
+            tracing::error!("the access log thread panicked; its last lines are lost");
+        }
+    }
+}
+
+impl Drop for AccessLogWriter {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+#[derive(Debug)]
+struct Queue {
+    pending: Mutex<Pending>,
+    wake: Condvar,
+    dropped: IntCounter,
+}
+
+#[derive(Debug, Default)]
+struct Pending {
+    bytes: Vec<u8>,
+    lines: u64,
+    is_closed: bool,
+}
+
+impl Queue {
+    fn push(&self, line: &[u8]) {
+        let mut pending = self.lock();
+        if pending.is_closed || pending.bytes.len() + line.len() > QUEUE_BYTES_MAX {
+            drop(pending);
+            self.dropped.inc();
+            return;
+        }
+        let was_empty = pending.bytes.is_empty();
+        pending.bytes.extend_from_slice(line);
+        pending.lines += 1;
+        drop(pending);
+        if was_empty {
+            self.wake.notify_one();
+        }
+    }
+
+    /// The thread: swaps buffers, so that requests wait for a memory copy at most, never for a disk.
+    fn drain(&self, mut destination: Box<dyn Write + Send>) {
+        let mut batch = Vec::new();
+        let mut is_failing = false;
+        loop {
+            let mut pending = self.lock();
+            while pending.bytes.is_empty() && !pending.is_closed {
+                pending = self
+                    .wake
+                    .wait(pending)
+                    .unwrap_or_else(PoisonError::into_inner);
+            }
+            // Let a few more lines gather: one write and one wake-up for many requests.
+            if !pending.is_closed {
+                pending = self
+                    .wake
+                    .wait_timeout(pending, GATHER)
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .0;
+            }
+            let lines = std::mem::take(&mut pending.lines);
+            let is_last = pending.is_closed;
+            batch.clear();
+            std::mem::swap(&mut batch, &mut pending.bytes);
+            drop(pending);
+            match destination
+                .write_all(&batch)
+                .and_then(|()| destination.flush())
+            {
+                Ok(()) => is_failing = false,
+                Err(error) => {
+                    self.dropped.inc_by(lines);
+                    if !is_failing {
+                        tracing::error!(%error, "cannot write the access log; lines are dropped");
+                    }
+                    is_failing = true;
+                }
+            }
+            if is_last {
+                return;
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Pending> {
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn append(path: &PathBuf) -> io::Result<File> {
+    OpenOptions::new().create(true).append(true).open(path)
+}
+
+/// About ten thousand lines: a second of full load while a disk stalls.
+const QUEUE_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// How long a line may wait for company.
+const GATHER: Duration = Duration::from_millis(20);

@@ -1,0 +1,97 @@
+//! What is known of one accepted connection; shared by guard, engine and exchanges. Never does IO.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Instant;
+
+use crate::config::{self, ClientTimeouts, Limits};
+use crate::metrics::{ListenerMetrics, Metrics};
+
+/// One accepted connection.
+#[derive(Debug)]
+pub struct Connection {
+    /// Unique within the process; ties log lines together.
+    pub id: u64,
+    /// Where it was accepted.
+    pub listener: Arc<ListenerContext>,
+    /// The TCP peer: the client itself, or a proxy in front of us.
+    pub client: SocketAddr,
+    /// Our end.
+    pub local: SocketAddr,
+    /// What the handshake agreed on; `None` on a plain connection.
+    pub tls: Option<TlsFacts>,
+    /// When it was accepted.
+    pub opened: Instant,
+    /// Exchanges begun on it.
+    pub requests: AtomicU64,
+}
+
+impl Connection {
+    /// A connection that has carried nothing yet.
+    pub fn new(
+        id: u64,
+        listener: Arc<ListenerContext>,
+        client: SocketAddr,
+        local: SocketAddr,
+        tls: Option<TlsFacts>,
+        opened: Instant,
+    ) -> Self {
+        Self {
+            id,
+            listener,
+            client,
+            local,
+            tls,
+            opened,
+            requests: AtomicU64::new(0),
+        }
+    }
+}
+
+/// What a TLS handshake agreed on.
+#[derive(Clone, Debug)]
+pub struct TlsFacts {
+    /// `TLSv1.2` or `TLSv1.3`.
+    pub version: &'static str,
+    /// Cipher suite, IANA name.
+    pub cipher: &'static str,
+    /// Server name the client asked for, lower case.
+    pub server_name: Option<String>,
+    /// Protocol chosen by ALPN.
+    pub alpn: Option<&'static str>,
+}
+
+/// What all connections of one listener share.
+#[derive(Debug)]
+pub struct ListenerContext {
+    /// Unique; the `listener` label in logs and metrics.
+    pub name: String,
+    /// Position in the configuration: where snapshots keep this listener's counters.
+    pub index: usize,
+    /// Sizes and counts.
+    pub limits: Limits,
+    /// Deadlines towards the client.
+    pub timeouts: ClientTimeouts,
+    /// Whether this listener terminates TLS.
+    pub is_tls: bool,
+    /// Bound port, for `X-Forwarded-Port`.
+    pub port: u16,
+    /// Connection counters, resolved once.
+    pub metrics: ListenerMetrics,
+}
+
+impl ListenerContext {
+    /// `index` is the position in [`config::Config::listeners`], `port` the one really bound.
+    pub fn new(listener: &config::Listener, index: usize, port: u16, metrics: &Metrics) -> Self {
+        Self {
+            name: listener.name.clone(),
+            index,
+            limits: listener.limits.clone(),
+            timeouts: listener.timeouts.clone(),
+            is_tls: listener.tls.is_some(),
+            port,
+            metrics: metrics.listener(&listener.name),
+        }
+    }
+}

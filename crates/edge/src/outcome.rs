@@ -1,0 +1,237 @@
+//! Every way a request can end, a closed set: access log, metrics and tests share it. Never chooses a status.
+//!
+//! The prefix says whose doing it was.
+//!
+//! | outcome | status | means |
+//! |---|---|---|
+//! | `served` | the endpoint's | the endpoint's answer (below 500) reached the client whole |
+//! | `endpoint_error` | the endpoint's 5xx | the endpoint answered 5xx; it was passed on |
+//! | `client_malformed` | 400 | the head breaks the protocol |
+//! | `client_head_too_large` | 431 | too many header fields or bytes |
+//! | `client_head_timeout` | 408 | the head did not arrive in time |
+//! | `client_method` | 405 | CONNECT or TRACE |
+//! | `client_body_too_large` | 413 | the body is, or grew, beyond the limit |
+//! | `client_body_timeout` | 408 | silence inside the body |
+//! | `client_body_malformed` | 400 | the body breaks its framing |
+//! | `client_gone` | none, or cut short | the client left before the answer was complete |
+//! | `refused_no_route` | 404 | no route matches host and path |
+//! | `refused_connections` | 503 | too many connections |
+//! | `refused_http2_abuse` | none | the guard closed an abusive HTTP/2 connection |
+//! | `refused_draining` | 503 | the edge is leaving |
+//! | `failed_no_endpoint` | 503 | no endpoint of the cluster is eligible |
+//! | `failed_connect_refused` | 502 | nothing listens at the endpoint's address |
+//! | `failed_connect_timeout` | 504 | the endpoint did not accept in time |
+//! | `failed_connect` | 502 | the connection could not be made otherwise |
+//! | `failed_endpoint_reset` | 502 | the endpoint closed before it answered |
+//! | `failed_endpoint_timeout` | 504 | the endpoint did not answer in time |
+//! | `failed_endpoint_malformed` | 502 | the endpoint's answer is not HTTP |
+//! | `failed_endpoint_truncated` | as sent | the endpoint stopped inside its answer |
+//! | `internal` | 500 | a fault of ours |
+
+/// How a request ended: a metric label and a log field.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[expect(
+    missing_docs,
+    reason = "the table in the module header documents every variant"
+)]
+pub enum Outcome {
+    Served,
+    EndpointError,
+    ClientMalformed,
+    ClientHeadTooLarge,
+    ClientHeadTimeout,
+    ClientMethod,
+    ClientBodyTooLarge,
+    ClientBodyTimeout,
+    ClientBodyMalformed,
+    ClientGone,
+    RefusedNoRoute,
+    RefusedConnections,
+    RefusedHttp2Abuse,
+    RefusedDraining,
+    FailedNoEndpoint,
+    FailedConnectRefused,
+    FailedConnectTimeout,
+    FailedConnect,
+    FailedEndpointReset,
+    FailedEndpointTimeout,
+    FailedEndpointMalformed,
+    FailedEndpointTruncated,
+    Internal,
+}
+
+impl Outcome {
+    /// All of them, in declaration order.
+    pub const ALL: [Self; 23] = [
+        Self::Served,
+        Self::EndpointError,
+        Self::ClientMalformed,
+        Self::ClientHeadTooLarge,
+        Self::ClientHeadTimeout,
+        Self::ClientMethod,
+        Self::ClientBodyTooLarge,
+        Self::ClientBodyTimeout,
+        Self::ClientBodyMalformed,
+        Self::ClientGone,
+        Self::RefusedNoRoute,
+        Self::RefusedConnections,
+        Self::RefusedHttp2Abuse,
+        Self::RefusedDraining,
+        Self::FailedNoEndpoint,
+        Self::FailedConnectRefused,
+        Self::FailedConnectTimeout,
+        Self::FailedConnect,
+        Self::FailedEndpointReset,
+        Self::FailedEndpointTimeout,
+        Self::FailedEndpointMalformed,
+        Self::FailedEndpointTruncated,
+        Self::Internal,
+    ];
+
+    /// The name in logs, metrics and problem documents.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Served => "served",
+            Self::EndpointError => "endpoint_error",
+            Self::ClientMalformed => "client_malformed",
+            Self::ClientHeadTooLarge => "client_head_too_large",
+            Self::ClientHeadTimeout => "client_head_timeout",
+            Self::ClientMethod => "client_method",
+            Self::ClientBodyTooLarge => "client_body_too_large",
+            Self::ClientBodyTimeout => "client_body_timeout",
+            Self::ClientBodyMalformed => "client_body_malformed",
+            Self::ClientGone => "client_gone",
+            Self::RefusedNoRoute => "refused_no_route",
+            Self::RefusedConnections => "refused_connections",
+            Self::RefusedHttp2Abuse => "refused_http2_abuse",
+            Self::RefusedDraining => "refused_draining",
+            Self::FailedNoEndpoint => "failed_no_endpoint",
+            Self::FailedConnectRefused => "failed_connect_refused",
+            Self::FailedConnectTimeout => "failed_connect_timeout",
+            Self::FailedConnect => "failed_connect",
+            Self::FailedEndpointReset => "failed_endpoint_reset",
+            Self::FailedEndpointTimeout => "failed_endpoint_timeout",
+            Self::FailedEndpointMalformed => "failed_endpoint_malformed",
+            Self::FailedEndpointTruncated => "failed_endpoint_truncated",
+            Self::Internal => "internal",
+        }
+    }
+
+    /// Position in [`Outcome::ALL`].
+    pub fn index(self) -> usize {
+        self as usize
+    }
+}
+
+/// Why something failed, in words every engine can say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Cause {
+    /// The request head breaks the protocol.
+    HeadMalformed,
+    /// Too many header fields or bytes.
+    HeadTooLarge,
+    /// The head did not arrive in time.
+    HeadTimeout,
+    /// CONNECT or TRACE.
+    MethodNotAllowed,
+    /// The request body is beyond the limit.
+    BodyTooLarge,
+    /// Silence inside the request body.
+    BodyTimeout,
+    /// The request body breaks its framing.
+    BodyMalformed,
+    /// The client left.
+    ClientGone,
+    /// No route matches.
+    NoRoute,
+    /// No endpoint is eligible.
+    NoEndpoint,
+    /// Connection refused by the endpoint's host.
+    ConnectRefused,
+    /// No connection within the connect timeout.
+    ConnectTimeout,
+    /// The connection could not be made for another reason.
+    ConnectFailed,
+    /// The endpoint closed before a response head.
+    EndpointReset,
+    /// No byte from the endpoint within the read or write timeout.
+    EndpointTimeout,
+    /// The endpoint's answer breaks the protocol.
+    EndpointMalformed,
+    /// The endpoint stopped after its response head.
+    EndpointTruncated,
+    /// The listener or the process holds as many connections as it may.
+    TooManyConnections,
+    /// The guard saw HTTP/2 frames beyond its limits.
+    Http2Abuse,
+    /// The edge is leaving.
+    Draining,
+    /// A fault of ours.
+    Internal,
+}
+
+impl Cause {
+    /// All of them, for tables and tests.
+    pub const ALL: [Self; 21] = [
+        Self::HeadMalformed,
+        Self::HeadTooLarge,
+        Self::HeadTimeout,
+        Self::MethodNotAllowed,
+        Self::BodyTooLarge,
+        Self::BodyTimeout,
+        Self::BodyMalformed,
+        Self::ClientGone,
+        Self::NoRoute,
+        Self::NoEndpoint,
+        Self::ConnectRefused,
+        Self::ConnectTimeout,
+        Self::ConnectFailed,
+        Self::EndpointReset,
+        Self::EndpointTimeout,
+        Self::EndpointMalformed,
+        Self::EndpointTruncated,
+        Self::TooManyConnections,
+        Self::Http2Abuse,
+        Self::Draining,
+        Self::Internal,
+    ];
+
+    /// Whether the endpoint is to blame: these count against it.
+    pub fn is_endpoint_fault(self) -> bool {
+        matches!(
+            self,
+            Self::ConnectRefused
+                | Self::ConnectTimeout
+                | Self::ConnectFailed
+                | Self::EndpointReset
+                | Self::EndpointTimeout
+                | Self::EndpointMalformed
+                | Self::EndpointTruncated
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn index_is_the_position_in_all() {
+        for (position, outcome) in Outcome::ALL.into_iter().enumerate() {
+            assert_eq!(outcome.index(), position, "{outcome:?}");
+        }
+    }
+
+    #[test]
+    fn names_are_unique_and_in_the_table() {
+        let table = include_str!("outcome.rs");
+        let mut seen = std::collections::HashSet::new();
+        for outcome in Outcome::ALL {
+            assert!(seen.insert(outcome.name()), "{} twice", outcome.name());
+            assert!(
+                table.contains(&format!("//! | `{}` |", outcome.name())),
+                "{outcome:?}"
+            );
+        }
+    }
+}
