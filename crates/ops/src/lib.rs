@@ -4,6 +4,7 @@ pub mod diagnostic;
 pub mod file;
 pub mod signal;
 pub mod telemetry;
+pub mod yaml;
 
 mod secret;
 
