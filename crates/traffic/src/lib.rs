@@ -1,3 +1,20 @@
 //! Pure traffic decisions: which route, which endpoint, may it be tried again. Never does IO, reads a clock or logs.
+//!
+//! Every function is a decision over its arguments: time and chance come from the caller, and what
+//! follows from a decision is the caller's to do. So a whole cluster can be played through in a
+//! test, years of it in a second.
+//!
+//! In the order a request meets them:
+//!
+//! 1. [`route`]: host and path to a target.
+//! 2. [`eligible`]: which endpoints may be picked now, from [`health`] (probes), [`eject`]
+//!    (failures of real traffic) and the operator's wish.
+//! 3. [`balance`]: which of those takes this request.
+//! 4. [`retry`]: whether a failed attempt is made again.
 
+pub mod balance;
+pub mod eject;
+pub mod eligible;
+pub mod health;
+pub mod retry;
 pub mod route;

@@ -1,21 +1,144 @@
 //! Route matching by host and path. Never looks at anything but the two strings.
+//!
+//! Precedence does not depend on the order of the rules. The most specific host decides first:
+//! an exact name, then the longest wildcard, then any host. Within a host, an exact path goes
+//! before the longest prefix. A host none of whose paths match passes the request on to the next
+//! less specific one. [`HostPattern`] and [`PathPattern`] spell this out as their `Ord`.
+//!
+//! Paths are compared as the client sent them: percent-encoding is not decoded, dot segments are
+//! not removed. Whoever wants such paths refused or rewritten does so before asking for a route,
+//! and hands the same path to the endpoint: two readings of one path are a way past access rules.
 
-/// Which hosts a rule applies to. Names are lower case, without port or trailing dot.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum HostPattern {
-    /// Every host, also a missing one.
-    Any,
-    /// Exactly this name.
-    Exact(String),
-    /// `*.example.com`, kept as `example.com`: any name that ends in `.example.com`.
-    Wildcard(String),
+mod host;
+mod paths;
+mod pattern;
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::fmt;
+
+pub use host::normalize_host;
+pub use pattern::{HostPattern, PathPattern};
+
+use host::{LONGEST_NAME, lower_case, parent_names};
+use paths::{Paths, PathsBuilder};
+
+/// What to match, and what to answer.
+#[derive(Clone, Debug)]
+pub struct Rule<T> {
+    /// Which hosts.
+    pub host: HostPattern,
+    /// Which paths.
+    pub path: PathPattern,
+    /// What [`Router::find`] returns.
+    pub target: T,
 }
 
-/// Which paths a rule applies to.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum PathPattern {
-    /// Exactly this path.
-    Exact(String),
-    /// This path and everything below it; ends at a segment boundary.
-    Prefix(String),
+/// Two rules that match exactly the same requests, by their position in the list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Conflict {
+    /// The earlier rule.
+    pub first: usize,
+    /// The later rule, which could never be reached.
+    pub second: usize,
 }
+
+impl fmt::Display for Conflict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { first, second } = self;
+        write!(f, "rules {first} and {second} match the same host and path")
+    }
+}
+
+impl std::error::Error for Conflict {}
+
+/// A set of rules, arranged for lookup. A lookup allocates nothing, and its cost is bounded by the
+/// rules, not by what a client sends.
+///
+/// ```
+/// use portcullis_traffic::route::{HostPattern, PathPattern, Router, Rule, normalize_host};
+///
+/// let api = HostPattern::Exact("api.example.com".into());
+/// let router = Router::build([
+///     Rule { host: HostPattern::Any, path: PathPattern::Prefix("/".into()), target: "site" },
+///     Rule { host: api, path: PathPattern::Prefix("/v1".into()), target: "api" },
+/// ])?;
+/// let host = normalize_host("API.example.com:8443");
+/// assert_eq!(router.find(Some(host), "/v1/users"), Some(&"api"));
+/// assert_eq!(router.find(Some(host), "/v10"), Some(&"site"));
+/// # Ok::<(), portcullis_traffic::route::Conflict>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Router<T> {
+    exact: HashMap<Box<[u8]>, Paths<T>>,
+    /// By the name after `*.`.
+    wildcards: HashMap<Box<[u8]>, Paths<T>>,
+    any: Paths<T>,
+}
+
+impl<T> Router<T> {
+    /// Arranges the rules. Host names are compared without regard to case, so `A.example` and
+    /// `a.example` conflict.
+    pub fn build(rules: impl IntoIterator<Item = Rule<T>>) -> Result<Self, Conflict> {
+        let mut seen = HashMap::new();
+        let mut exact: HashMap<Box<[u8]>, PathsBuilder<T>> = HashMap::new();
+        let mut wildcards: HashMap<Box<[u8]>, PathsBuilder<T>> = HashMap::new();
+        let mut any = PathsBuilder::default();
+        for (index, rule) in rules.into_iter().enumerate() {
+            let host = rule.host.to_lower_case();
+            match seen.entry((host.clone(), rule.path.clone())) {
+                Entry::Occupied(earlier) => {
+                    return Err(Conflict {
+                        first: *earlier.get(),
+                        second: index,
+                    });
+                }
+                Entry::Vacant(free) => free.insert(index),
+            };
+            let paths = match host {
+                HostPattern::Exact(name) => exact.entry(name.into_bytes().into()).or_default(),
+                HostPattern::Wildcard(name) => {
+                    wildcards.entry(name.into_bytes().into()).or_default()
+                }
+                HostPattern::Any => &mut any,
+            };
+            paths.add(rule.path, rule.target);
+        }
+        let finish = |hosts: HashMap<_, PathsBuilder<T>>| {
+            hosts
+                .into_iter()
+                .map(|(name, paths)| (name, paths.finish()))
+                .collect()
+        };
+        Ok(Self {
+            exact: finish(exact),
+            wildcards: finish(wildcards),
+            any: any.finish(),
+        })
+    }
+
+    /// The target of the most specific rule that matches.
+    ///
+    /// `host` is the name alone, as [`normalize_host`] leaves it, in any case; `None` or a name that
+    /// no DNS name can be (empty, beyond 255 bytes) is matched by [`HostPattern::Any`] only. `path`
+    /// is without query.
+    pub fn find(&self, host: Option<&str>, path: &str) -> Option<&T> {
+        let mut buffer = [0; LONGEST_NAME];
+        host.and_then(|host| lower_case(host, &mut buffer))
+            .and_then(|name| self.find_by_name(name, path))
+            .or_else(|| self.any.find(path))
+    }
+
+    fn find_by_name(&self, name: &[u8], path: &str) -> Option<&T> {
+        let exact = self.exact.get(name).and_then(|paths| paths.find(path));
+        if exact.is_some() || self.wildcards.is_empty() {
+            return exact;
+        }
+        parent_names(name)
+            .filter_map(|parent| self.wildcards.get(parent))
+            .find_map(|paths| paths.find(path))
+    }
+}
+
+#[cfg(test)]
+mod tests;
