@@ -1,0 +1,41 @@
+# Every command a person types. Each target is one line of help after `##`.
+# Nothing is written outside target/ and, for `make run`, portcullis-data/.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.PHONY: help run test check bench
+
+# More arguments for `portcullis up`: make run ARGS="--instances 5"
+ARGS ?=
+
+help: ## print this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' $(MAKEFILE_LIST) | expand -t 18
+
+# On a terminal, job control gives the command its own foreground process group:
+# Ctrl-C then reaches Portcullis alone, which drains and exits 0, instead of also
+# making make report an interrupt.
+run: ## build and start edge and auth on this machine; Ctrl-C stops them
+	@scripts/build-tools
+	@echo "Building (the first time takes a few minutes) ..." >&2
+	@cargo build --release --locked
+	@if [ -t 0 ]; then set -m; target/release/portcullis up $(ARGS); exit $$?; \
+	else exec target/release/portcullis up $(ARGS); fi
+
+test: ## run every test
+	@scripts/build-tools
+	@if cargo nextest --version >/dev/null 2>&1; then \
+		cargo nextest run --workspace --locked --no-fail-fast; \
+	else \
+		cargo test --workspace --locked --no-fail-fast --lib --bins --tests --examples; \
+	fi
+	cargo test --workspace --locked --doc
+
+check: ## formatting, lints and documentation, warnings denied
+	@scripts/build-tools
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
+
+bench: ## measure the pure parts: selection, routing, tokens
+	@scripts/build-tools
+	cargo bench --workspace --benches --locked
