@@ -1,3 +1,7 @@
 //! The stateless authentication service. Never keeps in memory what another instance must see.
 
 pub mod config;
+pub mod domain;
+pub mod random;
+pub mod shared;
+pub mod store;

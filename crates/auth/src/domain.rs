@@ -1,0 +1,26 @@
+//! Pure types and state machines of the auth service. Never awaits, reads a clock, draws randomness or logs.
+//!
+//! `now` and random bytes are arguments. Nothing here derives serde: what travels or is stored is spelled out where it does.
+
+mod account;
+mod audit;
+mod email;
+mod password;
+mod refresh;
+mod revocation;
+mod setup;
+mod signing_key;
+mod time;
+
+pub use account::{Account, AccountId, AccountStatus, InvalidRole, PasswordHash, Role};
+pub use audit::{AuditEntry, AuditEvent};
+pub use email::{Email, InvalidEmail};
+pub use password::{NewPassword, PasswordRefused, PresentedPassword};
+pub use refresh::{
+    Family, FamilyId, RETRY_GRACE, RefreshRecord, RefreshToken, SessionId, TokenHash, TokenState,
+    Verdict, judge,
+};
+pub use revocation::{Revocation, TokenFacts};
+pub use setup::{SETUP_TOKEN_TTL, SetupToken};
+pub use signing_key::{KeyState, SigningKeyRecord};
+pub use time::UnixMillis;

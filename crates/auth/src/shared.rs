@@ -1,0 +1,66 @@
+//! Short-lived state that every instance sees on its very next request. Never the only copy of anything durable.
+//!
+//! Everything has an end (`until`, a window, a TTL), so that losing the whole of it costs a rebuild from the store and
+//! nothing else. An object for the same reasons as [`crate::store::Store`]: embedded or Redis is chosen at start-up.
+
+mod types;
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use crate::domain::{Revocation, TokenFacts, UnixMillis};
+
+pub use types::{Counter, CounterKey, InstanceRecord, InstanceState, SharedError};
+
+/// The result of every operation.
+pub type SharedResult<T> = Result<T, SharedError>;
+
+/// What all instances share and may lose.
+#[async_trait]
+pub trait Shared: Send + Sync + 'static {
+    /// Makes tokens void for every instance from its next request on. An earlier revocation of the same key is only
+    /// ever extended. All of them or none.
+    async fn revoke(&self, revocations: &[Revocation]) -> SharedResult<()>;
+
+    /// Whether any revocation covers the token. One round trip; an error means "not known", and callers refuse.
+    async fn is_revoked(&self, token: &TokenFacts<'_>, now: UnixMillis) -> SharedResult<bool>;
+
+    /// Adds one to each counter and returns them in order. A counter starts at its first hit and vanishes `window`
+    /// later, whatever comes in between.
+    async fn count(
+        &self,
+        keys: &[CounterKey],
+        window: Duration,
+        now: UnixMillis,
+    ) -> SharedResult<Vec<Counter>>;
+
+    /// Reads counters without adding; one that does not exist reads zero.
+    async fn counters(&self, keys: &[CounterKey], now: UnixMillis) -> SharedResult<Vec<Counter>>;
+
+    /// Forgets a counter.
+    async fn reset(&self, key: &CounterKey) -> SharedResult<()>;
+
+    /// Says that an instance lives; it vanishes from the registry `ttl` later unless it says so again.
+    async fn heartbeat(
+        &self,
+        instance: &InstanceRecord,
+        ttl: Duration,
+        now: UnixMillis,
+    ) -> SharedResult<()>;
+
+    /// Takes an instance out of the registry at once.
+    async fn leave(&self, id: &str) -> SharedResult<()>;
+
+    /// The living instances, by id. Bounded: at most 1,000.
+    async fn instances(&self, now: UnixMillis) -> SharedResult<Vec<InstanceRecord>>;
+
+    /// Deletes at most `limit` entries of each kind that have ended; returns how many.
+    async fn purge(&self, now: UnixMillis, limit: u16) -> SharedResult<u64>;
+
+    /// Proves that the shared state answers.
+    async fn ping(&self) -> SharedResult<()>;
+
+    /// Finishes what runs and closes every connection.
+    async fn close(&self);
+}

@@ -1,0 +1,124 @@
+//! Keys and values of the shared state. Never holds an address or a name in clear: keys of counters are digests.
+
+use aws_lc_rs::digest::{Context, SHA256};
+
+use crate::domain::UnixMillis;
+
+/// Names one counter. Of fixed size whatever a requester sends, and of one purpose: `("login_ip", x)` never meets
+/// `("login_account", x)`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct CounterKey([u8; 16]);
+
+impl CounterKey {
+    /// The counter of `purpose` for what the parts name together.
+    pub fn new(purpose: &'static str, parts: &[&str]) -> Self {
+        let mut context = Context::new(&SHA256);
+        for part in [purpose].iter().chain(parts) {
+            // Length first, so that ("ab", "c") and ("a", "bc") differ.
+            context.update(&part.len().to_le_bytes());
+            context.update(part.as_bytes());
+        }
+        let mut key = [0; 16];
+        key.copy_from_slice(&context.finish().as_ref()[..16]);
+        Self(key)
+    }
+
+    /// The bytes of the key.
+    pub fn as_bytes(&self) -> &[u8; 16] {
+        &self.0
+    }
+}
+
+/// How often something happened in the window that runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counter {
+    /// Hits since the window began.
+    pub count: u32,
+    /// When the counter vanishes; `now` when there is none.
+    pub resets_at: UnixMillis,
+}
+
+/// One instance as the others see it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InstanceRecord {
+    /// `INSTANCE_ID`.
+    pub id: String,
+    /// Where it listens, as `host:port`.
+    pub address: String,
+    /// `APP_VERSION`.
+    pub version: String,
+    /// Fingerprint of the settings that must agree between instances.
+    pub fingerprint: String,
+    /// What it is doing.
+    pub state: InstanceState,
+    /// When it started.
+    pub started_at: UnixMillis,
+}
+
+/// What an instance is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InstanceState {
+    /// Takes requests.
+    Ready,
+    /// Finishes what it has.
+    Draining,
+}
+
+impl InstanceState {
+    /// The stored word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ready => "ready",
+            Self::Draining => "draining",
+        }
+    }
+
+    /// Reads the stored word.
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Ready, Self::Draining]
+            .into_iter()
+            .find(|state| state.as_str() == text)
+    }
+}
+
+/// The shared state failed; the answer to what was asked is not known.
+#[derive(Debug, thiserror::Error)]
+pub enum SharedError {
+    /// It cannot be reached or stayed busy.
+    #[error("{attempted}: the shared state is not available")]
+    Unavailable {
+        /// What was attempted.
+        attempted: &'static str,
+        /// The driver's reason.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// An entry holds what this version cannot read.
+    #[error("{attempted}: a shared {what} is not readable")]
+    BadEntry {
+        /// What was attempted.
+        attempted: &'static str,
+        /// Which value.
+        what: &'static str,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counter_keys_keep_purposes_and_parts_apart() {
+        let keys = [
+            CounterKey::new("login_ip", &["x"]),
+            CounterKey::new("login_account", &["x"]),
+            CounterKey::new("login_pair", &["ab", "c"]),
+            CounterKey::new("login_pair", &["a", "bc"]),
+            CounterKey::new("login_pair", &["abc"]),
+        ];
+        for (i, a) in keys.iter().enumerate() {
+            assert!(keys.iter().skip(i + 1).all(|b| a != b));
+        }
+        assert_eq!(keys[0], CounterKey::new("login_ip", &["x"]));
+    }
+}

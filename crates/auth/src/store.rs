@@ -1,0 +1,162 @@
+//! Durable truth behind one narrow trait. Never caches, never decides policy, never reads the clock.
+//!
+//! `now` is an argument, instants are whole milliseconds, not-found is `Ok(None)` or a named outcome, and what must
+//! happen together (an account and its audit line, a reuse and the end of the family) is one method and one transaction.
+//!
+//! The trait is made into an object (`Arc<dyn Store>`) with `async_trait`: SQLite and PostgreSQL are chosen at start-up
+//! from a URL, and one boxed future per call vanishes beside a round trip to either. An enum would spell every method
+//! three times and keep a failing double out of the tests of `app`.
+
+mod error;
+pub mod sealed;
+mod types;
+
+use async_trait::async_trait;
+
+use crate::domain::{
+    Account, AccountId, AccountStatus, AuditEntry, Email, Family, KeyState, PasswordHash,
+    Revocation, Role, SessionId, SigningKeyRecord, TokenHash, UnixMillis,
+};
+
+pub use error::StoreError;
+pub use types::{
+    AccountCreation, FamilyCreation, FirstKey, PageLimit, PoolMetrics, Purged, RefreshGrant,
+    RevocationPosition, Rotation, RotationOutcome, SetupCreation, SetupOutcome,
+};
+
+/// The result of every operation.
+pub type StoreResult<T> = Result<T, StoreError>;
+
+/// What must survive the death of every process.
+#[async_trait]
+pub trait Store: Send + Sync + 'static {
+    /// Stores a new account and its audit line.
+    async fn create_account(
+        &self,
+        account: &Account,
+        audit: &AuditEntry,
+    ) -> StoreResult<AccountCreation>;
+
+    /// Finds an account by its normalised address.
+    async fn account_by_email(&self, email: &Email) -> StoreResult<Option<Account>>;
+
+    /// Finds an account by its id.
+    async fn account_by_id(&self, id: AccountId) -> StoreResult<Option<Account>>;
+
+    /// Accounts in order of their address, beginning behind `after`.
+    async fn accounts(&self, after: Option<&Email>, limit: PageLimit) -> StoreResult<Vec<Account>>;
+
+    /// Opens or shuts an account. Shutting also revokes its refresh token families and records, until `until`, that
+    /// every token issued before `audit.at` is void; the caller hands that revocation to the shared state.
+    /// `false`: no such account.
+    async fn set_status(
+        &self,
+        id: AccountId,
+        status: AccountStatus,
+        until: UnixMillis,
+        audit: &AuditEntry,
+    ) -> StoreResult<bool>;
+
+    /// Replaces the roles. `false`: no such account.
+    async fn set_roles(
+        &self,
+        id: AccountId,
+        roles: &std::collections::BTreeSet<Role>,
+        audit: &AuditEntry,
+    ) -> StoreResult<bool>;
+
+    /// Replaces a hash made with older parameters, unless it has been changed since it was read. `false`: it has.
+    async fn upgrade_password_hash(
+        &self,
+        id: AccountId,
+        from: &PasswordHash,
+        to: &PasswordHash,
+    ) -> StoreResult<bool>;
+
+    /// Starts a family with its first token, if the account is still active, and writes the audit line of the login.
+    async fn create_family(
+        &self,
+        family: &Family,
+        first: &TokenHash,
+        expires_at: UnixMillis,
+        audit: &AuditEntry,
+    ) -> StoreResult<FamilyCreation>;
+
+    /// Uses a refresh token. Of any number of uses of one token, through any number of instances, exactly one rotates.
+    async fn rotate(&self, rotation: &Rotation<'_>) -> StoreResult<RotationOutcome>;
+
+    /// The family a refresh token belongs to, whatever the state of either.
+    async fn family_by_token(&self, token: &TokenHash) -> StoreResult<Option<Family>>;
+
+    /// Ends a session: revokes its families and records, until `until`, that its access tokens are void. Also for a
+    /// session without families. Doing it twice is no error. Returns the revocation for the shared state.
+    async fn revoke_session(
+        &self,
+        session: SessionId,
+        until: UnixMillis,
+        audit: &AuditEntry,
+    ) -> StoreResult<Revocation>;
+
+    /// Records a revocation. An earlier one of the same key is only ever extended.
+    async fn add_revocation(&self, revocation: &Revocation, now: UnixMillis) -> StoreResult<()>;
+
+    /// Revocations still needed at `now`, in the order they were recorded, beginning behind `after`.
+    async fn revocations(
+        &self,
+        after: RevocationPosition,
+        now: UnixMillis,
+        limit: PageLimit,
+    ) -> StoreResult<Vec<(RevocationPosition, Revocation)>>;
+
+    /// Stores the very first signing key; when any key exists, by whomever, nothing happens.
+    async fn create_first_signing_key(&self, key: &SigningKeyRecord) -> StoreResult<FirstKey>;
+
+    /// Adds a key to the ring. `false`: the `kid` is taken.
+    async fn add_signing_key(&self, key: &SigningKeyRecord) -> StoreResult<bool>;
+
+    /// The whole key ring, oldest first.
+    async fn signing_keys(&self) -> StoreResult<Vec<SigningKeyRecord>>;
+
+    /// Moves a key from one state to another. `false`: it was not in `from`, or the move is illegal.
+    async fn move_signing_key(
+        &self,
+        kid: &str,
+        from: KeyState,
+        to: KeyState,
+        now: UnixMillis,
+    ) -> StoreResult<bool>;
+
+    /// Puts a set-up token in force, in place of any earlier one, unless an administrator exists.
+    async fn create_setup_token(
+        &self,
+        token: &TokenHash,
+        expires_at: UnixMillis,
+        now: UnixMillis,
+    ) -> StoreResult<SetupCreation>;
+
+    /// Spends the set-up token and creates the first administrator, both or neither.
+    async fn consume_setup_token(
+        &self,
+        token: &TokenHash,
+        administrator: &Account,
+        audit: &AuditEntry,
+    ) -> StoreResult<SetupOutcome>;
+
+    /// Appends an audit line that belongs to no other change.
+    async fn append_audit(&self, entry: &AuditEntry) -> StoreResult<()>;
+
+    /// The newest audit lines, newest first.
+    async fn recent_audit(&self, limit: PageLimit) -> StoreResult<Vec<AuditEntry>>;
+
+    /// Deletes at most `limit` rows of each kind that no answer depends on any more.
+    async fn purge(&self, now: UnixMillis, limit: PageLimit) -> StoreResult<Purged>;
+
+    /// Proves that the database answers and holds our schema.
+    async fn ping(&self) -> StoreResult<()>;
+
+    /// How the connections are used right now.
+    fn pool_metrics(&self) -> PoolMetrics;
+
+    /// Finishes what runs and closes every connection.
+    async fn close(&self);
+}
