@@ -1,0 +1,12 @@
+//! What carries bytes between client and endpoint. Engines know sockets and framing, never policy:
+//! every decision is asked of the [`pipeline`](crate::pipeline).
+
+mod control;
+mod guard;
+mod pingora;
+mod refusal;
+
+pub(crate) use control::Control;
+pub(crate) use guard::Guard;
+pub(crate) use pingora::Engine;
+pub(crate) use refusal::{refusal, to_http1};

@@ -1,0 +1,321 @@
+//! Stands between every accepted connection and the engine behind it: deadlines and sizes that the
+//! engine does not keep, answers it gives on its own, and small writes gathered into one.
+//! Never routes, and never changes a byte it lets through.
+
+mod h1;
+mod h2;
+mod stream;
+
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+
+use bytes::{Buf, BytesMut};
+use http::StatusCode;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::Sleep;
+
+use self::h1::HeaderScanner;
+use self::h2::FrameScanner;
+use super::control::{Control, Phase};
+use super::refusal::{refusal, to_http1};
+use crate::connection::Connection;
+use crate::outcome::Cause;
+use crate::pipeline;
+use crate::state::Edge;
+
+pub(crate) use self::stream::ConnectionHandle;
+
+/// Writes up to this size wait for a flush, so that a response head and a short body share a
+/// packet and a TLS record.
+const WRITE_BUFFER_BYTES: usize = 4096;
+
+/// One guarded connection: `S` is the TCP or TLS stream of an accepted client.
+pub(crate) struct Guard<S> {
+    io: S,
+    edge: Arc<Edge>,
+    connection: Arc<Connection>,
+    control: Arc<Control>,
+    protocol: Protocol,
+    timer: Pin<Box<Sleep>>,
+    armed: Armed,
+    write_buffer: BytesMut,
+    refusal: Option<BytesMut>,
+    is_reported: bool,
+    is_finished: bool,
+    identity: stream::Identity,
+}
+
+enum Protocol {
+    H1(HeaderScanner),
+    H2(FrameScanner),
+}
+
+/// Which deadline the timer runs for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Armed {
+    Nothing,
+    FirstByte,
+    Header,
+    KeepAlive,
+}
+
+impl<S> Guard<S> {
+    /// Guards a connection whose TLS handshake, if any, is done. `raw_fd` identifies it to the
+    /// engine's pool.
+    pub(crate) fn new(
+        io: S,
+        raw_fd: std::os::fd::RawFd,
+        edge: Arc<Edge>,
+        connection: Arc<Connection>,
+        control: Arc<Control>,
+    ) -> Self {
+        let now = Instant::now();
+        let is_h2 = connection.tls.as_ref().and_then(|tls| tls.alpn) == Some("h2");
+        let protocol = if is_h2 {
+            Protocol::H2(FrameScanner::new(now))
+        } else {
+            Protocol::H1(HeaderScanner::default())
+        };
+        let identity = stream::Identity::new(raw_fd, is_h2, &connection, &control);
+        let first_byte = connection.listener.timeouts.header;
+        Self {
+            io,
+            edge,
+            connection,
+            control,
+            protocol,
+            timer: Box::pin(tokio::time::sleep(first_byte)),
+            armed: Armed::FirstByte,
+            write_buffer: BytesMut::new(),
+            refusal: None,
+            is_reported: false,
+            is_finished: false,
+            identity,
+        }
+    }
+
+    /// Looks at bytes that just arrived; an error says why nothing more is read.
+    fn inspect(&mut self, input: &[u8]) -> Result<(), Cause> {
+        match &mut self.protocol {
+            Protocol::H1(scanner) => {
+                if self.control.phase() == Phase::Idle {
+                    scanner.reset();
+                    self.is_reported = false;
+                    self.armed = Armed::Nothing;
+                    self.control.begin_header();
+                }
+                if self.control.phase() == Phase::Header
+                    && scanner.advance(input) > self.connection.listener.limits.header_bytes
+                {
+                    return Err(Cause::HeadTooLarge);
+                }
+                Ok(())
+            }
+            Protocol::H2(scanner) => scanner.advance(input, Instant::now()).map_err(|abuse| {
+                tracing::warn!(
+                    client = %self.connection.client,
+                    listener = %self.connection.listener.name,
+                    ?abuse,
+                    "closing an HTTP/2 connection that floods control frames"
+                );
+                Cause::Http2Abuse
+            }),
+        }
+    }
+
+    /// The deadline that runs while a read waits.
+    fn wanted_deadline(&self) -> (Armed, Duration) {
+        let timeouts = &self.connection.listener.timeouts;
+        match &self.protocol {
+            Protocol::H1(_) => match self.control.phase() {
+                Phase::Busy => (Armed::Nothing, Duration::ZERO),
+                Phase::Header => (Armed::Header, timeouts.header),
+                Phase::Idle if self.control.requests_begun() == 0 => {
+                    (Armed::FirstByte, timeouts.header)
+                }
+                Phase::Idle => (Armed::KeepAlive, timeouts.keep_alive),
+            },
+            Protocol::H2(scanner) if scanner.awaits_header() => (Armed::Header, timeouts.header),
+            // Idle HTTP/2 connections are the engine's: it knows the open streams.
+            Protocol::H2(_) => (Armed::Nothing, Duration::ZERO),
+        }
+    }
+
+    /// Polls the deadline that applies now; `Some` when it has passed.
+    fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Option<Armed> {
+        let (wanted, timeout) = self.wanted_deadline();
+        if wanted != self.armed {
+            self.armed = wanted;
+            if wanted != Armed::Nothing {
+                self.timer
+                    .as_mut()
+                    .reset(tokio::time::Instant::now() + timeout);
+            }
+        }
+        let has_passed = wanted != Armed::Nothing && self.timer.as_mut().poll(cx).is_ready();
+        has_passed.then_some(wanted)
+    }
+
+    /// Reports a request that the engine never saw, and prepares the answer where one can be sent.
+    fn refuse(&mut self, cause: Cause) {
+        let answer = refusal(cause);
+        let is_h1 = matches!(self.protocol, Protocol::H1(_));
+        self.report(cause, is_h1.then_some(answer.status));
+        self.refusal = Some(if is_h1 {
+            to_http1(&answer)
+        } else {
+            BytesMut::new()
+        });
+    }
+
+    fn report(&mut self, cause: Cause, status: Option<StatusCode>) {
+        self.is_reported = true;
+        pipeline::report_unparsed(&self.edge, &self.connection, cause, status, Instant::now());
+    }
+
+    /// Notices an answer that the engine gives before any hook of ours ran.
+    fn notice_own_answer(&mut self, output: &[u8]) {
+        if self.is_reported
+            || !matches!(self.protocol, Protocol::H1(_))
+            || self.control.phase() != Phase::Header
+        {
+            return;
+        }
+        let status = output
+            .get(9..12)
+            .and_then(|digits| StatusCode::from_bytes(digits).ok());
+        let cause = match status {
+            Some(StatusCode::METHOD_NOT_ALLOWED) => Cause::MethodNotAllowed,
+            _ => Cause::HeadMalformed,
+        };
+        self.report(cause, status);
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
+    fn poll_write_buffer(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.write_buffer.is_empty() {
+            let written = ready!(Pin::new(&mut self.io).poll_write(cx, &self.write_buffer))?;
+            if written == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.write_buffer.advance(written);
+        }
+        // An idle connection keeps no buffer.
+        self.write_buffer = BytesMut::new();
+        Poll::Ready(Ok(()))
+    }
+
+    /// Sends what is left of a refusal, then ends the read side for the engine.
+    fn poll_refusal(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while let Some(bytes) = self.refusal.as_mut().filter(|bytes| !bytes.is_empty()) {
+            let written = ready!(Pin::new(&mut self.io).poll_write(cx, bytes))?;
+            if written == 0 {
+                break;
+            }
+            bytes.advance(written);
+        }
+        ready!(Pin::new(&mut self.io).poll_flush(cx))?;
+        self.refusal = None;
+        self.is_finished = true;
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Guard<S> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if this.refusal.is_some() {
+            ready!(this.poll_refusal(cx))?;
+        }
+        if this.is_finished {
+            return Poll::Ready(Ok(()));
+        }
+        this.control.register_reader(cx.waker());
+        let is_idle =
+            matches!(this.protocol, Protocol::H1(_)) && this.control.phase() == Phase::Idle;
+        if is_idle && this.control.closes_when_idle() {
+            return Poll::Ready(Ok(()));
+        }
+        let before = buf.filled().len();
+        let verdict = match Pin::new(&mut this.io).poll_read(cx, buf) {
+            Poll::Ready(Ok(())) => this.inspect(&buf.filled()[before..]),
+            Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+            Poll::Pending => match this.poll_deadline(cx) {
+                None => return Poll::Pending,
+                Some(Armed::Header) => Err(Cause::HeadTimeout),
+                // Nobody asked anything: nothing is owed but the end.
+                Some(_) => return Poll::Ready(Ok(())),
+            },
+        };
+        match verdict {
+            Ok(()) => Poll::Ready(Ok(())),
+            Err(cause) => {
+                buf.set_filled(before);
+                this.refuse(cause);
+                this.poll_refusal(cx)
+            }
+        }
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guard<S> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        data: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        this.notice_own_answer(data);
+        if this.write_buffer.len() + data.len() > WRITE_BUFFER_BYTES {
+            ready!(this.poll_write_buffer(cx))?;
+        }
+        if data.len() >= WRITE_BUFFER_BYTES {
+            return Pin::new(&mut this.io).poll_write(cx, data);
+        }
+        this.write_buffer.extend_from_slice(data);
+        Poll::Ready(Ok(data.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        ready!(this.poll_write_buffer(cx))?;
+        Pin::new(&mut this.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        ready!(this.poll_write_buffer(cx))?;
+        Pin::new(&mut this.io).poll_shutdown(cx)
+    }
+}
+
+impl<S> Drop for Guard<S> {
+    /// Streams that the HTTP/2 codec rejected on its own never became a request: they end here, so
+    /// that every request has one outcome.
+    fn drop(&mut self) {
+        if let Protocol::H2(scanner) = &self.protocol {
+            let begun = self.control.requests_begun();
+            for _ in begun..scanner.streams_opened() {
+                self.report(Cause::HeadMalformed, None);
+            }
+        }
+    }
+}
+
+impl<S> fmt::Debug for Guard<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Guard")
+            .field("client", &self.connection.client)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,96 @@
+//! Finds where an HTTP/1.1 request header ends, byte by byte. Never interprets or rejects anything:
+//! parsing is the engine's, counting is ours.
+
+/// Follows the bytes of one request header until its blank line.
+///
+/// A bare line feed counts as a line end here, as it does for the parser behind, so that both
+/// agree on where the header stops.
+#[derive(Debug, Default)]
+pub(crate) struct HeaderScanner {
+    bytes: usize,
+    line_has_content: bool,
+    is_complete: bool,
+}
+
+impl HeaderScanner {
+    /// Takes the next bytes and returns the size of the header so far, in bytes. Bytes behind the
+    /// blank line belong to the body and are not counted.
+    pub(crate) fn advance(&mut self, input: &[u8]) -> usize {
+        for &byte in input {
+            if self.is_complete {
+                break;
+            }
+            self.bytes += 1;
+            match byte {
+                // Empty lines in front of the request line are skipped by parsers (RFC 9112 2.2).
+                b'\n' if !self.line_has_content => self.is_complete = self.has_request_line(),
+                b'\n' => self.line_has_content = false,
+                b'\r' => {}
+                _ => self.line_has_content = true,
+            }
+        }
+        self.bytes
+    }
+
+    /// Whether the blank line was seen.
+    #[cfg(test)]
+    pub(crate) fn is_complete(&self) -> bool {
+        self.is_complete
+    }
+
+    /// Forgets everything: the next byte starts another header.
+    pub(crate) fn reset(&mut self) {
+        *self = Self::default();
+    }
+
+    /// More than the CRLFs that may stand in front of a request line.
+    fn has_request_line(&self) -> bool {
+        self.bytes > 4
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn body_bytes_behind_the_blank_line_are_not_counted() {
+        let head = b"POST / HTTP/1.1\r\nhost: a\r\n\r\n";
+        let mut scanner = HeaderScanner::default();
+        let mut input = head.to_vec();
+        input.extend_from_slice(&[b'x'; 500]);
+        assert_eq!(scanner.advance(&input), head.len());
+        assert!(scanner.is_complete());
+        assert_eq!(scanner.advance(b"more body"), head.len());
+    }
+
+    #[test]
+    fn header_in_single_bytes_is_found_like_in_one_piece() {
+        let mut scanner = HeaderScanner::default();
+        for (index, byte) in b"GET / HTTP/1.1\r\na: b\r\n\r\n".iter().enumerate() {
+            assert!(!scanner.is_complete(), "complete too early at byte {index}");
+            scanner.advance(&[*byte]);
+        }
+        assert!(scanner.is_complete());
+    }
+
+    #[test]
+    fn bare_line_feeds_end_a_header_too() {
+        let mut scanner = HeaderScanner::default();
+        scanner.advance(b"GET / HTTP/1.1\na: b\n\n");
+        assert!(scanner.is_complete());
+    }
+
+    #[test]
+    fn unfinished_header_keeps_growing() {
+        let mut scanner = HeaderScanner::default();
+        scanner.advance(b"GET / HTTP/1.1\r\n");
+        for _ in 0..1000 {
+            scanner.advance(b"x: y\r\n");
+        }
+        assert!(!scanner.is_complete());
+        assert_eq!(scanner.advance(b""), 16 + 6000);
+        scanner.reset();
+        assert_eq!(scanner.advance(b"G"), 1);
+    }
+}

@@ -1,0 +1,413 @@
+//! HTTP/1.1, HTTP/2 and upgrades through pingora's proxy, driven on our own streams. Never decides:
+//! each hook asks the [`Exchange`] and does what it says.
+
+mod cause;
+mod message;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::StatusCode;
+use pingora::apps::{HttpServerApp, HttpServerOptions, ServerApp};
+use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::prelude::{Error, ErrorType, HttpPeer, ProxyHttp, Result, Session};
+use pingora::protocols::http::v2::server::default_h2_options;
+use pingora::proxy::{FailToProxy, HttpProxy, http_proxy};
+use pingora::server::configuration::ServerConf;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::watch;
+
+use self::message::{PingoraHead, apply_request_edits, apply_response_edits, write_answer};
+use super::Guard;
+use super::guard::ConnectionHandle;
+use crate::config;
+use crate::outcome::Cause;
+use crate::pipeline::{Answer, Attempt, End, Exchange, ResponseStep};
+use crate::state::Edge;
+
+/// Silence allowed on an upgraded connection (WebSocket) before it is cut.
+const UPGRADE_IDLE_TIMEOUT: Duration = Duration::from_secs(3600);
+/// Discarding the rest of a request body that nobody wants ends after this long.
+const BODY_DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Attempts that pingora allows itself; how many are made is the pipeline's decision.
+const ATTEMPT_CEILING: usize = 64;
+/// Idle connections to endpoints kept per worker thread: as many as a worker may have requests in
+/// flight, for a smaller pool makes every request above it connect anew.
+const POOLED_CONNECTIONS: usize = 512;
+
+/// pingora's proxy with every default that matters made explicit; one per listener.
+pub(crate) struct Engine {
+    proxy: Arc<HttpProxy<Hooks>>,
+}
+
+impl Engine {
+    /// An engine that asks the pipeline of `edge` and keeps the limits of `listener`.
+    pub(crate) fn new(edge: Arc<Edge>, listener: &config::Listener) -> Self {
+        let conf = ServerConf {
+            threads: std::thread::available_parallelism().map_or(1, usize::from),
+            upstream_keepalive_pool_size: POOLED_CONNECTIONS,
+            max_retries: ATTEMPT_CEILING,
+            ..ServerConf::default()
+        };
+        let mut proxy = http_proxy(&Arc::new(conf), Hooks { edge });
+        let mut options = HttpServerOptions::default();
+        options.h2_idle_timeout = Some(listener.timeouts.keep_alive);
+        proxy.server_options = Some(options);
+        let mut h2_options = default_h2_options();
+        h2_options
+            .max_concurrent_streams(listener.http2.max_streams)
+            .initial_window_size(listener.http2.stream_window)
+            .initial_connection_window_size(listener.http2.connection_window)
+            .max_header_list_size(u32::try_from(listener.limits.header_bytes).unwrap_or(u32::MAX));
+        proxy.h2_options = Some(h2_options);
+        Self {
+            proxy: Arc::new(proxy),
+        }
+    }
+
+    /// Serves one connection to its end. When `stop` turns true, HTTP/2 clients get GOAWAY and
+    /// HTTP/1.1 connections end after the request at hand.
+    pub(crate) async fn serve<S>(&self, stream: Guard<S>, stop: &watch::Receiver<bool>)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + Sync + 'static,
+    {
+        // Without h2 upgrades of its own, process_new never hands a stream back.
+        let _ = ServerApp::process_new(&self.proxy, Box::new(stream), stop).await;
+    }
+
+    /// Ends connections that wait for a next request; needed once, when the edge drains.
+    pub(crate) async fn close_idle(&self) {
+        self.proxy.http_cleanup().await;
+    }
+}
+
+/// The hooks that pingora calls along a request.
+pub(crate) struct Hooks {
+    edge: Arc<Edge>,
+}
+
+/// One request between its first and its last hook.
+#[derive(Default)]
+pub(crate) struct RequestContext {
+    exchange: Option<Exchange>,
+    control: Option<Arc<super::Control>>,
+    /// Chosen in `request_filter`, used by the first `upstream_peer`.
+    first_attempt: Option<Attempt>,
+    /// An answer that must reach the client through `fail_to_proxy`.
+    answer: Option<Answer>,
+    /// Why it failed, where a hook knew better than the error tells.
+    failure: Option<Cause>,
+    /// The response head was refused in favour of another attempt.
+    retries_response: bool,
+    /// A response head was handed on.
+    has_response_head: bool,
+}
+
+impl RequestContext {
+    fn exchange(&mut self) -> &mut Exchange {
+        self.exchange
+            .as_mut()
+            .expect("early_request_filter makes the exchange before other hooks")
+    }
+}
+
+impl Drop for RequestContext {
+    fn drop(&mut self) {
+        if let Some(control) = &self.control {
+            control.end_request();
+        }
+    }
+}
+
+#[async_trait]
+impl ProxyHttp for Hooks {
+    type CTX = RequestContext;
+
+    fn new_ctx(&self) -> RequestContext {
+        RequestContext::default()
+    }
+
+    async fn early_request_filter(
+        &self,
+        session: &mut Session,
+        ctx: &mut RequestContext,
+    ) -> Result<()> {
+        let handle = session
+            .digest()
+            .and_then(|digest| digest.proxy_digest.as_ref())
+            .and_then(|proxy| proxy.user_data.as_ref())
+            .and_then(|data| data.downcast_ref::<ConnectionHandle>());
+        let Some(handle) = handle else {
+            return Err(Error::explain(
+                ErrorType::InternalError,
+                "stream without a guard",
+            ));
+        };
+        let connection = Arc::clone(&handle.connection);
+        handle.control.begin_request();
+        ctx.control = Some(Arc::clone(&handle.control));
+
+        let timeouts = connection.listener.timeouts.clone();
+        let now = Instant::now();
+        let exchange = Exchange::new(Arc::clone(&self.edge), connection, now);
+        // pingora would otherwise wait forever for the next request (pingora-core v1/server.rs).
+        // HTTP/1.0 without keep-alive and `Connection: close` stay as they are.
+        if exchange.must_close(now) {
+            session.set_keepalive(None);
+        } else if session.get_keepalive().is_some() {
+            session.set_keepalive(Some(timeouts.keep_alive.as_secs().max(1)));
+        }
+        session.set_read_timeout(Some(timeouts.body));
+        session.set_write_timeout(Some(timeouts.write));
+        session.set_total_drain_timeout(Some(BODY_DRAIN_TIMEOUT));
+        ctx.exchange = Some(exchange);
+        Ok(())
+    }
+
+    async fn request_filter(
+        &self,
+        session: &mut Session,
+        ctx: &mut RequestContext,
+    ) -> Result<bool> {
+        let head = PingoraHead::new(session.req_header());
+        let exchange = ctx.exchange();
+        // The first endpoint is chosen here, so that "no endpoint" is an ordinary answer that
+        // leaves the connection usable.
+        let decided = exchange
+            .on_request(&head)
+            .and_then(|()| exchange.on_attempt(&head, Instant::now()));
+        match decided {
+            Ok(attempt) => {
+                ctx.first_attempt = Some(attempt);
+                Ok(false)
+            }
+            Err(answer) => {
+                write_answer(session, answer).await?;
+                Ok(true)
+            }
+        }
+    }
+
+    async fn request_body_filter(
+        &self,
+        session: &mut Session,
+        body: &mut Option<Bytes>,
+        _end_of_stream: bool,
+        ctx: &mut RequestContext,
+    ) -> Result<()> {
+        if session.was_upgraded() {
+            return Ok(());
+        }
+        let received = body.as_ref().map_or(0, Bytes::len);
+        ctx.exchange().on_request_body(received).map_err(|cause| {
+            ctx.failure = Some(cause);
+            let mut error = Error::explain(ErrorType::InternalError, "request body refused");
+            error.as_down();
+            error
+        })
+    }
+
+    async fn upstream_peer(
+        &self,
+        session: &mut Session,
+        ctx: &mut RequestContext,
+    ) -> Result<Box<HttpPeer>> {
+        let attempt = match ctx.first_attempt.take() {
+            Some(attempt) => Ok(attempt),
+            None => {
+                let head = PingoraHead::new(session.req_header());
+                ctx.exchange().on_attempt(&head, Instant::now())
+            }
+        };
+        match attempt {
+            Ok(attempt) => Ok(Box::new(peer(&attempt, session.is_upgrade_req()))),
+            Err(answer) => {
+                ctx.answer = Some(answer);
+                Err(Error::explain(
+                    ErrorType::InternalError,
+                    "no endpoint to try",
+                ))
+            }
+        }
+    }
+
+    async fn upstream_request_filter(
+        &self,
+        session: &mut Session,
+        upstream_request: &mut RequestHeader,
+        ctx: &mut RequestContext,
+    ) -> Result<()> {
+        let edits = ctx
+            .exchange()
+            .on_forward(&PingoraHead::new(session.req_header()));
+        apply_request_edits(upstream_request, edits)
+    }
+
+    fn fail_to_connect(
+        &self,
+        _session: &mut Session,
+        _peer: &HttpPeer,
+        ctx: &mut RequestContext,
+        mut e: Box<Error>,
+    ) -> Box<Error> {
+        let cause = cause::of_connect(&e);
+        ctx.failure = Some(cause);
+        // Nothing was sent, so the body is whole whatever its size.
+        let retries = ctx
+            .exchange()
+            .on_attempt_failed(cause, true, Instant::now());
+        e.set_retry(retries);
+        e
+    }
+
+    fn error_while_proxy(
+        &self,
+        _peer: &HttpPeer,
+        session: &mut Session,
+        mut e: Box<Error>,
+        ctx: &mut RequestContext,
+        _client_reused: bool,
+    ) -> Box<Error> {
+        if std::mem::take(&mut ctx.retries_response) {
+            e.set_retry(true);
+            return e;
+        }
+        // A hook that refused the client's body knows better than the error it had to return.
+        let known = ctx.failure.filter(|cause| !cause.is_endpoint_fault());
+        let cause = known.unwrap_or_else(|| cause::of_exchange(&e, ctx.has_response_head));
+        ctx.failure = Some(cause);
+        let is_replayable = !session.as_ref().retry_buffer_truncated();
+        let retries = !ctx.has_response_head
+            && ctx
+                .exchange()
+                .on_attempt_failed(cause, is_replayable, Instant::now());
+        e.set_retry(retries);
+        e
+    }
+
+    async fn upstream_response_filter(
+        &self,
+        session: &mut Session,
+        upstream_response: &mut ResponseHeader,
+        ctx: &mut RequestContext,
+    ) -> Result<()> {
+        let status = upstream_response.status;
+        if status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS {
+            return Ok(());
+        }
+        let is_replayable = !session.as_ref().retry_buffer_truncated();
+        let step = ctx.exchange().on_response_head(
+            status,
+            &upstream_response.headers,
+            is_replayable,
+            Instant::now(),
+        );
+        match step {
+            ResponseStep::Deliver(edits) => {
+                ctx.has_response_head = true;
+                ctx.failure = None;
+                apply_response_edits(upstream_response, edits)?;
+            }
+            ResponseStep::Retry => {
+                ctx.retries_response = true;
+                let mut error =
+                    Error::explain(ErrorType::HTTPStatus(status.as_u16()), "trying again");
+                error.as_up();
+                return Err(error);
+            }
+        }
+        if ctx.exchange().must_close(Instant::now()) {
+            session.set_keepalive(None);
+        }
+        if status == StatusCode::SWITCHING_PROTOCOLS {
+            session.set_read_timeout(Some(UPGRADE_IDLE_TIMEOUT));
+        }
+        Ok(())
+    }
+
+    async fn fail_to_proxy(
+        &self,
+        session: &mut Session,
+        e: &Error,
+        ctx: &mut RequestContext,
+    ) -> FailToProxy {
+        let nothing_sent = FailToProxy {
+            error_code: 0,
+            can_reuse_downstream: false,
+        };
+        let has_response_head = ctx.has_response_head;
+        let Some(exchange) = ctx.exchange.as_mut() else {
+            return nothing_sent;
+        };
+        let answer = match ctx.answer.take() {
+            Some(answer) => answer,
+            None => {
+                let cause = *ctx
+                    .failure
+                    .get_or_insert_with(|| cause::of_exchange(e, has_response_head));
+                exchange.on_failure(cause)
+            }
+        };
+        let was_sent = session
+            .response_written()
+            .is_some_and(|head| !head.status.is_informational());
+        if was_sent || ctx.failure == Some(Cause::ClientGone) {
+            return nothing_sent;
+        }
+        // pingora closes the connection after this; say so.
+        session.set_keepalive(None);
+        let error_code = answer.status.as_u16();
+        match write_answer(session, answer).await {
+            Ok(()) => FailToProxy {
+                error_code,
+                can_reuse_downstream: false,
+            },
+            Err(_) => nothing_sent,
+        }
+    }
+
+    async fn logging(&self, session: &mut Session, e: Option<&Error>, ctx: &mut RequestContext) {
+        let has_response_head = ctx.has_response_head;
+        let failure = e.map(|e| {
+            ctx.failure
+                .unwrap_or_else(|| cause::of_exchange(e, has_response_head))
+        });
+        if let Some(mut exchange) = ctx.exchange.take() {
+            let end = End {
+                status: session.response_written().map(|head| head.status),
+                response_bytes: session.body_bytes_sent() as u64,
+                failure,
+            };
+            exchange.on_end(end, Instant::now());
+        }
+        if let Some(control) = ctx.control.take() {
+            control.end_request();
+        }
+    }
+
+    /// Every failure has its line in the access log; pingora's own would say it twice.
+    fn suppress_error_log(&self, _: &Session, _: &RequestContext, _: &Error) -> bool {
+        true
+    }
+}
+
+/// The connect target of one attempt, with every default of pingora made explicit.
+fn peer(attempt: &Attempt, is_upgrade: bool) -> HttpPeer {
+    let mut peer = HttpPeer::new(attempt.address, false, String::new());
+    peer.group_key = attempt.cluster_key;
+    let timeouts = &attempt.timeouts;
+    peer.options.connection_timeout = Some(timeouts.connect);
+    peer.options.total_connection_timeout = Some(timeouts.connect);
+    let read = if is_upgrade {
+        UPGRADE_IDLE_TIMEOUT
+    } else {
+        timeouts.read
+    };
+    peer.options.read_timeout = Some(read);
+    peer.options.write_timeout = Some(timeouts.write);
+    peer.options.idle_timeout = Some(timeouts.idle);
+    peer
+}

@@ -1,0 +1,100 @@
+//! pingora's heads seen as ours, and our edits and answers written through pingora. Never adds or
+//! drops a header that the pipeline did not ask for.
+
+use bytes::Bytes;
+use http::header::CONTENT_LENGTH;
+use http::{HeaderMap, Method, Version};
+use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::prelude::{Result, Session};
+
+use crate::pipeline::{Answer, Head, HeaderEdit};
+
+/// A request head as pingora parsed it.
+pub(super) struct PingoraHead<'a>(&'a RequestHeader);
+
+impl<'a> PingoraHead<'a> {
+    pub(super) fn new(header: &'a RequestHeader) -> Self {
+        Self(header)
+    }
+}
+
+impl Head for PingoraHead<'_> {
+    fn method(&self) -> &Method {
+        &self.0.method
+    }
+
+    fn version(&self) -> Version {
+        self.0.version
+    }
+
+    fn path(&self) -> &str {
+        self.0.uri.path()
+    }
+
+    fn query(&self) -> Option<&str> {
+        self.0.uri.query()
+    }
+
+    fn authority(&self) -> Option<&str> {
+        let target = self.0.uri.authority().map(http::uri::Authority::as_str);
+        target.or_else(|| self.0.headers.get(http::header::HOST)?.to_str().ok())
+    }
+
+    fn headers(&self) -> &HeaderMap {
+        &self.0.headers
+    }
+}
+
+/// Edits the head that goes to the endpoint.
+pub(super) fn apply_request_edits(head: &mut RequestHeader, edits: Vec<HeaderEdit>) -> Result<()> {
+    for edit in edits {
+        match edit {
+            HeaderEdit::Set(name, value) => head.insert_header(name, value)?,
+            HeaderEdit::Append(name, value) => {
+                head.append_header(name, value)?;
+            }
+            HeaderEdit::Remove(name) => {
+                head.remove_header(&name);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Edits the head that goes to the client.
+pub(super) fn apply_response_edits(
+    head: &mut ResponseHeader,
+    edits: Vec<HeaderEdit>,
+) -> Result<()> {
+    for edit in edits {
+        match edit {
+            HeaderEdit::Set(name, value) => head.insert_header(name, value)?,
+            HeaderEdit::Append(name, value) => {
+                head.append_header(name, value)?;
+            }
+            HeaderEdit::Remove(name) => {
+                head.remove_header(&name);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Sends an answer of our own. An unread request body makes pingora close the connection
+/// afterwards, and say so.
+pub(super) async fn write_answer(session: &mut Session, answer: Answer) -> Result<()> {
+    let mut head = ResponseHeader::build(answer.status, Some(answer.headers.len() + 3))?;
+    for (name, value) in answer.headers {
+        head.append_header(name, value)?;
+    }
+    head.insert_header(CONTENT_LENGTH, answer.body.len())?;
+    if answer.close {
+        session.set_keepalive(None);
+    }
+    let has_body = !answer.body.is_empty() && session.req_header().method != Method::HEAD;
+    session
+        .write_response_header(Box::new(head), !has_body)
+        .await?;
+    let body = if has_body { answer.body } else { Bytes::new() };
+    session.write_response_body(Some(body), true).await
+}

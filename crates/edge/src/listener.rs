@@ -1,0 +1,304 @@
+//! Accept loops: connection limits, then TLS termination or passthrough, then an engine. Never
+//! looks at a request.
+
+mod hello;
+mod passthrough;
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsRawFd, RawFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::sync::watch;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+
+use self::hello::{Rewound, read_client_hello};
+use self::passthrough::Passthrough;
+use crate::config;
+use crate::connection::{Connection, ListenerContext, TlsFacts};
+use crate::engine::{Control, Engine, Guard, refusal, to_http1};
+use crate::outcome::Cause;
+use crate::pipeline;
+use crate::state::Edge;
+
+/// Connections the kernel may hold before we accept them.
+const BACKLOG: u32 = 4096;
+/// Wait after a failed accept (out of file descriptors), so that the loop does not spin.
+const ACCEPT_RETRY: Duration = Duration::from_millis(50);
+
+/// Binds an address so that a restart succeeds while old connections linger in TIME_WAIT.
+pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv6() {
+        TcpSocket::new_v6()
+    } else {
+        TcpSocket::new_v4()
+    }?;
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
+/// What the process tells its listeners and connections.
+#[derive(Clone, Debug)]
+pub(crate) struct Signals {
+    /// True once no new connection may be accepted and the open ones shall end politely.
+    pub(crate) drain: watch::Receiver<bool>,
+}
+
+/// One listener while it runs.
+pub(crate) struct Listener {
+    edge: Arc<Edge>,
+    context: Arc<ListenerContext>,
+    tls: Option<TlsAcceptor>,
+    passthrough: Passthrough,
+    engine: Engine,
+    max_connections: u32,
+    slots: Arc<Slots>,
+}
+
+/// Connections of all listeners together.
+#[derive(Debug)]
+pub(crate) struct Slots {
+    open: AtomicU64,
+    next_id: AtomicU64,
+    max_open: u64,
+}
+
+impl Slots {
+    /// At most `max_open` connections at once.
+    pub(crate) fn new(max_open: u32) -> Self {
+        Self {
+            open: AtomicU64::new(0),
+            next_id: AtomicU64::new(1),
+            max_open: max_open.into(),
+        }
+    }
+
+    /// Connections open now.
+    pub(crate) fn open(&self) -> u64 {
+        self.open.load(Ordering::Acquire)
+    }
+}
+
+/// One counted connection; gives its place back on drop.
+struct OpenConnection {
+    context: Arc<ListenerContext>,
+    slots: Arc<Slots>,
+}
+
+impl Drop for OpenConnection {
+    fn drop(&mut self) {
+        self.context.metrics.open.dec();
+        self.slots.open.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+impl Listener {
+    /// `context.port` must be the port really bound.
+    pub(crate) fn new(
+        config: &config::Listener,
+        context: Arc<ListenerContext>,
+        edge: Arc<Edge>,
+        slots: Arc<Slots>,
+    ) -> Result<Self, rustls::Error> {
+        let tls = config
+            .tls
+            .as_ref()
+            .map(crate::tls::server_config)
+            .transpose()?;
+        Ok(Self {
+            engine: Engine::new(Arc::clone(&edge), config),
+            tls: tls.map(TlsAcceptor::from),
+            passthrough: Passthrough::new(&config.passthrough),
+            max_connections: config.max_connections,
+            edge,
+            context,
+            slots,
+        })
+    }
+
+    /// Accepts until told to drain. Connections outlive the loop: they run as tasks of their own
+    /// and end by the same signal.
+    pub(crate) async fn run(self: Arc<Self>, socket: TcpListener, mut signals: Signals) {
+        let connection_signals = signals.clone();
+        loop {
+            let accepted = tokio::select! {
+                biased;
+                _ = signals.drain.wait_for(|drain| *drain) => break,
+                accepted = socket.accept() => accepted,
+            };
+            match accepted {
+                Ok((stream, client)) => self.admit(stream, client, &connection_signals),
+                Err(error) => {
+                    tracing::warn!(listener = %self.context.name, %error, "cannot accept a connection");
+                    tokio::time::sleep(ACCEPT_RETRY).await;
+                }
+            }
+        }
+        drop(socket);
+        self.engine.close_idle().await;
+    }
+
+    /// Counts the connection and serves it in a task of its own, or refuses it at a limit.
+    fn admit(self: &Arc<Self>, stream: TcpStream, client: SocketAddr, signals: &Signals) {
+        let metrics = &self.context.metrics;
+        let open = self.slots.open.fetch_add(1, Ordering::AcqRel);
+        metrics.open.inc();
+        let place = OpenConnection {
+            context: Arc::clone(&self.context),
+            slots: Arc::clone(&self.slots),
+        };
+        let is_full =
+            open >= self.slots.max_open || metrics.open.get() > i64::from(self.max_connections);
+        if is_full {
+            metrics.refused.inc();
+            self.refuse(&stream, client);
+            return;
+        }
+        metrics.connections.inc();
+        let listener = Arc::clone(self);
+        let signals = signals.clone();
+        tokio::spawn(async move {
+            listener.serve(stream, client, signals).await;
+            drop(place);
+        });
+    }
+
+    /// Tells a plain HTTP client why, as far as that is possible without waiting.
+    fn refuse(&self, stream: &TcpStream, client: SocketAddr) {
+        let answer = refusal(Cause::TooManyConnections);
+        let connection = self.connection(client, client, None);
+        let status = (!self.context.is_tls).then_some(answer.status);
+        if status.is_some() {
+            // A full socket buffer on a new connection is not worth waiting for.
+            let _ = stream.try_write(&to_http1(&answer));
+        }
+        let cause = Cause::TooManyConnections;
+        pipeline::report_unparsed(&self.edge, &connection, cause, status, Instant::now());
+    }
+
+    async fn serve(&self, mut stream: TcpStream, client: SocketAddr, signals: Signals) {
+        let Ok(local) = stream.local_addr() else {
+            return;
+        };
+        // Only a hint to the kernel; a socket that refuses it still works.
+        let _ = stream.set_nodelay(true);
+        let raw_fd = stream.as_raw_fd();
+        if self.tls.is_none() && self.passthrough.is_empty() {
+            let connection = self.connection(client, local, None);
+            return self.carry(stream, raw_fd, connection, signals).await;
+        }
+        let deadline = tokio::time::Instant::now() + self.context.timeouts.handshake;
+        let mut prefix = bytes::Bytes::new();
+        if !self.passthrough.is_empty() {
+            let hello = tokio::time::timeout_at(deadline, read_client_hello(&mut stream)).await;
+            let Ok(Ok((server_name, seen))) = hello else {
+                self.context.metrics.handshakes_failed.inc();
+                return;
+            };
+            if let Some(cluster) = self.passthrough.cluster(server_name.as_deref()) {
+                // A raw tunnel has no polite end: when the edge drains it may use all the time.
+                let snapshot = self.edge.snapshot.load_full();
+                return passthrough::tunnel(stream, seen, snapshot.cluster(cluster), client).await;
+            }
+            prefix = seen;
+        }
+        let Some(acceptor) = &self.tls else {
+            tracing::debug!(%client, listener = %self.context.name, "no route for this server name");
+            return;
+        };
+        let handshake = acceptor.accept(Rewound::new(prefix, stream));
+        match tokio::time::timeout_at(deadline, handshake).await {
+            Ok(Ok(stream)) => {
+                self.context.metrics.handshakes_ok.inc();
+                let facts = tls_facts(&stream);
+                let connection = self.connection(client, local, Some(facts));
+                self.carry(stream, raw_fd, connection, signals).await;
+            }
+            Ok(Err(error)) => {
+                self.context.metrics.handshakes_failed.inc();
+                tracing::debug!(%client, listener = %self.context.name, %error, "TLS handshake failed");
+            }
+            Err(_elapsed) => {
+                self.context.metrics.handshakes_failed.inc();
+                tracing::debug!(%client, listener = %self.context.name, "TLS handshake timed out");
+            }
+        }
+    }
+
+    /// Hands the connection to the engine until it ends; asks it to end when the edge drains or
+    /// the connection is old.
+    async fn carry<S>(&self, stream: S, raw_fd: RawFd, connection: Connection, signals: Signals)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + Sync + 'static,
+    {
+        let control = Arc::new(Control::default());
+        let old_at = connection.opened + self.context.limits.connection_age;
+        let guard = Guard::new(
+            stream,
+            raw_fd,
+            Arc::clone(&self.edge),
+            Arc::new(connection),
+            Arc::clone(&control),
+        );
+        let (stop, stopped) = watch::channel(false);
+        let served = self.engine.serve(guard, &stopped);
+        tokio::pin!(served);
+        let mut drain = signals.drain;
+        tokio::select! {
+            () = &mut served => return,
+            _ = drain.wait_for(|drain| *drain) => {}
+            () = tokio::time::sleep_until(old_at.into()) => {}
+        }
+        // The engine holds the receiver, so this cannot fail while it runs.
+        let _ = stop.send(true);
+        control.close_when_idle();
+        served.await;
+    }
+
+    fn connection(
+        &self,
+        client: SocketAddr,
+        local: SocketAddr,
+        tls: Option<TlsFacts>,
+    ) -> Connection {
+        let id = self.slots.next_id.fetch_add(1, Ordering::Relaxed);
+        Connection::new(
+            id,
+            Arc::clone(&self.context),
+            client,
+            local,
+            tls,
+            Instant::now(),
+        )
+    }
+}
+
+fn tls_facts<S>(stream: &TlsStream<S>) -> TlsFacts {
+    let (_, session) = stream.get_ref();
+    let version = match session.protocol_version() {
+        Some(rustls::ProtocolVersion::TLSv1_2) => "TLSv1.2",
+        Some(rustls::ProtocolVersion::TLSv1_3) => "TLSv1.3",
+        _ => "unknown",
+    };
+    let cipher = session
+        .negotiated_cipher_suite()
+        .and_then(|suite| suite.suite().as_str())
+        .unwrap_or("unknown");
+    let alpn = match session.alpn_protocol() {
+        Some(b"h2") => Some("h2"),
+        Some(b"http/1.1") => Some("http/1.1"),
+        _ => None,
+    };
+    TlsFacts {
+        version,
+        cipher,
+        server_name: session.server_name().map(str::to_ascii_lowercase),
+        alpn,
+    }
+}

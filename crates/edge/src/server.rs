@@ -1,0 +1,180 @@
+//! The composition root: binds, builds and starts everything, and ends it in order. Never touches a
+//! request.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use thiserror::Error;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::access_log::OpenError;
+use crate::config::{Config, Shutdown};
+use crate::connection::ListenerContext;
+use crate::listener::{self, Listener, Signals, Slots};
+use crate::state::Edge;
+use crate::{admin, probe};
+
+/// How often the end of the last connections is looked for while draining.
+const DRAIN_POLL: Duration = Duration::from_millis(10);
+
+/// Why an edge could not start. Nothing is left running.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// An address is taken, not ours, or not allowed.
+    #[error("listener {listener}: cannot listen on {address}: {source}")]
+    Bind {
+        /// Name of the listener, or `admin`.
+        listener: String,
+        /// Address asked for.
+        address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// rustls refused the TLS settings.
+    #[error("listener {listener}: TLS cannot be set up: {source}")]
+    Tls {
+        /// Name of the listener.
+        listener: String,
+        /// What rustls said.
+        source: rustls::Error,
+    },
+    /// The access log cannot be written.
+    #[error(transparent)]
+    AccessLog(#[from] OpenError),
+}
+
+/// A running edge. Dropping it stops everything at once; [`Running::shutdown`] does it politely.
+#[derive(Debug)]
+pub struct Running {
+    /// Every listener's name and the address really bound, in configuration order.
+    pub addresses: Vec<(String, SocketAddr)>,
+    /// Where `/livez`, `/readyz` and `/metrics` answer.
+    pub admin: Option<SocketAddr>,
+    edge: Arc<Edge>,
+    slots: Arc<Slots>,
+    shutdown: Shutdown,
+    drain: watch::Sender<bool>,
+    stop: watch::Sender<bool>,
+    tasks: JoinSet<()>,
+}
+
+/// Starts an edge: all addresses are bound before anything runs.
+///
+/// # Errors
+/// When an address cannot be bound, TLS cannot be set up or the access log cannot be opened.
+pub async fn start(config: Config) -> Result<Running, StartError> {
+    let edge = Arc::new(Edge::build(&config)?);
+    let slots = Arc::new(Slots::new(config.max_connections));
+    let (drain, draining) = watch::channel(false);
+    let (stop, stopped) = watch::channel(false);
+
+    let mut listeners = Vec::with_capacity(config.listeners.len());
+    let mut addresses = Vec::with_capacity(config.listeners.len());
+    for (index, listener) in config.listeners.iter().enumerate() {
+        let (socket, address) = bind(&listener.name, listener.address)?;
+        let context = ListenerContext::new(listener, index, address.port(), &edge.metrics);
+        let built = Listener::new(
+            listener,
+            Arc::new(context),
+            Arc::clone(&edge),
+            Arc::clone(&slots),
+        );
+        let built = built.map_err(|source| StartError::Tls {
+            listener: listener.name.clone(),
+            source,
+        })?;
+        addresses.push((listener.name.clone(), address));
+        listeners.push((Arc::new(built), socket));
+    }
+    let admin = config
+        .admin
+        .map(|address| bind("admin", address))
+        .transpose()?;
+
+    let mut tasks = JoinSet::new();
+    tasks.spawn(probe::run(Arc::clone(&edge), stopped.clone()));
+    let admin_address = admin.as_ref().map(|(_, address)| *address);
+    if let Some((socket, _)) = admin {
+        tasks.spawn(admin::run(Arc::clone(&edge), socket, stopped));
+    }
+    for (listener, socket) in listeners {
+        let signals = Signals {
+            drain: draining.clone(),
+        };
+        tasks.spawn(listener.run(socket, signals));
+    }
+    Ok(Running {
+        addresses,
+        admin: admin_address,
+        edge,
+        slots,
+        shutdown: config.shutdown,
+        drain,
+        stop,
+        tasks,
+    })
+}
+
+impl Running {
+    /// Leaves in order: readiness fails while everything is still served, then nothing new is
+    /// accepted and idle connections close, then what runs may finish until the deadline.
+    /// Returns how many connections the deadline cut off.
+    pub async fn shutdown(mut self) -> u64 {
+        self.edge.is_draining.store(true, Ordering::Relaxed);
+        tracing::info!(delay = ?self.shutdown.delay, "draining: readiness fails from now on");
+        tokio::time::sleep(self.shutdown.delay).await;
+        // Receivers live in the tasks; when they are gone there is nobody left to tell.
+        let _ = self.drain.send(true);
+        let slots = Arc::clone(&self.slots);
+        let all_closed = async {
+            while slots.open() > 0 {
+                tokio::time::sleep(DRAIN_POLL).await;
+            }
+        };
+        let drained = tokio::time::timeout(self.shutdown.drain, all_closed).await;
+        let cut_off = self.slots.open();
+        if drained.is_err() {
+            tracing::warn!(
+                connections = cut_off,
+                "drain deadline passed: cutting off what is left"
+            );
+        }
+        let _ = self.stop.send(true);
+        self.tasks.shutdown().await;
+        self.edge.access_log.close();
+        cut_off
+    }
+
+    /// Resolves when a background task has ended although nobody asked: the edge should then be
+    /// replaced. Names no task, for all of them are needed.
+    pub async fn failed(&mut self) {
+        while let Some(ended) = self.tasks.join_next().await {
+            match ended {
+                Err(error) if error.is_cancelled() => {}
+                Err(error) => {
+                    tracing::error!(%error, "a background task of the edge failed");
+                    return;
+                }
+                Ok(()) => {
+                    tracing::error!("a background task of the edge ended");
+                    return;
+                }
+            }
+        }
+    }
+}
+
+fn bind(name: &str, address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
+    let bound = listener::bind(address)
+        .and_then(|socket| socket.local_addr().map(|address| (socket, address)));
+    bound.map_err(|source| StartError::Bind {
+        listener: name.to_owned(),
+        address,
+        source,
+    })
+}
