@@ -17,8 +17,10 @@ use crate::wait::DEADLINE;
 use crate::wire::{Reader, malformed};
 
 pub use http2::Http2Connection;
+use pieces::Pieces;
 
 mod http2;
+mod pieces;
 
 /// A connection to the process under test.
 pub struct Connection {
@@ -94,8 +96,7 @@ impl Response {
     }
 }
 
-/// A duplex byte stream.
-pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
 
 impl Connection {
@@ -137,8 +138,32 @@ impl Connection {
         ))
     }
 
-    /// Speaks over a stream that is already there.
-    pub fn over(stream: Box<dyn Stream>, host: String, tls: Option<TlsSeen>) -> Connection {
+    /// As [`Connection::open_tls`], with every write cut into pieces of `largest` bytes, each
+    /// a TCP segment of its own.
+    pub async fn open_tls_in_pieces(
+        address: SocketAddr,
+        server_name: &str,
+        config: ClientConfig,
+        largest: usize,
+    ) -> io::Result<Connection> {
+        let name = ServerName::try_from(server_name.to_owned()).map_err(io::Error::other)?;
+        let connecting = async {
+            let tcp = TcpStream::connect(address).await?;
+            tcp.set_nodelay(true)?;
+            let pieces = Pieces::new(tcp, largest);
+            TlsConnector::from(Arc::new(config))
+                .connect(name, pieces)
+                .await
+        };
+        let stream = within(DEADLINE, "the TLS handshake", connecting).await?;
+        Ok(Connection::over(
+            Box::new(stream),
+            server_name.to_owned(),
+            None,
+        ))
+    }
+
+    fn over(stream: Box<dyn Stream>, host: String, tls: Option<TlsSeen>) -> Connection {
         Connection {
             reader: Reader::new(stream),
             host,

@@ -1,0 +1,290 @@
+//! The real `portcullis edge` with a configuration written for one test. Never shared by two.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::Command;
+
+use portcullis_testkit::{
+    Connection, Endpoint, Process, ReservedPort, Response, client, free_port, wait_until,
+};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+/// The binary under test.
+pub(crate) const PORTCULLIS: &str = env!("CARGO_BIN_EXE_portcullis");
+
+/// A configuration in the making. It is written as JSON, which is YAML too; block style is
+/// covered by the sample configurations.
+pub(crate) struct Setup {
+    config: Value,
+    ports: Vec<ReservedPort>,
+    environment: Vec<(String, String)>,
+    directory: TempDir,
+}
+
+impl Setup {
+    /// One plain listener `http`, one route for everything, one cluster `main` over `endpoints`
+    /// with round robin and no health check. Admin and access log are on, nothing waits at the end.
+    pub(crate) fn new(endpoints: &[&Endpoint]) -> Setup {
+        let addresses: Vec<SocketAddr> = endpoints.iter().map(|e| e.address()).collect();
+        Setup::for_addresses(&addresses)
+    }
+
+    /// As [`Setup::new`], for addresses that need not have anything behind them.
+    pub(crate) fn for_addresses(endpoints: &[SocketAddr]) -> Setup {
+        let (http, admin) = (free_port(), free_port());
+        let directory = TempDir::new().unwrap();
+        let endpoints: Vec<String> = endpoints.iter().map(SocketAddr::to_string).collect();
+        let config = json!({
+            "listeners": [{ "name": "http", "address": http.address().to_string() }],
+            "clusters": { "main": { "balance": "round_robin", "endpoints": endpoints } },
+            "routes": [{ "name": "all", "path": "/", "cluster": "main" }],
+            "admin": { "address": admin.address().to_string() },
+            "access_log": directory.path().join("access.log"),
+            "shutdown": { "delay": "0s", "drain": "5s" },
+        });
+        Setup {
+            config,
+            ports: vec![http, admin],
+            environment: Vec::new(),
+            directory,
+        }
+    }
+
+    /// Sets the value at a dotted path; numbers index lists, and what is missing is made.
+    pub(crate) fn set(mut self, path: &str, value: Value) -> Setup {
+        let mut place = &mut self.config;
+        for step in path.split('.') {
+            place = match step.parse::<usize>() {
+                Ok(index) => {
+                    if place.is_null() {
+                        *place = json!([]);
+                    }
+                    let list = place.as_array_mut().unwrap();
+                    while list.len() <= index {
+                        list.push(Value::Null);
+                    }
+                    &mut list[index]
+                }
+                Err(_) => &mut place[step],
+            };
+        }
+        *place = value;
+        self
+    }
+
+    /// Removes a key at the top level.
+    pub(crate) fn without(mut self, key: &str) -> Setup {
+        self.config.as_object_mut().unwrap().remove(key);
+        self
+    }
+
+    /// Adds another cluster without health check.
+    pub(crate) fn cluster(self, name: &str, endpoints: &[&Endpoint]) -> Setup {
+        let addresses: Vec<String> = endpoints.iter().map(|e| e.address().to_string()).collect();
+        let cluster = json!({ "balance": "round_robin", "endpoints": addresses });
+        self.set(&format!("clusters.{name}"), cluster)
+    }
+
+    /// Adds a listener, on a port of its own, with further keys.
+    pub(crate) fn listener(mut self, name: &str, keys: &Value) -> Setup {
+        let port = free_port();
+        let mut listener = json!({ "name": name, "address": port.address().to_string() });
+        for (key, value) in keys.as_object().unwrap() {
+            listener[key] = value.clone();
+        }
+        self.ports.push(port);
+        self.config["listeners"]
+            .as_array_mut()
+            .unwrap()
+            .push(listener);
+        self
+    }
+
+    /// Adds an environment variable for the process.
+    pub(crate) fn env(mut self, name: &str, value: &str) -> Setup {
+        self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Where files of this test may live.
+    pub(crate) fn directory(&self) -> PathBuf {
+        self.directory.path().to_owned()
+    }
+
+    /// The configuration as it stands.
+    pub(crate) fn config(&self) -> &Value {
+        &self.config
+    }
+
+    /// Writes the file and starts the process, without waiting for anything.
+    pub(crate) fn spawn(self) -> Edge {
+        let file = self.directory.path().join("edge.yaml");
+        std::fs::write(&file, serde_json::to_string_pretty(&self.config).unwrap()).unwrap();
+        let mut command = Command::new(PORTCULLIS);
+        command
+            .args(["edge", "--config"])
+            .arg(&file)
+            .current_dir(self.directory.path());
+        command.envs(self.environment);
+        let listeners = self.config["listeners"].as_array().unwrap().iter();
+        let listeners = listeners.map(|l| l["address"].as_str().unwrap().parse().unwrap());
+        Edge {
+            listeners: listeners.collect(),
+            admin: self.config["admin"]["address"]
+                .as_str()
+                .map(|a| a.parse().unwrap()),
+            process: Process::spawn(command),
+            directory: self.directory,
+            _ports: self.ports,
+        }
+    }
+
+    /// Starts the process and waits until it says it is ready.
+    pub(crate) async fn start(self) -> Edge {
+        let mut edge = self.spawn();
+        edge.wait_for_admin("/readyz", 200).await;
+        edge
+    }
+
+    /// Starts the process and waits until it listens, ready or not.
+    pub(crate) async fn start_unready(self) -> Edge {
+        let mut edge = self.spawn();
+        edge.wait_for_admin("/livez", 200).await;
+        edge
+    }
+}
+
+/// A running edge.
+pub(crate) struct Edge {
+    pub(crate) process: Process,
+    listeners: Vec<SocketAddr>,
+    admin: Option<SocketAddr>,
+    directory: TempDir,
+    _ports: Vec<ReservedPort>,
+}
+
+impl Edge {
+    /// Address of the first listener.
+    pub(crate) fn http(&self) -> SocketAddr {
+        self.listeners[0]
+    }
+
+    /// Address of a listener by its position.
+    pub(crate) fn listener(&self, position: usize) -> SocketAddr {
+        self.listeners[position]
+    }
+
+    /// Address of the admin listener.
+    pub(crate) fn admin(&self) -> SocketAddr {
+        self.admin.expect("the configuration has an admin address")
+    }
+
+    /// Where files of this test live.
+    pub(crate) fn directory(&self) -> PathBuf {
+        self.directory.path().to_owned()
+    }
+
+    /// A connection to the first listener.
+    pub(crate) async fn connect(&self) -> Connection {
+        Connection::open(self.http()).await.unwrap()
+    }
+
+    /// One GET on a connection of its own to the first listener.
+    pub(crate) async fn get(&self, path: &str) -> Response {
+        client::get(self.http(), path).await.unwrap()
+    }
+
+    /// Waits until an admin path answers with a status.
+    pub(crate) async fn wait_for_admin(&mut self, path: &str, status: u16) {
+        let admin = self.admin();
+        let process = &mut self.process;
+        wait_until(&format!("{path} to answer {status}"), async || {
+            if let Some(status) = process.try_status() {
+                panic!("the edge ended with {status}\n{}", process.output());
+            }
+            client::get(admin, path)
+                .await
+                .ok()
+                .filter(|r| r.status == status)
+        })
+        .await;
+    }
+
+    /// Access log lines so far.
+    pub(crate) fn log(&self) -> Vec<Value> {
+        let text = std::fs::read_to_string(self.directory.path().join("access.log"));
+        let text = text.unwrap_or_default();
+        // The last piece may still be in the writing.
+        let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+        whole
+            .lines()
+            .map(|line| {
+                serde_json::from_str(line)
+                    .unwrap_or_else(|error| panic!("log line {line:?}: {error}"))
+            })
+            .collect()
+    }
+
+    /// Waits until the access log holds `count` lines that match, and returns those.
+    pub(crate) async fn wait_for_log(
+        &self,
+        count: usize,
+        matches: impl Fn(&Value) -> bool,
+    ) -> Vec<Value> {
+        wait_until(&format!("{count} matching access log lines"), async || {
+            let lines: Vec<Value> = self.log().into_iter().filter(|l| matches(l)).collect();
+            assert!(lines.len() <= count, "more than {count} lines: {lines:#?}");
+            (lines.len() == count).then_some(lines)
+        })
+        .await
+    }
+
+    /// Waits for the only line of a path, and returns it.
+    pub(crate) async fn log_of(&self, path: &str) -> Value {
+        self.wait_for_log(1, |line| line["path"] == path)
+            .await
+            .remove(0)
+    }
+
+    /// Sum of the samples of a metric whose labels contain all of `labels`.
+    pub(crate) async fn metric(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
+        let text = client::get(self.admin(), "/metrics").await.unwrap().text();
+        let samples = text.lines().filter(|line| {
+            line.strip_prefix(name)
+                .is_some_and(|rest| rest.starts_with(['{', ' ']))
+                && labels
+                    .iter()
+                    .all(|(k, v)| line.contains(&format!("{k}=\"{v}\"")))
+        });
+        samples
+            .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
+            .sum()
+    }
+
+    /// Waits until a metric has a value.
+    pub(crate) async fn wait_for_metric(&self, name: &str, labels: &[(&str, &str)], value: f64) {
+        wait_until(&format!("{name}{labels:?} to be {value}"), async || {
+            (self.metric(name, labels).await == value).then_some(())
+        })
+        .await;
+    }
+
+    /// Waits until requests with an outcome have been counted, exactly `count` of them.
+    pub(crate) async fn wait_for_outcome(&self, outcome: &str, count: u32) {
+        let labels = [("outcome", outcome)];
+        self.wait_for_metric("portcullis_edge_requests_total", &labels, count.into())
+            .await;
+    }
+}
+
+/// A client that trusts what a test's authority issued, for HTTP/1.1 with TLS.
+pub(crate) async fn open_tls(
+    address: SocketAddr,
+    name: &str,
+    authority: &portcullis_testkit::Authority,
+) -> Connection {
+    Connection::open_tls(address, name, authority.client())
+        .await
+        .unwrap()
+}

@@ -1,0 +1,323 @@
+//! Every size, count and time a client is held to, and what it is told beyond.
+
+use std::time::{Duration, Instant};
+
+use portcullis_testkit::{Connection, Endpoint, wait_until};
+use serde_json::json;
+
+use crate::harness::Setup;
+
+#[tokio::test]
+async fn too_many_header_bytes_are_431() {
+    let a = Endpoint::start("a").await;
+    let edge = Setup::new(&[&a])
+        .set("listeners.0.limits", json!({ "header_bytes": "4KiB" }))
+        .start()
+        .await;
+    let fits = "x".repeat(3_000);
+    let response = edge
+        .connect()
+        .await
+        .request("GET", "/", &[("X-A", &fits)], b"")
+        .await
+        .unwrap();
+    assert_eq!(response.status, 200);
+    let beyond = "x".repeat(5_000);
+    let mut client = edge.connect().await;
+    let response = client
+        .request("GET", "/big", &[("X-A", &beyond)], b"")
+        .await
+        .unwrap();
+    assert_eq!(response.status, 431);
+    client.expect_close().await;
+    edge.wait_for_outcome("client_head_too_large", 1).await;
+    edge.wait_for_log(1, |l| {
+        l["outcome"] == "client_head_too_large" && l["status"] == 431
+    })
+    .await;
+    assert_eq!(a.requests(), 1);
+}
+
+#[tokio::test]
+async fn a_request_line_without_end_is_cut_off() {
+    let a = Endpoint::start("a").await;
+    let edge = Setup::new(&[&a])
+        .set("listeners.0.limits", json!({ "header_bytes": "4KiB" }))
+        .start()
+        .await;
+    let mut client = edge.connect().await;
+    // The edge may close while this is still being sent.
+    let _ = client
+        .send(format!("GET /{}", "x".repeat(200_000)).as_bytes())
+        .await;
+    let answer = String::from_utf8(client.read_to_end().await.unwrap()).unwrap();
+    assert!(
+        answer.is_empty() || answer.starts_with("HTTP/1.1 431"),
+        "{answer}"
+    );
+    edge.wait_for_outcome("client_head_too_large", 1).await;
+}
+
+#[tokio::test]
+async fn too_many_header_fields_are_431() {
+    let a = Endpoint::start("a").await;
+    let edge = Setup::new(&[&a])
+        .set("listeners.0.limits", json!({ "header_count": 10 }))
+        .start()
+        .await;
+    for (count, status) in [(8, 200), (30, 431)] {
+        let names: Vec<String> = (0..count).map(|n| format!("X-{n}")).collect();
+        let fields: Vec<(&str, &str)> = names.iter().map(|n| (n.as_str(), "1")).collect();
+        let response = edge
+            .connect()
+            .await
+            .request("GET", "/", &fields, b"")
+            .await
+            .unwrap();
+        assert_eq!(response.status, status, "{count} fields");
+    }
+    edge.wait_for_outcome("client_head_too_large", 1).await;
+    assert_eq!(a.requests(), 1);
+}
+
+#[tokio::test]
+async fn a_declared_body_beyond_the_limit_is_413_before_it_is_sent() {
+    let a = Endpoint::start("a").await;
+    let edge = Setup::new(&[&a])
+        .set("listeners.0.limits", json!({ "body_bytes": "1KiB" }))
+        .start()
+        .await;
+    let response = edge
+        .connect()
+        .await
+        .request("POST", "/", &[], &[b'x'; 1024])
+        .await
+        .unwrap();
+    assert_eq!(response.status, 200);
+    let mut client = edge.connect().await;
+    client
+        .send(b"POST /big HTTP/1.1\r\nHost: a\r\nContent-Length: 1025\r\n\r\n")
+        .await
+        .unwrap();
+    let response = client.response().await.unwrap();
+    assert_eq!(response.status, 413);
+    assert_eq!(
+        response.field("content-type"),
+        Some("application/problem+json")
+    );
+    assert_eq!(
+        edge.log_of("/big").await["outcome"],
+        "client_body_too_large"
+    );
+    edge.wait_for_outcome("client_body_too_large", 1).await;
+    assert_eq!(a.requests(), 1);
+}
+
+#[tokio::test]
+async fn a_chunked_body_that_grows_beyond_the_limit_is_413() {
+    let a = Endpoint::start("a").await;
+    let edge = Setup::new(&[&a])
+        .set("listeners.0.limits", json!({ "body_bytes": "1KiB" }))
+        .start()
+        .await;
+    let mut client = edge.connect().await;
+    client
+        .send(b"POST /grow HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n")
+        .await
+        .unwrap();
+    for _ in 0..40 {
+        let chunk = format!("40\r\n{}\r\n", "x".repeat(0x40));
+        if client.send(chunk.as_bytes()).await.is_err() {
+            break;
+        }
+    }
+    assert_eq!(client.response().await.unwrap().status, 413);
+    assert_eq!(
+        edge.log_of("/grow").await["outcome"],
+        "client_body_too_large"
+    );
+    assert_eq!(a.requests(), 0, "the endpoint never got a whole request");
+}
+
+#[tokio::test]
+async fn a_slow_header_is_cut_off_however_it_trickles() {
+    let a = Endpoint::start("a").await;
+    let edge = Setup::new(&[&a])
+        .set("listeners.0.timeouts", json!({ "header": "500ms" }))
+        .start()
+        .await;
+    let mut client = edge.connect().await;
+    let started = Instant::now();
+    let trickled = trickle(&mut client, b"GET / HTTP/1.1\r\nHost: a\r\nX-Slow: ").await;
+    assert!(started.elapsed() >= Duration::from_millis(400), "cut early");
+    assert!(
+        trickled.is_empty() || trickled.starts_with("HTTP/1.1 408"),
+        "{trickled}"
+    );
+    edge.wait_for_outcome("client_head_timeout", 1).await;
+    edge.wait_for_log(1, |line| line["outcome"] == "client_head_timeout")
+        .await;
+}
+
+#[tokio::test]
+async fn a_slow_second_header_is_cut_off_too() {
+    let a = Endpoint::start("a").await;
+    let edge = Setup::new(&[&a])
+        .set("listeners.0.timeouts", json!({ "header": "500ms" }))
+        .start()
+        .await;
+    let mut client = edge.connect().await;
+    assert_eq!(client.get("/first").await.unwrap().status, 200);
+    let answer = trickle(&mut client, b"GET / HTTP/1.1\r\nHost: a\r\nX-Slow: ").await;
+    assert!(
+        answer.is_empty() || answer.starts_with("HTTP/1.1 408"),
+        "{answer}"
+    );
+    edge.wait_for_outcome("client_head_timeout", 1).await;
+}
+
+/// Sends `start`, then a byte now and then, until the peer closes; returns what it said.
+async fn trickle(client: &mut Connection, start: &[u8]) -> String {
+    client.send(start).await.unwrap();
+    wait_until("the edge to close", async || client.send(b"x").await.err()).await;
+    String::from_utf8_lossy(&client.read_to_end().await.unwrap_or_default()).into_owned()
+}
+
+#[tokio::test]
+async fn a_connection_that_says_nothing_is_closed() {
+    let a = Endpoint::start("a").await;
+    let edge = Setup::new(&[&a])
+        .set("listeners.0.timeouts", json!({ "header": "300ms" }))
+        .start()
+        .await;
+    let mut client = edge.connect().await;
+    let answer = String::from_utf8(client.read_to_end().await.unwrap()).unwrap();
+    assert!(
+        answer.is_empty() || answer.starts_with("HTTP/1.1 408"),
+        "{answer}"
+    );
+}
+
+#[tokio::test]
+async fn an_idle_connection_is_closed_after_its_keep_alive() {
+    let a = Endpoint::start("a").await;
+    let edge = Setup::new(&[&a])
+        .set("listeners.0.timeouts", json!({ "keep_alive": "1s" }))
+        .start()
+        .await;
+    let mut client = edge.connect().await;
+    assert_eq!(client.get("/").await.unwrap().status, 200);
+    let started = Instant::now();
+    client.expect_close().await;
+    assert!(
+        started.elapsed() >= Duration::from_millis(500),
+        "closed early"
+    );
+    assert!(
+        started.elapsed() < Duration::from_secs(9),
+        "keep-alive, not the header timeout"
+    );
+}
+
+#[tokio::test]
+async fn a_body_that_stalls_is_cut_off() {
+    let a = Endpoint::start("a").await;
+    let edge = Setup::new(&[&a])
+        .set("listeners.0.timeouts", json!({ "body": "300ms" }))
+        .start()
+        .await;
+    let mut client = edge.connect().await;
+    client
+        .send(b"POST /stall HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n12345")
+        .await
+        .unwrap();
+    let answer = String::from_utf8_lossy(&client.read_to_end().await.unwrap()).into_owned();
+    assert!(
+        answer.is_empty() || answer.starts_with("HTTP/1.1 408"),
+        "{answer}"
+    );
+    assert_eq!(
+        edge.log_of("/stall").await["outcome"],
+        "client_body_timeout"
+    );
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_read_is_given_up() {
+    let a = Endpoint::with("a", portcullis_testkit::Behavior::Bytes(64 << 20)).await;
+    let edge = Setup::new(&[&a])
+        .set("listeners.0.timeouts", json!({ "write": "300ms" }))
+        .start()
+        .await;
+    let mut client = edge.connect().await;
+    client
+        .send(b"GET /stall HTTP/1.1\r\nHost: a\r\n\r\n")
+        .await
+        .unwrap();
+    assert_eq!(edge.log_of("/stall").await["outcome"], "client_gone");
+}
+
+#[tokio::test]
+async fn requests_on_one_connection_are_counted() {
+    let a = Endpoint::start("a").await;
+    let edge = Setup::new(&[&a])
+        .set(
+            "listeners.0.limits",
+            json!({ "requests_per_connection": 3 }),
+        )
+        .start()
+        .await;
+    let mut client = edge.connect().await;
+    for number in 1..=3 {
+        let response = client.get("/").await.unwrap();
+        assert_eq!(response.status, 200);
+        let says_close = response.field("connection") == Some("close");
+        assert_eq!(says_close, number == 3, "request {number}");
+    }
+    client.expect_close().await;
+}
+
+#[tokio::test]
+async fn an_old_connection_is_closed_politely() {
+    let a = Endpoint::start("a").await;
+    let edge = Setup::new(&[&a])
+        .set("listeners.0.limits", json!({ "connection_age": "300ms" }))
+        .start()
+        .await;
+    let mut client = edge.connect().await;
+    wait_until("the farewell", async || {
+        let response = client.get("/").await.unwrap();
+        assert_eq!(response.status, 200);
+        (response.field("connection") == Some("close")).then_some(())
+    })
+    .await;
+    client.expect_close().await;
+}
+
+#[tokio::test]
+async fn connections_beyond_a_listeners_limit_are_turned_away() {
+    for path in ["listeners.0.max_connections", "max_connections"] {
+        let a = Endpoint::start("a").await;
+        let edge = Setup::new(&[&a]).set(path, json!(2)).start().await;
+        let (mut one, mut two) = (edge.connect().await, edge.connect().await);
+        assert_eq!(one.get("/").await.unwrap().status, 200);
+        assert_eq!(two.get("/").await.unwrap().status, 200);
+        let mut three = edge.connect().await;
+        let _ = three.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+        let answer = String::from_utf8(three.read_to_end().await.unwrap()).unwrap();
+        assert!(
+            answer.is_empty() || answer.starts_with("HTTP/1.1 503"),
+            "{path}: {answer}"
+        );
+        edge.wait_for_outcome("refused_connections", 1).await;
+        drop(one);
+        wait_until("room for another", async || {
+            let mut next = edge.connect().await;
+            next.get("/")
+                .await
+                .ok()
+                .filter(|response| response.status == 200)
+        })
+        .await;
+    }
+}

@@ -1,0 +1,21 @@
+//! System tests: they start the real binary and judge it from outside. Never reach into a crate
+//! to see whether something worked.
+//!
+//! One integration binary with a module per subject, so that there is one link and every test
+//! runs beside every other. What a test needs of the outside world comes from the testkit.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+
+mod harness;
+
+mod affinity;
+mod distribution;
+mod forwarding;
+mod health;
+mod lifecycle;
+mod limits;
+mod malformed;
+mod proxying;
+mod retries;
+mod routing;
+mod tls;

@@ -1,0 +1,260 @@
+//! What the edge does when an endpoint fails: another attempt, an answer of its own, ejection.
+
+use std::time::Duration;
+
+use portcullis_testkit::{Behavior, Connection, Endpoint, free_port, wait_until};
+use serde_json::{Value, json};
+
+use crate::harness::Setup;
+
+/// Ejection would hide what a retry does.
+fn without_ejection(setup: Setup) -> Setup {
+    setup.set("clusters.main.ejection", Value::Bool(false))
+}
+
+#[tokio::test]
+async fn a_refused_connection_is_retried_elsewhere_for_every_method() {
+    let (refusing, good) = (free_port(), Endpoint::start("good").await);
+    let setup = Setup::for_addresses(&[refusing.address(), good.address()]);
+    let edge = without_ejection(setup).start().await;
+    let mut client = edge.connect().await;
+    for method in ["GET", "POST", "PUT", "DELETE", "PATCH"] {
+        for _ in 0..4 {
+            let response = client.request(method, "/", &[], b"body").await.unwrap();
+            assert_eq!(response.status, 200, "{method}: {}", response.text());
+            assert_eq!(response.json()["body"], "body");
+        }
+    }
+    let retried = edge
+        .log()
+        .iter()
+        .filter(|line| line["attempts"] == 2)
+        .count();
+    assert!(
+        retried >= 5,
+        "half of 20 requests met the refusing port first: {retried}"
+    );
+}
+
+#[tokio::test]
+async fn a_post_is_not_repeated_once_it_was_sent() {
+    let bad = Endpoint::with("bad", Behavior::ResetBeforeAnswer).await;
+    let good = Endpoint::start("good").await;
+    let edge = without_ejection(Setup::new(&[&bad, &good])).start().await;
+    let mut failed = 0;
+    for _ in 0..8 {
+        let response = edge
+            .connect()
+            .await
+            .request("POST", "/", &[], b"pay")
+            .await
+            .unwrap();
+        if response.status == 502 {
+            failed += 1;
+            assert_eq!(
+                response.field("content-type"),
+                Some("application/problem+json")
+            );
+        } else {
+            assert_eq!(response.status, 200);
+        }
+    }
+    assert_eq!((failed, bad.requests(), good.requests()), (4, 4, 4));
+    edge.wait_for_outcome("failed_endpoint_reset", 4).await;
+}
+
+#[tokio::test]
+async fn an_idempotent_request_survives_every_failure_before_the_answer() {
+    for (behavior, is_post_passed_on) in [
+        (Behavior::ResetBeforeAnswer, false),
+        (Behavior::CloseAfterAccept, false),
+        (Behavior::Garbage, false),
+        (Behavior::Status(502), true),
+        (Behavior::Status(503), true),
+        (Behavior::Status(504), true),
+    ] {
+        let (bad, good) = (Endpoint::start("bad").await, Endpoint::start("good").await);
+        let edge = without_ejection(Setup::new(&[&bad, &good])).start().await;
+        bad.behave(behavior.clone());
+        let mut client = edge.connect().await;
+        for method in ["GET", "HEAD", "OPTIONS"] {
+            for _ in 0..4 {
+                let response = client.request(method, "/", &[], b"").await.unwrap();
+                assert_eq!(
+                    response.status,
+                    200,
+                    "{behavior:?} {method}: {}",
+                    response.text()
+                );
+            }
+        }
+        if is_post_passed_on {
+            let mut statuses = Vec::new();
+            for _ in 0..2 {
+                statuses.push(client.request("POST", "/", &[], b"x").await.unwrap().status);
+            }
+            assert!(
+                statuses.iter().any(|&s| s != 200),
+                "{behavior:?}: {statuses:?}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_500_is_passed_on_and_not_repeated() {
+    let bad = Endpoint::with("bad", Behavior::Status(500)).await;
+    let edge = without_ejection(Setup::new(&[&bad])).start().await;
+    assert_eq!(edge.get("/x").await.status, 500);
+    assert_eq!(bad.requests(), 1);
+    assert_eq!(edge.log_of("/x").await["outcome"], "endpoint_error");
+}
+
+#[tokio::test]
+async fn attempts_end_where_the_configuration_says() {
+    let mut bad = Vec::new();
+    for name in ["a", "b", "c", "d"] {
+        bad.push(Endpoint::with(name, Behavior::ResetBeforeAnswer).await);
+    }
+    let all: Vec<&Endpoint> = bad.iter().collect();
+    for retries in [0, 1, 3] {
+        let before: usize = bad.iter().map(Endpoint::requests).sum();
+        let edge = without_ejection(Setup::new(&all))
+            .set("clusters.main.retries", json!(retries))
+            .start()
+            .await;
+        assert_eq!(edge.get("/x").await.status, 502);
+        let after: usize = bad.iter().map(Endpoint::requests).sum();
+        assert_eq!(after - before, retries + 1, "retries: {retries}");
+        assert_eq!(edge.log_of("/x").await["attempts"], retries + 1);
+    }
+}
+
+#[tokio::test]
+async fn an_answer_cut_short_is_cut_short_for_the_client_too() {
+    for behavior in [Behavior::ResetMidBody, Behavior::TruncatedLength] {
+        let bad = Endpoint::with("bad", behavior.clone()).await;
+        let edge = without_ejection(Setup::new(&[&bad])).start().await;
+        let answer = edge.connect().await.get("/cut").await;
+        assert!(answer.is_err(), "{behavior:?}: {answer:?}");
+        assert_eq!(
+            bad.requests(),
+            1,
+            "{behavior:?}: bytes reached the client, no second attempt"
+        );
+        assert_eq!(
+            edge.log_of("/cut").await["outcome"],
+            "failed_endpoint_truncated"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_silent_endpoint_becomes_504() {
+    let silent = Endpoint::with("silent", Behavior::Hang).await;
+    let edge = without_ejection(Setup::new(&[&silent]))
+        .set("clusters.main.timeouts", json!({ "read": "300ms" }))
+        .start()
+        .await;
+    let response = edge
+        .connect()
+        .await
+        .request("POST", "/x", &[], b"x")
+        .await
+        .unwrap();
+    assert_eq!(response.status, 504);
+    assert_eq!(
+        edge.log_of("/x").await["outcome"],
+        "failed_endpoint_timeout"
+    );
+}
+
+#[tokio::test]
+async fn nobody_listening_becomes_502() {
+    let (one, two) = (free_port(), free_port());
+    let setup = Setup::for_addresses(&[one.address(), two.address()]);
+    let edge = without_ejection(setup).start().await;
+    let response = edge.get("/x").await;
+    assert_eq!(response.status, 502);
+    assert_eq!(
+        response.field("content-type"),
+        Some("application/problem+json")
+    );
+    let line = edge.log_of("/x").await;
+    assert_eq!(
+        (&line["outcome"], &line["attempts"]),
+        (&json!("failed_connect_refused"), &json!(2))
+    );
+}
+
+#[tokio::test]
+async fn an_endpoint_that_keeps_failing_is_ejected_and_comes_back() {
+    let (bad, good) = (Endpoint::start("bad").await, Endpoint::start("good").await);
+    let edge = Setup::new(&[&bad, &good])
+        .set(
+            "clusters.main.ejection",
+            json!({ "failures": 3, "duration": "1s" }),
+        )
+        .start()
+        .await;
+    bad.behave(Behavior::ResetBeforeAnswer);
+    let address = bad.address().to_string();
+    let labels = [("endpoint", address.as_str())];
+    let mut client = edge.connect().await;
+    wait_until("the ejection", async || {
+        assert_eq!(client.get("/").await.unwrap().status, 200);
+        (edge
+            .metric("portcullis_edge_endpoint_ejected", &labels)
+            .await
+            == 1.0)
+            .then_some(())
+    })
+    .await;
+    assert_eq!(bad.requests(), 3, "three failures in a row eject");
+    bad.behave(Behavior::Echo);
+    wait_until("the way back", async || {
+        let response = client.get("/").await.unwrap();
+        (response.endpoint() == "bad").then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_last_endpoint_is_never_ejected() {
+    let bad = Endpoint::with("bad", Behavior::Status(503)).await;
+    let edge = Setup::new(&[&bad])
+        .set(
+            "clusters.main.ejection",
+            json!({ "failures": 1, "max_percent": 100 }),
+        )
+        .start()
+        .await;
+    let mut client = edge.connect().await;
+    for _ in 0..10 {
+        assert_eq!(
+            client.request("POST", "/", &[], b"x").await.unwrap().status,
+            503
+        );
+    }
+    assert_eq!(bad.requests(), 10);
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_frees_the_endpoint() {
+    let slow = Endpoint::with("slow", Behavior::Slow(Duration::from_mins(5))).await;
+    let edge = Setup::new(&[&slow]).start().await;
+    let mut client = Connection::open(edge.http()).await.unwrap();
+    client
+        .send(b"GET /gone HTTP/1.1\r\nHost: a\r\n\r\n")
+        .await
+        .unwrap();
+    wait_until("the request to arrive", async || {
+        (slow.in_flight() == 1).then_some(())
+    })
+    .await;
+    drop(client);
+    assert_eq!(edge.log_of("/gone").await["outcome"], "client_gone");
+    let labels = [("cluster", "main")];
+    edge.wait_for_metric("portcullis_edge_endpoint_in_flight", &labels, 0.0)
+        .await;
+}
