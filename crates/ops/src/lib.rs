@@ -1,5 +1,6 @@
 //! What both operators need: located configuration errors, secrets, telemetry, shutdown. A closed list, never policy.
 
+pub mod decode;
 pub mod diagnostic;
 pub mod file;
 pub mod signal;

@@ -188,7 +188,11 @@ impl<'t> Builder<'t, '_> {
             let key_span = span(range);
             let key = self.key(event, range, depth)?;
             let (event, range) = self.next()?;
-            let node = self.node(event, range, depth + 1)?;
+            let mut node = self.node(event, range, depth + 1)?;
+            if node.value == Value::Null {
+                // Nothing has no place of its own: its key is what people look for.
+                node.span = key_span;
+            }
             // The first one stays, so that the rest of the file is still checked.
             let Some(key) = key else { continue };
             if let Some(first) = seen.insert(key.clone(), key_span.line) {
