@@ -122,3 +122,6 @@ impl KeySet {
         self.keys.iter().find(|key| key.kid() == kid)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -36,6 +36,8 @@ mod jwks;
 mod key;
 pub mod revocation;
 mod sign;
+#[cfg(test)]
+mod testing;
 mod verify;
 
 pub use algorithm::{Algorithm, TokenType};

@@ -212,3 +212,6 @@ fn keep_latest(
     *known = until.max(*known);
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

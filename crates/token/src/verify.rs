@@ -214,3 +214,6 @@ impl Header {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

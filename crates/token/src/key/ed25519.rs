@@ -2,7 +2,7 @@
 
 /// The `y` of the points of order 1, 2, 4 and 8, little-endian with the sign bit cleared.
 /// A signature under such a key can be made without any private key.
-const SMALL_ORDER: [[u8; 32]; 5] = [
+pub(crate) const SMALL_ORDER: [[u8; 32]; 5] = [
     // Order 4.
     [0; 32],
     // Order 1.
