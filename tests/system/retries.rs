@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use portcullis_testkit::{Behavior, Connection, Endpoint, free_port, wait_until};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::harness::Setup;
 
 /// Ejection would hide what a retry does.
 fn without_ejection(setup: Setup) -> Setup {
-    setup.set("clusters.main.ejection", Value::Bool(false))
+    setup.set("clusters.main.ejection", json!("off"))
 }
 
 #[tokio::test]

@@ -132,6 +132,16 @@ impl Endpoint {
         self.state.connections.load(Ordering::SeqCst)
     }
 
+    /// Connections that are open at this moment.
+    pub fn open_connections(&self) -> usize {
+        self.state.open_connections.load(Ordering::SeqCst)
+    }
+
+    /// The most requests that were ever being answered at once.
+    pub fn in_flight_max(&self) -> usize {
+        self.state.in_flight_max.load(Ordering::SeqCst)
+    }
+
     /// Requests being answered at this moment.
     pub fn in_flight(&self) -> usize {
         self.state.in_flight.load(Ordering::SeqCst)

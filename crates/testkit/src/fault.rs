@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -127,6 +127,47 @@ async fn pump(
     }
 }
 
+/// An address where connections are neither accepted nor refused: the queue of its listener is
+/// full, so that a SYN gets no answer. Lasts as long as this value.
+pub struct FullBacklog {
+    address: SocketAddr,
+    _listener: TcpListener,
+    _waiting: Vec<TcpStream>,
+}
+
+impl FullBacklog {
+    /// Binds a port and fills its queue.
+    pub async fn start() -> FullBacklog {
+        let socket = TcpSocket::new_v4().expect("a socket can be made");
+        socket
+            .bind((Ipv4Addr::LOCALHOST, 0).into())
+            .expect("loopback binds");
+        let listener = socket.listen(1).expect("a bound socket listens");
+        let address = listener
+            .local_addr()
+            .expect("a bound socket has an address");
+        let mut waiting = Vec::new();
+        while let Ok(Ok(stream)) =
+            tokio::time::timeout(FILL_PATIENCE, TcpStream::connect(address)).await
+        {
+            waiting.push(stream);
+        }
+        FullBacklog {
+            address,
+            _listener: listener,
+            _waiting: waiting,
+        }
+    }
+
+    /// Where connecting takes for ever.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+/// A connection over loopback that takes longer than this found the queue full.
+const FILL_PATIENCE: Duration = Duration::from_millis(200);
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -140,6 +181,17 @@ mod tests {
         assert_eq!(client.get("/").await.unwrap().status, 200);
         proxy.set(Fault::Cut);
         client.expect_close().await;
+    }
+
+    #[tokio::test]
+    async fn a_full_backlog_neither_accepts_nor_refuses() {
+        let full = FullBacklog::start().await;
+        let attempt = TcpStream::connect(full.address());
+        assert!(
+            tokio::time::timeout(Duration::from_millis(100), attempt)
+                .await
+                .is_err()
+        );
     }
 
     #[tokio::test]

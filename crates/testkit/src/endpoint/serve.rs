@@ -19,6 +19,7 @@ enum Next {
 
 pub(super) async fn connection(stream: TcpStream, state: Arc<State>) -> io::Result<()> {
     stream.set_nodelay(true)?;
+    let _open = state.open();
     if matches!(state.behavior(), Behavior::CloseAfterAccept) {
         return Ok(());
     }

@@ -12,7 +12,9 @@ pub(super) struct State {
     pub(super) requests: AtomicUsize,
     pub(super) health_checks: AtomicUsize,
     pub(super) connections: AtomicUsize,
+    pub(super) open_connections: AtomicUsize,
     pub(super) in_flight: AtomicUsize,
+    pub(super) in_flight_max: AtomicUsize,
     behavior: Mutex<Behavior>,
     health: Mutex<Health>,
     received: Mutex<Vec<Received>>,
@@ -27,7 +29,9 @@ impl State {
             requests: AtomicUsize::new(0),
             health_checks: AtomicUsize::new(0),
             connections: AtomicUsize::new(0),
+            open_connections: AtomicUsize::new(0),
             in_flight: AtomicUsize::new(0),
+            in_flight_max: AtomicUsize::new(0),
             behavior: Mutex::new(Behavior::Echo),
             health: Mutex::new(Health::Ok),
             received: Mutex::default(),
@@ -84,18 +88,26 @@ impl State {
         }
     }
 
-    pub(super) fn enter(&self) -> InFlight<'_> {
-        self.in_flight.fetch_add(1, Ordering::SeqCst);
-        InFlight(self)
+    /// Counts one request as being answered until the value is dropped.
+    pub(super) fn enter(&self) -> Counted<'_> {
+        let now = self.in_flight.fetch_add(1, Ordering::SeqCst) + 1;
+        self.in_flight_max.fetch_max(now, Ordering::SeqCst);
+        Counted(&self.in_flight)
+    }
+
+    /// Counts one connection as open until the value is dropped.
+    pub(super) fn open(&self) -> Counted<'_> {
+        self.open_connections.fetch_add(1, Ordering::SeqCst);
+        Counted(&self.open_connections)
     }
 }
 
-/// One request being answered.
-pub(super) struct InFlight<'a>(&'a State);
+/// One of something that goes on until this is dropped.
+pub(super) struct Counted<'a>(&'a AtomicUsize);
 
-impl Drop for InFlight<'_> {
+impl Drop for Counted<'_> {
     fn drop(&mut self) {
-        self.0.in_flight.fetch_sub(1, Ordering::SeqCst);
+        self.0.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
