@@ -13,6 +13,7 @@ use ipnet::IpNet;
 use portcullis_ops::Secret;
 
 use values::Values;
+pub(crate) use values::decode_key;
 
 /// Every variable that has an effect, with its default and meaning: the
 /// reference page and the test that no other variable is read use this table.

@@ -2,6 +2,7 @@
 
 pub mod config;
 pub mod domain;
+pub mod keys;
 pub mod random;
 pub mod shared;
 pub mod store;
