@@ -7,9 +7,14 @@
 //! from a URL, and one boxed future per call vanishes beside a round trip to either. An enum would spell every method
 //! three times and keep a failing double out of the tests of `app`.
 
+#[cfg(test)]
+pub(crate) mod contract;
 mod error;
 pub mod sealed;
+pub mod sqlite;
 mod types;
+
+use std::collections::BTreeSet;
 
 use async_trait::async_trait;
 
@@ -19,6 +24,7 @@ use crate::domain::{
 };
 
 pub use error::StoreError;
+pub use sqlite::{SqliteOptions, SqliteStore};
 pub use types::{
     AccountCreation, FamilyCreation, FirstKey, PageLimit, PoolMetrics, Purged, RefreshGrant,
     RevocationPosition, Rotation, RotationOutcome, SetupCreation, SetupOutcome,
@@ -61,7 +67,7 @@ pub trait Store: Send + Sync + 'static {
     async fn set_roles(
         &self,
         id: AccountId,
-        roles: &std::collections::BTreeSet<Role>,
+        roles: &BTreeSet<Role>,
         audit: &AuditEntry,
     ) -> StoreResult<bool>;
 
@@ -98,7 +104,7 @@ pub trait Store: Send + Sync + 'static {
     ) -> StoreResult<Revocation>;
 
     /// Records a revocation. An earlier one of the same key is only ever extended.
-    async fn add_revocation(&self, revocation: &Revocation, now: UnixMillis) -> StoreResult<()>;
+    async fn add_revocation(&self, revocation: &Revocation) -> StoreResult<()>;
 
     /// Revocations still needed at `now`, in the order they were recorded, beginning behind `after`.
     async fn revocations(
@@ -117,7 +123,11 @@ pub trait Store: Send + Sync + 'static {
     /// The whole key ring, oldest first.
     async fn signing_keys(&self) -> StoreResult<Vec<SigningKeyRecord>>;
 
-    /// Moves a key from one state to another. `false`: it was not in `from`, or the move is illegal.
+    /// Makes a `next` key the active one and its predecessor of the same algorithm retiring, in one moment.
+    /// `false`: the key is not `next`.
+    async fn activate_signing_key(&self, kid: &str, now: UnixMillis) -> StoreResult<bool>;
+
+    /// Moves a key to another state, save to `active`. `false`: it was not in `from`, or the move is illegal.
     async fn move_signing_key(
         &self,
         kid: &str,

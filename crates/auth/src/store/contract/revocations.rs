@@ -1,0 +1,165 @@
+//! The durable list of revocations and the purge: complete for a rebuild, and gone when nothing needs it.
+
+use super::refresh::rotation;
+use super::{ABSOLUTE_TTL, IDLE_TTL, Instances, START, after, token};
+use crate::domain::{AccountId, RefreshToken, Revocation, SessionId, UnixMillis};
+use crate::store::{PageLimit, Purged, RevocationPosition, RotationOutcome};
+
+pub(crate) async fn a_follower_resumes_where_it_stopped(instances: Instances) {
+    let all = [
+        Revocation::Token {
+            jti: "j'1\0".repeat(1000),
+            until: after(100),
+        },
+        Revocation::Session {
+            sid: SessionId::from_random([1; 16]),
+            until: after(200),
+        },
+        Revocation::Account {
+            sub: AccountId::from_random([2; 16]),
+            not_before: START,
+            until: after(300),
+        },
+        Revocation::SigningKey {
+            kid: "k1".to_owned(),
+            until: after(400),
+        },
+    ];
+    for revocation in &all {
+        instances.next().add_revocation(revocation).await.unwrap();
+    }
+    let (mut position, mut seen) = (RevocationPosition::default(), Vec::new());
+    while let [(at, revocation)] = &instances
+        .next()
+        .revocations(position, START, PageLimit::new(1))
+        .await
+        .unwrap()[..]
+    {
+        assert!(*at > position);
+        position = *at;
+        seen.push(revocation.clone());
+    }
+    assert_eq!(seen, all);
+    let live = instances
+        .next()
+        .revocations(RevocationPosition::default(), after(200), PageLimit::MAX)
+        .await
+        .unwrap();
+    assert_eq!(
+        live.into_iter().map(|(_, r)| r).collect::<Vec<_>>(),
+        all[2..],
+        "what has ended is not needed"
+    );
+}
+
+pub(crate) async fn a_revocation_is_only_ever_extended_and_shows_again_when_it_is(
+    instances: Instances,
+) {
+    let sub = AccountId::from_random([1; 16]);
+    let cut = |not_before, until| Revocation::Account {
+        sub,
+        not_before: after(not_before),
+        until: after(until),
+    };
+    instances
+        .next()
+        .add_revocation(&cut(10, 100))
+        .await
+        .unwrap();
+    let first = instances
+        .next()
+        .revocations(RevocationPosition::default(), START, PageLimit::MAX)
+        .await
+        .unwrap()[0]
+        .0;
+    instances.next().add_revocation(&cut(5, 50)).await.unwrap();
+    instances.next().add_revocation(&cut(20, 60)).await.unwrap();
+    let list = instances
+        .next()
+        .revocations(first, START, PageLimit::MAX)
+        .await
+        .unwrap();
+    assert_eq!(
+        list.iter().map(|(_, r)| r).collect::<Vec<_>>(),
+        [&cut(20, 100)]
+    );
+}
+
+/// A session whose first token has expired while its newest lives on, and one that was never used again.
+async fn an_old_and_a_live_session(
+    instances: &Instances,
+) -> (RefreshToken, RefreshToken, UnixMillis) {
+    let ada = instances.register("ada@example.com").await;
+    let (_, old) = instances.log_in(&ada).await;
+    let (_, mut live) = instances.log_in(&ada).await;
+    let mut now = START;
+    for _ in 0..5 {
+        now = now.plus(IDLE_TTL / 4);
+        let next = token();
+        let outcome = instances
+            .next()
+            .rotate(&rotation(&live, &next, now))
+            .await
+            .unwrap();
+        assert!(matches!(outcome, RotationOutcome::Rotated(_)));
+        live = next;
+    }
+    (old, live, now)
+}
+
+pub(crate) async fn a_purge_is_bounded_and_takes_only_what_has_ended(instances: Instances) {
+    let (old, live, now) = an_old_and_a_live_session(&instances).await;
+    for (jti, until) in [("gone", after(1)), ("kept", now.plus(ABSOLUTE_TTL))] {
+        let revocation = Revocation::Token {
+            jti: jti.to_owned(),
+            until,
+        };
+        instances.next().add_revocation(&revocation).await.unwrap();
+    }
+    instances
+        .next()
+        .create_setup_token(&token().hash(), after(600), START)
+        .await
+        .unwrap();
+
+    let first = instances
+        .next()
+        .purge(now, PageLimit::new(1))
+        .await
+        .unwrap();
+    let expected = Purged {
+        refresh_tokens: 1,
+        families: 0,
+        revocations: 1,
+        setup_tokens: 1,
+    };
+    assert_eq!(first, expected);
+    while instances
+        .next()
+        .purge(now, PageLimit::new(1))
+        .await
+        .unwrap()
+        .total()
+        > 0
+    {}
+
+    let store = instances.next();
+    assert!(
+        store.family_by_token(&old.hash()).await.unwrap().is_none(),
+        "it had expired"
+    );
+    assert!(store.family_by_token(&live.hash()).await.unwrap().is_some());
+    let from = RevocationPosition::default();
+    assert_eq!(
+        store
+            .revocations(from, START, PageLimit::MAX)
+            .await
+            .unwrap()
+            .len(),
+        1
+    );
+    let end = START.plus(ABSOLUTE_TTL);
+    assert_eq!(store.purge(end, PageLimit::MAX).await.unwrap().families, 2);
+    let audit = store.recent_audit(PageLimit::MAX).await.unwrap();
+    assert_eq!(audit.len(), 3, "the audit log stays");
+}

@@ -1,0 +1,152 @@
+//! A SQLite file in WAL mode and the connections to it. Never runs statements of its own beyond pragmas.
+//!
+//! One connection writes, several read. A second writer in the same process could only wait for the file's one write
+//! lock by polling; behind a pool of one, writers queue in order and are woken at once. Other processes are waited for
+//! by SQLite's busy handler, in `BEGIN IMMEDIATE`, where nothing has been read yet and nothing must be retried.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use sqlx::sqlite::{
+    Sqlite, SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
+    SqliteSynchronous,
+};
+use sqlx::{ConnectOptions, Transaction};
+
+use super::super::{PoolMetrics, StoreError, StoreResult};
+use super::Attempt;
+
+/// How long a write waits for other processes before it is refused.
+pub(crate) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long an operation waits for a free connection of its own process.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+/// Connections beyond the pool's size close after this long without work.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+/// The write-ahead log shrinks to this size after a checkpoint, however far a slow reader let it grow.
+const JOURNAL_SIZE_LIMIT_BYTES: &str = "16777216";
+
+/// How to open a file.
+#[derive(Clone, Debug)]
+pub(crate) struct FileOptions {
+    pub(crate) path: PathBuf,
+    pub(crate) synchronous: SqliteSynchronous,
+    pub(crate) pool_size: u32,
+    pub(crate) max_overflow: u32,
+    pub(crate) busy_timeout: Duration,
+}
+
+/// An open file.
+#[derive(Clone, Debug)]
+pub(crate) struct DatabaseFile {
+    writer: SqlitePool,
+    readers: SqlitePool,
+}
+
+impl DatabaseFile {
+    /// Opens or creates the file.
+    pub(crate) async fn open(options: &FileOptions) -> StoreResult<Self> {
+        create_private(&options.path)?;
+        let base = SqliteConnectOptions::new()
+            .filename(&options.path)
+            .create_if_missing(false)
+            .synchronous(options.synchronous)
+            .busy_timeout(options.busy_timeout)
+            .foreign_keys(true)
+            .pragma("journal_size_limit", JOURNAL_SIZE_LIMIT_BYTES)
+            .disable_statement_logging();
+        let wal = base.clone().journal_mode(SqliteJournalMode::Wal);
+        let writer = open_writer(wal, options.busy_timeout).await?;
+        let max_readers = options
+            .pool_size
+            .saturating_add(options.max_overflow)
+            .max(1);
+        let readers = pool(options.pool_size.min(max_readers), max_readers)
+            // A write that strays here fails instead of dodging the queue.
+            .connect_with(base.pragma("query_only", "ON"))
+            .await
+            .attempting("opening the database for reading")?;
+        Ok(Self { writer, readers })
+    }
+
+    /// The connections for statements that only read.
+    pub(crate) fn readers(&self) -> &SqlitePool {
+        &self.readers
+    }
+
+    /// Begins a write; it holds the file's write lock from here to its end. Dropped without commit, it never happened.
+    pub(crate) async fn write(
+        &self,
+        attempted: &'static str,
+    ) -> StoreResult<Transaction<'static, Sqlite>> {
+        self.writer
+            .begin_with("BEGIN IMMEDIATE")
+            .await
+            .attempting(attempted)
+    }
+
+    pub(crate) fn metrics(&self) -> PoolMetrics {
+        let sum = |of: fn(&SqlitePool) -> u32| of(&self.writer) + of(&self.readers);
+        PoolMetrics {
+            open: sum(SqlitePool::size),
+            idle: sum(|pool| u32::try_from(pool.num_idle()).unwrap_or(u32::MAX / 2)),
+            max: sum(|pool| pool.options().get_max_connections()),
+        }
+    }
+
+    pub(crate) async fn close(&self) {
+        self.readers.close().await;
+        // Last, so that it can fold the write-ahead log into the file.
+        self.writer.close().await;
+    }
+}
+
+/// SQLITE_BUSY and SQLITE_LOCKED in all their extended forms: the low byte is the primary code.
+pub(crate) fn is_busy(error: &dyn sqlx::error::DatabaseError) -> bool {
+    error
+        .code()
+        .and_then(|code| code.parse::<u32>().ok())
+        .is_some_and(|code| matches!(code & 0xff, 5 | 6))
+}
+
+fn pool(min: u32, max: u32) -> SqlitePoolOptions {
+    SqlitePoolOptions::new()
+        .min_connections(min)
+        .max_connections(max)
+        .acquire_timeout(ACQUIRE_TIMEOUT)
+        .idle_timeout(IDLE_TIMEOUT)
+        .max_lifetime(None)
+        // A local file does not go away between two uses.
+        .test_before_acquire(false)
+}
+
+/// The change to WAL needs the file for itself and is refused at once, busy handler or not, when two processes
+/// attempt it on a fresh file: the only place where waiting is ours to do.
+async fn open_writer(options: SqliteConnectOptions, patience: Duration) -> StoreResult<SqlitePool> {
+    let deadline = Instant::now() + patience;
+    loop {
+        match pool(1, 1).connect_with(options.clone()).await {
+            Err(sqlx::Error::Database(error))
+                if is_busy(error.as_ref()) && Instant::now() < deadline =>
+            {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            result => return result.attempting("opening the database"),
+        }
+    }
+}
+
+/// Password hashes and sealed keys are for the owner's eyes; the log files beside the database inherit its mode.
+fn create_private(path: &Path) -> StoreResult<()> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    match std::fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
+    {
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(StoreError::Options(format!("{}: {error}", path.display()))),
+    }
+}

@@ -1,0 +1,50 @@
+//! Brings a file's schema up to date. Never goes backward, never edits a migration that was released.
+
+use std::borrow::Cow;
+
+use sqlx::SqlSafeStr as _;
+use sqlx::migrate::{Migration, MigrationType, Migrator};
+
+use super::super::{StoreError, StoreResult};
+use super::Attempt as _;
+use super::file::DatabaseFile;
+
+/// The migrations of the store.
+pub(super) fn store() -> Migrator {
+    migrator(&[(
+        1,
+        "accounts and tokens",
+        include_str!("../../../migrations/sqlite/0001_accounts_and_tokens.sql"),
+    )])
+}
+
+/// A migrator over embedded files. An older binary meets a newer schema during a rolling deploy: unknown migrations
+/// are not an error, because each release only adds what its predecessor can ignore.
+pub(crate) fn migrator(files: &[(i64, &'static str, &'static str)]) -> Migrator {
+    let migrations = files
+        .iter()
+        .map(|&(version, name, sql)| {
+            Migration::new(
+                version,
+                Cow::Borrowed(name),
+                MigrationType::Simple,
+                sql.into_sql_str(),
+                false,
+            )
+        })
+        .collect();
+    let mut migrator = Migrator::with_migrations(migrations);
+    migrator.set_ignore_missing(true);
+    migrator
+}
+
+/// Runs what is missing. sqlx's migration lock does nothing on SQLite, so the whole run stands inside one
+/// `BEGIN IMMEDIATE`: processes that start together take turns, and a killed one leaves nothing half done.
+pub(crate) async fn run(file: &DatabaseFile, migrator: Migrator) -> StoreResult<()> {
+    let mut write = file.write("beginning the migration").await?;
+    migrator
+        .run_direct(None, &mut *write, false)
+        .await
+        .map_err(StoreError::Migration)?;
+    write.commit().await.attempting("committing the migration")
+}

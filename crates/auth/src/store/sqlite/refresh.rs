@@ -1,0 +1,292 @@
+//! Refresh token families and their rotation. Never judges a use itself: `domain::judge` does, inside the transaction.
+
+use sqlx::Row as _;
+use sqlx::sqlite::SqliteRow;
+
+use super::super::{
+    FamilyCreation, RefreshGrant, Rotation, RotationOutcome, StoreError, StoreResult,
+};
+use super::file::DatabaseFile;
+use super::{Attempt as _, TENANT, Writer, account, audit, read, revocation};
+use crate::domain::{
+    AccountId, AccountStatus, AuditEntry, AuditEvent, Family, FamilyId, RefreshRecord, Revocation,
+    SessionId, TokenHash, TokenState, UnixMillis, Verdict, judge,
+};
+
+const CREATING: &str = "starting a refresh token family";
+const FINDING: &str = "finding a refresh token";
+const ROTATING: &str = "rotating a refresh token";
+const REVOKING: &str = "revoking a session";
+
+pub(super) async fn create_family(
+    file: &DatabaseFile,
+    family: &Family,
+    first: &TokenHash,
+    expires_at: UnixMillis,
+    entry: &AuditEntry,
+) -> StoreResult<FamilyCreation> {
+    let mut write = file.write(CREATING).await?;
+    let inserted = sqlx::query(
+        "INSERT INTO refresh_family (id, tenant_id, account_id, client_id, session_id, created_at, absolute_expires_at, revoked_at)
+         SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8
+         WHERE EXISTS (SELECT 1 FROM account WHERE id = ?3 AND tenant_id = ?2 AND status = 'active')",
+    )
+    .bind(family.id.to_string())
+    .bind(TENANT)
+    .bind(family.account.to_string())
+    .bind(&family.client_id)
+    .bind(family.session.to_string())
+    .bind(family.created_at.0)
+    .bind(family.absolute_expires_at.0)
+    .bind(family.revoked_at.map(|at| at.0))
+    .execute(&mut *write)
+    .await
+    .attempting(CREATING)?;
+    if inserted.rows_affected() == 0 {
+        return Ok(FamilyCreation::AccountNotActive);
+    }
+    insert_token(&mut write, first, family, family.created_at, expires_at).await?;
+    audit::insert(&mut write, entry).await?;
+    write.commit().await.attempting(CREATING)?;
+    Ok(FamilyCreation::Created)
+}
+
+/// Everything happens under the file's write lock, so what is judged cannot change before it is written; the update
+/// still compares `spent_at IS NULL`, so that a mistake here could only ever refuse, never fork.
+pub(super) async fn rotate(
+    file: &DatabaseFile,
+    rotation: &Rotation<'_>,
+) -> StoreResult<RotationOutcome> {
+    let mut write = file.write(ROTATING).await?;
+    let Some(found) = find(&mut write, &rotation.presented).await? else {
+        return Ok(RotationOutcome::Unknown);
+    };
+    let is_active = found.grant.account.status == AccountStatus::Active;
+    let outcome = match judge(
+        &found.grant.family,
+        &found.record,
+        rotation.client_id,
+        rotation.now,
+    ) {
+        Verdict::WrongClient => RotationOutcome::Unknown,
+        Verdict::Revoked => RotationOutcome::Revoked,
+        Verdict::Expired => RotationOutcome::Expired,
+        Verdict::Reused => reused(&mut write, &found.grant.family, rotation).await?,
+        Verdict::Rotate | Verdict::Repeat if !is_active => RotationOutcome::AccountNotActive,
+        Verdict::Repeat => found.repeated()?,
+        Verdict::Rotate => spend(&mut write, found.grant, rotation).await?,
+    };
+    write.commit().await.attempting(ROTATING)?;
+    Ok(outcome)
+}
+
+async fn spend(
+    write: Writer<'_>,
+    grant: RefreshGrant,
+    rotation: &Rotation<'_>,
+) -> StoreResult<RotationOutcome> {
+    let spent = sqlx::query("UPDATE refresh_token SET spent_at = ?1, successor = ?2, successor_box = ?3 WHERE hash = ?4 AND spent_at IS NULL")
+        .bind(rotation.now.0)
+        .bind(rotation.successor.as_bytes().as_slice())
+        .bind(rotation.successor_box.as_slice())
+        .bind(rotation.presented.as_bytes().as_slice())
+        .execute(&mut *write)
+        .await
+        .attempting(ROTATING)?;
+    if spent.rows_affected() != 1 {
+        return Err(StoreError::BadRow {
+            attempted: ROTATING,
+            what: "refresh token",
+        });
+    }
+    let expires_at = rotation
+        .idle_expires_at
+        .min(grant.family.absolute_expires_at);
+    insert_token(
+        write,
+        &rotation.successor,
+        &grant.family,
+        rotation.now,
+        expires_at,
+    )
+    .await?;
+    Ok(RotationOutcome::Rotated(RefreshGrant {
+        expires_at,
+        ..grant
+    }))
+}
+
+async fn reused(
+    write: Writer<'_>,
+    family: &Family,
+    rotation: &Rotation<'_>,
+) -> StoreResult<RotationOutcome> {
+    let entry = AuditEntry {
+        at: rotation.now,
+        event: AuditEvent::RefreshReused,
+        account: Some(family.account),
+        session: Some(family.session),
+        client: rotation.client_address,
+    };
+    let revocation = end_session(write, family.session, rotation.revoked_until, &entry).await?;
+    Ok(RotationOutcome::Reused {
+        account: family.account,
+        session: family.session,
+        revocation,
+    })
+}
+
+pub(super) async fn revoke_session(
+    file: &DatabaseFile,
+    session: SessionId,
+    until: UnixMillis,
+    entry: &AuditEntry,
+) -> StoreResult<Revocation> {
+    let mut write = file.write(REVOKING).await?;
+    let revocation = end_session(&mut write, session, until, entry).await?;
+    write.commit().await.attempting(REVOKING)?;
+    Ok(revocation)
+}
+
+async fn end_session(
+    write: Writer<'_>,
+    session: SessionId,
+    until: UnixMillis,
+    entry: &AuditEntry,
+) -> StoreResult<Revocation> {
+    sqlx::query(
+        "UPDATE refresh_family SET revoked_at = ?1 WHERE session_id = ?2 AND revoked_at IS NULL",
+    )
+    .bind(entry.at.0)
+    .bind(session.to_string())
+    .execute(&mut *write)
+    .await
+    .attempting(REVOKING)?;
+    let revocation = Revocation::Session {
+        sid: session,
+        until,
+    };
+    revocation::insert(&mut *write, &revocation).await?;
+    audit::insert(write, entry).await?;
+    Ok(revocation)
+}
+
+pub(super) async fn family_by_token(
+    file: &DatabaseFile,
+    token: &TokenHash,
+) -> StoreResult<Option<Family>> {
+    sqlx::query(
+        "SELECT f.id AS family_id, f.account_id, f.client_id, f.session_id, f.created_at, f.absolute_expires_at, f.revoked_at
+         FROM refresh_token t JOIN refresh_family f ON f.id = t.family_id WHERE t.hash = ?1 AND f.tenant_id = ?2",
+    )
+    .bind(token.as_bytes().as_slice())
+    .bind(TENANT)
+    .fetch_optional(file.readers())
+    .await
+    .attempting(FINDING)?
+    .map(|row| family_from_row(&row))
+    .transpose()
+}
+
+async fn insert_token(
+    write: Writer<'_>,
+    token: &TokenHash,
+    family: &Family,
+    issued_at: UnixMillis,
+    expires_at: UnixMillis,
+) -> StoreResult<()> {
+    sqlx::query("INSERT INTO refresh_token (hash, family_id, issued_at, expires_at) VALUES (?1, ?2, ?3, ?4)")
+        .bind(token.as_bytes().as_slice())
+        .bind(family.id.to_string())
+        .bind(issued_at.0)
+        .bind(expires_at.min(family.absolute_expires_at).0)
+        .execute(write)
+        .await
+        .attempting("storing a refresh token")?;
+    Ok(())
+}
+
+/// A token with all that its use depends on.
+struct Found {
+    record: RefreshRecord,
+    grant: RefreshGrant,
+    successor_box: Option<Vec<u8>>,
+}
+
+impl Found {
+    fn repeated(self) -> StoreResult<RotationOutcome> {
+        let successor_box = read(ROTATING, "successor", self.successor_box)?;
+        Ok(RotationOutcome::Repeated {
+            grant: self.grant,
+            successor_box,
+        })
+    }
+}
+
+/// A successor that has been purged counts as spent: it can no longer be given again.
+async fn find(write: Writer<'_>, token: &TokenHash) -> StoreResult<Option<Found>> {
+    let row = sqlx::query(
+        "SELECT t.expires_at, t.spent_at, t.successor_box,
+                n.expires_at AS successor_expires_at, (n.hash IS NULL OR n.spent_at IS NOT NULL) AS is_successor_spent,
+                f.id AS family_id, f.account_id, f.client_id, f.session_id, f.created_at, f.absolute_expires_at, f.revoked_at,
+                a.email, a.password_hash, a.status, a.created_at AS account_created_at,
+                (SELECT group_concat(role, ',') FROM account_role WHERE account_id = a.id) AS roles
+         FROM refresh_token t
+         JOIN refresh_family f ON f.id = t.family_id
+         JOIN account a ON a.id = f.account_id
+         LEFT JOIN refresh_token n ON n.hash = t.successor
+         WHERE t.hash = ?1 AND f.tenant_id = ?2",
+    )
+    .bind(token.as_bytes().as_slice())
+    .bind(TENANT)
+    .fetch_optional(write)
+    .await
+    .attempting(FINDING)?;
+    row.map(|row| found_from_row(&row)).transpose()
+}
+
+fn found_from_row(row: &SqliteRow) -> StoreResult<Found> {
+    let instant = |column: &str| {
+        row.try_get::<Option<i64>, _>(column)
+            .attempting(FINDING)
+            .map(|at| at.map(UnixMillis))
+    };
+    let expires_at = read(FINDING, "expiry", instant("expires_at")?)?;
+    let state = match instant("spent_at")? {
+        None => TokenState::Unused,
+        Some(at) => TokenState::Spent {
+            at,
+            is_successor_spent: row.try_get("is_successor_spent").attempting(FINDING)?,
+        },
+    };
+    Ok(Found {
+        record: RefreshRecord { expires_at, state },
+        grant: RefreshGrant {
+            account: account::from_row(row)?,
+            family: family_from_row(row)?,
+            expires_at: instant("successor_expires_at")?.unwrap_or(expires_at),
+        },
+        successor_box: row.try_get("successor_box").attempting(FINDING)?,
+    })
+}
+
+fn family_from_row(row: &SqliteRow) -> StoreResult<Family> {
+    let text = |column: &str| row.try_get::<&str, _>(column).attempting(FINDING);
+    let instant = |column: &str| {
+        row.try_get::<i64, _>(column)
+            .attempting(FINDING)
+            .map(UnixMillis)
+    };
+    Ok(Family {
+        id: read(FINDING, "family id", FamilyId::parse(text("family_id")?))?,
+        account: read(FINDING, "account id", AccountId::parse(text("account_id")?))?,
+        client_id: text("client_id")?.to_owned(),
+        session: read(FINDING, "session id", SessionId::parse(text("session_id")?))?,
+        created_at: instant("created_at")?,
+        absolute_expires_at: instant("absolute_expires_at")?,
+        revoked_at: row
+            .try_get::<Option<i64>, _>("revoked_at")
+            .attempting(FINDING)?
+            .map(UnixMillis),
+    })
+}

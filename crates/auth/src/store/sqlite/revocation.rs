@@ -1,0 +1,106 @@
+//! The durable copy of revocations, from which the shared state is rebuilt. Never shortens one.
+
+use sqlx::Row as _;
+use sqlx::sqlite::SqliteRow;
+
+use super::super::{PageLimit, RevocationPosition, StoreResult};
+use super::file::DatabaseFile;
+use super::{Attempt as _, TENANT, Writer, read};
+use crate::domain::{AccountId, Revocation, SessionId, UnixMillis};
+
+const WRITING: &str = "recording a revocation";
+const READING: &str = "reading revocations";
+
+pub(super) async fn add(file: &DatabaseFile, revocation: &Revocation) -> StoreResult<()> {
+    let mut write = file.write(WRITING).await?;
+    insert(&mut write, revocation).await?;
+    write.commit().await.attempting(WRITING)
+}
+
+/// Replaces the row rather than updating it: the new position tells followers that it changed.
+pub(super) async fn insert(write: Writer<'_>, revocation: &Revocation) -> StoreResult<()> {
+    let (kind, subject, not_before) = columns(revocation);
+    let earlier = sqlx::query("DELETE FROM revocation WHERE tenant_id = ?1 AND kind = ?2 AND subject = ?3 RETURNING not_before, until")
+        .bind(TENANT)
+        .bind(kind)
+        .bind(&subject)
+        .fetch_optional(&mut *write)
+        .await
+        .attempting(WRITING)?;
+    let (earlier_cut, earlier_until) = match earlier {
+        Some(row) => (
+            row.try_get(0).attempting(WRITING)?,
+            row.try_get(1).attempting(WRITING)?,
+        ),
+        None => (i64::MIN, i64::MIN),
+    };
+    sqlx::query("INSERT INTO revocation (tenant_id, kind, subject, not_before, until) VALUES (?1, ?2, ?3, ?4, ?5)")
+        .bind(TENANT)
+        .bind(kind)
+        .bind(subject)
+        .bind(not_before.0.max(earlier_cut))
+        .bind(revocation.until().0.max(earlier_until))
+        .execute(write)
+        .await
+        .attempting(WRITING)?;
+    Ok(())
+}
+
+pub(super) async fn page(
+    file: &DatabaseFile,
+    after: RevocationPosition,
+    now: UnixMillis,
+    limit: PageLimit,
+) -> StoreResult<Vec<(RevocationPosition, Revocation)>> {
+    sqlx::query(
+        "SELECT position, kind, subject, not_before, until FROM revocation
+         WHERE position > ?1 AND until > ?2 AND tenant_id = ?3 ORDER BY position LIMIT ?4",
+    )
+    .bind(after.0)
+    .bind(now.0)
+    .bind(TENANT)
+    .bind(limit.rows())
+    .fetch_all(file.readers())
+    .await
+    .attempting(READING)?
+    .iter()
+    .map(from_row)
+    .collect()
+}
+
+/// `not_before` counts for accounts only; everything else is void whenever it was issued.
+fn columns(revocation: &Revocation) -> (&'static str, String, UnixMillis) {
+    match revocation {
+        Revocation::Token { jti, .. } => ("token", jti.clone(), UnixMillis::default()),
+        Revocation::Session { sid, .. } => ("session", sid.to_string(), UnixMillis::default()),
+        Revocation::Account {
+            sub, not_before, ..
+        } => ("account", sub.to_string(), *not_before),
+        Revocation::SigningKey { kid, .. } => ("signing_key", kid.clone(), UnixMillis::default()),
+    }
+}
+
+fn from_row(row: &SqliteRow) -> StoreResult<(RevocationPosition, Revocation)> {
+    let subject: &str = row.try_get("subject").attempting(READING)?;
+    let until = UnixMillis(row.try_get("until").attempting(READING)?);
+    let not_before = UnixMillis(row.try_get("not_before").attempting(READING)?);
+    let revocation = match row.try_get("kind").attempting(READING)? {
+        "token" => Some(Revocation::Token {
+            jti: subject.to_owned(),
+            until,
+        }),
+        "session" => SessionId::parse(subject).map(|sid| Revocation::Session { sid, until }),
+        "account" => AccountId::parse(subject).map(|sub| Revocation::Account {
+            sub,
+            not_before,
+            until,
+        }),
+        "signing_key" => Some(Revocation::SigningKey {
+            kid: subject.to_owned(),
+            until,
+        }),
+        _ => None,
+    };
+    let position = RevocationPosition(row.try_get("position").attempting(READING)?);
+    Ok((position, read(READING, "revocation", revocation)?))
+}
