@@ -11,6 +11,10 @@ use prometheus::IntCounter;
 
 use crate::config::AccessLog;
 
+mod line;
+
+pub use line::Line;
+
 /// Takes finished lines and hands them to one thread of its own.
 #[derive(Debug)]
 pub struct AccessLogWriter {
@@ -197,3 +201,122 @@ const QUEUE_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// How long a line may wait for company.
 const GATHER: Duration = Duration::from_millis(20);
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    fn counter() -> IntCounter {
+        IntCounter::new("dropped", "for a test").unwrap()
+    }
+
+    /// Passes on what is written; waits for permission before every write.
+    struct Slow {
+        permission: mpsc::Receiver<()>,
+        written: mpsc::Sender<Vec<u8>>,
+    }
+
+    impl Write for Slow {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.permission.recv().map_err(io::Error::other)?;
+            self.written
+                .send(bytes.to_vec())
+                .map_err(io::Error::other)?;
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn file_keeps_what_it_had_and_gets_all_lines_by_close() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("access.log");
+        std::fs::write(&path, "before\n").unwrap();
+        let log = AccessLogWriter::open(&AccessLog::File(path.clone()), counter()).unwrap();
+        for number in 0..1_000 {
+            log.write(format!("{number}\n").as_bytes());
+        }
+        log.close();
+        let text = std::fs::read_to_string(&path).unwrap();
+        let expected = (0..1_000)
+            .map(|number| format!("{number}\n"))
+            .collect::<String>();
+        assert_eq!(text, format!("before\n{expected}"));
+    }
+
+    #[test]
+    fn file_that_cannot_be_opened_is_named() {
+        let path = PathBuf::from("/nonexistent/access.log");
+        let error = AccessLogWriter::open(&AccessLog::File(path), counter()).unwrap_err();
+        assert!(
+            error.to_string().contains("/nonexistent/access.log"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn stalled_destination_costs_lines_not_requests() {
+        let (allow, permission) = mpsc::channel();
+        let (written, received) = mpsc::channel();
+        let dropped = counter();
+        let log = AccessLogWriter::start(
+            Box::new(Slow {
+                permission,
+                written,
+            }),
+            dropped.clone(),
+        )
+        .unwrap();
+        let line = vec![b'x'; 1024];
+        let lines = 3 * QUEUE_BYTES_MAX / line.len();
+        for _ in 0..lines {
+            log.write(&line);
+        }
+        let lost = usize::try_from(dropped.get()).unwrap();
+        assert!(lost >= lines / 3 && lost < lines, "lost {lost} of {lines}");
+        drop(allow);
+        log.close();
+        assert_eq!(received.try_iter().count(), 0);
+        assert_eq!(
+            dropped.get(),
+            lines as u64,
+            "lines of a failed write count as dropped"
+        );
+    }
+
+    #[test]
+    fn close_writes_what_is_queued_and_later_lines_are_dropped() {
+        let (allow, permission) = mpsc::channel();
+        let (written, received) = mpsc::channel();
+        let dropped = counter();
+        let log = AccessLogWriter::start(
+            Box::new(Slow {
+                permission,
+                written,
+            }),
+            dropped.clone(),
+        )
+        .unwrap();
+        allow.send(()).unwrap();
+        allow.send(()).unwrap();
+        log.write(b"one\n");
+        log.close();
+        log.write(b"two\n");
+        log.close();
+        assert_eq!(received.try_iter().collect::<Vec<_>>().concat(), b"one\n");
+        assert_eq!(dropped.get(), 1);
+    }
+
+    #[test]
+    fn switched_off_log_takes_nothing() {
+        let log = AccessLogWriter::open(&AccessLog::Off, counter()).unwrap();
+        assert!(!log.is_on());
+        log.write(b"nowhere\n");
+        log.close();
+    }
+}

@@ -79,7 +79,7 @@ fn respond(edge: &Edge, method: &Method, path: &str) -> Response<Full<Bytes>> {
 
 /// Ready while the edge accepts traffic and every cluster has an eligible endpoint; says why not.
 fn readiness(edge: &Edge) -> Response<Full<Bytes>> {
-        let snapshot = edge.snapshot.load();
+    let snapshot = edge.snapshot.load();
     let mut reasons: Vec<String> = snapshot
         .clusters
         .iter()

@@ -1,47 +1,101 @@
 //! Clusters and their endpoints while they run. Never does IO; `now` is an argument.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use crate::config::{self, UpstreamTimeouts};
-use crate::metrics::{ClusterMetrics, EndpointMetrics, Metrics};
+use portcullis_traffic::balance::{Balancer, Candidate};
+use portcullis_traffic::eject::{self, may_eject};
+use portcullis_traffic::health::{Health, Observation, Thresholds};
 
-/// A named set of interchangeable endpoints.
+use crate::affinity::{Affinity, KeyError};
+use crate::config::{self, Balance, HealthCheck, UpstreamTimeouts};
+use crate::metrics::{ClusterMetrics, Metrics};
+
+mod endpoint;
+#[cfg(test)]
+mod tests;
+
+pub use endpoint::{Endpoint, OpaqueIds, Slot};
+
+/// A named set of interchangeable endpoints and the policy over them.
 #[derive(Debug)]
 pub struct Cluster {
     name: String,
     key: u64,
     endpoints: Vec<Arc<Endpoint>>,
-    next: AtomicUsize,
+    /// Held while picking and while ejecting, never across anything that waits: so in-flight
+    /// counts, turns and the ejection cap are exact.
+    selection: Mutex<Selection>,
+    health: Option<HealthCheck>,
+    ejection: Option<eject::Policy>,
+    affinity: Option<Arc<Affinity>>,
     timeouts: Arc<UpstreamTimeouts>,
     retries: u32,
     metrics: ClusterMetrics,
 }
 
+#[derive(Debug)]
+struct Selection {
+    balancer: Balancer,
+    /// By endpoint position; kept, so that picking allocates nothing. Only the weights outlive a
+    /// pick.
+    candidates: Vec<Candidate>,
+}
+
 impl Cluster {
-    /// From the configuration; `key` groups pooled connections.
-    pub fn build(config: &config::Cluster, key: u64, metrics: &Metrics) -> Self {
-        let endpoint = |endpoint: &config::Endpoint| {
-            let label = endpoint.address.to_string();
-            Arc::new(Endpoint {
-                address: endpoint.address,
-                metrics: metrics.endpoint(&config.name, &label),
-                label,
-                in_flight: AtomicU32::new(0),
-                is_healthy: AtomicBool::new(config.health.is_none()),
-            })
+    /// Builds a cluster; endpoints that the previous generation knows by address keep their state.
+    pub fn build(
+        config: &config::Cluster,
+        metrics: &Metrics,
+        ids: &OpaqueIds,
+        previous: Option<&Self>,
+    ) -> Result<Self, KeyError> {
+        let is_probed = config.health.is_some();
+        let endpoint = |address: SocketAddr| {
+            let known = previous.and_then(|cluster| cluster.endpoint(address));
+            let Some(known) = known else {
+                let metrics = |label: &str| metrics.endpoint(&config.name, label);
+                return Arc::new(Endpoint::new(address, is_probed, ids, metrics));
+            };
+            if !is_probed {
+                known.assume_healthy();
+            }
+            Arc::clone(known)
         };
-        Self {
+        let candidate = |endpoint: &config::Endpoint| Candidate {
+            weight: u32::from(endpoint.weight.get()),
+            in_flight: 0,
+            is_eligible: false,
+        };
+        let balancer = match config.balance {
+            Balance::RoundRobin => Balancer::round_robin(config.endpoints.len()),
+            Balance::LeastConn => Balancer::least_conn(config.endpoints.len()),
+        };
+        let known_affinity = previous.and_then(|cluster| cluster.affinity.as_ref());
+        Ok(Self {
             name: config.name.clone(),
-            key,
-            endpoints: config.endpoints.iter().map(endpoint).collect(),
-            next: AtomicUsize::new(0),
+            key: name_key(&config.name),
+            endpoints: config
+                .endpoints
+                .iter()
+                .map(|one| endpoint(one.address))
+                .collect(),
+            selection: Mutex::new(Selection {
+                balancer,
+                candidates: config.endpoints.iter().map(candidate).collect(),
+            }),
+            health: config.health.clone(),
+            ejection: config.ejection.as_ref().map(ejection_policy),
+            affinity: match &config.affinity {
+                Some(affinity) => Some(Affinity::build(affinity, &config.name, known_affinity)?),
+                None => None,
+            },
             timeouts: Arc::new(config.timeouts.clone()),
             retries: config.retries,
             metrics: metrics.cluster(&config.name),
-        }
+        })
     }
 
     /// The `cluster` label.
@@ -59,6 +113,13 @@ impl Cluster {
         &self.endpoints
     }
 
+    /// The endpoint at an address.
+    pub fn endpoint(&self, address: SocketAddr) -> Option<&Arc<Endpoint>> {
+        self.endpoints
+            .iter()
+            .find(|endpoint| endpoint.address() == address)
+    }
+
     /// Deadlines towards endpoints.
     pub fn timeouts(&self) -> &Arc<UpstreamTimeouts> {
         &self.timeouts
@@ -74,84 +135,149 @@ impl Cluster {
         &self.metrics
     }
 
+    /// The active check, if there is one.
+    pub fn health_check(&self) -> Option<&HealthCheck> {
+        self.health.as_ref()
+    }
+
+    /// Cookie affinity, if it is on.
+    pub(crate) fn affinity(&self) -> Option<&Affinity> {
+        self.affinity.as_deref()
+    }
+
+    /// Whether a request could be served now.
+    pub fn has_eligible(&self, now: Instant) -> bool {
+        self.endpoints
+            .iter()
+            .any(|endpoint| endpoint.is_eligible(now))
+    }
+
+    /// Whether an endpoint is eligible that is none of `tried`.
+    pub(crate) fn has_untried(&self, tried: &[SocketAddr], now: Instant) -> bool {
+        let mut untried = self
+            .endpoints
+            .iter()
+            .filter(|endpoint| !tried.contains(&endpoint.address()));
+        untried.any(|endpoint| endpoint.is_eligible(now))
+    }
+
     /// Picks an eligible endpoint, none of `tried` while another is eligible, and takes one of its
     /// slots. `None` when nothing is eligible.
-    pub fn pick(&self, tried: &[SocketAddr], _now: Instant) -> Option<Slot> {
-        let start = self.next.fetch_add(1, Ordering::Relaxed);
-        let rotated = || {
-            (0..self.endpoints.len())
-                .map(move |step| &self.endpoints[(start + step) % self.endpoints.len()])
-                .filter(|endpoint| endpoint.is_healthy())
+    pub fn pick(&self, tried: &[SocketAddr], now: Instant) -> Option<Slot> {
+        self.pick_preferring(None, tried, now)
+    }
+
+    /// As [`Cluster::pick`]; the endpoint that an affinity cookie names goes before the balancer.
+    pub(crate) fn pick_preferring(
+        &self,
+        preferred: Option<u64>,
+        tried: &[SocketAddr],
+        now: Instant,
+    ) -> Option<Slot> {
+        let mut selection = self.lock();
+        let may_take = |endpoint: &Endpoint, tried: &[SocketAddr]| {
+            endpoint.is_eligible(now) && !tried.contains(&endpoint.address())
         };
-        let fresh = rotated().find(|endpoint| !tried.contains(&endpoint.address));
-        fresh.or_else(|| rotated().next()).map(Slot::take)
-    }
-}
-
-/// One address in a cluster, with what is known of it.
-#[derive(Debug)]
-pub struct Endpoint {
-    address: SocketAddr,
-    label: String,
-    in_flight: AtomicU32,
-    is_healthy: AtomicBool,
-    metrics: EndpointMetrics,
-}
-
-impl Endpoint {
-    /// Where to connect.
-    pub fn address(&self) -> SocketAddr {
-        self.address
-    }
-
-    /// The `endpoint` label: the address as text.
-    pub fn label(&self) -> &str {
-        &self.label
-    }
-
-    /// Attempts running now.
-    pub fn in_flight(&self) -> u32 {
-        self.in_flight.load(Ordering::Relaxed)
+        if let Some(id) = preferred {
+            let bound = self
+                .endpoints
+                .iter()
+                .find(|endpoint| endpoint.affinity_id() == id);
+            if let Some(bound) = bound.filter(|endpoint| may_take(endpoint, tried)) {
+                return Some(Slot::take(bound));
+            }
+        }
+        let Selection {
+            balancer,
+            candidates,
+        } = &mut *selection;
+        for tried in [tried, &[]] {
+            for (candidate, endpoint) in candidates.iter_mut().zip(&self.endpoints) {
+                candidate.in_flight = endpoint.in_flight();
+                candidate.is_eligible = may_take(endpoint, tried);
+            }
+            if let Some(position) = balancer.pick(candidates) {
+                return self.endpoints.get(position).map(Slot::take);
+            }
+            if tried.is_empty() {
+                break;
+            }
+        }
+        None
     }
 
-    /// Whether active checks hold it healthy.
-    pub fn is_healthy(&self) -> bool {
-        self.is_healthy.load(Ordering::Relaxed)
-    }
-
-    /// Whether it is put aside for failures seen on traffic.
-    pub fn is_ejected(&self, _now: Instant) -> bool {
-        false
-    }
-
-    pub(crate) fn assume_healthy(&self) {
-        self.is_healthy.store(true, Ordering::Relaxed);
-    }
-}
-
-/// A place in an endpoint's in-flight count; given back on drop.
-#[derive(Debug)]
-pub struct Slot {
-    endpoint: Arc<Endpoint>,
-}
-
-impl Slot {
-    fn take(endpoint: &Arc<Endpoint>) -> Self {
-        endpoint.in_flight.fetch_add(1, Ordering::Relaxed);
-        endpoint.metrics.requests.inc();
-        Self {
-            endpoint: Arc::clone(endpoint),
+    /// Takes a probe's result, or a response's announcement, into account. `reason` goes into the
+    /// log if the verdict changes. Without an active check nothing could bring an endpoint back, so
+    /// then announcements are ignored.
+    pub fn observe(&self, endpoint: &Endpoint, observation: Observation, reason: &str) {
+        let Some(check) = &self.health else { return };
+        let thresholds = Thresholds {
+            rise: check.rise,
+            fall: check.fall,
+        };
+        let Some(transition) = endpoint.observe(observation, &thresholds) else {
+            return;
+        };
+        let (cluster, endpoint) = (self.name.as_str(), endpoint.label());
+        match transition.to {
+            Health::Healthy => tracing::info!(cluster, endpoint, reason, "endpoint is healthy"),
+            Health::Unhealthy | Health::Unproven => {
+                tracing::warn!(cluster, endpoint, reason, "endpoint is unhealthy");
+            }
         }
     }
 
-    /// Whose place it is.
-    pub fn endpoint(&self) -> &Arc<Endpoint> {
-        &self.endpoint
+    /// An attempt failed by the endpoint's fault: counts it, and ejects the endpoint if its
+    /// failures ask for it and the rest of the cluster can spare it.
+    pub fn record_failure(&self, endpoint: &Endpoint, now: Instant) {
+        endpoint.metrics().failures.inc();
+        let Some(policy) = &self.ejection else { return };
+        if !endpoint.fail(now, policy) {
+            return;
+        }
+        let _one_at_a_time = self.lock();
+        let out = self
+            .endpoints
+            .iter()
+            .filter(|endpoint| !endpoint.is_eligible(now))
+            .count();
+        if endpoint.is_eligible(now) && may_eject(self.endpoints.len(), out, policy) {
+            endpoint.eject(now, policy);
+            tracing::warn!(
+                cluster = self.name.as_str(),
+                endpoint = endpoint.label(),
+                seconds = policy.duration.as_secs(),
+                "endpoint is ejected: {} failures in a row",
+                policy.failures,
+            );
+        }
+    }
+
+    /// An attempt ended well.
+    pub fn record_success(&self, endpoint: &Endpoint) {
+        endpoint.succeed();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Selection> {
+        self.selection
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Drop for Slot {
-    fn drop(&mut self) {
-        self.endpoint.in_flight.fetch_sub(1, Ordering::Relaxed);
+fn ejection_policy(config: &config::Ejection) -> eject::Policy {
+    eject::Policy {
+        failures: config.failures,
+        window: config.window,
+        duration: config.duration,
+        max_percent: config.max_percent,
     }
+}
+
+/// The same name keeps its pooled connections across generations. Within one build of the program
+/// this hash is fixed.
+fn name_key(name: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    name.hash(&mut hasher);
+    hasher.finish()
 }

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Instant;
 
+use http::HeaderValue;
+
 use crate::config::{self, ClientTimeouts, Limits};
 use crate::metrics::{ListenerMetrics, Metrics};
 
@@ -25,6 +27,8 @@ pub struct Connection {
     pub opened: Instant,
     /// Exchanges begun on it.
     pub requests: AtomicU64,
+    /// The peer's address as forwarding headers say it, made once.
+    pub client_text: HeaderValue,
 }
 
 impl Connection {
@@ -37,6 +41,8 @@ impl Connection {
         tls: Option<TlsFacts>,
         opened: Instant,
     ) -> Self {
+        let client_text = HeaderValue::from_str(&client.ip().to_canonical().to_string())
+            .expect("addresses are visible ASCII");
         Self {
             id,
             listener,
@@ -45,6 +51,7 @@ impl Connection {
             tls,
             opened,
             requests: AtomicU64::new(0),
+            client_text,
         }
     }
 }
@@ -77,6 +84,8 @@ pub struct ListenerContext {
     pub is_tls: bool,
     /// Bound port, for `X-Forwarded-Port`.
     pub port: u16,
+    /// The same as a header value, made once.
+    pub port_text: HeaderValue,
     /// Connection counters, resolved once.
     pub metrics: ListenerMetrics,
 }
@@ -91,6 +100,7 @@ impl ListenerContext {
             timeouts: listener.timeouts.clone(),
             is_tls: listener.tls.is_some(),
             port,
+            port_text: HeaderValue::from(port),
             metrics: metrics.listener(&listener.name),
         }
     }

@@ -1,21 +1,55 @@
 //! The driver of one exchange: owns guards and order, engines only call it. Never reads or writes a socket.
+//!
+//! An engine calls, in this order:
+//!
+//! 1. [`Exchange::new`], [`Exchange::on_request`]
+//! 2. per attempt [`Exchange::on_attempt`], [`Exchange::on_forward`], then either
+//!    [`Exchange::on_attempt_failed`] or [`Exchange::on_response_head`]; both may ask for another
+//! 3. [`Exchange::on_request_body`] as body bytes pass, [`Exchange::on_failure`] when there is
+//!    nothing left to try
+//! 4. [`Exchange::on_end`], always
+//!
+//! The phases behind these calls are functions from a [`Head`] and what is known of the request to
+//! a decision; each has a file of its own.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use portcullis_traffic::health::Observation;
+use portcullis_traffic::retry::is_retried_status;
 
-use crate::cluster::Slot;
+use crate::affinity::Binding;
+use crate::cluster::{Cluster, Endpoint, Slot};
 use crate::config::{ClientTimeouts, Limits, UpstreamTimeouts};
 use crate::connection::Connection;
 pub use crate::outcome::{Cause, Outcome};
-use crate::state::{Edge, Snapshot};
+use crate::state::{Edge, RouteId, Snapshot};
 
-pub mod head;
+mod admit;
+mod client_address;
+mod fail;
+#[cfg(test)]
+mod fake;
+mod finish;
+mod forward;
+mod head;
+mod identify;
+mod respond;
+mod retry;
+mod route;
+mod select;
+#[cfg(test)]
+mod tests;
+mod trace;
 
+use admit::Request;
 pub use head::{Head, HeaderEdit};
+pub use identify::IdSource;
+pub(crate) use respond::announces_draining;
 
 /// One request on its way. Dropped without [`Exchange::on_end`] it is still counted and logged.
 pub struct Exchange {
@@ -23,12 +57,22 @@ pub struct Exchange {
     connection: Arc<Connection>,
     snapshot: Arc<Snapshot>,
     started: Instant,
-    request_id: String,
-    route: Option<usize>,
+    request: Option<Request>,
+    route: Option<RouteId>,
+    binding: Option<Binding>,
+    /// Endpoints that failed this request.
+    tried: Vec<SocketAddr>,
+    /// The place of the attempt that runs.
     slot: Option<Slot>,
+    /// The last endpoint tried; outlives its slot, for the log.
+    endpoint: Option<Arc<Endpoint>>,
     attempts: u32,
+    attempt_started: Instant,
+    endpoint_time: Option<Duration>,
+    endpoint_status: Option<StatusCode>,
     request_bytes: u64,
-    outcome: Option<Outcome>,
+    /// Set once: the first failure is the reason, later ones follow from it.
+    failed: Option<Outcome>,
     has_ended: bool,
 }
 
@@ -36,7 +80,7 @@ pub struct Exchange {
 #[derive(Clone, Debug)]
 pub struct Attempt {
     /// Where to connect.
-    pub address: std::net::SocketAddr,
+    pub address: SocketAddr,
     /// Deadlines towards the endpoint.
     pub timeouts: Arc<UpstreamTimeouts>,
     /// Pooled connections of different keys must not be shared.
@@ -79,7 +123,7 @@ pub struct End {
 }
 
 impl Exchange {
-    /// A request whose head has just arrived (or, on a slow connection, begun to).
+    /// A request whose head has just arrived. It keeps the snapshot of this moment.
     pub fn new(edge: Arc<Edge>, connection: Arc<Connection>, now: Instant) -> Self {
         connection.requests.fetch_add(1, Ordering::Relaxed);
         let snapshot = edge.snapshot.load_full();
@@ -88,81 +132,134 @@ impl Exchange {
             connection,
             snapshot,
             started: now,
-            request_id: String::new(),
+            request: None,
             route: None,
+            binding: None,
+            tried: Vec::new(),
             slot: None,
+            endpoint: None,
             attempts: 0,
+            attempt_started: now,
+            endpoint_time: None,
+            endpoint_status: None,
             request_bytes: 0,
-            outcome: None,
+            failed: None,
             has_ended: false,
         }
     }
 
     /// Admits and routes. `Err` is the answer to send now.
     pub fn on_request(&mut self, head: &dyn Head) -> Result<(), Answer> {
-        self.route = self.snapshot.route(head.authority(), head.path());
-        if self.route.is_none() {
-            Err(self.on_failure(Cause::NoRoute))
-        } else {
-            Ok(())
+        let trusted = &self.edge.trusted_proxies;
+        self.request = Some(admit::identify(
+            head,
+            &self.connection,
+            trusted,
+            &self.edge.ids,
+        ));
+        let decided =
+            admit::check(head, self.limits()).and_then(|()| route::find(&self.snapshot, head));
+        let route = decided.map_err(|cause| self.on_failure(cause))?;
+        self.route = Some(route);
+        if let Some(affinity) = self.snapshot.route(route).cluster.affinity() {
+            self.binding = affinity.read(head.headers(), unix_seconds());
         }
+        Ok(())
     }
 
     /// Once per attempt: picks an endpoint, never one already tried while another is eligible, and
     /// takes a place in its in-flight count. `Err` is the answer to send now.
     pub fn on_attempt(&mut self, _head: &dyn Head, now: Instant) -> Result<Attempt, Answer> {
-        let cluster = self.route.map(|route| self.snapshot.routes[route].cluster);
-        let cluster = cluster.map(|id| Arc::clone(self.snapshot.cluster(id)));
-        let picked = cluster
-            .as_ref()
-            .and_then(|cluster| Some((cluster, cluster.pick(&[], now)?)));
-        let Some((cluster, slot)) = picked else {
-            return Err(self.on_failure(Cause::NoEndpoint));
+        let Some(cluster) = self.cluster().map(Arc::clone) else {
+            return Err(self.on_failure(Cause::NoRoute));
         };
+        // Given back before the next is taken: an attempt that is over no longer counts.
+        self.slot = None;
+        let slot = select::select(&cluster, self.binding, &self.tried, now)
+            .map_err(|cause| self.on_failure(cause))?;
         self.attempts += 1;
+        if self.attempts > 1 {
+            cluster.metrics().retries.inc();
+        }
+        self.attempt_started = now;
+        self.endpoint_time = None;
+        self.endpoint_status = None;
         let attempt = Attempt {
             address: slot.endpoint().address(),
             timeouts: Arc::clone(cluster.timeouts()),
             cluster_key: cluster.key(),
             number: self.attempts,
         };
+        self.endpoint = Some(Arc::clone(slot.endpoint()));
         self.slot = Some(slot);
         Ok(attempt)
     }
 
     /// Edits of the request head for this attempt. The engine removes hop-by-hop fields from the
     /// client's head first and applies these after, so that `Connection` cannot name ours.
-    pub fn on_forward(&mut self, _head: &dyn Head) -> Vec<HeaderEdit> {
-        Vec::new()
+    pub fn on_forward(&mut self, head: &dyn Head) -> Vec<HeaderEdit> {
+        let span = self.edge.ids.draw_span();
+        match &self.request {
+            Some(request) => forward::edits(request, head, &self.connection, span),
+            None => Vec::new(),
+        }
     }
 
     /// The attempt failed before a response head reached the client. `body_replayable`: all request
-    /// body bytes that were sent can be sent again. `true` means: go to [`Exchange::on_attempt`].
-    pub fn on_attempt_failed(
-        &mut self,
-        _cause: Cause,
-        _body_replayable: bool,
-        _now: Instant,
-    ) -> bool {
-        self.slot = None;
-        false
+    /// body bytes that were sent can be sent again; when nothing was sent, so is everything. `true`
+    /// means: go to [`Exchange::on_attempt`].
+    pub fn on_attempt_failed(&mut self, cause: Cause, body_replayable: bool, now: Instant) -> bool {
+        self.blame_endpoint(cause, now);
+        let may_retry = self
+            .tried(body_replayable)
+            .is_some_and(|tried| retry::after_failure(cause, tried));
+        may_retry && self.failed.is_none()
     }
 
-    /// A response head from the endpoint.
+    /// A response head from the endpoint, interim ones included.
     pub fn on_response_head(
         &mut self,
-        _status: StatusCode,
-        _headers: &HeaderMap,
-        _body_replayable: bool,
-        _now: Instant,
+        status: StatusCode,
+        headers: &HeaderMap,
+        body_replayable: bool,
+        now: Instant,
     ) -> ResponseStep {
-        ResponseStep::Deliver(Vec::new())
+        let is_interim = status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS;
+        let (Some(cluster), Some(endpoint)) = (self.cluster(), &self.endpoint) else {
+            return ResponseStep::Deliver(Vec::new());
+        };
+        if is_interim {
+            return ResponseStep::Deliver(Vec::new());
+        }
+        let (cluster, endpoint) = (Arc::clone(cluster), Arc::clone(endpoint));
+        self.endpoint_time = Some(now.saturating_duration_since(self.attempt_started));
+        if announces_draining(headers) {
+            cluster.observe(
+                &endpoint,
+                Observation::Draining,
+                "it answered that it is draining",
+            );
+        }
+        if is_retried_status(status.as_u16()) && self.slot.is_some() {
+            cluster.record_failure(&endpoint, now);
+            let may_retry = self
+                .tried(body_replayable)
+                .is_some_and(|tried| retry::after_status(status, tried));
+            self.tried.push(endpoint.address());
+            // Without another endpoint this answer is the best there is.
+            if may_retry && cluster.has_untried(&self.tried, now) {
+                self.slot = None;
+                return ResponseStep::Retry;
+            }
+        }
+        self.endpoint_status = Some(status);
+        ResponseStep::Deliver(self.response_edits(&cluster, &endpoint, headers))
     }
 
     /// Counts request body bytes. `Err` beyond the limit: stop reading, call
     /// [`Exchange::on_failure`] with it.
     pub fn on_request_body(&mut self, bytes: usize) -> Result<(), Cause> {
-        self.request_bytes += bytes as u64;
+        self.request_bytes = self.request_bytes.saturating_add(bytes as u64);
         let is_too_large = self.request_bytes > self.limits().body_bytes;
         if is_too_large {
             Err(Cause::BodyTooLarge)
@@ -172,35 +269,43 @@ impl Exchange {
     }
 
     /// The exchange failed for good. The answer is to be sent if nothing has been sent yet.
-    pub fn on_failure(&mut self, _cause: Cause) -> Answer {
-        self.slot = None;
-        self.outcome = Some(Outcome::Internal);
-        Answer {
-            status: StatusCode::SERVICE_UNAVAILABLE,
-            headers: vec![(
-                header::CONTENT_TYPE,
-                HeaderValue::from_static("application/problem+json"),
-            )],
-            body: Bytes::from_static(b"{}"),
-            close: false,
-        }
+    pub fn on_failure(&mut self, cause: Cause) -> Answer {
+        let failure = fail::failure(cause);
+        self.blame_endpoint(cause, Instant::now());
+        self.failed.get_or_insert(failure.outcome);
+        failure.answer(self.request.as_ref().map(|request| &request.id))
     }
 
-    /// Always the last call: releases guards, feeds metrics and access log.
+    /// Always the last call: releases guards, feeds metrics and access log. Later calls do nothing.
     pub fn on_end(&mut self, end: End, now: Instant) {
         if std::mem::replace(&mut self.has_ended, true) {
             return;
         }
-        self.slot = None;
-        let outcome = self.outcome.unwrap_or(match end.failure {
-            Some(_) => Outcome::Internal,
-            None => Outcome::Served,
+        if let Some(cause) = end.failure {
+            self.failed.get_or_insert(fail::failure(cause).outcome);
+            self.blame_endpoint(cause, now);
+        }
+        self.credit_endpoint();
+        let outcome = self.failed.unwrap_or(match end.status {
+            Some(status) if status.is_server_error() => Outcome::EndpointError,
+            Some(_) => Outcome::Served,
+            None => Outcome::ClientGone,
         });
-        self.snapshot
-            .counters(self.connection.listener.index, self.route)
-            .count(outcome);
-        let _ = now.duration_since(self.started);
-        let _ = &self.edge;
+        let ended = finish::Ended {
+            connection: &self.connection,
+            snapshot: &self.snapshot,
+            request: self.request.as_ref(),
+            route: self.route,
+            endpoint: self.endpoint.as_deref(),
+            attempts: self.attempts,
+            outcome,
+            status: end.status,
+            duration: now.saturating_duration_since(self.started),
+            endpoint_time: self.endpoint_time,
+            request_bytes: self.request_bytes,
+            response_bytes: end.response_bytes,
+        };
+        finish::finish(&self.edge, &ended);
     }
 
     /// Sizes and counts that bound this request.
@@ -215,7 +320,11 @@ impl Exchange {
 
     /// Empty until [`Exchange::on_request`].
     pub fn request_id(&self) -> &str {
-        &self.request_id
+        let id = self
+            .request
+            .as_ref()
+            .and_then(|request| request.id.to_str().ok());
+        id.unwrap_or_default()
     }
 
     /// Whether the connection must be closed politely after this exchange.
@@ -224,24 +333,87 @@ impl Exchange {
         self.edge.is_draining()
             || self.connection.requests.load(Ordering::Relaxed)
                 >= u64::from(limits.requests_per_connection.get())
-            || now.duration_since(self.connection.opened) >= limits.connection_age
+            || now.saturating_duration_since(self.connection.opened) >= limits.connection_age
+    }
+
+    fn cluster(&self) -> Option<&Arc<Cluster>> {
+        self.route.map(|route| &self.snapshot.route(route).cluster)
+    }
+
+    fn tried(&self, body_replayable: bool) -> Option<retry::Tried<'_>> {
+        Some(retry::Tried {
+            method: &self.request.as_ref()?.method,
+            body_replayable,
+            attempts: self.attempts,
+            max_retries: self.cluster()?.retries(),
+        })
+    }
+
+    /// Ends the running attempt, against its endpoint if the fault was there. Without a running
+    /// attempt it was counted before.
+    fn blame_endpoint(&mut self, cause: Cause, now: Instant) {
+        let Some(slot) = self.slot.take() else { return };
+        // An answer by which the endpoint failed has been counted with its head.
+        let was_counted = self
+            .endpoint_status
+            .is_some_and(|status| is_retried_status(status.as_u16()));
+        if cause.is_endpoint_fault()
+            && !was_counted
+            && let Some(cluster) = self.cluster()
+        {
+            cluster.record_failure(slot.endpoint(), now);
+            self.tried.push(slot.endpoint().address());
+        }
+    }
+
+    /// Ends the running attempt in its endpoint's favour: it answered, and the answer got through.
+    fn credit_endpoint(&mut self) {
+        let Some(slot) = self.slot.take() else { return };
+        let is_success = self
+            .endpoint_status
+            .is_some_and(|status| !is_retried_status(status.as_u16()));
+        if is_success && let Some(cluster) = self.cluster() {
+            cluster.record_success(slot.endpoint());
+        }
+    }
+
+    fn response_edits(
+        &self,
+        cluster: &Cluster,
+        endpoint: &Endpoint,
+        headers: &HeaderMap,
+    ) -> Vec<HeaderEdit> {
+        let Some(request) = &self.request else {
+            return Vec::new();
+        };
+        let is_local = respond::is_local(self.connection.client.ip(), request.client);
+        let cookie = cluster.affinity().and_then(|affinity| {
+            let now = unix_seconds();
+            let id = endpoint.affinity_id();
+            let is_due = affinity.is_due(self.binding, id, now);
+            is_due
+                .then(|| affinity.issue(id, now, request.is_https))
+                .flatten()
+        });
+        respond::edits(endpoint, is_local, &request.id, cookie, headers)
     }
 }
 
 impl Drop for Exchange {
+    /// An engine that drops the exchange without [`Exchange::on_end`] was itself dropped: its
+    /// client left, or it panicked.
     fn drop(&mut self) {
         let failure = if std::thread::panicking() {
             Cause::Internal
         } else {
             Cause::ClientGone
         };
-        self.on_end(
-            End {
-                failure: Some(failure),
-                ..End::default()
-            },
-            Instant::now(),
-        );
+        let end = End {
+            status: self.endpoint_status,
+            response_bytes: 0,
+            failure: Some(failure),
+        };
+        self.on_end(end, Instant::now());
     }
 }
 
@@ -250,22 +422,23 @@ impl Drop for Exchange {
 pub fn report_unparsed(
     edge: &Edge,
     connection: &Connection,
-    _cause: Cause,
-    _status: Option<StatusCode>,
-    _now: Instant,
+    cause: Cause,
+    status: Option<StatusCode>,
+    now: Instant,
 ) {
-    edge.snapshot
-        .load()
-        .counters(connection.listener.index, None)
-        .count(Outcome::ClientMalformed);
+    finish::finish_unparsed(edge, connection, fail::failure(cause).outcome, status, now);
 }
 
 /// The answer to a request that never became an [`Exchange`].
-pub fn answer_unparsed(_cause: Cause) -> Answer {
-    Answer {
-        status: StatusCode::BAD_REQUEST,
-        headers: Vec::new(),
-        body: Bytes::from_static(b"{}"),
-        close: true,
-    }
+pub fn answer_unparsed(cause: Cause) -> Answer {
+    let mut answer = fail::failure(cause).answer(None);
+    answer.close = true;
+    answer
+}
+
+/// Affinity cookies outlive the process, so they count by the calendar's clock.
+fn unix_seconds() -> u64 {
+    SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs())
 }

@@ -12,11 +12,10 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use crate::access_log::OpenError;
 use crate::config::{Config, Shutdown};
 use crate::connection::ListenerContext;
 use crate::listener::{self, Listener, Signals, Slots};
-use crate::state::Edge;
+use crate::state::{BuildError, Edge};
 use crate::{admin, probe};
 
 /// How often the end of the last connections is looked for while draining.
@@ -43,9 +42,9 @@ pub enum StartError {
         /// What rustls said.
         source: rustls::Error,
     },
-    /// The access log cannot be written.
+    /// The access log cannot be opened, or another part that needs the system refuses.
     #[error(transparent)]
-    AccessLog(#[from] OpenError),
+    Build(#[from] BuildError),
 }
 
 /// A running edge. Dropping it stops everything at once; [`Running::shutdown`] does it politely.

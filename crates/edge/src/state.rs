@@ -1,4 +1,4 @@
-//! What requests share: one [`Edge`] for the process, one [`Snapshot`] per generation of the configuration. Never does IO after `build`.
+//! What requests share: one [`Edge`] for the process, one [`Snapshot`] per generation of the configuration. Never does IO after it is built.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -6,11 +6,14 @@ use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use ipnet::IpNet;
+use portcullis_traffic::route::{Conflict, Router, Rule, normalize_host};
 
 use crate::access_log::{AccessLogWriter, OpenError};
-use crate::cluster::Cluster;
-use crate::config::{ClusterId, Config, HostPattern, PathPattern};
+use crate::affinity::KeyError;
+use crate::cluster::{Cluster, OpaqueIds};
+use crate::config::{self, ClusterId, Config};
 use crate::metrics::{Metrics, RequestCounters};
+use crate::pipeline::IdSource;
 
 /// Everything requests share; built once by `server.rs`.
 #[derive(Debug)]
@@ -25,21 +28,51 @@ pub struct Edge {
     pub trusted_proxies: Vec<IpNet>,
     /// Whether the edge is leaving: connections close politely after the exchange at hand.
     pub is_draining: AtomicBool,
+    /// Names requests, traces and spans.
+    pub ids: IdSource,
+    opaque_ids: OpaqueIds,
+}
+
+/// The edge cannot run this configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// The access log cannot be opened.
+    #[error(transparent)]
+    AccessLog(#[from] OpenError),
+    /// Two routes match the same requests.
+    #[error("routes: {0}")]
+    Routes(#[from] Conflict),
+    /// No key for affinity cookies.
+    #[error(transparent)]
+    Affinity(#[from] KeyError),
+    /// The system's random source fails.
+    #[error("cannot draw keys: the system's random source fails: {0}")]
+    Random(getrandom::Error),
 }
 
 impl Edge {
     /// Builds everything requests share. Opens the access log.
-    pub fn build(config: &Config) -> Result<Self, OpenError> {
+    pub fn build(config: &Config) -> Result<Self, BuildError> {
         let metrics = Metrics::new();
+        let opaque_ids = OpaqueIds::new(&random::<32>()?);
+        let ids = IdSource::new(u128::from_ne_bytes(random()?));
+        let snapshot = Snapshot::build(config, &metrics, &opaque_ids, None)?;
         let access_log = AccessLogWriter::open(&config.access_log, metrics.log_dropped())?;
-        let snapshot = Snapshot::build(config, &metrics, None);
         Ok(Self {
             snapshot: ArcSwap::from_pointee(snapshot),
             metrics,
             access_log,
             trusted_proxies: config.trusted_proxies.clone(),
             is_draining: AtomicBool::new(false),
+            ids,
+            opaque_ids,
         })
+    }
+
+    /// The next generation, not yet in force. Endpoints keep their state.
+    pub fn next_snapshot(&self, config: &Config) -> Result<Snapshot, BuildError> {
+        let previous = self.snapshot.load();
+        Snapshot::build(config, &self.metrics, &self.opaque_ids, Some(&previous))
     }
 
     /// The Prometheus text.
@@ -53,6 +86,10 @@ impl Edge {
     }
 }
 
+/// Position of a route in [`Snapshot::routes`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RouteId(usize);
+
 /// One generation of the configuration while it runs.
 #[derive(Debug)]
 pub struct Snapshot {
@@ -62,6 +99,8 @@ pub struct Snapshot {
     pub routes: Vec<RouteState>,
     /// Clusters in file order: [`ClusterId`] indexes this list.
     pub clusters: Vec<Arc<Cluster>>,
+    router: Router<RouteId>,
+    /// By listener: requests that no route matched.
     unrouted: Vec<RequestCounters>,
 }
 
@@ -71,61 +110,64 @@ pub struct RouteState {
     /// The `route` label.
     pub name: String,
     /// Where its requests go.
-    pub cluster: ClusterId,
+    pub cluster: Arc<Cluster>,
     /// Whether its requests are logged.
     pub is_logged: bool,
-    host: HostPattern,
-    path: PathPattern,
+    /// By listener.
     counters: Vec<RequestCounters>,
 }
 
 impl Snapshot {
     /// Builds a generation; endpoint state is carried over by cluster name and address.
-    pub fn build(config: &Config, metrics: &Metrics, previous: Option<&Self>) -> Self {
-        let clusters: Vec<_> = (0_u64..)
-            .zip(&config.clusters)
-            .map(|(key, cluster)| Arc::new(Cluster::build(cluster, key, metrics)))
-            .collect();
+    pub fn build(
+        config: &Config,
+        metrics: &Metrics,
+        ids: &OpaqueIds,
+        previous: Option<&Self>,
+    ) -> Result<Self, BuildError> {
+        let mut clusters = Vec::with_capacity(config.clusters.len());
+        for cluster in &config.clusters {
+            let known = previous.and_then(|snapshot| snapshot.cluster_named(&cluster.name));
+            let cluster = Cluster::build(cluster, metrics, ids, known.map(Arc::as_ref))?;
+            clusters.push(Arc::new(cluster));
+        }
         let counters = |route: &str, cluster: &str| {
-            let one = |listener: &crate::config::Listener| {
-                metrics.requests(&listener.name, route, cluster)
-            };
-            config.listeners.iter().map(one).collect::<Vec<_>>()
+            let counters = |one: &config::Listener| metrics.requests(&one.name, route, cluster);
+            config.listeners.iter().map(counters).collect::<Vec<_>>()
         };
-        let routes = config
-            .routes
-            .iter()
-            .map(|route| RouteState {
+        let route_state = |route: &config::Route| {
+            let cluster = Arc::clone(&clusters[route.cluster.0]);
+            RouteState {
                 name: route.name.clone(),
-                cluster: route.cluster,
                 is_logged: route.access_log,
-                host: route.host.clone(),
-                path: route.path.clone(),
-                counters: counters(&route.name, clusters[route.cluster.0].name()),
-            })
-            .collect();
-        Self {
+                counters: counters(&route.name, cluster.name()),
+                cluster,
+            }
+        };
+        let rule = |(position, route): (usize, &config::Route)| Rule {
+            host: route.host.clone(),
+            path: route.path.clone(),
+            target: RouteId(position),
+        };
+        Ok(Self {
             generation: previous.map_or(1, |previous| previous.generation + 1),
-            routes,
+            routes: config.routes.iter().map(route_state).collect(),
+            router: Router::build(config.routes.iter().enumerate().map(rule))?,
             unrouted: counters("", ""),
             clusters,
-        }
+        })
     }
 
-    /// The route of a request, by position.
-    pub fn route(&self, host: Option<&str>, path: &str) -> Option<usize> {
-        self.routes.iter().position(|route| {
-            let host_matches = match &route.host {
-                HostPattern::Any => true,
-                HostPattern::Exact(name) => host == Some(name),
-                HostPattern::Wildcard(parent) => host.is_some_and(|host| host.ends_with(parent)),
-            };
-            host_matches
-                && match &route.path {
-                    PathPattern::Exact(exact) => path == exact,
-                    PathPattern::Prefix(prefix) => path.starts_with(prefix),
-                }
-        })
+    /// The route of a request; `authority` as the client sent it.
+    pub fn find(&self, authority: Option<&str>, path: &str) -> Option<RouteId> {
+        self.router
+            .find(authority.map(normalize_host), path)
+            .copied()
+    }
+
+    /// A route of this generation.
+    pub fn route(&self, id: RouteId) -> &RouteState {
+        &self.routes[id.0]
     }
 
     /// A cluster of this generation.
@@ -133,10 +175,26 @@ impl Snapshot {
         &self.clusters[id.0]
     }
 
-    /// Request counters of a listener and a route; of no route when there is none.
-    pub fn counters(&self, listener: usize, route: Option<usize>) -> &RequestCounters {
-        route.map_or(&self.unrouted[listener], |route| {
-            &self.routes[route].counters[listener]
-        })
+    /// A cluster by its name.
+    pub fn cluster_named(&self, name: &str) -> Option<&Arc<Cluster>> {
+        self.clusters.iter().find(|cluster| cluster.name() == name)
     }
+
+    /// Request counters of a listener and a route; of no route when there is none. `None` for a
+    /// listener that this generation does not know.
+    pub(crate) fn counters(
+        &self,
+        listener: usize,
+        route: Option<RouteId>,
+    ) -> Option<&RequestCounters> {
+        route
+            .map_or(&self.unrouted, |route| &self.route(route).counters)
+            .get(listener)
+    }
+}
+
+fn random<const N: usize>() -> Result<[u8; N], BuildError> {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes).map_err(BuildError::Random)?;
+    Ok(bytes)
 }

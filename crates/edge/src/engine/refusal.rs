@@ -2,20 +2,13 @@
 //! open.
 
 use bytes::{BufMut, BytesMut};
-use http::StatusCode;
 
 use crate::outcome::Cause;
-use crate::pipeline::Answer;
+use crate::pipeline::{self, Answer};
 
 /// What to tell a client whose request never became an exchange.
 pub(crate) fn refusal(cause: Cause) -> Answer {
-    let _ = cause;
-    Answer {
-        status: StatusCode::BAD_REQUEST,
-        headers: Vec::new(),
-        body: bytes::Bytes::new(),
-        close: true,
-    }
+    pipeline::answer_unparsed(cause)
 }
 
 /// The answer as the last bytes of an HTTP/1.1 connection.
@@ -41,7 +34,7 @@ pub(crate) fn to_http1(answer: &Answer) -> BytesMut {
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
-    use http::{HeaderValue, header};
+    use http::{HeaderValue, StatusCode, header};
 
     use super::*;
 

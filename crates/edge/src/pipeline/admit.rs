@@ -1,0 +1,445 @@
+//! Phase 2: who asks, under which id, and whether the head may be served at all. Never looks at routes.
+
+use std::net::IpAddr;
+
+use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING, USER_AGENT};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Version};
+use ipnet::IpNet;
+
+use super::client_address::{client_address, is_trusted};
+use super::head::Head;
+use super::identify::{IdSource, hex_id};
+use super::trace::Trace;
+use crate::config::Limits;
+use crate::connection::Connection;
+use crate::outcome::Cause;
+
+/// `X-Request-Id`.
+pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// `X-Forwarded-Proto`.
+pub(crate) const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+
+/// A request as all later phases and the access log know it.
+#[derive(Debug)]
+pub(super) struct Request {
+    pub(super) id: HeaderValue,
+    pub(super) trace: Trace,
+    /// The client, behind however many trusted proxies.
+    pub(super) client: IpAddr,
+    /// Whether the TCP peer may speak for others.
+    pub(super) is_peer_trusted: bool,
+    /// Whether the client speaks TLS, to us or to the proxy before us.
+    pub(super) is_https: bool,
+    pub(super) method: Method,
+    pub(super) version: Version,
+    pub(super) host: Option<Box<str>>,
+    pub(super) path: Box<str>,
+    pub(super) user_agent: Option<HeaderValue>,
+}
+
+/// Names the request and whoever sent it. Cannot fail: a request that is refused has a name too.
+pub(super) fn identify(
+    head: &dyn Head,
+    connection: &Connection,
+    trusted: &[IpNet],
+    ids: &IdSource,
+) -> Request {
+    let headers = head.headers();
+    let peer = connection.client.ip();
+    let is_peer_trusted = is_trusted(peer, trusted);
+    let claimed_id = if is_peer_trusted {
+        claimed_request_id(headers)
+    } else {
+        None
+    };
+    let is_https = match headers.get(X_FORWARDED_PROTO) {
+        Some(scheme) if is_peer_trusted && is_scheme(scheme) => {
+            scheme.as_bytes().eq_ignore_ascii_case(b"https")
+        }
+        _ => connection.listener.is_tls,
+    };
+    Request {
+        id: claimed_id.unwrap_or_else(|| hex_id(ids.draw())),
+        trace: Trace::read(headers).unwrap_or_else(|| Trace::begin(ids.draw())),
+        client: client_address(peer, headers, trusted),
+        is_peer_trusted,
+        is_https,
+        method: head.method().clone(),
+        version: head.version(),
+        host: head.authority().map(Box::from),
+        path: Box::from(head.path()),
+        user_agent: headers.get(USER_AGENT).cloned(),
+    }
+}
+
+/// Whether the head keeps to the protocol and to the listener's limits.
+pub(super) fn check(head: &dyn Head, limits: &Limits) -> Result<(), Cause> {
+    let headers = head.headers();
+    if headers.len() > limits.header_count {
+        return Err(Cause::HeadTooLarge);
+    }
+    if matches!(*head.method(), Method::CONNECT | Method::TRACE) {
+        return Err(Cause::MethodNotAllowed);
+    }
+    check_host(head)?;
+    if has_hidden_path(head.path()) {
+        return Err(Cause::HeadMalformed);
+    }
+    match body_length(headers, head.version())? {
+        Some(length) if length > limits.body_bytes => Err(Cause::BodyTooLarge),
+        _ => Ok(()),
+    }
+}
+
+/// Whether a forwarded scheme is one that we know.
+pub(super) fn is_scheme(value: &HeaderValue) -> bool {
+    let value = value.as_bytes();
+    value.eq_ignore_ascii_case(b"https") || value.eq_ignore_ascii_case(b"http")
+}
+
+/// An id that a proxy gave; taken over only if it can be quoted anywhere without harm.
+fn claimed_request_id(headers: &HeaderMap) -> Option<HeaderValue> {
+    let id = headers.get(X_REQUEST_ID)?;
+    let is_harmless = |byte: &u8| byte.is_ascii_alphanumeric() || b"._-".contains(byte);
+    let bytes = id.as_bytes();
+    (!bytes.is_empty() && bytes.len() <= REQUEST_ID_BYTES_MAX && bytes.iter().all(is_harmless))
+        .then(|| id.clone())
+}
+
+/// One host, and the same wherever it is said (RFC 9112, 3.2; RFC 9113, 8.3.1). Only HTTP/1.0 may
+/// leave it out.
+fn check_host(head: &dyn Head) -> Result<(), Cause> {
+    let mut fields = head.headers().get_all(HOST).iter();
+    let (field, second) = (fields.next(), fields.next());
+    let Some(authority) = head.authority() else {
+        let is_old = matches!(head.version(), Version::HTTP_09 | Version::HTTP_10);
+        return if is_old && field.is_none() {
+            Ok(())
+        } else {
+            Err(Cause::HeadMalformed)
+        };
+    };
+    let is_consistent = second.is_none()
+        && field.is_none_or(|field| field.as_bytes().eq_ignore_ascii_case(authority.as_bytes()));
+    if is_consistent && is_authority(authority) {
+        Ok(())
+    } else {
+        Err(Cause::HeadMalformed)
+    }
+}
+
+/// Characters of a host and port (RFC 3986, 3.2.2), so no user info, path, list or white space.
+fn is_authority(authority: &str) -> bool {
+    let is_host_byte =
+        |byte: u8| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+;=:[]".contains(&byte);
+    !authority.is_empty() && authority.bytes().all(is_host_byte)
+}
+
+/// Whether some endpoint may read another path than we route by: a segment that is `.` or `..`,
+/// plain or encoded, with or without parameters. Clients resolve these before they send.
+fn has_hidden_path(path: &str) -> bool {
+    let is_suspect = path.contains("/.") || path.contains("%2e") || path.contains("%2E");
+    is_suspect && path.split('/').any(is_dot_segment)
+}
+
+fn is_dot_segment(segment: &str) -> bool {
+    let name = segment.split(';').next().unwrap_or_default();
+    let mut rest = name.as_bytes();
+    let mut dots = 0;
+    while let [first, after @ ..] = rest {
+        rest = match (first, after) {
+            (b'.', _) => after,
+            (b'%', [b'2', b'e' | b'E', after @ ..]) => after,
+            _ => return false,
+        };
+        dots += 1;
+    }
+    matches!(dots, 1 | 2)
+}
+
+/// Length that the head declares. Exactly one framing, or none: two readings of one message are
+/// how requests are smuggled (RFC 9112, 6.3).
+fn body_length(headers: &HeaderMap, version: Version) -> Result<Option<u64>, Cause> {
+    let mut encodings = headers.get_all(TRANSFER_ENCODING).iter();
+    let encoding = encodings.next();
+    let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
+    let length = lengths.next();
+    match (encoding, length) {
+        (None, None) => Ok(None),
+        (Some(_), Some(_)) => Err(Cause::HeadMalformed),
+        (Some(encoding), None) => {
+            let is_chunked = version == Version::HTTP_11
+                && encodings.next().is_none()
+                && encoding.as_bytes().eq_ignore_ascii_case(b"chunked");
+            if is_chunked {
+                Ok(None)
+            } else {
+                Err(Cause::HeadMalformed)
+            }
+        }
+        (None, Some(length)) => {
+            let length = (lengths.next().is_none())
+                .then(|| digits(length.as_bytes()))
+                .flatten()
+                .ok_or(Cause::HeadMalformed)?;
+            Ok(Some(length))
+        }
+    }
+}
+
+/// Digits only; what is beyond 64 bits is beyond every limit.
+fn digits(text: &[u8]) -> Option<u64> {
+    if text.is_empty() || !text.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    let add = |value: u64, digit: &u8| {
+        value
+            .saturating_mul(10)
+            .saturating_add(u64::from(digit - b'0'))
+    };
+    Some(text.iter().fold(0, add))
+}
+
+const REQUEST_ID_BYTES_MAX: usize = 128;
+
+#[cfg(test)]
+mod tests {
+    use super::super::fake::{FakeHead, connection, tls_connection};
+    use super::*;
+
+    fn limits() -> Limits {
+        connection("203.0.113.9:5000").listener.limits.clone()
+    }
+
+    fn trusted() -> Vec<IpNet> {
+        vec!["10.0.0.0/8".parse().unwrap()]
+    }
+
+    fn request(peer: &str, head: &FakeHead) -> Request {
+        identify(head, &connection(peer), &trusted(), &IdSource::new(1))
+    }
+
+    fn check(head: &FakeHead) -> Result<(), Cause> {
+        super::check(head, &limits())
+    }
+
+    #[test]
+    fn request_id_is_believed_from_trusted_proxies_only() {
+        let head = FakeHead::get("/").with("x-request-id", "abc-1.2_3");
+        assert_eq!(request("10.0.0.1:80", &head).id, "abc-1.2_3");
+        assert_ne!(request("203.0.113.9:80", &head).id, "abc-1.2_3");
+    }
+
+    #[test]
+    fn request_id_that_cannot_be_quoted_is_replaced() {
+        for id in ["", " ", "a b", "a\"b", "a\u{e9}", "<x>", &"a".repeat(129)] {
+            let head = FakeHead::get("/").with("x-request-id", id);
+            let request = request("10.0.0.1:80", &head);
+            assert_eq!(request.id.len(), 32, "{id:?}");
+            assert_ne!(request.id.as_bytes(), id.as_bytes());
+        }
+        let longest = "a".repeat(128);
+        let head = FakeHead::get("/").with("x-request-id", &longest);
+        assert_eq!(request("10.0.0.1:80", &head).id, longest);
+    }
+
+    #[test]
+    fn every_request_gets_an_id_of_its_own() {
+        let (ids, head) = (IdSource::new(1), FakeHead::get("/"));
+        let id = || identify(&head, &connection("203.0.113.9:80"), &[], &ids).id;
+        assert_ne!(id(), id());
+    }
+
+    #[test]
+    fn scheme_comes_from_the_listener_or_a_trusted_proxy() {
+        let https = |connection: &Connection, head: &FakeHead| {
+            identify(head, connection, &trusted(), &IdSource::new(1)).is_https
+        };
+        let plain = FakeHead::get("/");
+        let claims = FakeHead::get("/").with("x-forwarded-proto", "https");
+        let lies = FakeHead::get("/").with("x-forwarded-proto", "gopher");
+        assert!(!https(&connection("203.0.113.9:80"), &plain));
+        assert!(https(&tls_connection("203.0.113.9:80"), &plain));
+        assert!(
+            !https(&connection("203.0.113.9:80"), &claims),
+            "a stranger claims it"
+        );
+        assert!(https(&connection("10.0.0.1:80"), &claims));
+        assert!(!https(&connection("10.0.0.1:80"), &lies));
+    }
+
+    #[test]
+    fn header_count_is_bounded() {
+        let mut head = FakeHead::get("/");
+        let free = limits().header_count - head.headers().len();
+        for number in 0..free {
+            head = head.with(&format!("x-{number}"), "1");
+        }
+        assert_eq!(check(&head), Ok(()));
+        assert_eq!(check(&head.with("x-more", "1")), Err(Cause::HeadTooLarge));
+    }
+
+    #[test]
+    fn repeated_fields_count_one_by_one() {
+        let mut head = FakeHead::get("/");
+        for _ in 0..=limits().header_count {
+            head = head.with("x-same", "1");
+        }
+        assert_eq!(check(&head), Err(Cause::HeadTooLarge));
+    }
+
+    #[test]
+    fn tunnels_and_echoes_are_refused() {
+        for method in [Method::CONNECT, Method::TRACE] {
+            assert_eq!(
+                check(&FakeHead::new(method, "/")),
+                Err(Cause::MethodNotAllowed)
+            );
+        }
+        let odd = Method::from_bytes(b"PURGE").unwrap();
+        assert_eq!(
+            check(&FakeHead::new(odd, "/")),
+            Ok(()),
+            "unknown methods are the endpoint's"
+        );
+    }
+
+    #[test]
+    fn host_is_said_once_and_plainly() {
+        let bare = |version| FakeHead::get("/").without("host").version(version);
+        assert_eq!(check(&bare(Version::HTTP_11)), Err(Cause::HeadMalformed));
+        assert_eq!(check(&bare(Version::HTTP_2)), Err(Cause::HeadMalformed));
+        assert_eq!(
+            check(&bare(Version::HTTP_10)),
+            Ok(()),
+            "HTTP/1.0 knows no Host"
+        );
+        assert_eq!(
+            check(&FakeHead::get("/").with("host", "again")),
+            Err(Cause::HeadMalformed)
+        );
+        for host in [
+            "",
+            "a b",
+            "user@host",
+            "a,b",
+            "a/b",
+            "a\\b",
+            "a?b",
+            "caf\u{e9}",
+        ] {
+            let head = FakeHead::get("/").without("host").with("host", host);
+            assert_eq!(check(&head), Err(Cause::HeadMalformed), "{host:?}");
+        }
+        for host in [
+            "a",
+            "a.example.com.",
+            "a:8080",
+            "[::1]:80",
+            "10.0.0.1",
+            "*.a",
+            "a_b",
+        ] {
+            let head = FakeHead::get("/").without("host").with("host", host);
+            assert_eq!(check(&head), Ok(()), "{host:?}");
+        }
+    }
+
+    #[test]
+    fn host_field_agrees_with_the_target() {
+        let head = |target: &str| FakeHead::get("/").authority_is(target);
+        assert_eq!(check(&head("EXAMPLE.com")), Ok(()), "case does not matter");
+        assert_eq!(check(&head("other.example.com")), Err(Cause::HeadMalformed));
+        assert_eq!(
+            check(&head("any").without("host").version(Version::HTTP_2)),
+            Ok(())
+        );
+    }
+
+    #[test]
+    fn framing_is_single_and_plain() {
+        let chunked = || FakeHead::post("/").with("transfer-encoding", "chunked");
+        assert_eq!(check(&chunked()), Ok(()));
+        for (head, why) in [
+            (chunked().with("content-length", "3"), "both"),
+            (chunked().with("transfer-encoding", "chunked"), "twice"),
+            (chunked().version(Version::HTTP_10), "in HTTP/1.0"),
+            (chunked().version(Version::HTTP_2), "in HTTP/2"),
+            (
+                FakeHead::post("/").with("transfer-encoding", "gzip, chunked"),
+                "a list",
+            ),
+            (
+                FakeHead::post("/").with("transfer-encoding", "identity"),
+                "not chunked",
+            ),
+            (
+                FakeHead::post("/").with("transfer-encoding", "xchunked"),
+                "nearly chunked",
+            ),
+            (
+                FakeHead::post("/")
+                    .with("content-length", "1")
+                    .with("content-length", "1"),
+                "twice",
+            ),
+            (FakeHead::post("/").with("content-length", "1, 1"), "a list"),
+            (FakeHead::post("/").with("content-length", "+1"), "a sign"),
+            (FakeHead::post("/").with("content-length", "-1"), "negative"),
+            (
+                FakeHead::post("/").with("content-length", "0x10"),
+                "hexadecimal",
+            ),
+            (FakeHead::post("/").with("content-length", ""), "empty"),
+        ] {
+            assert_eq!(check(&head), Err(Cause::HeadMalformed), "{why}");
+        }
+    }
+
+    #[test]
+    fn declared_body_beyond_the_limit_is_refused_at_once() {
+        let declared = |length: &str| check(&FakeHead::post("/").with("content-length", length));
+        let limit = limits().body_bytes;
+        assert_eq!(declared("0"), Ok(()));
+        assert_eq!(declared(&limit.to_string()), Ok(()));
+        assert_eq!(declared(&(limit + 1).to_string()), Err(Cause::BodyTooLarge));
+        assert_eq!(
+            declared(&"9".repeat(40)),
+            Err(Cause::BodyTooLarge),
+            "beyond 64 bits"
+        );
+    }
+
+    #[test]
+    fn dot_segments_are_refused_however_they_are_written() {
+        for path in [
+            "/a/../b",
+            "/..",
+            "/.",
+            "/a/.",
+            "/a/./b",
+            "/%2e%2e/b",
+            "/%2E./b",
+            "/.%2e",
+            "/a/..;x/b",
+            "/a/%2e;v=1/b",
+        ] {
+            assert_eq!(
+                check(&FakeHead::get(path)),
+                Err(Cause::HeadMalformed),
+                "{path}"
+            );
+        }
+        for path in [
+            "/.well-known/jwks.json",
+            "/...",
+            "/a..b",
+            "/a.",
+            "/%2ehidden",
+            "/a;../b",
+            "*",
+        ] {
+            assert_eq!(check(&FakeHead::get(path)), Ok(()), "{path}");
+        }
+    }
+}

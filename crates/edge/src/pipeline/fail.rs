@@ -1,0 +1,298 @@
+//! Phase 8: the one map from a cause to outcome, status and words. Nobody else chooses a status, and no inside text gets out.
+
+use bytes::Bytes;
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderValue, StatusCode};
+
+use super::Answer;
+use super::admit::X_REQUEST_ID;
+use crate::outcome::{Cause, Outcome};
+
+/// What a cause leads to.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Failure {
+    pub(super) outcome: Outcome,
+    status: StatusCode,
+    detail: &'static str,
+    closes: bool,
+}
+
+/// Everything that can go wrong, on two screens: how it counts, and what is said.
+pub(super) fn failure(cause: Cause) -> Failure {
+    let (outcome, status) = outcome_and_status(cause);
+    Failure {
+        outcome,
+        status,
+        detail: detail(cause),
+        closes: closes(cause),
+    }
+}
+
+fn outcome_and_status(cause: Cause) -> (Outcome, StatusCode) {
+    use {Outcome as O, StatusCode as S};
+    match cause {
+        Cause::HeadMalformed => (O::ClientMalformed, S::BAD_REQUEST),
+        Cause::HeadTooLarge => (O::ClientHeadTooLarge, S::REQUEST_HEADER_FIELDS_TOO_LARGE),
+        Cause::HeadTimeout => (O::ClientHeadTimeout, S::REQUEST_TIMEOUT),
+        Cause::MethodNotAllowed => (O::ClientMethod, S::METHOD_NOT_ALLOWED),
+        Cause::BodyTooLarge => (O::ClientBodyTooLarge, S::PAYLOAD_TOO_LARGE),
+        Cause::BodyTimeout => (O::ClientBodyTimeout, S::REQUEST_TIMEOUT),
+        Cause::BodyMalformed => (O::ClientBodyMalformed, S::BAD_REQUEST),
+        Cause::ClientGone => (O::ClientGone, S::BAD_REQUEST),
+        Cause::NoRoute => (O::RefusedNoRoute, S::NOT_FOUND),
+        Cause::NoEndpoint => (O::FailedNoEndpoint, S::SERVICE_UNAVAILABLE),
+        Cause::ConnectRefused => (O::FailedConnectRefused, S::BAD_GATEWAY),
+        Cause::ConnectTimeout => (O::FailedConnectTimeout, S::GATEWAY_TIMEOUT),
+        Cause::ConnectFailed => (O::FailedConnect, S::BAD_GATEWAY),
+        Cause::EndpointReset => (O::FailedEndpointReset, S::BAD_GATEWAY),
+        Cause::EndpointTimeout => (O::FailedEndpointTimeout, S::GATEWAY_TIMEOUT),
+        Cause::EndpointMalformed => (O::FailedEndpointMalformed, S::BAD_GATEWAY),
+        Cause::EndpointTruncated => (O::FailedEndpointTruncated, S::BAD_GATEWAY),
+        Cause::TooManyConnections => (O::RefusedConnections, S::SERVICE_UNAVAILABLE),
+        Cause::Http2Abuse => (O::RefusedHttp2Abuse, S::BAD_REQUEST),
+        Cause::Draining => (O::RefusedDraining, S::SERVICE_UNAVAILABLE),
+        Cause::Internal => (O::Internal, S::INTERNAL_SERVER_ERROR),
+    }
+}
+
+/// For whoever reads the answer: what happened, and what to do about it.
+fn detail(cause: Cause) -> &'static str {
+    match cause {
+        Cause::HeadMalformed => {
+            "The request breaks HTTP. Send one Host, one framing and a plain path, and nothing else in their place."
+        }
+        Cause::HeadTooLarge => {
+            "The header fields are too many or too large. Send fewer or shorter ones; old cookies are the usual reason."
+        }
+        Cause::HeadTimeout => {
+            "The request did not arrive in time. Send it again on a new connection."
+        }
+        Cause::MethodNotAllowed => {
+            "CONNECT and TRACE are not served. Use one of the methods in Allow."
+        }
+        Cause::BodyTooLarge => "The request body is beyond the limit. Send less at once.",
+        Cause::BodyTimeout => "The request body stopped arriving. Send the request again.",
+        Cause::BodyMalformed => {
+            "The request body breaks its framing. Send as many bytes as declared, in valid chunks."
+        }
+        Cause::ClientGone => "The client left before the answer.",
+        Cause::NoRoute => "No route matches the host and path. Check both for a typing error.",
+        Cause::NoEndpoint => {
+            "No endpoint can serve this now. Try again after the seconds in Retry-After."
+        }
+        Cause::ConnectRefused => {
+            "The endpoint refuses connections. Try again; the request was not carried out."
+        }
+        Cause::ConnectTimeout => {
+            "The endpoint did not accept a connection in time. Try again; the request was not carried out."
+        }
+        Cause::ConnectFailed => {
+            "The endpoint cannot be reached. Try again; the request was not carried out."
+        }
+        Cause::EndpointReset => {
+            "The endpoint closed the connection before it answered. The request may have been carried out: check before you repeat it."
+        }
+        Cause::EndpointTimeout => {
+            "The endpoint did not answer in time. The request may have been carried out: check before you repeat it."
+        }
+        Cause::EndpointMalformed => {
+            "The endpoint's answer is not HTTP. The request may have been carried out: check before you repeat it."
+        }
+        Cause::EndpointTruncated => {
+            "The endpoint stopped inside its answer. The request may have been carried out: check before you repeat it."
+        }
+        Cause::TooManyConnections => {
+            "Too many connections. Try again after the seconds in Retry-After."
+        }
+        Cause::Http2Abuse => "The connection sent control frames beyond every reasonable number.",
+        Cause::Draining => "This server is leaving. Try again on a new connection.",
+        Cause::Internal => "A fault on our side. Report it with the request id.",
+    }
+}
+
+/// Whether the state of the client's connection is in doubt, so that nothing more may be read from
+/// it. What the endpoint did wrong leaves the client's side as it was.
+fn closes(cause: Cause) -> bool {
+    !matches!(
+        cause,
+        Cause::NoRoute
+            | Cause::NoEndpoint
+            | Cause::ConnectRefused
+            | Cause::ConnectTimeout
+            | Cause::ConnectFailed
+            | Cause::EndpointReset
+            | Cause::EndpointTimeout
+            | Cause::EndpointMalformed
+    )
+}
+
+impl Failure {
+    /// The answer to send, a problem document (RFC 9457). `request_id` holds no character that
+    /// JSON escapes: it was checked or made by `admit`.
+    pub(super) fn answer(self, request_id: Option<&HeaderValue>) -> Answer {
+        let mut headers = Vec::with_capacity(4);
+        headers.push((
+            CONTENT_TYPE,
+            HeaderValue::from_static("application/problem+json"),
+        ));
+        headers.push((CACHE_CONTROL, HeaderValue::from_static("no-store")));
+        if let Some(id) = request_id {
+            headers.push((X_REQUEST_ID, id.clone()));
+        }
+        if self.status == StatusCode::SERVICE_UNAVAILABLE {
+            headers.push((RETRY_AFTER, HeaderValue::from(RETRY_AFTER_SECONDS)));
+        }
+        if self.status == StatusCode::METHOD_NOT_ALLOWED {
+            headers.push((ALLOW, HeaderValue::from_static(METHODS_ALLOWED)));
+        }
+        Answer {
+            status: self.status,
+            headers,
+            body: self.body(request_id),
+            close: self.closes,
+        }
+    }
+
+    fn body(self, request_id: Option<&HeaderValue>) -> Bytes {
+        let Self {
+            outcome,
+            status,
+            detail,
+            ..
+        } = self;
+        let name = outcome.name();
+        let title = status.canonical_reason().unwrap_or_default();
+        let status = status.as_str();
+        let id = request_id.and_then(|id| id.to_str().ok());
+        let (before, id, after) = match id {
+            Some(id) => (",\"request_id\":\"", id, "\"}\n"),
+            None => ("", "", "}\n"),
+        };
+        let parts = [
+            "{\"type\":\"urn:portcullis:problem:",
+            name,
+            "\",\"title\":\"",
+            title,
+            "\",\"status\":",
+            status,
+            ",\"detail\":\"",
+            detail,
+            "\"",
+            before,
+            id,
+            after,
+        ];
+        Bytes::from(parts.concat())
+    }
+}
+
+/// Longer than a restart of one endpoint takes, short enough not to be felt as an outage.
+const RETRY_AFTER_SECONDS: u16 = 5;
+const METHODS_ALLOWED: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn header<'a>(answer: &'a Answer, name: &str) -> Option<&'a str> {
+        let found = answer
+            .headers
+            .iter()
+            .find(|(header, _)| header.as_str() == name);
+        found.map(|(_, value)| value.to_str().unwrap())
+    }
+
+    #[test]
+    fn every_cause_has_an_outcome_of_its_own() {
+        let outcomes: HashSet<Outcome> = Cause::ALL
+            .iter()
+            .map(|cause| failure(*cause).outcome)
+            .collect();
+        assert_eq!(outcomes.len(), Cause::ALL.len());
+        assert!(!outcomes.contains(&Outcome::Served));
+        assert!(!outcomes.contains(&Outcome::EndpointError));
+    }
+
+    #[test]
+    fn every_answer_is_a_problem_document() {
+        let id = HeaderValue::from_static("abc-1");
+        for cause in Cause::ALL {
+            let answer = failure(cause).answer(Some(&id));
+            let body: Value = serde_json::from_slice(&answer.body).unwrap();
+            assert_eq!(body["status"], json!(answer.status.as_u16()), "{cause:?}");
+            assert_eq!(body["request_id"], json!("abc-1"));
+            let kind = body["type"].as_str().unwrap();
+            assert_eq!(
+                kind,
+                format!("urn:portcullis:problem:{}", failure(cause).outcome.name())
+            );
+            assert!(body["detail"].as_str().unwrap().ends_with('.'), "{cause:?}");
+            assert!(!body["title"].as_str().unwrap().is_empty());
+            assert_eq!(
+                header(&answer, "content-type"),
+                Some("application/problem+json")
+            );
+            assert_eq!(header(&answer, "x-request-id"), Some("abc-1"));
+            assert_eq!(header(&answer, "cache-control"), Some("no-store"));
+        }
+    }
+
+    #[test]
+    fn answer_without_a_request_id_is_still_json() {
+        let answer = failure(Cause::HeadMalformed).answer(None);
+        let body: Value = serde_json::from_slice(&answer.body).unwrap();
+        assert_eq!(body.get("request_id"), None);
+        assert_eq!(header(&answer, "x-request-id"), None);
+    }
+
+    #[test]
+    fn unavailable_says_when_to_come_back_and_nothing_else_does() {
+        for cause in Cause::ALL {
+            let answer = failure(cause).answer(None);
+            let is_unavailable = answer.status == StatusCode::SERVICE_UNAVAILABLE;
+            assert_eq!(
+                header(&answer, "retry-after").is_some(),
+                is_unavailable,
+                "{cause:?}"
+            );
+        }
+        let refused = failure(Cause::MethodNotAllowed).answer(None);
+        assert!(header(&refused, "allow").unwrap().contains("GET"));
+    }
+
+    /// Cause, status, whether the connection closes: changes here are changes of behaviour.
+    #[test]
+    fn statuses_are_those_of_the_table() {
+        for (cause, status, closes) in [
+            (Cause::HeadMalformed, 400, true),
+            (Cause::HeadTooLarge, 431, true),
+            (Cause::HeadTimeout, 408, true),
+            (Cause::MethodNotAllowed, 405, true),
+            (Cause::BodyTooLarge, 413, true),
+            (Cause::BodyTimeout, 408, true),
+            (Cause::BodyMalformed, 400, true),
+            (Cause::NoRoute, 404, false),
+            (Cause::NoEndpoint, 503, false),
+            (Cause::ConnectRefused, 502, false),
+            (Cause::ConnectTimeout, 504, false),
+            (Cause::ConnectFailed, 502, false),
+            (Cause::EndpointReset, 502, false),
+            (Cause::EndpointTimeout, 504, false),
+            (Cause::EndpointMalformed, 502, false),
+            (Cause::TooManyConnections, 503, true),
+            (Cause::Draining, 503, true),
+            (Cause::Internal, 500, true),
+        ] {
+            let answer = failure(cause).answer(None);
+            assert_eq!(
+                (answer.status.as_u16(), answer.close),
+                (status, closes),
+                "{cause:?}"
+            );
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! A request head and a connection without a socket, for tests of phases. Never compiled into the program.
+
+use std::net::SocketAddr;
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Version};
+
+use super::head::Head;
+use crate::config::{self, ClientTimeouts, Limits};
+use crate::connection::{Connection, ListenerContext};
+use crate::metrics::Metrics;
+
+pub(crate) struct FakeHead {
+    method: Method,
+    version: Version,
+    path: String,
+    target_authority: Option<String>,
+    headers: HeaderMap,
+}
+
+impl FakeHead {
+    pub(crate) fn new(method: Method, path: &str) -> Self {
+        let mut headers = HeaderMap::new();
+        headers.insert("host", HeaderValue::from_static("example.com"));
+        Self {
+            method,
+            version: Version::HTTP_11,
+            path: path.to_owned(),
+            target_authority: None,
+            headers,
+        }
+    }
+
+    pub(crate) fn get(path: &str) -> Self {
+        Self::new(Method::GET, path)
+    }
+
+    pub(crate) fn post(path: &str) -> Self {
+        Self::new(Method::POST, path)
+    }
+
+    pub(crate) fn with(mut self, name: &str, value: &str) -> Self {
+        let name: HeaderName = name.parse().unwrap();
+        self.headers
+            .append(name, HeaderValue::from_bytes(value.as_bytes()).unwrap());
+        self
+    }
+
+    pub(crate) fn without(mut self, name: &str) -> Self {
+        self.headers.remove(name);
+        self
+    }
+
+    pub(crate) fn version(mut self, version: Version) -> Self {
+        self.version = version;
+        self
+    }
+
+    pub(crate) fn authority_is(mut self, authority: &str) -> Self {
+        self.target_authority = Some(authority.to_owned());
+        self
+    }
+}
+
+impl Head for FakeHead {
+    fn method(&self) -> &Method {
+        &self.method
+    }
+
+    fn version(&self) -> Version {
+        self.version
+    }
+
+    fn path(&self) -> &str {
+        &self.path
+    }
+
+    fn query(&self) -> Option<&str> {
+        None
+    }
+
+    fn authority(&self) -> Option<&str> {
+        let target = self.target_authority.as_deref();
+        target.or_else(|| std::str::from_utf8(self.headers.get("host")?.as_bytes()).ok())
+    }
+
+    fn headers(&self) -> &HeaderMap {
+        &self.headers
+    }
+}
+
+pub(crate) fn listener(name: &str) -> config::Listener {
+    config::Listener {
+        name: name.to_owned(),
+        address: SocketAddr::from(([0, 0, 0, 0], 8080)),
+        tls: None,
+        passthrough: Vec::new(),
+        max_connections: 10,
+        limits: Limits {
+            header_bytes: 32 * 1024,
+            header_count: 100,
+            body_bytes: 1024 * 1024,
+            requests_per_connection: NonZeroU32::new(3).unwrap(),
+            connection_age: Duration::from_secs(3_600),
+        },
+        timeouts: ClientTimeouts {
+            handshake: Duration::from_secs(10),
+            header: Duration::from_secs(10),
+            body: Duration::from_secs(30),
+            write: Duration::from_secs(60),
+            keep_alive: Duration::from_secs(75),
+        },
+        http2: config::Http2 {
+            max_streams: 100,
+            stream_window: 65_536,
+            connection_window: 1 << 20,
+        },
+    }
+}
+
+pub(crate) fn connection(peer: &str) -> Arc<Connection> {
+    connection_over(peer, false)
+}
+
+pub(crate) fn tls_connection(peer: &str) -> Arc<Connection> {
+    connection_over(peer, true)
+}
+
+fn connection_over(peer: &str, is_tls: bool) -> Arc<Connection> {
+    let mut context = ListenerContext::new(&listener("web"), 0, 8080, &Metrics::new());
+    context.is_tls = is_tls;
+    let local = SocketAddr::from(([192, 0, 2, 1], 8080));
+    let peer = peer.parse().unwrap();
+    Arc::new(Connection::new(
+        1,
+        Arc::new(context),
+        peer,
+        local,
+        None,
+        Instant::now(),
+    ))
+}

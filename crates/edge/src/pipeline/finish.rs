@@ -1,0 +1,139 @@
+//! The end of every request: metrics and access log. Never fails, and never runs twice.
+
+use std::net::IpAddr;
+use std::time::{Duration, Instant, SystemTime};
+
+use http::{StatusCode, Version};
+
+use super::admit::Request;
+use super::identify::hex_id;
+use crate::access_log::Line;
+use crate::cluster::Endpoint;
+use crate::connection::Connection;
+use crate::outcome::Outcome;
+use crate::state::{Edge, RouteId, Snapshot};
+
+/// All that is known of a request when it ends.
+pub(super) struct Ended<'a> {
+    pub(super) connection: &'a Connection,
+    pub(super) snapshot: &'a Snapshot,
+    pub(super) request: Option<&'a Request>,
+    pub(super) route: Option<RouteId>,
+    /// The last endpoint that was tried.
+    pub(super) endpoint: Option<&'a Endpoint>,
+    pub(super) attempts: u32,
+    pub(super) outcome: Outcome,
+    pub(super) status: Option<StatusCode>,
+    pub(super) duration: Duration,
+    pub(super) endpoint_time: Option<Duration>,
+    pub(super) request_bytes: u64,
+    pub(super) response_bytes: u64,
+}
+
+/// Counts the request and writes its line.
+pub(super) fn finish(edge: &Edge, ended: &Ended<'_>) {
+    let route = ended.route.map(|id| ended.snapshot.route(id));
+    if let Some(counters) = ended
+        .snapshot
+        .counters(ended.connection.listener.index, ended.route)
+    {
+        counters.count(ended.outcome);
+    }
+    if let Some(route) = route {
+        route
+            .cluster
+            .metrics()
+            .duration
+            .observe(ended.duration.as_secs_f64());
+    }
+    if edge.access_log.is_on() && route.is_none_or(|route| route.is_logged) {
+        edge.access_log.write(&line(edge, ended));
+    }
+}
+
+fn line(edge: &Edge, ended: &Ended<'_>) -> Vec<u8> {
+    let Ended {
+        connection,
+        request,
+        ..
+    } = ended;
+    let route = ended.route.map(|id| ended.snapshot.route(id));
+    let tls = connection.tls.as_ref();
+    let made_id;
+    let request_id = match request {
+        Some(request) => &request.id,
+        None => {
+            made_id = hex_id(edge.ids.draw());
+            &made_id
+        }
+    };
+    let is_https = request.map_or(connection.listener.is_tls, |request| request.is_https);
+    let client = request.map_or_else(|| peer(connection), |request| request.client);
+    Line {
+        time: SystemTime::now(),
+        listener: &connection.listener.name,
+        client,
+        scheme: if is_https { "https" } else { "http" },
+        method: request.map(|request| request.method.as_str()),
+        host: request.and_then(|request| request.host.as_deref()),
+        path: request.map(|request| &*request.path),
+        protocol: request.map(|request| protocol(request.version)),
+        status: ended.status.map(|status| status.as_u16()),
+        outcome: ended.outcome,
+        route: route.map(|route| route.name.as_str()),
+        cluster: route.map(|route| route.cluster.name()),
+        endpoint: ended.endpoint.map(Endpoint::label),
+        attempts: ended.attempts,
+        request_id: request_id.to_str().unwrap_or_default(),
+        trace_id: request.map(|request| request.trace.id),
+        duration: ended.duration,
+        endpoint_time: ended.endpoint_time,
+        request_bytes: ended.request_bytes,
+        response_bytes: ended.response_bytes,
+        tls_version: tls.map(|tls| tls.version),
+        server_name: tls.and_then(|tls| tls.server_name.as_deref()),
+        user_agent: request.and_then(|request| Some(request.user_agent.as_ref()?.as_bytes())),
+    }
+    .encode()
+}
+
+/// A request that never became an exchange: all there is is its connection.
+pub(super) fn finish_unparsed(
+    edge: &Edge,
+    connection: &Connection,
+    outcome: Outcome,
+    status: Option<StatusCode>,
+    now: Instant,
+) {
+    let snapshot = edge.snapshot.load();
+    let ended = Ended {
+        connection,
+        snapshot: &snapshot,
+        request: None,
+        route: None,
+        endpoint: None,
+        attempts: 0,
+        outcome,
+        status,
+        duration: now.saturating_duration_since(connection.opened),
+        endpoint_time: None,
+        request_bytes: 0,
+        response_bytes: 0,
+    };
+    finish(edge, &ended);
+}
+
+fn peer(connection: &Connection) -> IpAddr {
+    connection.client.ip().to_canonical()
+}
+
+fn protocol(version: Version) -> &'static str {
+    match version {
+        Version::HTTP_09 => "HTTP/0.9",
+        Version::HTTP_10 => "HTTP/1.0",
+        Version::HTTP_11 => "HTTP/1.1",
+        Version::HTTP_2 => "HTTP/2",
+        Version::HTTP_3 => "HTTP/3",
+        _ => "unknown",
+    }
+}

@@ -1,0 +1,342 @@
+//! Phase 7: what an endpoint is told beyond the client's own words. Never lets a client speak in our name.
+
+use http::header::{FORWARDED, HOST};
+use http::{HeaderMap, HeaderName, HeaderValue};
+use portcullis_token::headers as internal;
+
+use super::admit::{Request, X_FORWARDED_PROTO, X_REQUEST_ID, is_scheme};
+use super::client_address::{X_FORWARDED_FOR, extended_chain};
+use super::head::{Head, HeaderEdit};
+use super::trace::{TRACEPARENT, TRACESTATE};
+use crate::connection::Connection;
+
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
+const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
+
+/// Edits of the head for one attempt. `span` names us as the parent in the trace.
+pub(super) fn edits(
+    request: &Request,
+    head: &dyn Head,
+    connection: &Connection,
+    span: u64,
+) -> Vec<HeaderEdit> {
+    let headers = head.headers();
+    let mut edits = Vec::with_capacity(EDITS_USUAL);
+    for name in headers
+        .keys()
+        .filter(|name| is_ours(name.as_str(), request.is_peer_trusted))
+    {
+        edits.push(HeaderEdit::Remove(name.clone()));
+    }
+    forwarded_edits(request, head, connection, &mut edits);
+    edits.push(HeaderEdit::Set(X_REQUEST_ID, request.id.clone()));
+    edits.push(HeaderEdit::Set(TRACEPARENT, request.trace.header(span)));
+    if !request.trace.is_continued && headers.contains_key(TRACESTATE) {
+        edits.push(HeaderEdit::Remove(TRACESTATE));
+    }
+    edits
+}
+
+/// The `X-Forwarded-*` family. A trusted peer's list is continued and its word on scheme, host and
+/// port stands; everybody else's is overwritten.
+fn forwarded_edits(
+    request: &Request,
+    head: &dyn Head,
+    connection: &Connection,
+    edits: &mut Vec<HeaderEdit>,
+) {
+    let headers = head.headers();
+    let peer = &connection.client_text;
+    let stands = |name: &HeaderName, is_valid: fn(&HeaderValue) -> bool| {
+        request.is_peer_trusted && single(headers, name).is_some_and(is_valid)
+    };
+    let (chain, client) = if request.is_peer_trusted && headers.contains_key(X_FORWARDED_FOR) {
+        let peer = peer.to_str().unwrap_or_default();
+        (
+            visible(&extended_chain(peer, headers)),
+            visible(request.client.to_string().as_bytes()),
+        )
+    } else {
+        (peer.clone(), peer.clone())
+    };
+    edits.push(HeaderEdit::Set(X_FORWARDED_FOR, chain));
+    edits.push(HeaderEdit::Set(X_REAL_IP, client));
+    if !stands(&X_FORWARDED_PROTO, is_scheme) {
+        let scheme = if connection.listener.is_tls {
+            "https"
+        } else {
+            "http"
+        };
+        edits.push(HeaderEdit::Set(
+            X_FORWARDED_PROTO,
+            HeaderValue::from_static(scheme),
+        ));
+    }
+    if !stands(&X_FORWARDED_HOST, |host| !host.is_empty()) {
+        edits.push(match own_host(head) {
+            Some(host) => HeaderEdit::Set(X_FORWARDED_HOST, host),
+            None => HeaderEdit::Remove(X_FORWARDED_HOST),
+        });
+    }
+    if !stands(&X_FORWARDED_PORT, is_port) {
+        let port = connection.listener.port_text.clone();
+        edits.push(HeaderEdit::Set(X_FORWARDED_PORT, port));
+    }
+}
+
+/// Header names that only we may write: a client's are removed. Many applications read `_` as `-`
+/// (CGI and its heirs), so spellings with underscores count as well; of the forwarding headers only
+/// those need removing, since ours overwrite the plain ones.
+fn is_ours(name: &str, is_peer_trusted: bool) -> bool {
+    let may_be = name.starts_with(['x', 'p', 'f']);
+    if !may_be {
+        return false;
+    }
+    let is = |other: &str| same_name(name, other);
+    let begins = |prefix: &str| {
+        name.get(..prefix.len())
+            .is_some_and(|head| same_name(head, prefix))
+    };
+    begins(IDENTITY_PREFIX)
+        || [
+            internal::X_INSTANCE_ID,
+            internal::X_SERVED_BY,
+            internal::HEALTH_CAUSE,
+        ]
+        .into_iter()
+        .any(is)
+        || is("proxy")
+        || (!is_peer_trusted && is(FORWARDED.as_str()))
+        || (name.contains('_')
+            && (begins("x-forwarded-") || is(X_REAL_IP.as_str()) || is(X_REQUEST_ID.as_str())))
+}
+
+fn same_name(name: &str, other: &str) -> bool {
+    let plain = |byte: u8| if byte == b'_' { b'-' } else { byte };
+    name.len() == other.len() && name.bytes().map(plain).eq(other.bytes())
+}
+
+/// The host as the client asked for it. The field itself when it says the same: cloning it costs
+/// no copy.
+fn own_host(head: &dyn Head) -> Option<HeaderValue> {
+    let authority = head.authority()?;
+    match head.headers().get(HOST) {
+        Some(field) if field.as_bytes() == authority.as_bytes() => Some(field.clone()),
+        _ => HeaderValue::from_str(authority).ok(),
+    }
+}
+
+fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a HeaderValue> {
+    let mut values = headers.get_all(name).iter();
+    let value = values.next();
+    if values.next().is_none() { value } else { None }
+}
+
+fn is_port(value: &HeaderValue) -> bool {
+    value
+        .to_str()
+        .is_ok_and(|text| text.parse::<u16>().is_ok_and(|port| port != 0))
+}
+
+fn visible(bytes: &[u8]) -> HeaderValue {
+    HeaderValue::from_bytes(bytes).expect("addresses, commas and spaces are visible ASCII")
+}
+
+/// All identity headers begin so: also those that a later version will write.
+const IDENTITY_PREFIX: &str = "x-auth-";
+const EDITS_USUAL: usize = 8;
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use ipnet::IpNet;
+
+    use super::super::admit::identify;
+    use super::super::fake::{FakeHead, connection, tls_connection};
+    use super::super::identify::IdSource;
+    use super::*;
+
+    const STRANGER: &str = "203.0.113.9:5000";
+    const PROXY: &str = "10.0.0.1:5000";
+
+    /// The head that an endpoint would get.
+    fn forwarded(head: &FakeHead, connection: &Arc<Connection>) -> HeaderMap {
+        let trusted: [IpNet; 1] = ["10.0.0.0/8".parse().unwrap()];
+        let request = identify(head, connection, &trusted, &IdSource::new(1));
+        let mut headers = head.headers().clone();
+        for edit in edits(&request, head, connection, 0xabc) {
+            edit.apply(&mut headers);
+        }
+        headers
+    }
+
+    fn all(headers: &HeaderMap, name: &str) -> Vec<String> {
+        let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+        headers.get_all(name).iter().map(text).collect()
+    }
+
+    #[test]
+    fn stranger_is_described_as_seen() {
+        let headers = forwarded(&FakeHead::get("/"), &connection(STRANGER));
+        for (name, value) in [
+            ("x-forwarded-for", "203.0.113.9"),
+            ("x-real-ip", "203.0.113.9"),
+            ("x-forwarded-proto", "http"),
+            ("x-forwarded-host", "example.com"),
+            ("x-forwarded-port", "8080"),
+        ] {
+            assert_eq!(all(&headers, name), [value], "{name}");
+        }
+        assert_eq!(headers["x-request-id"].len(), 32);
+        assert!(
+            headers["traceparent"]
+                .to_str()
+                .unwrap()
+                .ends_with("-0000000000000abc-01")
+        );
+    }
+
+    #[test]
+    fn tls_listener_and_ipv6_are_told() {
+        let headers = forwarded(&FakeHead::get("/"), &tls_connection("[2001:db8::1]:5000"));
+        assert_eq!(all(&headers, "x-forwarded-proto"), ["https"]);
+        assert_eq!(all(&headers, "x-forwarded-for"), ["2001:db8::1"]);
+        let mapped = forwarded(
+            &FakeHead::get("/"),
+            &connection("[::ffff:203.0.113.9]:5000"),
+        );
+        assert_eq!(all(&mapped, "x-real-ip"), ["203.0.113.9"]);
+    }
+
+    /// Header, what is sent, what arrives from a stranger, what arrives from a trusted proxy.
+    #[test]
+    fn spoofing_matrix() {
+        for (name, sent, stranger, proxy) in [
+            (
+                "x-forwarded-for",
+                "1.2.3.4",
+                Some("203.0.113.9"),
+                Some("1.2.3.4, 10.0.0.1"),
+            ),
+            (
+                "x-forwarded-for",
+                "evil",
+                Some("203.0.113.9"),
+                Some("10.0.0.1"),
+            ),
+            (
+                "x-real-ip",
+                "1.2.3.4",
+                Some("203.0.113.9"),
+                Some("10.0.0.1"),
+            ),
+            ("x-forwarded-proto", "https", Some("http"), Some("https")),
+            ("x-forwarded-proto", "gopher", Some("http"), Some("http")),
+            (
+                "x-forwarded-host",
+                "bank.example",
+                Some("example.com"),
+                Some("bank.example"),
+            ),
+            ("x-forwarded-port", "443", Some("8080"), Some("443")),
+            ("x-forwarded-port", "0", Some("8080"), Some("8080")),
+            ("x-forwarded-port", "99999", Some("8080"), Some("8080")),
+            ("forwarded", "for=1.2.3.4", None, Some("for=1.2.3.4")),
+            ("x_forwarded_for", "1.2.3.4", None, None),
+            ("x-forwarded_proto", "https", None, None),
+            ("x_real_ip", "1.2.3.4", None, None),
+            ("x_request_id", "1", None, None),
+            ("x-auth-subject", "root", None, None),
+            ("x-auth-roles", "admin", None, None),
+            ("x_auth_subject", "root", None, None),
+            ("x-auth-whatever-comes", "1", None, None),
+            ("x-instance-id", "auth-1", None, None),
+            ("x-served-by", "me", None, None),
+            ("x-health-cause", "draining", None, None),
+            ("proxy", "http://evil", None, None),
+            ("x-authority", "stays", Some("stays"), Some("stays")),
+            ("x-custom_header", "stays", Some("stays"), Some("stays")),
+            (
+                "authorization",
+                "Bearer stays",
+                Some("Bearer stays"),
+                Some("Bearer stays"),
+            ),
+        ] {
+            let head = FakeHead::get("/").with(name, sent);
+            for (peer, expected) in [(STRANGER, stranger), (PROXY, proxy)] {
+                let got = all(&forwarded(&head, &connection(peer)), name);
+                assert_eq!(
+                    got,
+                    expected.into_iter().collect::<Vec<_>>(),
+                    "{name}: {sent} by {peer}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn identity_headers_of_the_token_contract_are_all_removed() {
+        for name in internal::IDENTITY {
+            let head = FakeHead::get("/").with(name, "root").with(name, "again");
+            assert_eq!(
+                all(&forwarded(&head, &connection(PROXY)), name),
+                [""; 0],
+                "{name}"
+            );
+        }
+    }
+
+    #[test]
+    fn repeated_claims_of_a_proxy_are_overwritten() {
+        let head = FakeHead::get("/")
+            .with("x-forwarded-proto", "https")
+            .with("x-forwarded-proto", "http");
+        assert_eq!(
+            all(&forwarded(&head, &connection(PROXY)), "x-forwarded-proto"),
+            ["http"]
+        );
+    }
+
+    #[test]
+    fn real_ip_is_the_client_behind_the_proxies() {
+        let head = FakeHead::get("/").with("x-forwarded-for", "6.6.6.6, 198.51.100.7, 10.0.0.2");
+        let headers = forwarded(&head, &connection(PROXY));
+        assert_eq!(all(&headers, "x-real-ip"), ["198.51.100.7"]);
+        assert_eq!(
+            all(&headers, "x-forwarded-for"),
+            ["6.6.6.6, 198.51.100.7, 10.0.0.2, 10.0.0.1"]
+        );
+    }
+
+    #[test]
+    fn trace_state_travels_only_with_its_trace() {
+        let good = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+        let state = |parent: &str| {
+            let head = FakeHead::get("/")
+                .with("traceparent", parent)
+                .with("tracestate", "a=1");
+            all(&forwarded(&head, &connection(STRANGER)), "tracestate")
+        };
+        assert_eq!(state(good), ["a=1"]);
+        assert_eq!(state("malformed"), [""; 0]);
+    }
+
+    #[test]
+    fn host_of_the_target_is_told_when_there_is_no_field() {
+        let head = FakeHead::get("/")
+            .without("host")
+            .authority_is("h2.example.com");
+        let headers = forwarded(&head, &connection(STRANGER));
+        assert_eq!(all(&headers, "x-forwarded-host"), ["h2.example.com"]);
+        let old = FakeHead::get("/")
+            .without("host")
+            .with("x-forwarded-host", "spoofed");
+        assert_eq!(
+            all(&forwarded(&old, &connection(STRANGER)), "x-forwarded-host"),
+            [""; 0]
+        );
+    }
+}
