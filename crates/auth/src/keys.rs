@@ -174,9 +174,9 @@ impl KeyRing {
         }
     }
 
-    /// Refreshes at every [`POLL_INTERVAL`]; never returns. Dropping it at any time is safe.
-    pub async fn keep_fresh(&self) {
-        let mut ticks = tokio::time::interval(POLL_INTERVAL);
+    /// Refreshes at every `interval`, normally [`POLL_INTERVAL`]; never returns. Dropping it at any time is safe.
+    pub async fn keep_fresh(&self, interval: Duration) {
+        let mut ticks = tokio::time::interval(interval);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         // The first tick is immediate, and the ring has just been loaded.
         ticks.tick().await;
@@ -232,3 +232,6 @@ pub async fn create_first_key(
     };
     Ok(store.create_first_signing_key(&record).await?)
 }
+
+#[cfg(test)]
+mod tests;
