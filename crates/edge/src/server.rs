@@ -177,3 +177,6 @@ fn bind(name: &str, address: SocketAddr) -> Result<(TcpListener, SocketAddr), St
         source,
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,294 @@
+//! An edge in this process over real sockets: what the guard and the engine do with bytes. Never
+//! repeats what the pipeline's own tests show.
+
+use std::num::{NonZeroU16, NonZeroU32};
+
+use portcullis_testkit::{Behavior, Connection, Endpoint, wait_until};
+
+use super::*;
+use crate::config::{self, *};
+
+fn edge_config(endpoints: &[&Endpoint]) -> Config {
+    let endpoint = |endpoint: &&Endpoint| config::Endpoint {
+        address: endpoint.address(),
+        weight: NonZeroU16::MIN,
+    };
+    let seconds = Duration::from_secs;
+    Config {
+        listeners: vec![config::Listener {
+            name: "main".to_owned(),
+            address: ([127, 0, 0, 1], 0).into(),
+            tls: None,
+            passthrough: Vec::new(),
+            max_connections: 100,
+            limits: Limits {
+                header_bytes: 4096,
+                header_count: 100,
+                body_bytes: 64 * 1024,
+                requests_per_connection: NonZeroU32::new(1000).unwrap(),
+                connection_age: seconds(3600),
+            },
+            timeouts: ClientTimeouts {
+                handshake: seconds(10),
+                header: seconds(10),
+                body: seconds(10),
+                write: seconds(10),
+                keep_alive: seconds(75),
+            },
+            http2: Http2 {
+                max_streams: 100,
+                stream_window: 65_535,
+                connection_window: 1 << 20,
+            },
+        }],
+        clusters: vec![Cluster {
+            name: "origin".to_owned(),
+            balance: Balance::RoundRobin,
+            endpoints: endpoints.iter().map(endpoint).collect(),
+            health: None,
+            ejection: None,
+            retries: 1,
+            timeouts: UpstreamTimeouts {
+                connect: seconds(5),
+                read: seconds(5),
+                write: seconds(5),
+                idle: seconds(60),
+            },
+            affinity: None,
+        }],
+        routes: vec![Route {
+            name: "all".to_owned(),
+            host: HostPattern::Any,
+            path: PathPattern::Prefix("/".to_owned()),
+            cluster: ClusterId(0),
+            access_log: true,
+        }],
+        trusted_proxies: Vec::new(),
+        admin: Some(([127, 0, 0, 1], 0).into()),
+        access_log: AccessLog::Off,
+        shutdown: Shutdown {
+            delay: Duration::ZERO,
+            drain: seconds(5),
+        },
+        max_connections: 1000,
+    }
+}
+
+async fn open(running: &Running) -> Connection {
+    Connection::open(running.addresses[0].1).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_on_one_connection_reach_the_endpoints_in_turn() {
+    let (one, two) = (Endpoint::start("one").await, Endpoint::start("two").await);
+    let running = start(edge_config(&[&one, &two])).await.unwrap();
+    let mut client = open(&running).await;
+    for _ in 0..10 {
+        let response = client.get("/x?y=1").await.unwrap();
+        assert_eq!(response.status, 200, "{}", response.text());
+    }
+    assert_eq!((one.requests(), two.requests()), (5, 5));
+    assert_eq!(running.shutdown().await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn posted_body_arrives_whole_and_a_refused_connection_is_retried_elsewhere() {
+    let alive = Endpoint::start("alive").await;
+    let gone = Endpoint::start("gone").await;
+    let config = edge_config(&[&gone, &alive]);
+    drop(gone);
+    let running = start(config).await.unwrap();
+    let mut client = open(&running).await;
+    for _ in 0..4 {
+        let body = serde_json::json!({ "text": "x".repeat(20_000) });
+        let response = client.post_json("/submit", &body).await.unwrap();
+        assert_eq!(response.status, 200);
+        assert_eq!(response.json()["body"].as_str().unwrap(), body.to_string());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn malformed_head_is_answered_400_and_closed_and_counted() {
+    let endpoint = Endpoint::start("one").await;
+    let running = start(edge_config(&[&endpoint])).await.unwrap();
+    let mut client = open(&running).await;
+    client
+        .send(b"GET / HTTP/1.1\r\nbad header\r\n\r\n")
+        .await
+        .unwrap();
+    let response = client.response().await.unwrap();
+    assert_eq!(response.status, 400);
+    client.expect_close().await;
+    let metrics = running.edge.render_metrics(std::time::Instant::now());
+    assert!(metrics.contains("client_malformed"), "{metrics}");
+    assert_eq!(endpoint.requests(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn oversized_head_is_answered_431_even_after_a_good_request() {
+    let endpoint = Endpoint::start("one").await;
+    let running = start(edge_config(&[&endpoint])).await.unwrap();
+    let mut client = open(&running).await;
+    assert_eq!(client.get("/").await.unwrap().status, 200);
+    let head = format!(
+        "GET / HTTP/1.1\r\nhost: a\r\nx: {}\r\n\r\n",
+        "y".repeat(5000)
+    );
+    client.send(head.as_bytes()).await.unwrap();
+    assert_eq!(client.response().await.unwrap().status, 431);
+    client.expect_close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn slow_head_is_answered_408_and_a_silent_client_is_just_closed() {
+    let endpoint = Endpoint::start("one").await;
+    let mut config = edge_config(&[&endpoint]);
+    config.listeners[0].timeouts.header = Duration::from_millis(100);
+    let running = start(config).await.unwrap();
+    let mut slow = open(&running).await;
+    slow.send(b"GET / HTTP/1.1\r\n").await.unwrap();
+    assert_eq!(slow.response().await.unwrap().status, 408);
+    slow.expect_close().await;
+    let mut silent = open(&running).await;
+    assert_eq!(silent.read_to_end().await.unwrap(), b"");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn idle_connection_closes_after_its_keep_alive_timeout() {
+    let endpoint = Endpoint::start("one").await;
+    let mut config = edge_config(&[&endpoint]);
+    config.listeners[0].timeouts.keep_alive = Duration::from_millis(150);
+    let running = start(config).await.unwrap();
+    let mut client = open(&running).await;
+    assert_eq!(client.get("/").await.unwrap().status, 200);
+    client.expect_close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connection_closes_politely_after_its_last_allowed_request() {
+    let endpoint = Endpoint::start("one").await;
+    let mut config = edge_config(&[&endpoint]);
+    config.listeners[0].limits.requests_per_connection = NonZeroU32::new(2).unwrap();
+    let running = start(config).await.unwrap();
+    let mut client = open(&running).await;
+    let first = client.get("/").await.unwrap();
+    assert_eq!(first.field("connection"), Some("keep-alive"));
+    let second = client.get("/").await.unwrap();
+    assert_eq!(second.field("connection"), Some("close"));
+    client.expect_close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn body_beyond_the_limit_is_answered_413_declared_or_chunked() {
+    let endpoint = Endpoint::start("one").await;
+    let mut config = edge_config(&[&endpoint]);
+    config.listeners[0].limits.body_bytes = 1000;
+    let running = start(config).await.unwrap();
+    let mut declared = open(&running).await;
+    let head = "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 1001\r\n\r\n";
+    declared
+        .send([head.as_bytes(), &[b'x'; 1001]].concat().as_slice())
+        .await
+        .unwrap();
+    assert_eq!(declared.response().await.unwrap().status, 413);
+    declared.expect_close().await;
+
+    let mut chunked = open(&running).await;
+    let head = "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n";
+    chunked.send(head.as_bytes()).await.unwrap();
+    let chunk = [b"3e9\r\n".as_slice(), &[b'x'; 1001], b"\r\n0\r\n\r\n"].concat();
+    chunked.send(&chunk).await.unwrap();
+    assert_eq!(chunked.response().await.unwrap().status, 413);
+    chunked.expect_close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn drain_lets_a_running_request_finish_and_closes_idle_connections() {
+    let endpoint = Endpoint::with("slow", Behavior::Slow(Duration::from_millis(400))).await;
+    let running = start(edge_config(&[&endpoint])).await.unwrap();
+    let mut idle = open(&running).await;
+    assert_eq!(idle.get("/").await.unwrap().status, 200);
+    let mut busy = open(&running).await;
+    let request = tokio::spawn(async move {
+        let response = busy.get("/").await.unwrap();
+        (
+            response.status,
+            response.field("connection").map(str::to_owned),
+        )
+    });
+    wait_until("the request to be in flight", async || {
+        (endpoint.in_flight() == 1).then_some(())
+    })
+    .await;
+    assert_eq!(running.shutdown().await, 0);
+    idle.expect_close().await;
+    assert_eq!(request.await.unwrap(), (200, Some("close".to_owned())));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn request_that_outlives_the_drain_is_cut_off_and_counted() {
+    let endpoint = Endpoint::with("stuck", Behavior::Hang).await;
+    let mut config = edge_config(&[&endpoint]);
+    config.shutdown.drain = Duration::from_millis(100);
+    let running = start(config).await.unwrap();
+    let mut client = open(&running).await;
+    client
+        .send(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")
+        .await
+        .unwrap();
+    wait_until("the request to be in flight", async || {
+        (endpoint.in_flight() == 1).then_some(())
+    })
+    .await;
+    assert_eq!(running.shutdown().await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn taken_address_is_an_error_that_names_it() {
+    let endpoint = Endpoint::start("one").await;
+    let mut config = edge_config(&[&endpoint]);
+    config.listeners[0].address = endpoint.address();
+    let error = start(config).await.unwrap_err().to_string();
+    assert!(error.contains(&endpoint.address().to_string()), "{error}");
+    assert!(error.contains("main"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_beyond_the_limit_are_told_so() {
+    let endpoint = Endpoint::start("one").await;
+    let mut config = edge_config(&[&endpoint]);
+    config.listeners[0].max_connections = 1;
+    let running = start(config).await.unwrap();
+    let mut first = open(&running).await;
+    assert_eq!(first.get("/").await.unwrap().status, 200);
+    let mut second = open(&running).await;
+    assert_eq!(second.response().await.unwrap().status, 503);
+    drop(first);
+    wait_until("the place to be free again", async || {
+        (running.slots.open() == 0).then_some(())
+    })
+    .await;
+    assert_eq!(open(&running).await.get("/").await.unwrap().status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn readiness_and_metrics_answer_on_the_admin_address() {
+    let endpoint = Endpoint::start("one").await;
+    let running = start(edge_config(&[&endpoint])).await.unwrap();
+    let mut admin = Connection::open(running.admin.unwrap()).await.unwrap();
+    assert_eq!(admin.get("/livez").await.unwrap().text(), "alive\n");
+    let ready = admin.get("/readyz").await.unwrap();
+    assert_eq!(
+        (ready.status, ready.json()["ready"].as_bool()),
+        (200, Some(true))
+    );
+    assert!(
+        admin
+            .get("/metrics")
+            .await
+            .unwrap()
+            .text()
+            .contains("portcullis_edge_")
+    );
+    assert_eq!(admin.get("/other").await.unwrap().status, 404);
+}
