@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, RawFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -48,6 +49,8 @@ pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 pub(crate) struct Signals {
     /// True once no new connection may be accepted and the open ones shall end politely.
     pub(crate) drain: watch::Receiver<bool>,
+    /// True once what is still open is cut off.
+    pub(crate) stop: watch::Receiver<bool>,
 }
 
 /// One listener while it runs.
@@ -140,6 +143,10 @@ impl Listener {
                 }
             }
         }
+        // Closing the socket would reset what the kernel has accepted for us.
+        while let Poll::Ready(Ok((stream, client))) = poll_once(|cx| socket.poll_accept(cx)).await {
+            self.admit(stream, client, &connection_signals);
+        }
         drop(socket);
         self.engine.close_idle().await;
     }
@@ -162,9 +169,13 @@ impl Listener {
         }
         metrics.connections.inc();
         let listener = Arc::clone(self);
-        let signals = signals.clone();
+        let mut signals = signals.clone();
         tokio::spawn(async move {
-            listener.serve(stream, client, signals).await;
+            let drain = signals.drain;
+            tokio::select! {
+                () = listener.serve(stream, client, drain) => {}
+                _ = signals.stop.wait_for(|stop| *stop) => {}
+            }
             drop(place);
         });
     }
@@ -182,7 +193,7 @@ impl Listener {
         pipeline::report_unparsed(&self.edge, &connection, cause, status, Instant::now());
     }
 
-    async fn serve(&self, mut stream: TcpStream, client: SocketAddr, signals: Signals) {
+    async fn serve(&self, mut stream: TcpStream, client: SocketAddr, drain: watch::Receiver<bool>) {
         let Ok(local) = stream.local_addr() else {
             return;
         };
@@ -191,7 +202,7 @@ impl Listener {
         let raw_fd = stream.as_raw_fd();
         if self.tls.is_none() && self.passthrough.is_empty() {
             let connection = self.connection(client, local, None);
-            return self.carry(stream, raw_fd, connection, signals).await;
+            return self.carry(stream, raw_fd, connection, drain).await;
         }
         let deadline = tokio::time::Instant::now() + self.context.timeouts.handshake;
         let mut prefix = bytes::Bytes::new();
@@ -218,7 +229,7 @@ impl Listener {
                 self.context.metrics.handshakes_ok.inc();
                 let facts = tls_facts(&stream);
                 let connection = self.connection(client, local, Some(facts));
-                self.carry(stream, raw_fd, connection, signals).await;
+                self.carry(stream, raw_fd, connection, drain).await;
             }
             Ok(Err(error)) => {
                 self.context.metrics.handshakes_failed.inc();
@@ -233,8 +244,13 @@ impl Listener {
 
     /// Hands the connection to the engine until it ends; asks it to end when the edge drains or
     /// the connection is old.
-    async fn carry<S>(&self, stream: S, raw_fd: RawFd, connection: Connection, signals: Signals)
-    where
+    async fn carry<S>(
+        &self,
+        stream: S,
+        raw_fd: RawFd,
+        connection: Connection,
+        mut drain: watch::Receiver<bool>,
+    ) where
         S: AsyncRead + AsyncWrite + Unpin + Send + Sync + 'static,
     {
         let control = Arc::new(Control::default());
@@ -249,7 +265,6 @@ impl Listener {
         let (stop, stopped) = watch::channel(false);
         let served = self.engine.serve(guard, &stopped);
         tokio::pin!(served);
-        let mut drain = signals.drain;
         tokio::select! {
             () = &mut served => return,
             _ = drain.wait_for(|drain| *drain) => {}
@@ -277,6 +292,10 @@ impl Listener {
             Instant::now(),
         )
     }
+}
+
+async fn poll_once<T>(mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>) -> Poll<T> {
+    std::future::poll_fn(|cx| Poll::Ready(poll(cx))).await
 }
 
 fn tls_facts<S>(stream: &TlsStream<S>) -> TlsFacts {

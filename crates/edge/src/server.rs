@@ -21,6 +21,9 @@ use crate::{admin, probe};
 /// How often the end of the last connections is looked for while draining.
 const DRAIN_POLL: Duration = Duration::from_millis(10);
 
+/// How long connections that were cut off may take to let go.
+const CUT_OFF_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// Why an edge could not start. Nothing is left running.
 #[derive(Debug, Error)]
 pub enum StartError {
@@ -99,11 +102,12 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     tasks.spawn(probe::run(Arc::clone(&edge), stopped.clone()));
     let admin_address = admin.as_ref().map(|(_, address)| *address);
     if let Some((socket, _)) = admin {
-        tasks.spawn(admin::run(Arc::clone(&edge), socket, stopped));
+        tasks.spawn(admin::run(Arc::clone(&edge), socket, stopped.clone()));
     }
     for (listener, socket) in listeners {
         let signals = Signals {
             drain: draining.clone(),
+            stop: stopped.clone(),
         };
         tasks.spawn(listener.run(socket, signals));
     }
@@ -129,13 +133,7 @@ impl Running {
         tokio::time::sleep(self.shutdown.delay).await;
         // Receivers live in the tasks; when they are gone there is nobody left to tell.
         let _ = self.drain.send(true);
-        let slots = Arc::clone(&self.slots);
-        let all_closed = async {
-            while slots.open() > 0 {
-                tokio::time::sleep(DRAIN_POLL).await;
-            }
-        };
-        let drained = tokio::time::timeout(self.shutdown.drain, all_closed).await;
+        let drained = tokio::time::timeout(self.shutdown.drain, self.all_closed()).await;
         let cut_off = self.slots.open();
         if drained.is_err() {
             tracing::warn!(
@@ -144,9 +142,17 @@ impl Running {
             );
         }
         let _ = self.stop.send(true);
+        // What was cut off still writes its line to the access log.
+        let _ = tokio::time::timeout(CUT_OFF_TIMEOUT, self.all_closed()).await;
         self.tasks.shutdown().await;
         self.edge.access_log.close();
         cut_off
+    }
+
+    async fn all_closed(&self) {
+        while self.slots.open() > 0 {
+            tokio::time::sleep(DRAIN_POLL).await;
+        }
     }
 
     /// Resolves when a background task has ended although nobody asked: the edge should then be

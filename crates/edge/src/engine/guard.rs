@@ -128,6 +128,13 @@ impl<S> Guard<S> {
         }
     }
 
+    /// Whether an HTTP/1.1 connection was asked to end and nothing is on it.
+    fn shall_close(&self) -> bool {
+        matches!(self.protocol, Protocol::H1(_))
+            && self.control.phase() == Phase::Idle
+            && self.control.closes_when_idle()
+    }
+
     /// The deadline that runs while a read waits.
     fn wanted_deadline(&self) -> (Armed, Duration) {
         let timeouts = &self.connection.listener.timeouts;
@@ -241,15 +248,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Guard<S> {
             return Poll::Ready(Ok(()));
         }
         this.control.register_reader(cx.waker());
-        let is_idle =
-            matches!(this.protocol, Protocol::H1(_)) && this.control.phase() == Phase::Idle;
-        if is_idle && this.control.closes_when_idle() {
-            return Poll::Ready(Ok(()));
-        }
         let before = buf.filled().len();
         let verdict = match Pin::new(&mut this.io).poll_read(cx, buf) {
             Poll::Ready(Ok(())) => this.inspect(&buf.filled()[before..]),
             Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+            // A request that has already arrived is still served, even when the edge drains.
+            Poll::Pending if this.shall_close() => return Poll::Ready(Ok(())),
             Poll::Pending => match this.poll_deadline(cx) {
                 None => return Poll::Pending,
                 Some(Armed::Header) => Err(Cause::HeadTimeout),

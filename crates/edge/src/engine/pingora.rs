@@ -19,7 +19,7 @@ use pingora::server::configuration::ServerConf;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 
-use self::message::{PingoraHead, apply_request_edits, apply_response_edits, write_answer};
+use self::message::{PingoraHead, apply, write_answer};
 use super::Guard;
 use super::guard::ConnectionHandle;
 use crate::config;
@@ -243,7 +243,7 @@ impl ProxyHttp for Hooks {
         let edits = ctx
             .exchange()
             .on_forward(&PingoraHead::new(session.req_header()));
-        apply_request_edits(upstream_request, edits)
+        apply(edits, upstream_request)
     }
 
     fn fail_to_connect(
@@ -309,7 +309,7 @@ impl ProxyHttp for Hooks {
             ResponseStep::Deliver(edits) => {
                 ctx.has_response_head = true;
                 ctx.failure = None;
-                apply_response_edits(upstream_response, edits)?;
+                apply(edits, upstream_response)?;
             }
             ResponseStep::Retry => {
                 ctx.retries_response = true;

@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 use http::header::CONTENT_LENGTH;
-use http::{HeaderMap, Method, Version};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Version};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::prelude::{Result, Session};
 
@@ -45,36 +45,48 @@ impl Head for PingoraHead<'_> {
     }
 }
 
-/// Edits the head that goes to the endpoint.
-pub(super) fn apply_request_edits(head: &mut RequestHeader, edits: Vec<HeaderEdit>) -> Result<()> {
-    for edit in edits {
-        match edit {
-            HeaderEdit::Set(name, value) => head.insert_header(name, value)?,
-            HeaderEdit::Append(name, value) => {
-                head.append_header(name, value)?;
-            }
-            HeaderEdit::Remove(name) => {
-                head.remove_header(&name);
-            }
-        }
-    }
-    Ok(())
+/// A head of pingora's that can be edited: the one for the endpoint or the one for the client.
+pub(super) trait EditableHead {
+    fn set(&mut self, name: HeaderName, value: HeaderValue) -> Result<()>;
+    fn append(&mut self, name: HeaderName, value: HeaderValue) -> Result<()>;
+    fn remove(&mut self, name: &HeaderName);
 }
 
-/// Edits the head that goes to the client.
-pub(super) fn apply_response_edits(
-    head: &mut ResponseHeader,
-    edits: Vec<HeaderEdit>,
-) -> Result<()> {
+impl EditableHead for RequestHeader {
+    fn set(&mut self, name: HeaderName, value: HeaderValue) -> Result<()> {
+        self.insert_header(name, value)
+    }
+
+    fn append(&mut self, name: HeaderName, value: HeaderValue) -> Result<()> {
+        self.append_header(name, value).map(|_| ())
+    }
+
+    fn remove(&mut self, name: &HeaderName) {
+        self.remove_header(name);
+    }
+}
+
+impl EditableHead for ResponseHeader {
+    fn set(&mut self, name: HeaderName, value: HeaderValue) -> Result<()> {
+        self.insert_header(name, value)
+    }
+
+    fn append(&mut self, name: HeaderName, value: HeaderValue) -> Result<()> {
+        self.append_header(name, value).map(|_| ())
+    }
+
+    fn remove(&mut self, name: &HeaderName) {
+        self.remove_header(name);
+    }
+}
+
+/// Does what the pipeline asked for, in its order.
+pub(super) fn apply(edits: Vec<HeaderEdit>, head: &mut impl EditableHead) -> Result<()> {
     for edit in edits {
         match edit {
-            HeaderEdit::Set(name, value) => head.insert_header(name, value)?,
-            HeaderEdit::Append(name, value) => {
-                head.append_header(name, value)?;
-            }
-            HeaderEdit::Remove(name) => {
-                head.remove_header(&name);
-            }
+            HeaderEdit::Set(name, value) => head.set(name, value)?,
+            HeaderEdit::Append(name, value) => head.append(name, value)?,
+            HeaderEdit::Remove(name) => head.remove(&name),
         }
     }
     Ok(())
