@@ -3,6 +3,7 @@
 pub mod config;
 pub mod domain;
 pub mod keys;
+pub mod password;
 pub mod random;
 pub mod shared;
 pub mod store;

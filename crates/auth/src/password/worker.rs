@@ -1,0 +1,160 @@
+//! A hashing thread. Never touches the async runtime; its only ways out are the answer channel and the counters.
+
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use aws_lc_rs::constant_time::verify_slices_are_equal;
+
+use super::Verification;
+use super::arena::Arena;
+use super::pepper::Peppers;
+use super::phc::{HashCost, Phc, SALT_BYTES, TAG_BYTES};
+use super::queue::{Next, Queue, Work};
+use crate::domain::PasswordHash;
+
+/// An idle thread gives its arena back after this long.
+const ARENA_IDLE: Duration = Duration::from_secs(10);
+/// Weight 110 against 1024 of an ordinary thread: requests come first, yet logins go on when all cores are busy.
+const NICENESS: i32 = 10;
+
+/// What the threads hash by.
+pub(super) struct Rules {
+    pub(super) cost: HashCost,
+    pub(super) peppers: Peppers,
+    pub(super) dummy: Phc,
+}
+
+/// Starts one thread; it ends when the queue is closed.
+pub(super) fn spawn(index: usize, queue: Arc<Queue>, rules: Arc<Rules>) -> io::Result<()> {
+    thread::Builder::new()
+        .name(format!("hash-{index}"))
+        .spawn(move || {
+            lower_priority();
+            let mut worker = Worker {
+                arena: Arena::default(),
+                queue,
+                rules,
+            };
+            worker.run();
+        })
+        .map(drop)
+}
+
+struct Worker {
+    arena: Arena,
+    queue: Arc<Queue>,
+    rules: Arc<Rules>,
+}
+
+impl Worker {
+    fn run(&mut self) {
+        loop {
+            let patience = self.arena.is_held().then_some(ARENA_IDLE);
+            match self.queue.pop(patience) {
+                Next::Work(work) => self.survive(work),
+                Next::Idle => self.arena.release(),
+                Next::Closed => return,
+            }
+        }
+    }
+
+    /// A panic costs one answer and the arena, not the thread.
+    fn survive(&mut self, work: Work) {
+        self.queue.busy.fetch_add(1, Ordering::Relaxed);
+        if catch_unwind(AssertUnwindSafe(|| self.answer(work))).is_err() {
+            self.arena.release();
+        }
+        self.queue.busy.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Whoever asked may have gone meanwhile; then the answer is nobody's and is dropped.
+    fn answer(&mut self, work: Work) {
+        match work {
+            Work::Hash {
+                password,
+                salt,
+                reply,
+            } => {
+                let _ = reply.send(self.hash(password.expose(), salt));
+            }
+            Work::Verify {
+                stored,
+                password,
+                salt,
+                reply,
+            } => {
+                let _ = reply.send(self.verify(stored.as_ref(), password.expose(), salt));
+            }
+        }
+    }
+
+    fn hash(&mut self, password: &str, salt: [u8; SALT_BYTES]) -> PasswordHash {
+        let rules = Arc::clone(&self.rules);
+        let tag = self.tag(rules.cost, &salt, password);
+        let pepper = rules.peppers.current();
+        Phc {
+            cost: rules.cost,
+            pepper: pepper.map(|pepper| pepper.id()),
+            salt: salt.to_vec(),
+            tag: pepper.map_or(tag, |pepper| pepper.apply(&tag)),
+        }
+        .to_password_hash()
+    }
+
+    fn verify(
+        &mut self,
+        stored: Option<&PasswordHash>,
+        password: &str,
+        salt: [u8; SALT_BYTES],
+    ) -> Verification {
+        let rules = Arc::clone(&self.rules);
+        let known = stored.and_then(|stored| self.usable(stored));
+        let phc = known.as_ref().unwrap_or(&rules.dummy);
+        let mut tag = self.tag(phc.cost, &phc.salt, password);
+        if let Some(pepper) = phc.pepper.and_then(|id| rules.peppers.find(id)) {
+            tag = pepper.apply(&tag);
+        }
+        let is_right = verify_slices_are_equal(&tag, &phc.tag).is_ok() && known.is_some();
+        let is_current = phc.cost == rules.cost && phc.pepper == rules.dummy.pepper;
+        let upgraded = (is_right && !is_current).then(|| self.hash(password, salt));
+        Verification { is_right, upgraded }
+    }
+
+    /// A hash that cannot be checked counts as none at all: the login fails like any other, and the operator sees a count.
+    fn usable(&self, stored: &PasswordHash) -> Option<Phc> {
+        let phc = Phc::parse(stored.expose());
+        let usable = phc.filter(|phc| {
+            phc.pepper
+                .is_none_or(|id| self.rules.peppers.find(id).is_some())
+        });
+        if usable.is_none() {
+            self.queue.unusable.fetch_add(1, Ordering::Relaxed);
+        }
+        usable
+    }
+
+    fn tag(&mut self, cost: HashCost, salt: &[u8], password: &str) -> [u8; TAG_BYTES] {
+        let begun = Instant::now();
+        let tag = self.arena.tag(cost, salt, password);
+        let micros = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
+        self.queue.hashes.fetch_add(1, Ordering::Relaxed);
+        self.queue
+            .hashing_micros
+            .fetch_add(micros, Ordering::Relaxed);
+        tag
+    }
+}
+
+/// Raising one's own niceness needs no privilege; should it fail, hashing works all the same.
+#[expect(unsafe_code, reason = "no crate at hand wraps setpriority")]
+fn lower_priority() {
+    // On Linux a `who` of 0 is the calling thread, not the process (setpriority(2), "C library/kernel differences").
+    // SAFETY: the call takes three integers and touches no memory.
+    unsafe {
+        libc::setpriority(libc::PRIO_PROCESS, 0, NICENESS);
+    }
+}
