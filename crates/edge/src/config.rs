@@ -12,6 +12,18 @@ use ipnet::IpNet;
 use portcullis_ops::Secret;
 pub use portcullis_traffic::route::{HostPattern, PathPattern};
 
+mod certificate;
+mod check;
+mod file;
+// One key a line: a table is read by its columns.
+#[rustfmt::skip]
+mod keys;
+mod names;
+mod parse;
+
+pub use check::{CheckReport, check, json_schema, key_paths, load, parse, reference};
+pub use parse::{Parsed, Resolve, Surroundings, parse_in};
+
 /// Everything one edge process runs, as one consistent whole.
 #[derive(Debug)]
 pub struct Config {
@@ -279,3 +291,6 @@ pub struct Shutdown {
     /// Then: no new connections, what runs may finish (default 30 s).
     pub drain: Duration,
 }
+
+#[cfg(test)]
+mod tests;

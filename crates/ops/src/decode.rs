@@ -51,6 +51,8 @@ pub enum Presence {
     Default(&'static str),
     /// Left out it means "none". Holds an example.
     Optional(&'static str),
+    /// The same, but hardly anybody leaves it out: the reference has it in force.
+    Usual(&'static str),
 }
 
 /// What a value is.

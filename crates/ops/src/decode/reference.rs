@@ -25,7 +25,7 @@ fn table_lines(table: &Table) -> Vec<String> {
 
 fn key_lines(key: &Key) -> Vec<String> {
     let (text, is_optional) = match key.presence {
-        Presence::Required(text) | Presence::Default(text) => (text, false),
+        Presence::Required(text) | Presence::Default(text) | Presence::Usual(text) => (text, false),
         Presence::Optional(text) => (text, true),
     };
     let mut value = match (&key.kind, text) {

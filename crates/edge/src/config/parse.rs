@@ -1,0 +1,259 @@
+//! [`FileConfig`] to [`Config`]: names resolved, files read, values compared with each other.
+//! Never stops at the first mistake, and never builds a configuration that has one.
+
+use std::io;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use portcullis_ops::decode::{Located, nearest};
+use portcullis_ops::diagnostic::{Diagnostics, Report, Source};
+use portcullis_ops::yaml::{self, Lookup};
+
+use super::file::{FileCluster, FileConfig};
+use super::names::Access;
+use super::{AccessLog, ClusterId, Config};
+
+mod clusters;
+mod listeners;
+mod routes;
+
+/// A usable configuration and what somebody should look at all the same.
+#[derive(Debug)]
+pub struct Parsed {
+    /// Ready to run.
+    pub config: Config,
+    /// Possibly none.
+    pub warnings: Diagnostics,
+}
+
+/// Everything outside the text that decides what it means.
+pub struct Surroundings<'a> {
+    /// Values of `${NAME}`.
+    pub variables: &'a Lookup<'a>,
+    /// Where relative paths begin.
+    pub directory: &'a Path,
+    /// Addresses of a host name.
+    pub resolve: &'a Resolve<'a>,
+    /// For the validity of certificates.
+    pub now: SystemTime,
+}
+
+/// How host names become addresses.
+pub type Resolve<'a> = dyn Fn(&str, u16) -> io::Result<Vec<SocketAddr>> + 'a;
+
+impl<'a> Surroundings<'a> {
+    /// The machine as it is; paths relative to `directory`.
+    pub fn of_machine(directory: &'a Path, variables: &'a Lookup<'a>) -> Self {
+        Self {
+            variables,
+            directory,
+            resolve: &resolve,
+            now: SystemTime::now(),
+        }
+    }
+}
+
+impl std::fmt::Debug for Surroundings<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Surroundings")
+            .field("directory", &self.directory)
+            .field("now", &self.now)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Waits for the name service; configurations are read before anything serves.
+fn resolve(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+    Ok((host, port).to_socket_addrs()?.collect())
+}
+
+/// All mistakes at once, or a configuration without any.
+pub fn parse_in(source: &Source, surroundings: &Surroundings<'_>) -> Result<Parsed, Diagnostics> {
+    let report = Report::new(source);
+    let root = yaml::load(&report, surroundings.variables);
+    let config = root.map(|root| {
+        let file = FileConfig::read(&root, &report);
+        Parser {
+            file: &file,
+            surroundings,
+            report: &report,
+        }
+        .config()
+    });
+    let (errors, warnings) = report.finish();
+    match config {
+        Some(config) if errors.is_empty() => Ok(Parsed { config, warnings }),
+        _ => Err(errors),
+    }
+}
+
+/// One pass over one file. Its methods leave out what is mistaken: the result only counts if the report
+/// has no errors.
+struct Parser<'p> {
+    file: &'p FileConfig,
+    surroundings: &'p Surroundings<'p>,
+    report: &'p Report<'p>,
+}
+
+impl Parser<'_> {
+    fn config(&self) -> Config {
+        let config = Config {
+            listeners: self.listeners(),
+            clusters: self.clusters(),
+            routes: self.routes(),
+            trusted_proxies: self
+                .file
+                .trusted_proxies
+                .iter()
+                .map(|network| network.value)
+                .collect(),
+            admin: self.file.admin.as_ref().map(|admin| admin.value),
+            access_log: self.access_log(),
+            shutdown: self.file.shutdown.clone(),
+            max_connections: self.file.max_connections.value,
+        };
+        self.check_trust();
+        self.check_admin();
+        self.check_use_of_clusters();
+        config
+    }
+
+    /// A cluster by the name some other part of the file uses for it.
+    fn cluster(&self, name: &Located<String>) -> Option<ClusterId> {
+        let clusters = &self.file.clusters;
+        let found = clusters
+            .iter()
+            .position(|cluster| cluster.name.value == name.value);
+        if found.is_none() {
+            let names = || clusters.iter().map(|cluster| cluster.name.value.as_str());
+            let hint = match nearest(&name.value, names()) {
+                Some(name) => format!("did you mean `{name}`?"),
+                None => format!("known clusters: {}", names().collect::<Vec<_>>().join(", ")),
+            };
+            let message = format!("there is no cluster `{}`", name.value);
+            self.report.error_with_hint(name.span, message, hint);
+        }
+        found.map(ClusterId)
+    }
+
+    fn access_log(&self) -> AccessLog {
+        let Some(access_log) = &self.file.access_log else {
+            return AccessLog::Off;
+        };
+        let file = match &access_log.value {
+            Access::Off => return AccessLog::Off,
+            Access::Stdout => return AccessLog::Stdout,
+            Access::File(file) => self.surroundings.directory.join(file),
+        };
+        if file.is_dir() {
+            let message = format!("{} is a directory", file.display());
+            self.report
+                .error_with_hint(access_log.span, message, "name a file inside it");
+        } else if let Some(parent) = file.parent().filter(|parent| !is_directory(parent)) {
+            let message = format!("there is no directory {}", parent.display());
+            self.report
+                .error_with_hint(access_log.span, message, "create it first");
+        }
+        AccessLog::File(file)
+    }
+
+    fn check_trust(&self) {
+        for network in &self.file.trusted_proxies {
+            if network.value.prefix_len() == 0 {
+                let hint = "name the networks of your own proxies only";
+                let message = "every client may forge its own address";
+                self.report.warning(network.span, message, hint);
+            }
+        }
+    }
+
+    fn check_admin(&self) {
+        let Some(admin) = &self.file.admin else {
+            return;
+        };
+        if !admin.value.ip().is_loopback() {
+            let hint = "bind it to 127.0.0.1, or let a firewall keep strangers away";
+            let message = "health and metrics are open to everyone who reaches this address";
+            self.report.warning(admin.span, message, hint);
+        }
+        for listener in &self.file.listeners {
+            let Some(address) = &listener.address else {
+                continue;
+            };
+            if listeners::collide(address.value, admin.value) {
+                let written = if admin.is_written { admin } else { address };
+                let message = format!("the admin address {} is a listener's, too", admin.value);
+                let hint = "give `admin.address` another port, or write `admin: off`";
+                self.report.error_with_hint(written.span, message, hint);
+            }
+        }
+    }
+
+    fn check_use_of_clusters(&self) {
+        for cluster in &self.file.clusters {
+            let (is_routed, is_passed) = (self.is_routed(cluster), self.is_passed(cluster));
+            let name = &cluster.name.value;
+            let warn = |message: String, hint: &str| {
+                self.report.warning(cluster.name.span, message, hint);
+            };
+            if !is_routed && !is_passed {
+                warn(
+                    format!("nothing uses the cluster `{name}`"),
+                    "route to it, or remove it",
+                );
+            }
+            if is_routed && is_passed {
+                let message = format!("`{name}` gets both plain HTTP and TLS passed through");
+                warn(
+                    message,
+                    "use a cluster of its own for each, with the right ports",
+                );
+            }
+            if is_passed && !is_routed && cluster.health.is_some() {
+                let message =
+                    format!("the health check of `{name}` speaks plain HTTP to TLS endpoints");
+                warn(
+                    message,
+                    "leave `health` out; failed connections still eject an endpoint",
+                );
+            }
+            if is_passed && !is_routed && cluster.affinity.is_some() {
+                let message = format!("`affinity` of `{name}` has no effect on TLS passed through");
+                warn(message, "leave it out");
+            }
+        }
+    }
+
+    fn is_routed(&self, cluster: &FileCluster) -> bool {
+        let mut named = self
+            .file
+            .routes
+            .iter()
+            .filter_map(|route| route.cluster.as_ref());
+        named.any(|name| name.value == cluster.name.value)
+    }
+
+    fn is_passed(&self, cluster: &FileCluster) -> bool {
+        let passthrough = self
+            .file
+            .listeners
+            .iter()
+            .flat_map(|listener| &listener.passthrough);
+        let mut named = passthrough.filter_map(|passthrough| passthrough.cluster.as_ref());
+        named.any(|name| name.value == cluster.name.value)
+    }
+
+    fn now_unix_seconds(&self) -> i64 {
+        let since = self
+            .surroundings
+            .now
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
+        i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+    }
+}
+
+fn is_directory(path: &Path) -> bool {
+    path.as_os_str().is_empty() || path.is_dir()
+}

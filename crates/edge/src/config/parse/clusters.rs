@@ -1,0 +1,131 @@
+//! Clusters: endpoints with addresses, checks that can end in time. Never connects to anything.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+
+use portcullis_ops::decode::Located;
+
+use super::super::file::{FileAffinity, FileCluster, FileHealth};
+use super::super::names::{self, HostPort};
+use super::super::{Affinity, Cluster, Endpoint, HealthCheck};
+use super::Parser;
+
+/// Shorter keys can be guessed from one cookie.
+const AFFINITY_SECRET_CHARS_MIN: usize = 32;
+
+impl Parser<'_> {
+    pub(super) fn clusters(&self) -> Vec<Cluster> {
+        self.file
+            .clusters
+            .iter()
+            .map(|cluster| self.parse_cluster(cluster))
+            .collect()
+    }
+
+    fn parse_cluster(&self, file: &FileCluster) -> Cluster {
+        Cluster {
+            name: file.name.value.clone(),
+            balance: file.balance,
+            endpoints: self.endpoints(file),
+            health: file.health.as_ref().map(|health| self.health(health)),
+            ejection: file.ejection.clone(),
+            retries: file.retries,
+            timeouts: file.timeouts.clone(),
+            affinity: file
+                .affinity
+                .as_ref()
+                .map(|affinity| self.affinity(affinity)),
+        }
+    }
+
+    fn endpoints(&self, file: &FileCluster) -> Vec<Endpoint> {
+        let mut lines: HashMap<SocketAddr, usize> = HashMap::new();
+        let mut endpoints = Vec::new();
+        for written in &file.endpoints {
+            let Some(located) = &written.address else {
+                continue;
+            };
+            for address in self.addresses(located) {
+                if let Some(line) = lines.insert(address, located.span.line) {
+                    let message = format!("`{address}` is in this cluster already");
+                    let hint = format!("see line {line}; for a larger share give it a `weight`");
+                    self.report.error_with_hint(located.span, message, hint);
+                    continue;
+                }
+                endpoints.push(Endpoint {
+                    address,
+                    weight: written.weight,
+                });
+            }
+        }
+        endpoints
+    }
+
+    /// One server often has an IPv4 and an IPv6 address; counted twice it would get twice its share.
+    /// So IPv4 is used when there is any.
+    fn addresses(&self, written: &Located<HostPort>) -> Vec<SocketAddr> {
+        let (host, port) = match &written.value {
+            HostPort::Address(address) => return vec![*address],
+            HostPort::Name(host, port) => (host, *port),
+        };
+        let mut found = match (self.surroundings.resolve)(host, port) {
+            Ok(found) => found,
+            Err(error) => {
+                let message = format!(
+                    "cannot find the address of `{}`: {error}",
+                    names::shown(host)
+                );
+                let hint = "check the name and the name service, or write the address itself";
+                self.report.error_with_hint(written.span, message, hint);
+                return Vec::new();
+            }
+        };
+        if found.iter().any(SocketAddr::is_ipv4) {
+            found.retain(SocketAddr::is_ipv4);
+        }
+        found.sort();
+        found.dedup();
+        if found.is_empty() {
+            let message = format!("`{host}` has no address");
+            self.report
+                .error_with_hint(written.span, message, "write the address itself");
+        }
+        found
+    }
+
+    fn health(&self, file: &FileHealth) -> HealthCheck {
+        let check = &file.check;
+        if check.timeout > check.interval {
+            let message = "a check may last longer than the time until the next one";
+            let hint = "make `timeout` at most `interval`";
+            self.report
+                .error_with_hint(file.timeout_span, message, hint);
+        }
+        check.clone()
+    }
+
+    fn affinity(&self, file: &FileAffinity) -> Affinity {
+        match &file.secret {
+            Some(secret) if secret.value.expose().chars().count() < AFFINITY_SECRET_CHARS_MIN => {
+                let message =
+                    format!("`secret` is shorter than {AFFINITY_SECRET_CHARS_MIN} characters");
+                let hint = "draw one: openssl rand -hex 32";
+                self.report.error_with_hint(secret.span, message, hint);
+            }
+            Some(_) => {}
+            None => {
+                let message = "clients change endpoints when this process restarts";
+                let hint = "give `affinity` a `secret`, the same on every edge";
+                self.report.warning(file.span, message, hint);
+            }
+        }
+        Affinity {
+            cookie: file
+                .cookie
+                .as_ref()
+                .map_or_else(String::new, |cookie| cookie.value.clone()),
+            ttl: file.ttl,
+            secret: file.secret.as_ref().map(|secret| secret.value.clone()),
+        }
+    }
+}

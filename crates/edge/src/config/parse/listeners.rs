@@ -1,0 +1,178 @@
+//! Listeners: addresses and names that are free, certificates that work, server names that are reached.
+//! Never binds anything.
+
+use std::collections::HashSet;
+use std::net::SocketAddr;
+
+use portcullis_ops::decode::Located;
+
+use super::super::certificate;
+use super::super::file::{FileListener, FileTls};
+use super::super::{Listener, NamePattern, Passthrough, Tls};
+use super::Parser;
+
+impl Parser<'_> {
+    pub(super) fn listeners(&self) -> Vec<Listener> {
+        self.check_addresses();
+        let mut names = HashSet::new();
+        let listeners = self.file.listeners.iter();
+        listeners
+            .filter_map(|listener| self.listener(listener, &mut names))
+            .collect()
+    }
+
+    fn listener(&self, file: &FileListener, names: &mut HashSet<String>) -> Option<Listener> {
+        let name = self.listener_name(file, names);
+        let tls = file.tls.as_ref().map(|tls| self.tls(tls));
+        let passthrough = self.passthrough(file);
+        if let Some(tls) = &tls {
+            self.check_hidden_certificates(file, tls);
+        }
+        let all = self.file.max_connections.value;
+        if file.max_connections.is_written && file.max_connections.value > all {
+            let message = format!("all listeners together accept only {all} connections");
+            let hint = "raise `max_connections` at the top level, or lower this one";
+            self.report
+                .warning(file.max_connections.span, message, hint);
+        }
+        Some(Listener {
+            name: name?,
+            address: file.address.as_ref()?.value,
+            tls,
+            passthrough,
+            max_connections: file.max_connections.value,
+            limits: file.limits.clone(),
+            timeouts: file.timeouts.clone(),
+            http2: file.http2.clone(),
+        })
+    }
+
+    fn listener_name(&self, file: &FileListener, names: &mut HashSet<String>) -> Option<String> {
+        if let Some(name) = &file.name {
+            if !names.insert(name.value.clone()) {
+                let message = format!("two listeners are called `{}`", name.value);
+                self.report
+                    .error_with_hint(name.span, message, "give one another name");
+            }
+            return Some(name.value.clone());
+        }
+        let address = file.address.as_ref()?.value;
+        // Only addresses with port 0 can be equal here.
+        let candidates = (1..).map(|number: u32| match number {
+            1 => address.to_string(),
+            _ => format!("{address}#{number}"),
+        });
+        let name = candidates.into_iter().find(|name| !names.contains(name))?;
+        names.insert(name.clone());
+        Some(name)
+    }
+
+    fn check_addresses(&self) {
+        let mut earlier: Vec<&Located<SocketAddr>> = Vec::new();
+        for address in self
+            .file
+            .listeners
+            .iter()
+            .filter_map(|listener| listener.address.as_ref())
+        {
+            let taken = earlier
+                .iter()
+                .find(|known| collide(known.value, address.value));
+            if let Some(taken) = taken {
+                let message = format!("`{}` is taken by another listener", address.value);
+                let hint = format!("line {} has {}", taken.span.line, taken.value);
+                self.report.error_with_hint(address.span, message, hint);
+            }
+            earlier.push(address);
+        }
+    }
+
+    fn tls(&self, file: &FileTls) -> Tls {
+        let (directory, now) = (self.surroundings.directory, self.now_unix_seconds());
+        let mut names: HashSet<NamePattern> = HashSet::new();
+        let mut certificates = Vec::new();
+        for (index, files) in file.certificates.iter().enumerate() {
+            let Some(loaded) = certificate::load(files, directory, now, self.report) else {
+                continue;
+            };
+            let is_hidden = loaded.names.iter().all(|name| names.contains(name));
+            if let (true, 1.., Some(cert)) = (is_hidden, index, &files.cert) {
+                let message = "an earlier certificate has every name of this one";
+                self.report
+                    .warning(cert.span, message, "remove one of them");
+            }
+            names.extend(loaded.names.iter().cloned());
+            certificates.push(loaded);
+        }
+        Tls {
+            certificates,
+            min_version: file.min_version,
+        }
+    }
+
+    fn passthrough(&self, file: &FileListener) -> Vec<Passthrough> {
+        let mut earlier: Vec<&Located<NamePattern>> = Vec::new();
+        let mut rules = Vec::new();
+        for rule in &file.passthrough {
+            if let Some(sni) = &rule.sni {
+                if let Some(first) = earlier
+                    .iter()
+                    .find(|first| covers(&first.value, &sni.value))
+                {
+                    let message = "an earlier server name takes every connection of this one";
+                    let hint = format!(
+                        "see line {}; put the more exact name first",
+                        first.span.line
+                    );
+                    self.report.error_with_hint(sni.span, message, hint);
+                }
+                earlier.push(sni);
+            }
+            let cluster = rule
+                .cluster
+                .as_ref()
+                .and_then(|cluster| self.cluster(cluster));
+            if let (Some(sni), Some(cluster)) = (&rule.sni, cluster) {
+                rules.push(Passthrough {
+                    sni: sni.value.clone(),
+                    cluster,
+                });
+            }
+        }
+        rules
+    }
+
+    fn check_hidden_certificates(&self, file: &FileListener, tls: &Tls) {
+        for sni in file.passthrough.iter().filter_map(|rule| rule.sni.as_ref()) {
+            let names = tls
+                .certificates
+                .iter()
+                .flat_map(|certificate| &certificate.names);
+            if names.into_iter().any(|name| covers(&sni.value, name)) {
+                let message = "this listener has a certificate for the name, which is never used";
+                let hint = "such connections are passed through before TLS is terminated";
+                self.report.warning(sni.span, message, hint);
+            }
+        }
+    }
+}
+
+/// Whether the kernel refuses the second of two addresses. A port of 0 is never taken, and whether
+/// `[::]` takes IPv4 as well is left to the kernel to say.
+pub(super) fn collide(one: SocketAddr, other: SocketAddr) -> bool {
+    let is_same_family = one.is_ipv4() == other.is_ipv4();
+    let is_any = one.ip().is_unspecified() || other.ip().is_unspecified();
+    one.port() == other.port()
+        && one.port() != 0
+        && (one.ip() == other.ip() || (is_same_family && is_any))
+}
+
+/// Whether every name that the second pattern takes is taken by the first.
+fn covers(first: &NamePattern, second: &NamePattern) -> bool {
+    match (first, second) {
+        (NamePattern::Wildcard(parent), NamePattern::Exact(name)) => {
+            name.split_once('.').is_some_and(|(_, rest)| rest == parent)
+        }
+        _ => first == second,
+    }
+}

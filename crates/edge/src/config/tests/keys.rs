@@ -1,0 +1,173 @@
+//! Every key of the table reaches the configuration: another value makes another [`Config`].
+
+use portcullis_ops::diagnostic::Report;
+use portcullis_ops::yaml::{self, Node, Value};
+
+use super::reference::full;
+use super::*;
+
+/// Another value for each key that holds a single one.
+const OTHER: &[(&str, &str)] = &[
+    ("listeners[].name", "other"),
+    ("listeners[].address", "0.0.0.0:8081"),
+    ("listeners[].tls.certificates[].cert", "./certs/auth.pem"),
+    ("listeners[].tls.certificates[].key", "./certs/auth.key"),
+    ("listeners[].tls.min_version", "1.3"),
+    ("listeners[].passthrough[].sni", "other.example.com"),
+    ("listeners[].passthrough[].cluster", "other"),
+    ("listeners[].max_connections", "9"),
+    ("listeners[].limits.header_bytes", "16KiB"),
+    ("listeners[].limits.header_count", "9"),
+    ("listeners[].limits.body_bytes", "9"),
+    ("listeners[].limits.requests_per_connection", "9"),
+    ("listeners[].limits.connection_age", "9s"),
+    ("listeners[].timeouts.handshake", "9s"),
+    ("listeners[].timeouts.header", "9s"),
+    ("listeners[].timeouts.body", "9s"),
+    ("listeners[].timeouts.write", "9s"),
+    ("listeners[].timeouts.keep_alive", "9s"),
+    ("listeners[].http2.max_streams", "9"),
+    ("listeners[].http2.stream_window", "16KiB"),
+    ("listeners[].http2.connection_window", "64KiB"),
+    ("clusters.<name>.balance", "round_robin"),
+    ("clusters.<name>.endpoints[].address", "10.0.1.99:8000"),
+    ("clusters.<name>.endpoints[].weight", "9"),
+    ("clusters.<name>.health.path", "/other"),
+    ("clusters.<name>.health.host", "other.example.com"),
+    ("clusters.<name>.health.interval", "9s"),
+    ("clusters.<name>.health.timeout", "4s"),
+    ("clusters.<name>.health.rise", "9"),
+    ("clusters.<name>.health.fall", "9"),
+    ("clusters.<name>.health.expect", "204"),
+    ("clusters.<name>.ejection.failures", "9"),
+    ("clusters.<name>.ejection.window", "9s"),
+    ("clusters.<name>.ejection.duration", "9s"),
+    ("clusters.<name>.ejection.max_percent", "9"),
+    ("clusters.<name>.retries", "9"),
+    ("clusters.<name>.timeouts.connect", "9s"),
+    ("clusters.<name>.timeouts.read", "9s"),
+    ("clusters.<name>.timeouts.write", "9s"),
+    ("clusters.<name>.timeouts.idle", "9s"),
+    ("clusters.<name>.affinity.cookie", "other"),
+    ("clusters.<name>.affinity.ttl", "9s"),
+    ("routes[].name", "other"),
+    ("routes[].host", "other.example.com"),
+    ("routes[].path", "/other"),
+    ("routes[].cluster", "other"),
+    ("routes[].access_log", "false"),
+    ("trusted_proxies", "[192.168.0.0/16]"),
+    ("admin.address", "127.0.0.1:2020"),
+    ("access_log", "off"),
+    ("shutdown.delay", "9s"),
+    ("shutdown.drain", "9s"),
+    ("max_connections", "9"),
+];
+
+/// Held by [`exact_path_and_secret_reach_the_configuration`].
+const ELSEWHERE: [&str; 2] = ["routes[].exact", "clusters.<name>.affinity.secret"];
+
+/// Where the value at `path` stands, in the first member of every list and named set.
+fn find<'n>(node: &'n Node, path: &str) -> Option<&'n Node> {
+    let (first, rest) = path.split_once('.').unwrap_or((path, ""));
+    let (name, is_list) = first
+        .strip_suffix("[]")
+        .map_or((first, false), |name| (name, true));
+    let Value::Mapping(entries) = &node.value else {
+        return None;
+    };
+    let entry = entries
+        .iter()
+        .find(|entry| name == "<name>" || entry.key == name)?;
+    let next = match &entry.node.value {
+        Value::Sequence(nodes) if is_list => nodes.first()?,
+        _ => &entry.node,
+    };
+    if rest.is_empty() {
+        Some(next)
+    } else {
+        find(next, rest)
+    }
+}
+
+/// The text with another value at `path`.
+fn replaced(text: &str, path: &str, value: &str) -> String {
+    let source = Source::new("f", text);
+    let report = Report::new(&source);
+    let root = yaml::load(&report, &|_| Some(String::new())).unwrap();
+    let span = find(&root, path).unwrap_or_else(|| panic!("{path}")).span;
+    let lines = text.lines().enumerate().map(|(index, line)| {
+        if index + 1 == span.line {
+            format!("{}{value}\n", &line[..span.column - 1])
+        } else {
+            format!("{line}\n")
+        }
+    });
+    lines.collect()
+}
+
+/// The full reference with a second cluster to point at.
+fn full_with_two_clusters() -> (World, String) {
+    let (world, text) = full();
+    // Behind the first one: the helpers above look at first members.
+    let text = text.replace(
+        "\n# What goes where",
+        "  other:\n    endpoints: [10.0.9.9:80]\n\n# What goes where",
+    );
+    assert!(text.contains("  other:"), "{text}");
+    (world, text)
+}
+
+fn debug(world: &World, text: &str) -> String {
+    match world.parse(text) {
+        Ok(parsed) => format!("{:#?}", parsed.config),
+        Err(errors) => panic!("{errors}"),
+    }
+}
+
+#[test]
+fn another_value_of_any_key_makes_another_configuration() {
+    let (world, text) = full_with_two_clusters();
+    let before = debug(&world, &text);
+    for (path, value) in OTHER {
+        let after = debug(&world, &replaced(&text, path, value));
+        assert_ne!(before, after, "{path} has no effect");
+    }
+}
+
+#[test]
+fn exact_path_and_secret_reach_the_configuration() {
+    let config = good(&SMALL.replace("- cluster", "- exact: /x\n    cluster")).config;
+    assert_eq!(config.routes[0].path, PathPattern::Exact("/x".to_owned()));
+    let (world, text) = full();
+    let config = world.parse(&text).unwrap().config;
+    let secret = config.clusters[0]
+        .affinity
+        .as_ref()
+        .unwrap()
+        .secret
+        .as_ref()
+        .unwrap();
+    assert_eq!(secret.expose(), "0123456789abcdef0123456789abcdef");
+}
+
+#[test]
+fn every_key_with_a_single_value_is_covered_here() {
+    let paths = key_paths();
+    let is_inner = |path: &String| {
+        let prefix = [
+            format!("{path}."),
+            format!("{path}[]."),
+            format!("{path}.<name>."),
+        ];
+        paths
+            .iter()
+            .any(|other| prefix.iter().any(|prefix| other.starts_with(prefix)))
+    };
+    for path in paths.iter().filter(|path| !is_inner(path)) {
+        let is_here = OTHER.iter().any(|(known, _)| known == path);
+        assert!(
+            is_here || ELSEWHERE.contains(&path.as_str()),
+            "{path} is new: give it another value"
+        );
+    }
+}

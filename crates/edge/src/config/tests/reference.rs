@@ -1,0 +1,157 @@
+//! The files made from the table of keys: reference, schema, list of keys.
+
+use portcullis_testkit::Authority;
+
+use super::*;
+
+/// Removes the mark of every example line, as the header of the reference tells people to.
+pub(super) fn uncomment(reference: &str) -> String {
+    let mut text = String::new();
+    for line in reference.lines() {
+        let mut line = line.to_owned();
+        while let Some(at) = line.find('#').filter(|at| line[..*at].trim().is_empty()) {
+            let rest = &line[at + 1..];
+            let is_explanation =
+                rest.is_empty() || rest.starts_with(' ') && !rest.starts_with("  ");
+            if is_explanation {
+                break;
+            }
+            line.remove(at);
+        }
+        text.push_str(&line);
+        text.push('\n');
+    }
+    text
+}
+
+/// The whole reference in force, with certificates where it expects them.
+pub(super) fn full() -> (World, String) {
+    let world = World::new();
+    let authority = Authority::new();
+    let identity = authority.issue("auth", &["auth.example.com"]);
+    let certs = world.path().join("certs");
+    std::fs::create_dir(&certs).unwrap();
+    std::fs::copy(&identity.cert, certs.join("auth.pem")).unwrap();
+    std::fs::copy(&identity.key, certs.join("auth.key")).unwrap();
+    // A route has a path or an exact path.
+    let is_exact = |line: &str| line.trim_start_matches([' ', '#']).starts_with("exact:");
+    let text: String = reference()
+        .lines()
+        .filter(|line| !is_exact(line))
+        .map(|line| format!("{line}\n"))
+        .collect();
+    (world, uncomment(&text))
+}
+
+/// Compares a generated text with the file in the repository.
+fn assert_current(file: &str, generated: &str, print: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../../config")
+        .join(file);
+    let written = std::fs::read_to_string(&path).unwrap_or_default();
+    if written != generated {
+        let fresh = path.with_file_name("../target").join(file);
+        std::fs::create_dir_all(fresh.parent().unwrap()).unwrap();
+        std::fs::write(&fresh, generated).unwrap();
+        panic!(
+            "config/{file} is not what the table of keys says now. To update it:\n  \
+             cargo run -- check {print} > config/{file}\nor: cp target/{file} config/{file}"
+        );
+    }
+}
+
+#[test]
+fn reference_in_the_repository_is_current() {
+    assert_current("edge.yaml", &reference(), "--print-reference");
+}
+
+#[test]
+fn schema_in_the_repository_is_current() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../config/edge.schema.json");
+    let written = std::fs::read_to_string(path).unwrap_or_default();
+    let parse = |text: &str| serde_json::from_str::<serde_json::Value>(text).ok();
+    // The order of keys depends on how serde_json was built.
+    if parse(&written) != parse(&json_schema()) {
+        assert_current("edge.schema.json", &json_schema(), "--print-schema");
+    }
+}
+
+#[test]
+fn reference_alone_is_a_sound_file() {
+    let text = reference();
+    let Parsed { config, warnings } = good(&text);
+    assert!(warnings.is_empty(), "{warnings}");
+    assert_eq!(config.clusters[0].name, "auth");
+}
+
+#[test]
+fn reference_states_the_defaults_the_code_has() {
+    let small = SMALL
+        .replace("127.0.0.1:8080", "0.0.0.0:8080")
+        .replace("127.0.0.1:4001", "10.0.1.10:8000");
+    let text = reference();
+    assert_eq!(
+        format!("{:#?}", good(&text).config),
+        format!("{:#?}", good(&small).config)
+    );
+}
+
+#[test]
+fn reference_with_every_key_in_force_is_sound() {
+    let (world, text) = full();
+    let parsed = world
+        .parse(&text)
+        .unwrap_or_else(|errors| panic!("{errors}\n{text}"));
+    let config = parsed.config;
+    assert!(config.listeners[0].tls.is_some() && !config.listeners[0].passthrough.is_empty());
+    assert!(config.clusters[0].health.is_some() && config.clusters[0].affinity.is_some());
+}
+
+#[test]
+fn reference_has_every_key() {
+    let text = reference();
+    for path in key_paths() {
+        let name = path.rsplit('.').next().unwrap();
+        let mut lines = text
+            .lines()
+            .map(|line| line.trim_start_matches(['#', ' ', '-']));
+        assert!(
+            lines.any(|line| line.starts_with(&format!("{name}:"))),
+            "{path}"
+        );
+    }
+}
+
+#[test]
+fn schema_accepts_what_the_reference_shows() {
+    let schema: serde_json::Value = serde_json::from_str(&json_schema()).unwrap();
+    for path in key_paths() {
+        let mut at = &schema;
+        for part in path.split('.') {
+            let (name, is_list) = part
+                .strip_suffix("[]")
+                .map_or((part, false), |name| (name, true));
+            at = if name == "<name>" {
+                &at["additionalProperties"]
+            } else {
+                &table(at)["properties"][name]
+            };
+            if is_list {
+                at = &at["items"];
+            }
+        }
+        assert!(at.is_object(), "{path}");
+        assert!(
+            path.ends_with(']') || at["description"].is_string(),
+            "{path}"
+        );
+    }
+}
+
+/// The table among the forms a value may take.
+fn table(schema: &serde_json::Value) -> &serde_json::Value {
+    let forms = schema["anyOf"].as_array();
+    forms
+        .and_then(|forms| forms.iter().find(|form| form["properties"].is_object()))
+        .unwrap_or(schema)
+}
