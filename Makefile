@@ -38,4 +38,4 @@ check: ## formatting, lints and documentation, warnings denied
 
 bench: ## measure the pure parts: selection, routing, tokens
 	@scripts/build-tools
-	cargo bench --workspace --benches --locked
+	cargo bench --locked --bench selection --bench routing --bench tokens

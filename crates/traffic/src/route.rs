@@ -73,6 +73,8 @@ pub struct Router<T> {
     exact: HashMap<Box<[u8]>, Paths<T>>,
     /// By the name after `*.`.
     wildcards: HashMap<Box<[u8]>, Paths<T>>,
+    /// Which lengths those names have, so that a host of a hundred labels costs no hundred lookups.
+    wildcard_lengths: [bool; LONGEST_NAME],
     any: Paths<T>,
 }
 
@@ -110,9 +112,16 @@ impl<T> Router<T> {
                 .map(|(name, paths)| (name, paths.finish()))
                 .collect()
         };
+        let mut wildcard_lengths = [false; LONGEST_NAME];
+        for name in wildcards.keys() {
+            if let Some(length) = wildcard_lengths.get_mut(name.len()) {
+                *length = true;
+            }
+        }
         Ok(Self {
             exact: finish(exact),
             wildcards: finish(wildcards),
+            wildcard_lengths,
             any: any.finish(),
         })
     }
@@ -135,6 +144,7 @@ impl<T> Router<T> {
             return exact;
         }
         parent_names(name)
+            .filter(|parent| self.wildcard_lengths.get(parent.len()) == Some(&true))
             .filter_map(|parent| self.wildcards.get(parent))
             .find_map(|paths| paths.find(path))
     }

@@ -1,6 +1,6 @@
 //! Least connections by weight. Never looks further than what is in flight now.
 
-use std::cmp::Ordering;
+use std::hint::cold_path;
 
 use super::Candidate;
 use super::smooth::Smooth;
@@ -10,65 +10,59 @@ use super::smooth::Smooth;
 ///
 /// The load of an endpoint is what it would be after the pick, `(in_flight + 1) / weight`: so of
 /// two with one request each, the one of weight 3 is preferred to the one of weight 2. Idle
-/// endpoints count as equally busy whatever their weights, and take turns by weight; otherwise
-/// light traffic would only ever see the heaviest.
+/// endpoints go before all others and take turns by weight, as HAProxy has it; by the formula
+/// alone, light traffic would only ever see the heaviest.
 #[derive(Clone, Debug)]
 pub struct LeastConn {
     turns: Smooth,
+    /// Positions of the least busy; kept between picks only for its memory.
+    ties: Vec<usize>,
 }
 
 impl LeastConn {
     pub(super) fn new(endpoints: usize) -> Self {
         Self {
             turns: Smooth::new(endpoints),
+            ties: Vec::with_capacity(endpoints),
         }
     }
 
     pub(super) fn pick(&mut self, candidates: &[Candidate]) -> Option<usize> {
-        let least = least_busy(candidates)?;
-        if least.ties == 1 {
-            return Some(least.first);
-        }
-        let weight_if_tied = |candidate: &Candidate| {
-            let is_tied = Load::of(candidate).cmp(&least.load) == Ordering::Equal;
-            if is_tied {
-                candidate.effective_weight()
-            } else {
-                0
+        self.ties.clear();
+        let mut least = Load::MOST;
+        for (position, candidate) in candidates.iter().enumerate() {
+            let load = Load::of(candidate);
+            // First the question that most candidates of a large cluster fail.
+            if load.is_more_than(least) {
+                continue;
             }
+            cold_path();
+            if candidate.effective_weight() == 0 {
+                continue;
+            }
+            if load.is_idle() {
+                return self.pick_idle(candidates);
+            }
+            if least.is_more_than(load) {
+                least = load;
+                self.ties.clear();
+            }
+            self.ties.push(position);
+        }
+        let tied = self
+            .ties
+            .iter()
+            .filter_map(|at| Some((*at, candidates.get(*at)?.weight)));
+        self.turns.take_among_few(tied)
+    }
+
+    fn pick_idle(&mut self, candidates: &[Candidate]) -> Option<usize> {
+        let weight_if_idle = |candidate: &Candidate| match candidate.in_flight {
+            0 => candidate.effective_weight(),
+            _ => 0,
         };
-        let turn = self.turns.earn(candidates.iter().map(weight_if_tied))?;
-        self.turns.pay(turn);
-        Some(turn.index)
+        self.turns.take_among(candidates.iter().map(weight_if_idle))
     }
-}
-
-struct Least {
-    load: Load,
-    first: usize,
-    ties: usize,
-}
-
-fn least_busy(candidates: &[Candidate]) -> Option<Least> {
-    let mut least: Option<Least> = None;
-    for (index, candidate) in candidates.iter().enumerate() {
-        if candidate.effective_weight() == 0 {
-            continue;
-        }
-        let load = Load::of(candidate);
-        match least.as_mut().map(|least| (load.cmp(&least.load), least)) {
-            Some((Ordering::Greater, _)) => {}
-            Some((Ordering::Equal, least)) => least.ties += 1,
-            Some((Ordering::Less, _)) | None => {
-                least = Some(Least {
-                    load,
-                    first: index,
-                    ties: 1,
-                })
-            }
-        }
-    }
-    least
 }
 
 /// Requests per weight as a fraction, since division would cost more and lose what matters.
@@ -79,20 +73,27 @@ struct Load {
 }
 
 impl Load {
+    /// More than every load of a candidate.
+    const MOST: Self = Self {
+        requests: 1,
+        weight: 0,
+    };
+
     fn of(candidate: &Candidate) -> Self {
-        let requests = match candidate.in_flight {
-            0 => 0,
-            busy => u64::from(busy) + 1,
-        };
+        let busy = u64::from(candidate.in_flight);
         Self {
-            requests,
+            requests: busy + u64::from(busy > 0),
             weight: u64::from(candidate.weight),
         }
     }
 
+    fn is_idle(self) -> bool {
+        self.requests == 0
+    }
+
     /// Cross-multiplied: at most 2^32 times 2^32 - 1, which fits.
-    fn cmp(&self, other: &Self) -> Ordering {
-        (self.requests * other.weight).cmp(&(other.requests * self.weight))
+    fn is_more_than(self, other: Self) -> bool {
+        self.requests * other.weight > other.requests * self.weight
     }
 }
 
@@ -134,6 +135,12 @@ mod tests {
     }
 
     #[test]
+    fn an_idle_endpoint_goes_before_a_busy_one_of_any_weight() {
+        assert_eq!(pick(&[(100, 1), (1, 0)]), Some(1));
+        assert_eq!(pick(&[(1, 0), (100, 1)]), Some(0));
+    }
+
+    #[test]
     fn equally_busy_endpoints_take_turns() {
         assert_eq!(picks(&[(1, 0), (1, 0), (1, 0)], 6), [0, 1, 2, 0, 1, 2]);
         assert_eq!(picks(&[(1, 4), (1, 9), (1, 4)], 4), [0, 2, 0, 2]);
@@ -151,6 +158,12 @@ mod tests {
         let mut out = candidates(&[(1, 0)]);
         out[0].is_eligible = false;
         assert_eq!(LeastConn::new(1).pick(&out), None);
+    }
+
+    #[test]
+    fn load_at_a_weight_of_zero_hides_nobody() {
+        assert_eq!(pick(&[(0, 0), (0, 9), (1, 9)]), Some(2));
+        assert_eq!(pick(&[(1, 9), (0, 1)]), Some(0));
     }
 
     #[test]

@@ -20,14 +20,8 @@ impl RoundRobin {
     }
 
     pub(super) fn pick(&mut self, candidates: &[Candidate]) -> Option<usize> {
-        let mut turn = self
-            .turns
-            .earn(candidates.iter().map(Candidate::effective_weight))?;
-        if turn.is_new_set {
-            self.turns.level(&mut turn);
-        }
-        self.turns.pay(turn);
-        Some(turn.index)
+        self.turns
+            .take(candidates.iter().map(Candidate::effective_weight))
     }
 }
 
@@ -66,6 +60,7 @@ mod tests {
     #[test]
     fn nothing_is_picked_when_nothing_may_be() {
         let mut balancer = RoundRobin::new(2);
+        assert_eq!(balancer.pick(&candidates(&[1, 1])), Some(0));
         assert_eq!(balancer.pick(&[]), None);
         assert_eq!(balancer.pick(&candidates(&[0, 0])), None);
         let mut all_out = candidates(&[1, 1]);
@@ -73,8 +68,8 @@ mod tests {
         assert_eq!(balancer.pick(&all_out), None);
         assert_eq!(
             picks(&mut balancer, &candidates(&[1, 1]), 2),
-            [0, 1],
-            "state is unharmed"
+            [1, 0],
+            "turns go on"
         );
     }
 
