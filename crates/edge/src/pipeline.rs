@@ -33,7 +33,7 @@ mod admit;
 mod client_address;
 mod fail;
 #[cfg(test)]
-mod fake;
+pub(crate) mod fake;
 mod finish;
 mod forward;
 mod head;

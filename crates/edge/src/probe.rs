@@ -25,7 +25,7 @@ use crate::pipeline::announces_draining;
 use crate::state::Edge;
 
 /// Probes every endpoint of every cluster that has a health check, all at once, until `stop` turns
-/// true or its sender is gone.
+/// true or its sender is gone. It serves one snapshot: whoever replaces that starts another run.
 pub async fn run(edge: Arc<Edge>, mut stop: watch::Receiver<bool>) {
     let mut probes = JoinSet::new();
     for cluster in &edge.snapshot.load().clusters {
@@ -234,3 +234,6 @@ const FIRST_INTERVAL: Duration = Duration::from_millis(500);
 const FIRST_PROBES_MAX: u32 = 40;
 /// Rise and fall count probes; this bounds the time that counting takes.
 const TURNING_INTERVAL: Duration = Duration::from_secs(2);
+
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,7 @@
 //! A request head and a connection without a socket, for tests of phases. Never compiled into the program.
 
 use std::net::SocketAddr;
-use std::num::NonZeroU32;
+use std::num::{NonZeroU16, NonZeroU32};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -141,4 +141,67 @@ fn connection_over(peer: &str, is_tls: bool) -> Arc<Connection> {
         None,
         Instant::now(),
     ))
+}
+
+/// A cluster named after the tests, over these addresses: ejection on, no health check, one retry.
+pub(crate) fn cluster(endpoints: &[&str]) -> config::Cluster {
+    let endpoint = |address: &&str| config::Endpoint {
+        address: address.parse().unwrap(),
+        weight: NonZeroU16::MIN,
+    };
+    config::Cluster {
+        name: "auth".to_owned(),
+        balance: config::Balance::RoundRobin,
+        endpoints: endpoints.iter().map(endpoint).collect(),
+        health: None,
+        ejection: Some(config::Ejection {
+            failures: NonZeroU32::new(3).unwrap(),
+            window: Duration::from_secs(30),
+            duration: Duration::from_secs(30),
+            max_percent: 50,
+        }),
+        retries: 1,
+        timeouts: config::UpstreamTimeouts {
+            connect: Duration::from_secs(5),
+            read: Duration::from_secs(60),
+            write: Duration::from_secs(60),
+            idle: Duration::from_secs(60),
+        },
+        affinity: None,
+    }
+}
+
+pub(crate) fn health_check() -> config::HealthCheck {
+    config::HealthCheck {
+        path: "/health/ready".to_owned(),
+        host: None,
+        interval: Duration::from_secs(10),
+        timeout: Duration::from_secs(5),
+        rise: NonZeroU32::new(2).unwrap(),
+        fall: NonZeroU32::new(3).unwrap(),
+        expect: 200..=299,
+    }
+}
+
+/// One listener, and one route for `/api` of every host to the cluster.
+pub(crate) fn config(cluster: config::Cluster) -> config::Config {
+    config::Config {
+        listeners: vec![listener("web")],
+        clusters: vec![cluster],
+        routes: vec![config::Route {
+            name: "api".to_owned(),
+            host: config::HostPattern::Any,
+            path: config::PathPattern::Prefix("/api".to_owned()),
+            cluster: config::ClusterId(0),
+            access_log: true,
+        }],
+        trusted_proxies: vec!["10.0.0.0/8".parse().unwrap()],
+        admin: None,
+        access_log: config::AccessLog::Off,
+        shutdown: config::Shutdown {
+            delay: Duration::ZERO,
+            drain: Duration::from_secs(1),
+        },
+        max_connections: 100,
+    }
 }

@@ -1,1 +1,600 @@
-//! Tests of the driver.
+//! The driver as an engine calls it, without an engine.
+
+use std::io::{self, Write};
+use std::sync::Mutex;
+
+use prometheus::IntCounter;
+use serde_json::Value;
+
+use super::fake::{FakeHead, config, connection};
+use super::*;
+use crate::access_log::AccessLogWriter;
+use crate::config::{Affinity, Cluster as ClusterConfig};
+
+const ADDRESSES: [&str; 3] = ["10.0.1.1:80", "10.0.1.2:80", "10.0.1.3:80"];
+const STRANGER: &str = "203.0.113.9:5000";
+
+/// An edge whose access log can be read.
+struct Bench {
+    edge: Arc<Edge>,
+    log: Arc<Mutex<Vec<u8>>>,
+    now: Instant,
+}
+
+struct Shared(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Shared {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Bench {
+    fn new() -> Self {
+        Self::with(|_| ())
+    }
+
+    fn with(change: impl FnOnce(&mut ClusterConfig)) -> Self {
+        let mut cluster = fake::cluster(&ADDRESSES);
+        change(&mut cluster);
+        let mut edge = Edge::build(&config(cluster)).unwrap();
+        let log = Arc::default();
+        let dropped = IntCounter::new("dropped", "for a test").unwrap();
+        edge.access_log =
+            AccessLogWriter::start(Box::new(Shared(Arc::clone(&log))), dropped).unwrap();
+        Self {
+            edge: Arc::new(edge),
+            log,
+            now: Instant::now(),
+        }
+    }
+
+    fn exchange(&self) -> Exchange {
+        self.exchange_from(STRANGER)
+    }
+
+    fn exchange_from(&self, peer: &str) -> Exchange {
+        Exchange::new(Arc::clone(&self.edge), connection(peer), self.now)
+    }
+
+    fn cluster(&self) -> Arc<Cluster> {
+        Arc::clone(&self.edge.snapshot.load().clusters[0])
+    }
+
+    fn in_flight(&self) -> u32 {
+        self.cluster()
+            .endpoints()
+            .iter()
+            .map(|endpoint| endpoint.in_flight())
+            .sum()
+    }
+
+    /// Closes the log and gives its lines.
+    fn lines(&self) -> Vec<Value> {
+        self.edge.access_log.close();
+        let bytes = self.log.lock().unwrap();
+        let lines = bytes
+            .split(|byte| *byte == b'\n')
+            .filter(|line| !line.is_empty());
+        lines
+            .map(|line| serde_json::from_slice(line).unwrap())
+            .collect()
+    }
+
+    fn outcome(&self) -> String {
+        let lines = self.lines();
+        assert_eq!(lines.len(), 1, "one request, one line: {lines:?}");
+        lines[0]["outcome"].as_str().unwrap().to_owned()
+    }
+
+    fn respond(&self, exchange: &mut Exchange, status: u16) -> ResponseStep {
+        self.respond_with(exchange, status, &HeaderMap::new())
+    }
+
+    fn respond_with(
+        &self,
+        exchange: &mut Exchange,
+        status: u16,
+        headers: &HeaderMap,
+    ) -> ResponseStep {
+        exchange.on_response_head(
+            StatusCode::from_u16(status).unwrap(),
+            headers,
+            true,
+            self.now,
+        )
+    }
+}
+
+fn api() -> FakeHead {
+    FakeHead::get("/api/users")
+}
+
+fn ended(status: u16) -> End {
+    End {
+        status: StatusCode::from_u16(status).ok(),
+        response_bytes: 5,
+        failure: None,
+    }
+}
+
+fn delivered(step: ResponseStep) -> HeaderMap {
+    let ResponseStep::Deliver(edits) = step else {
+        panic!("a retry")
+    };
+    let mut headers = HeaderMap::new();
+    edits.into_iter().for_each(|edit| edit.apply(&mut headers));
+    headers
+}
+
+fn is_retry(step: &ResponseStep) -> bool {
+    matches!(step, ResponseStep::Retry)
+}
+
+#[test]
+fn request_that_is_served_leaves_one_line_with_all_it_was() {
+    let bench = Bench::new();
+    let mut exchange = bench.exchange();
+    let head = api()
+        .with("user-agent", "curl/8")
+        .with("cookie", "secret=1");
+    exchange.on_request(&head).unwrap();
+    let attempt = exchange.on_attempt(&head, bench.now).unwrap();
+    assert_eq!(
+        (attempt.address.to_string(), attempt.number),
+        (ADDRESSES[0].to_owned(), 1)
+    );
+    assert_eq!(bench.in_flight(), 1);
+    exchange.on_request_body(3).unwrap();
+    bench.respond(&mut exchange, 200);
+    exchange.on_end(ended(200), bench.now + Duration::from_millis(7));
+    assert_eq!(bench.in_flight(), 0);
+    drop(exchange);
+
+    let lines = bench.lines();
+    assert_eq!(lines.len(), 1);
+    let line = &lines[0];
+    for (key, value) in [
+        ("listener", Value::from("web")),
+        ("client", Value::from("203.0.113.9")),
+        ("scheme", Value::from("http")),
+        ("method", Value::from("GET")),
+        ("host", Value::from("example.com")),
+        ("path", Value::from("/api/users")),
+        ("protocol", Value::from("HTTP/1.1")),
+        ("status", Value::from(200)),
+        ("outcome", Value::from("served")),
+        ("route", Value::from("api")),
+        ("cluster", Value::from("auth")),
+        ("endpoint", Value::from(ADDRESSES[0])),
+        ("attempts", Value::from(1)),
+        ("duration_ms", Value::from(7.0)),
+        ("request_bytes", Value::from(3)),
+        ("response_bytes", Value::from(5)),
+        ("user_agent", Value::from("curl/8")),
+    ] {
+        assert_eq!(line[key], value, "{key}");
+    }
+    assert!(!line.to_string().contains("secret"));
+}
+
+#[test]
+fn refusals_answer_and_are_logged_with_their_reason() {
+    for (head, status, outcome) in [
+        (FakeHead::get("/other"), 404, "refused_no_route"),
+        (FakeHead::get("/apix"), 404, "refused_no_route"),
+        (api().without("host"), 400, "client_malformed"),
+        (
+            FakeHead::new(http::Method::TRACE, "/api"),
+            405,
+            "client_method",
+        ),
+        (
+            api().with("content-length", "99999999"),
+            413,
+            "client_body_too_large",
+        ),
+    ] {
+        let bench = Bench::new();
+        let mut exchange = bench.exchange();
+        let answer = exchange.on_request(&head).unwrap_err();
+        assert_eq!(answer.status.as_u16(), status, "{outcome}");
+        exchange.on_end(ended(status), bench.now);
+        let lines = bench.lines();
+        assert_eq!(lines[0]["outcome"], outcome);
+        assert_eq!(lines[0]["status"], status);
+        let body: Value = serde_json::from_slice(&answer.body).unwrap();
+        assert_eq!(
+            body["request_id"], lines[0]["request_id"],
+            "the client can name its line"
+        );
+    }
+}
+
+#[test]
+fn no_eligible_endpoint_is_503_with_retry_after() {
+    let bench = Bench::with(|cluster| cluster.health = Some(fake::health_check()));
+    let mut exchange = bench.exchange();
+    exchange.on_request(&api()).unwrap();
+    let answer = exchange.on_attempt(&api(), bench.now).unwrap_err();
+    assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert!(
+        answer
+            .headers
+            .iter()
+            .any(|(name, _)| name == http::header::RETRY_AFTER)
+    );
+    assert!(!answer.close, "the connection is as good as before");
+    exchange.on_end(ended(503), bench.now);
+    assert_eq!(bench.outcome(), "failed_no_endpoint");
+}
+
+#[test]
+fn connect_failure_goes_to_another_endpoint_whatever_the_method() {
+    let bench = Bench::new();
+    let mut exchange = bench.exchange();
+    let head = FakeHead::post("/api");
+    exchange.on_request(&head).unwrap();
+    let first = exchange.on_attempt(&head, bench.now).unwrap();
+    assert!(exchange.on_attempt_failed(Cause::ConnectRefused, true, bench.now));
+    assert_eq!(bench.in_flight(), 0);
+    let second = exchange.on_attempt(&head, bench.now).unwrap();
+    assert_ne!(second.address, first.address);
+    assert_eq!(second.number, 2);
+    assert!(
+        !exchange.on_attempt_failed(Cause::ConnectRefused, true, bench.now),
+        "spent"
+    );
+    assert_eq!(
+        exchange.on_failure(Cause::ConnectRefused).status,
+        StatusCode::BAD_GATEWAY
+    );
+    exchange.on_end(
+        End {
+            failure: Some(Cause::ConnectRefused),
+            ..ended(502)
+        },
+        bench.now,
+    );
+    let cluster = bench.cluster();
+    let failures: u64 = cluster
+        .endpoints()
+        .iter()
+        .map(|endpoint| endpoint.metrics().failures.get())
+        .sum();
+    assert_eq!(
+        failures, 2,
+        "each failure is counted once, however often it is mentioned"
+    );
+    assert_eq!(cluster.metrics().retries.get(), 1);
+    assert_eq!(bench.outcome(), "failed_connect_refused");
+}
+
+#[test]
+fn client_that_leaves_is_no_fault_of_the_endpoint() {
+    let bench = Bench::new();
+    let mut exchange = bench.exchange();
+    exchange.on_request(&api()).unwrap();
+    exchange.on_attempt(&api(), bench.now).unwrap();
+    assert!(!exchange.on_attempt_failed(Cause::ClientGone, true, bench.now));
+    exchange.on_end(
+        End {
+            failure: Some(Cause::ClientGone),
+            ..End::default()
+        },
+        bench.now,
+    );
+    assert_eq!(bench.cluster().endpoints()[0].metrics().failures.get(), 0);
+    assert_eq!(bench.in_flight(), 0);
+    assert_eq!(bench.outcome(), "client_gone");
+}
+
+#[test]
+fn gateway_error_is_retried_elsewhere_and_passed_on_when_it_stays() {
+    let bench = Bench::new();
+    let mut exchange = bench.exchange();
+    exchange.on_request(&api()).unwrap();
+    exchange.on_attempt(&api(), bench.now).unwrap();
+    assert!(is_retry(&bench.respond(&mut exchange, 503)));
+    assert_eq!(bench.in_flight(), 0);
+    exchange.on_attempt(&api(), bench.now).unwrap();
+    assert!(
+        !is_retry(&bench.respond(&mut exchange, 503)),
+        "retries are spent"
+    );
+    exchange.on_end(ended(503), bench.now);
+    assert_eq!(bench.outcome(), "endpoint_error");
+}
+
+#[test]
+fn only_endpoints_answer_is_not_thrown_away() {
+    let bench = Bench::with(|cluster| cluster.endpoints.truncate(1));
+    let mut exchange = bench.exchange();
+    exchange.on_request(&api()).unwrap();
+    exchange.on_attempt(&api(), bench.now).unwrap();
+    assert!(!is_retry(&bench.respond(&mut exchange, 503)));
+}
+
+#[test]
+fn endpoint_that_answers_503_three_times_is_ejected() {
+    let bench = Bench::with(|cluster| cluster.retries = 0);
+    let address = ADDRESSES[0].parse().unwrap();
+    for _ in 0..9 {
+        let mut exchange = bench.exchange();
+        exchange.on_request(&api()).unwrap();
+        let attempt = exchange.on_attempt(&api(), bench.now).unwrap();
+        let status = if attempt.address == address { 503 } else { 200 };
+        bench.respond(&mut exchange, status);
+        exchange.on_end(ended(status), bench.now);
+    }
+    assert!(
+        bench
+            .cluster()
+            .endpoint(address)
+            .unwrap()
+            .is_ejected(bench.now)
+    );
+}
+
+#[test]
+fn answers_cut_short_eject_too() {
+    let bench = Bench::with(|cluster| cluster.endpoints.truncate(2));
+    for _ in 0..3 {
+        let mut exchange = bench.exchange();
+        exchange.on_request(&api()).unwrap();
+        exchange.tried.push(ADDRESSES[1].parse().unwrap());
+        exchange.on_attempt(&api(), bench.now).unwrap();
+        bench.respond(&mut exchange, 200);
+        let end = End {
+            failure: Some(Cause::EndpointTruncated),
+            ..ended(200)
+        };
+        exchange.on_end(end, bench.now);
+    }
+    assert!(bench.cluster().endpoints()[0].is_ejected(bench.now));
+}
+
+#[test]
+fn draining_announcement_takes_the_endpoint_out_and_is_not_shown() {
+    let bench = Bench::with(|cluster| cluster.health = Some(fake::health_check()));
+    let cluster = bench.cluster();
+    for endpoint in cluster.endpoints() {
+        cluster.observe(endpoint, Observation::Pass, "test");
+    }
+    let mut exchange = bench.exchange();
+    exchange.on_request(&api()).unwrap();
+    let attempt = exchange.on_attempt(&api(), bench.now).unwrap();
+    let mut headers = HeaderMap::new();
+    headers.insert("x-health-cause", HeaderValue::from_static("draining"));
+    let ResponseStep::Deliver(edits) = bench.respond_with(&mut exchange, 200, &headers) else {
+        panic!("a retry of a good answer");
+    };
+    edits.into_iter().for_each(|edit| edit.apply(&mut headers));
+    assert!(!headers.contains_key("x-health-cause"));
+    assert!(
+        !cluster
+            .endpoint(attempt.address)
+            .unwrap()
+            .is_eligible(bench.now)
+    );
+}
+
+#[test]
+fn dropped_exchange_gives_its_place_back_and_is_logged() {
+    let bench = Bench::new();
+    let mut exchange = bench.exchange();
+    exchange.on_request(&api()).unwrap();
+    exchange.on_attempt(&api(), bench.now).unwrap();
+    drop(exchange);
+    assert_eq!(bench.in_flight(), 0);
+    assert_eq!(bench.outcome(), "client_gone");
+}
+
+#[test]
+fn panicking_engine_is_our_fault() {
+    let bench = Bench::new();
+    let mut exchange = bench.exchange();
+    exchange.on_request(&api()).unwrap();
+    exchange.on_attempt(&api(), bench.now).unwrap();
+    let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(move || {
+        let _moved_in = &exchange;
+        std::panic::resume_unwind(Box::new("an engine's bug"));
+    }));
+    assert!(panicked.is_err());
+    assert_eq!(bench.in_flight(), 0);
+    assert_eq!(bench.outcome(), "internal");
+}
+
+#[test]
+fn body_is_counted_against_the_limit() {
+    let bench = Bench::new();
+    let mut exchange = bench.exchange();
+    let limit = exchange.limits().body_bytes as usize;
+    assert_eq!(exchange.on_request_body(limit), Ok(()));
+    assert_eq!(exchange.on_request_body(1), Err(Cause::BodyTooLarge));
+    let answer = exchange.on_failure(Cause::BodyTooLarge);
+    assert_eq!(
+        (answer.status, answer.close),
+        (StatusCode::PAYLOAD_TOO_LARGE, true)
+    );
+    exchange.on_end(ended(413), bench.now);
+    assert_eq!(bench.outcome(), "client_body_too_large");
+}
+
+#[test]
+fn first_failure_is_the_outcome() {
+    let bench = Bench::new();
+    let mut exchange = bench.exchange();
+    exchange.on_failure(Cause::BodyTimeout);
+    exchange.on_end(
+        End {
+            failure: Some(Cause::ClientGone),
+            ..End::default()
+        },
+        bench.now,
+    );
+    assert_eq!(bench.outcome(), "client_body_timeout");
+}
+
+#[test]
+fn served_by_is_an_address_on_this_machine_and_an_id_elsewhere() {
+    let bench = Bench::new();
+    let served_by = |peer: &str| {
+        let mut exchange = bench.exchange_from(peer);
+        exchange.on_request(&api()).unwrap();
+        exchange.on_attempt(&api(), bench.now).unwrap();
+        let headers = delivered(bench.respond(&mut exchange, 200));
+        assert_eq!(headers["x-request-id"], exchange.request_id());
+        headers["x-served-by"].to_str().unwrap().to_owned()
+    };
+    assert!(served_by("127.0.0.1:5000").starts_with("10.0.1."));
+    assert_eq!(served_by(STRANGER).len(), 16);
+}
+
+#[test]
+fn affinity_binds_a_client_until_its_endpoint_is_out() {
+    let bench = Bench::with(|cluster| {
+        cluster.affinity = Some(Affinity {
+            cookie: "_a".to_owned(),
+            ttl: Duration::from_secs(3_600),
+            secret: None,
+        });
+    });
+    let visit = |cookie: Option<&str>| {
+        let head = cookie
+            .into_iter()
+            .fold(api(), |head, cookie| head.with("cookie", cookie));
+        let mut exchange = bench.exchange();
+        exchange.on_request(&head).unwrap();
+        let attempt = exchange.on_attempt(&head, bench.now).unwrap();
+        let headers = delivered(bench.respond(&mut exchange, 200));
+        exchange.on_end(ended(200), bench.now);
+        let set = headers
+            .get("set-cookie")
+            .map(|set| set.to_str().unwrap().to_owned());
+        (attempt.address, set)
+    };
+    let (home, set) = visit(None);
+    let set = set.expect("a newcomer gets a cookie");
+    let (cookie, _) = set.split_once(';').unwrap();
+    for _ in 0..5 {
+        assert_eq!(
+            visit(Some(cookie)),
+            (home, None),
+            "stays, and needs no new cookie"
+        );
+    }
+    assert!(
+        visit(Some("_a=forged")).1.is_some(),
+        "forged counts as none"
+    );
+    let cluster = bench.cluster();
+    for _ in 0..3 {
+        cluster.record_failure(cluster.endpoint(home).unwrap(), bench.now);
+    }
+    let (moved, set) = visit(Some(cookie));
+    assert_ne!(moved, home);
+    assert!(set.is_some(), "the new home is written down");
+}
+
+#[test]
+fn connection_closes_after_its_requests_its_age_or_when_we_leave() {
+    let bench = Bench::new();
+    let connection = connection(STRANGER);
+    let next = || Exchange::new(Arc::clone(&bench.edge), Arc::clone(&connection), bench.now);
+    assert!(!next().must_close(bench.now));
+    let second = next();
+    assert!(!second.must_close(bench.now));
+    assert!(
+        second.must_close(connection.opened + Duration::from_secs(3_600)),
+        "its age"
+    );
+    assert!(next().must_close(bench.now), "the third of three");
+    bench.edge.is_draining.store(true, Ordering::Relaxed);
+    assert!(bench.exchange().must_close(bench.now), "we leave");
+}
+
+#[test]
+fn interim_heads_pass_without_consequences() {
+    let bench = Bench::new();
+    let mut exchange = bench.exchange();
+    exchange.on_request(&api()).unwrap();
+    exchange.on_attempt(&api(), bench.now).unwrap();
+    assert!(delivered(bench.respond(&mut exchange, 103)).is_empty());
+    assert_eq!(exchange.endpoint_time, None);
+    assert_eq!(bench.in_flight(), 1);
+}
+
+#[test]
+fn unparsed_request_has_its_line_and_its_count() {
+    let bench = Bench::new();
+    let status = answer_unparsed(Cause::HeadMalformed).status;
+    report_unparsed(
+        &bench.edge,
+        &connection(STRANGER),
+        Cause::HeadMalformed,
+        Some(status),
+        bench.now,
+    );
+    let lines = bench.lines();
+    assert_eq!(lines[0]["outcome"], "client_malformed");
+    assert_eq!(lines[0]["status"], 400);
+    assert_eq!(lines[0]["client"], "203.0.113.9");
+    assert_eq!(lines[0]["method"], Value::Null);
+    let text = bench.edge.render_metrics(bench.now);
+    let series = "portcullis_edge_requests_total{cluster=\"\",listener=\"web\",outcome=\"client_malformed\",route=\"\"} 1";
+    assert!(text.contains(series), "{text}");
+}
+
+#[test]
+fn metrics_name_every_request_and_endpoint() {
+    let bench = Bench::new();
+    for _ in 0..3 {
+        let mut exchange = bench.exchange();
+        exchange.on_request(&api()).unwrap();
+        exchange.on_attempt(&api(), bench.now).unwrap();
+        bench.respond(&mut exchange, 200);
+        exchange.on_end(ended(200), bench.now + Duration::from_millis(30));
+    }
+    let text = bench.edge.render_metrics(bench.now);
+    for series in [
+        "portcullis_edge_requests_total{cluster=\"auth\",listener=\"web\",outcome=\"served\",route=\"api\"} 3",
+        "portcullis_edge_request_duration_seconds_bucket{cluster=\"auth\",le=\"0.05\"} 3",
+        "portcullis_edge_request_duration_seconds_bucket{cluster=\"auth\",le=\"0.025\"} 0",
+        "portcullis_edge_endpoint_requests_total{cluster=\"auth\",endpoint=\"10.0.1.1:80\"} 1",
+        "portcullis_edge_endpoint_in_flight{cluster=\"auth\",endpoint=\"10.0.1.1:80\"} 0",
+        "portcullis_edge_endpoint_healthy{cluster=\"auth\",endpoint=\"10.0.1.1:80\"} 1",
+        "portcullis_edge_endpoint_ejected{cluster=\"auth\",endpoint=\"10.0.1.1:80\"} 0",
+        "portcullis_edge_snapshot_generation 1",
+    ] {
+        assert!(text.contains(series), "{series} is not in\n{text}");
+    }
+}
+
+#[test]
+fn request_keeps_its_snapshot_while_the_next_takes_over() {
+    let bench = Bench::new();
+    let mut exchange = bench.exchange();
+    exchange.on_request(&api()).unwrap();
+    exchange.on_attempt(&api(), bench.now).unwrap();
+    let next = bench
+        .edge
+        .next_snapshot(&config(fake::cluster(&ADDRESSES[..1])))
+        .unwrap();
+    bench.edge.snapshot.store(Arc::new(next));
+    assert_eq!(bench.edge.snapshot.load().generation, 2);
+    assert_eq!(
+        bench.in_flight(),
+        1,
+        "the place it holds is known to the new generation"
+    );
+    bench.respond(&mut exchange, 200);
+    exchange.on_end(ended(200), bench.now);
+    assert_eq!(bench.in_flight(), 0);
+    assert_eq!(bench.outcome(), "served");
+}
