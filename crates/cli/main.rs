@@ -1,3 +1,92 @@
-//! The `portcullis` command. Never holds policy: it composes the libraries.
+//! The `portcullis` command: one subcommand per file. Never holds policy: it
+//! composes the libraries and turns their errors into words and exit codes.
 
-fn main() {}
+#[cfg(feature = "edge")]
+mod check;
+mod completions;
+mod console;
+#[cfg(feature = "edge")]
+mod edge;
+mod port_holder;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use console::Console;
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  done, or stopped as asked
+  1  bad configuration, taken port, or a failure while running
+  2  wrong usage of the command line";
+
+const EXAMPLES: &str = "\
+Examples:
+  portcullis check edge.yaml               find every mistake in a configuration
+  portcullis edge --config edge.yaml       run the load balancer";
+
+/// A layer 7 load balancer and the authentication service behind it, in one binary.
+#[derive(Debug, Parser)]
+#[command(version, about, propagate_version = true, after_help = format!("{EXAMPLES}\n\n{EXIT_CODES}"))]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    #[cfg(feature = "edge")]
+    Edge(edge::Arguments),
+    #[cfg(feature = "edge")]
+    Check(check::Arguments),
+    Completions(completions::Arguments),
+}
+
+fn main() -> ExitCode {
+    rustls::crypto::aws_lc_rs::default_provider()
+        .install_default()
+        .expect("nothing has chosen a TLS backend before the first line of main");
+    let result = match Arguments::parse().command {
+        #[cfg(feature = "edge")]
+        Command::Edge(arguments) => edge::run(&arguments),
+        #[cfg(feature = "edge")]
+        Command::Check(arguments) => check::run(&arguments),
+        Command::Completions(arguments) => completions::run(&arguments),
+    };
+    match result {
+        Ok(code) => code,
+        Err(error) => {
+            Console::complain(&format!("error: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn command_line_definition_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_has_examples_and_exit_codes_in_its_help() {
+        fn walk(command: &clap::Command, path: &str) {
+            let help = command.get_after_help().map(ToString::to_string);
+            let help = help.unwrap_or_default();
+            assert!(help.contains("Example"), "{path}: no example");
+            assert!(help.contains("Exit codes:"), "{path}: no exit codes");
+            for child in command.get_subcommands() {
+                if child.get_name() != "help" {
+                    walk(child, &format!("{path} {}", child.get_name()));
+                }
+            }
+        }
+        walk(&Arguments::command(), "portcullis");
+    }
+}

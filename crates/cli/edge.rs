@@ -1,0 +1,115 @@
+//! `portcullis edge`: the load balancer alone. Never writes to standard output, which
+//! belongs to the access log.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, bail};
+use clap::Args;
+use portcullis_edge::StartError;
+use portcullis_edge::config::{self, Config};
+use portcullis_ops::signal;
+use portcullis_ops::telemetry::{self, Format, Level};
+
+use crate::check;
+use crate::console::Console;
+use crate::port_holder;
+
+const HELP: &str = "\
+Examples:
+  portcullis edge --config edge.yaml
+  portcullis edge --config edge.yaml --json --log-level warn
+
+The access log goes where the configuration says, standard output by default.
+SIGTERM or Ctrl-C drains; a second one ends the process at once.
+
+Exit codes:
+  0  drained and stopped as asked
+  1  bad configuration, taken port, or a failure while running
+  2  wrong usage of the command line";
+
+/// Run the load balancer
+#[derive(Debug, Args)]
+#[command(after_help = HELP)]
+pub(crate) struct Arguments {
+    /// The configuration to run
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+    /// Write log lines and configuration mistakes as JSON
+    #[arg(long)]
+    json: bool,
+    /// Least severe log lines to write: trace, debug, info, warn or error
+    #[arg(long, value_name = "LEVEL", default_value = "info")]
+    log_level: Level,
+}
+
+pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
+    let parsed = match config::load(&arguments.config) {
+        Ok(parsed) => parsed,
+        Err(errors) => {
+            check::refuse(
+                Console::from_flag(arguments.json),
+                &arguments.config,
+                errors,
+            );
+            return Ok(ExitCode::FAILURE);
+        }
+    };
+    let format = if arguments.json {
+        Format::Json
+    } else {
+        Format::Text
+    };
+    telemetry::init(format, arguments.log_level).context("cannot start logging")?;
+    for warning in &parsed.warnings {
+        tracing::warn!("{warning}");
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
+    runtime.block_on(serve(parsed.config))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn serve(config: Config) -> anyhow::Result<()> {
+    let shutdown = signal::shutdown().context("cannot watch for signals")?;
+    let mut running = start(config).await?;
+    for (listener, address) in &running.addresses {
+        tracing::info!(listener, %address, "listening");
+    }
+    if let Some(address) = running.admin {
+        tracing::info!(%address, "listening for /livez, /readyz and /metrics");
+    }
+    tokio::select! {
+        signal = shutdown => tracing::info!(
+            signal = signal.name(),
+            "asked to leave; a second signal ends the process at once"
+        ),
+        () = running.failed() => bail!("a part of the edge ended unexpectedly"),
+    }
+    running.shutdown().await;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// Starts the edge; a taken port is told with its holder.
+pub(crate) async fn start(config: Config) -> anyhow::Result<portcullis_edge::Running> {
+    portcullis_edge::start(config)
+        .await
+        .map_err(|error| match &error {
+            StartError::Bind {
+                listener,
+                address,
+                source,
+            } if source.kind() == std::io::ErrorKind::AddrInUse => {
+                anyhow::anyhow!(
+                    "port {} (listener {listener}) is taken by {}; stop it, or change the \
+                     address in the configuration",
+                    address.port(),
+                    port_holder::find(*address)
+                )
+            }
+            _ => error.into(),
+        })
+}
