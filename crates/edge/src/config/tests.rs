@@ -11,6 +11,7 @@ use portcullis_ops::diagnostic::{Diagnostics, Source};
 use super::*;
 
 mod certificates;
+mod examples;
 mod good;
 mod keys;
 mod mistakes;
