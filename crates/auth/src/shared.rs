@@ -3,6 +3,9 @@
 //! Everything has an end (`until`, a window, a TTL), so that losing the whole of it costs a rebuild from the store and
 //! nothing else. An object for the same reasons as [`crate::store::Store`]: embedded or Redis is chosen at start-up.
 
+#[cfg(test)]
+pub(crate) mod contract;
+pub mod embedded;
 mod types;
 
 use std::time::Duration;
@@ -11,6 +14,7 @@ use async_trait::async_trait;
 
 use crate::domain::{Revocation, TokenFacts, UnixMillis};
 
+pub use embedded::EmbeddedShared;
 pub use types::{Counter, CounterKey, InstanceRecord, InstanceState, SharedError};
 
 /// The result of every operation.

@@ -7,7 +7,7 @@
 mod account;
 mod audit;
 pub(crate) mod file;
-mod migrate;
+pub(crate) mod migrate;
 mod purge;
 mod refresh;
 mod revocation;

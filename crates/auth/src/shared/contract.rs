@@ -1,0 +1,389 @@
+//! What every shared state must do, written once over `dyn Shared`. Never knows what it runs on.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use super::{Counter, CounterKey, InstanceRecord, InstanceState, Shared};
+use crate::domain::{AccountId, Revocation, SessionId, TokenFacts, UnixMillis};
+
+const START: UnixMillis = UnixMillis(1_800_000_000_000);
+const SUB: &str = "00000000-0000-4000-8000-000000000001";
+const SID: &str = "00000000-0000-4000-8000-000000000002";
+
+/// Several instances on one empty shared state.
+pub(crate) struct Instances {
+    all: Vec<Arc<dyn Shared>>,
+    turn: AtomicUsize,
+}
+
+impl Instances {
+    pub(crate) fn new(all: Vec<Arc<dyn Shared>>) -> Self {
+        assert!(all.len() > 1, "one instance proves nothing about sharing");
+        Self {
+            all,
+            turn: AtomicUsize::new(0),
+        }
+    }
+
+    /// Another instance than last time.
+    fn next(&self) -> Arc<dyn Shared> {
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+        Arc::clone(&self.all[turn % self.all.len()])
+    }
+
+    async fn is_revoked(&self, token: &TokenFacts<'_>, now: UnixMillis) -> bool {
+        self.next().is_revoked(token, now).await.unwrap()
+    }
+}
+
+fn after(seconds: u64) -> UnixMillis {
+    START.plus(Duration::from_secs(seconds))
+}
+
+fn facts(jti: &str) -> TokenFacts<'_> {
+    TokenFacts {
+        jti,
+        sid: Some(SID),
+        sub: SUB,
+        kid: "k1",
+        issued_at: START,
+    }
+}
+
+/// One revocation of each kind that covers `facts("t1")`.
+fn each_kind() -> [Revocation; 4] {
+    let until = after(600);
+    [
+        Revocation::Token {
+            jti: "t1".to_owned(),
+            until,
+        },
+        Revocation::Session {
+            sid: SessionId::parse(SID).unwrap(),
+            until,
+        },
+        Revocation::Account {
+            sub: AccountId::parse(SUB).unwrap(),
+            not_before: after(1),
+            until,
+        },
+        Revocation::SigningKey {
+            kid: "k1".to_owned(),
+            until,
+        },
+    ]
+}
+
+pub(crate) async fn sec_d01_a_revocation_counts_on_the_very_next_request_everywhere(
+    instances: Instances,
+) {
+    for round in 0..200 {
+        let jti = format!("token {round}");
+        let token = TokenFacts {
+            sid: None,
+            ..facts(&jti)
+        };
+        assert!(!instances.is_revoked(&token, START).await);
+        let revocation = Revocation::Token {
+            jti: jti.clone(),
+            until: after(600),
+        };
+        instances.next().revoke(&[revocation]).await.unwrap();
+        for instance in &instances.all {
+            assert!(
+                instance.is_revoked(&token, START).await.unwrap(),
+                "round {round}"
+            );
+        }
+    }
+}
+
+pub(crate) async fn each_kind_covers_its_tokens_and_no_others(instances: Instances) {
+    for revocation in each_kind() {
+        assert!(
+            !instances.is_revoked(&facts("t1"), START).await,
+            "before {revocation:?}"
+        );
+        instances
+            .next()
+            .revoke(std::slice::from_ref(&revocation))
+            .await
+            .unwrap();
+        assert!(
+            instances.is_revoked(&facts("t1"), START).await,
+            "{revocation:?}"
+        );
+        let [other_sid, other_sub] =
+            [3, 4].map(|i| format!("00000000-0000-4000-8000-00000000000{i}"));
+        let unrelated = TokenFacts {
+            jti: "t2",
+            sid: Some(&other_sid),
+            sub: &other_sub,
+            kid: "k2",
+            issued_at: START,
+        };
+        assert!(
+            !instances.is_revoked(&unrelated, START).await,
+            "{revocation:?}"
+        );
+        // Ends every revocation so far.
+        while instances.next().purge(after(600), 100).await.unwrap() > 0 {}
+    }
+}
+
+pub(crate) async fn kinds_never_meet_even_if_their_names_do(instances: Instances) {
+    let until = after(600);
+    instances
+        .next()
+        .revoke(&[
+            Revocation::Token {
+                jti: "k1".to_owned(),
+                until,
+            },
+            Revocation::SigningKey {
+                kid: SUB.to_owned(),
+                until,
+            },
+        ])
+        .await
+        .unwrap();
+    for jti in ["t1", "s:", "u:", "", "' OR 1=1 --"] {
+        assert!(!instances.is_revoked(&facts(jti), START).await, "{jti:?}");
+        assert!(
+            !instances
+                .is_revoked(
+                    &TokenFacts {
+                        sid: None,
+                        ..facts(jti)
+                    },
+                    START
+                )
+                .await,
+            "{jti:?}"
+        );
+    }
+    instances
+        .next()
+        .revoke(&[Revocation::Token {
+            jti: "' OR 1=1 --".to_owned(),
+            until,
+        }])
+        .await
+        .unwrap();
+    assert!(instances.is_revoked(&facts("' OR 1=1 --"), START).await);
+}
+
+pub(crate) async fn sec_d04_an_accounts_cut_spares_tokens_issued_after_it(instances: Instances) {
+    let cut = |not_before, until| Revocation::Account {
+        sub: AccountId::parse(SUB).unwrap(),
+        not_before: after(not_before),
+        until: after(until),
+    };
+    instances.next().revoke(&[cut(10, 600)]).await.unwrap();
+    for (issued, expected) in [(0, true), (9, true), (10, false), (11, false)] {
+        let token = TokenFacts {
+            issued_at: after(issued),
+            ..facts("t1")
+        };
+        assert_eq!(
+            instances.is_revoked(&token, after(12)).await,
+            expected,
+            "issued at {issued}"
+        );
+    }
+    // A later cut moves it, an earlier or shorter one does not.
+    instances.next().revoke(&[cut(20, 300)]).await.unwrap();
+    instances.next().revoke(&[cut(5, 100)]).await.unwrap();
+    let token = TokenFacts {
+        issued_at: after(15),
+        ..facts("t1")
+    };
+    assert!(instances.is_revoked(&token, after(599)).await);
+    assert!(!instances.is_revoked(&token, after(600)).await);
+}
+
+pub(crate) async fn sec_d02_a_revocation_ends_and_a_purge_leaves_no_trace(instances: Instances) {
+    instances.next().revoke(&each_kind()).await.unwrap();
+    assert!(
+        instances
+            .is_revoked(&facts("t1"), UnixMillis(after(600).0 - 1))
+            .await
+    );
+    assert!(!instances.is_revoked(&facts("t1"), after(600)).await);
+    assert_eq!(
+        instances
+            .next()
+            .purge(UnixMillis(after(600).0 - 1), 100)
+            .await
+            .unwrap(),
+        0
+    );
+    assert_eq!(
+        instances.next().purge(after(600), 3).await.unwrap(),
+        3,
+        "bounded"
+    );
+    assert_eq!(instances.next().purge(after(600), 3).await.unwrap(), 1);
+    assert_eq!(instances.next().purge(after(600), 3).await.unwrap(), 0);
+}
+
+pub(crate) async fn a_rebuild_may_be_repeated_and_be_empty(instances: Instances) {
+    let many: Vec<_> = (0..500)
+        .map(|i| Revocation::Token {
+            jti: format!("t{i}"),
+            until: after(600),
+        })
+        .collect();
+    for batch in [&[][..], &many, &many] {
+        instances.next().revoke(batch).await.unwrap();
+    }
+    assert!(instances.is_revoked(&facts("t499"), START).await);
+    assert_eq!(instances.next().purge(after(600), 1000).await.unwrap(), 500);
+}
+
+pub(crate) async fn sec_a11_hits_through_all_instances_add_up(instances: Instances) {
+    let key = CounterKey::new("login_ip", &["192.0.2.7"]);
+    let tasks = (0..60).map(|_| {
+        let instance = instances.next();
+        async move {
+            instance
+                .count(&[key], Duration::from_secs(60), START)
+                .await
+                .unwrap()[0]
+                .count
+        }
+    });
+    let mut counts = crate::store::contract::all_at_once(tasks.collect::<Vec<_>>()).await;
+    counts.sort_unstable();
+    assert_eq!(
+        counts,
+        (1..=60).collect::<Vec<_>>(),
+        "every hit saw its own number"
+    );
+}
+
+pub(crate) async fn sec_a12_counters_are_independent(instances: Instances) {
+    let [ip, account] = [
+        CounterKey::new("login_ip", &["192.0.2.7"]),
+        CounterKey::new("login_account", &["ada@example.com"]),
+    ];
+    let window = Duration::from_secs(60);
+    instances.next().count(&[ip], window, START).await.unwrap();
+    let both = instances
+        .next()
+        .count(&[account, ip], window, START)
+        .await
+        .unwrap();
+    assert_eq!(
+        both.iter().map(|counter| counter.count).collect::<Vec<_>>(),
+        [1, 2],
+        "in the order asked"
+    );
+    instances.next().reset(&account).await.unwrap();
+    let both = instances
+        .next()
+        .counters(&[ip, account], START)
+        .await
+        .unwrap();
+    assert_eq!(
+        both,
+        [
+            Counter {
+                count: 2,
+                resets_at: after(60)
+            },
+            Counter {
+                count: 0,
+                resets_at: START
+            }
+        ]
+    );
+    assert!(
+        instances
+            .next()
+            .count(&[], window, START)
+            .await
+            .unwrap()
+            .is_empty()
+    );
+}
+
+pub(crate) async fn a_counters_window_begins_at_its_first_hit(instances: Instances) {
+    let key = [CounterKey::new("login_ip", &["192.0.2.7"])];
+    let window = Duration::from_secs(60);
+    for (at, count, resets) in [(0, 1, 60), (59, 2, 60), (60, 1, 120), (61, 2, 120)] {
+        let counter = instances
+            .next()
+            .count(&key, window, after(at))
+            .await
+            .unwrap()[0];
+        assert_eq!(
+            counter,
+            Counter {
+                count,
+                resets_at: after(resets)
+            },
+            "at {at}"
+        );
+    }
+    assert_eq!(
+        instances.next().counters(&key, after(119)).await.unwrap()[0].count,
+        2
+    );
+    assert_eq!(
+        instances.next().counters(&key, after(120)).await.unwrap()[0].count,
+        0
+    );
+    assert_eq!(instances.next().purge(after(120), 10).await.unwrap(), 1);
+}
+
+pub(crate) async fn instances_live_as_long_as_they_say_so(instances: Instances) {
+    let record = |id: &str, state| InstanceRecord {
+        id: id.to_owned(),
+        address: "127.0.0.1:4001".to_owned(),
+        version: "0.1.0".to_owned(),
+        fingerprint: "f00".to_owned(),
+        state,
+        started_at: START,
+    };
+    let ttl = Duration::from_secs(15);
+    let [b, a] = ["auth-2", "auth-1"].map(|id| record(id, InstanceState::Ready));
+    instances.next().heartbeat(&b, ttl, START).await.unwrap();
+    instances
+        .next()
+        .heartbeat(&a, ttl, after(10))
+        .await
+        .unwrap();
+    assert_eq!(
+        instances.next().instances(after(14)).await.unwrap(),
+        [a.clone(), b.clone()]
+    );
+    let draining = record("auth-1", InstanceState::Draining);
+    instances
+        .next()
+        .heartbeat(&draining, ttl, after(12))
+        .await
+        .unwrap();
+    assert_eq!(
+        instances.next().instances(after(15)).await.unwrap(),
+        [draining],
+        "auth-2 fell silent"
+    );
+    instances.next().leave("auth-1").await.unwrap();
+    instances.next().leave("never was").await.unwrap();
+    assert!(
+        instances
+            .next()
+            .instances(after(15))
+            .await
+            .unwrap()
+            .is_empty()
+    );
+    assert_eq!(
+        instances.next().purge(after(15), 10).await.unwrap(),
+        1,
+        "what auth-2 left"
+    );
+    instances.next().ping().await.unwrap();
+}
