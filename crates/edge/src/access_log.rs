@@ -63,6 +63,7 @@ impl AccessLogWriter {
         let queue = Arc::new(Queue {
             pending: Mutex::default(),
             wake: Condvar::new(),
+            ended: Condvar::new(),
             dropped,
         });
         let reader = Arc::clone(&queue);
@@ -87,21 +88,33 @@ impl AccessLogWriter {
         }
     }
 
-    /// Writes what is queued and ends the thread. Blocks until the destination has it all, so call
-    /// it where blocking is allowed; later lines are dropped.
+    /// Writes what is queued and ends the thread; later lines are dropped. Waits for the
+    /// destination, but not for ever: a reader that has stopped must not keep the process alive.
     pub fn close(&self) {
+        self.close_within(CLOSE_TIMEOUT);
+    }
+
+    fn close_within(&self, timeout: Duration) {
         let Some(queue) = &self.queue else { return };
-        queue.lock().is_closed = true;
+        let mut pending = queue.lock();
+        pending.is_closed = true;
         queue.wake.notify_one();
+        let (pending, _) = queue
+            .ended
+            .wait_timeout_while(pending, timeout, |pending| !pending.has_ended)
+            .unwrap_or_else(PoisonError::into_inner);
+        let has_ended = pending.has_ended;
+        drop(pending);
         let thread = self
             .thread
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .take();
-        if let Some(thread) = thread
-            && thread.join().is_err()
-        {
-            tracing::error!("the access log thread panicked; its last lines are lost");
+        let Some(thread) = thread else { return };
+        if !has_ended {
+            tracing::error!("the access log's destination takes no lines; the last ones are lost");
+        } else if thread.join().is_err() {
+            tracing::error!("the access log's thread panicked; its last lines are lost");
         }
     }
 }
@@ -115,8 +128,21 @@ impl Drop for AccessLogWriter {
 #[derive(Debug)]
 struct Queue {
     pending: Mutex<Pending>,
+    /// There is something to do for the thread.
     wake: Condvar,
+    /// The thread has ended.
+    ended: Condvar,
     dropped: IntCounter,
+}
+
+/// Tells whoever closes the log that the thread is over, even if it panicked.
+struct Ending<'a>(&'a Queue);
+
+impl Drop for Ending<'_> {
+    fn drop(&mut self) {
+        self.0.lock().has_ended = true;
+        self.0.ended.notify_all();
+    }
 }
 
 #[derive(Debug, Default)]
@@ -124,6 +150,7 @@ struct Pending {
     bytes: Vec<u8>,
     lines: u64,
     is_closed: bool,
+    has_ended: bool,
 }
 
 impl Queue {
@@ -145,6 +172,7 @@ impl Queue {
 
     /// The thread: swaps buffers, so that requests wait for a memory copy at most, never for a disk.
     fn drain(&self, mut destination: Box<dyn Write + Send>) {
+        let _ending = Ending(self);
         let mut batch = Vec::new();
         let mut is_failing = false;
         loop {
@@ -198,6 +226,9 @@ fn append(path: &PathBuf) -> io::Result<File> {
 
 /// About ten thousand lines: a second of full load while a disk stalls.
 const QUEUE_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// How long a destination may take for the last lines.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How long a line may wait for company.
 const GATHER: Duration = Duration::from_millis(20);
@@ -287,6 +318,20 @@ mod tests {
             lines as u64,
             "lines of a failed write count as dropped"
         );
+    }
+
+    #[test]
+    fn close_does_not_wait_for_ever() {
+        let (allow, permission) = mpsc::channel();
+        let (written, _received) = mpsc::channel();
+        let destination = Box::new(Slow {
+            permission,
+            written,
+        });
+        let log = AccessLogWriter::start(destination, counter()).unwrap();
+        log.write(b"one\n");
+        log.close_within(Duration::from_millis(20));
+        drop(allow);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use portcullis_traffic::balance::{Balancer, Candidate};
 use portcullis_traffic::eject::{self, may_eject};
-use portcullis_traffic::health::{Health, Observation, Thresholds};
+use portcullis_traffic::health::{Observation, Thresholds};
 
 use crate::affinity::{Affinity, KeyError};
 use crate::config::{self, Balance, HealthCheck, UpstreamTimeouts};
@@ -56,8 +56,8 @@ impl Cluster {
         let endpoint = |address: SocketAddr| {
             let known = previous.and_then(|cluster| cluster.endpoint(address));
             let Some(known) = known else {
-                let metrics = |label: &str| metrics.endpoint(&config.name, label);
-                return Arc::new(Endpoint::new(address, is_probed, ids, metrics));
+                let name = &config.name;
+                return Arc::new(Endpoint::new(name, address, is_probed, ids, metrics));
             };
             if !is_probed {
                 known.assume_healthy();
@@ -215,21 +215,12 @@ impl Cluster {
             rise: check.rise,
             fall: check.fall,
         };
-        let Some(transition) = endpoint.observe(observation, &thresholds) else {
-            return;
-        };
-        let (cluster, endpoint) = (self.name.as_str(), endpoint.label());
-        match transition.to {
-            Health::Healthy => tracing::info!(cluster, endpoint, reason, "endpoint is healthy"),
-            Health::Unhealthy | Health::Unproven => {
-                tracing::warn!(cluster, endpoint, reason, "endpoint is unhealthy");
-            }
-        }
+        endpoint.observe(observation, &thresholds, reason);
     }
 
     /// An attempt failed by the endpoint's fault: counts it, and ejects the endpoint if its
-    /// failures ask for it and the rest of the cluster can spare it.
-    pub fn record_failure(&self, endpoint: &Endpoint, now: Instant) {
+    /// failures ask for it and the rest of the cluster can spare it. `reason` goes into the log then.
+    pub fn record_failure(&self, endpoint: &Endpoint, reason: &str, now: Instant) {
         endpoint.metrics().failures.inc();
         let Some(policy) = &self.ejection else { return };
         if !endpoint.fail(now, policy) {
@@ -242,14 +233,7 @@ impl Cluster {
             .filter(|endpoint| !endpoint.is_eligible(now))
             .count();
         if endpoint.is_eligible(now) && may_eject(self.endpoints.len(), out, policy) {
-            endpoint.eject(now, policy);
-            tracing::warn!(
-                cluster = self.name.as_str(),
-                endpoint = endpoint.label(),
-                seconds = policy.duration.as_secs(),
-                "endpoint is ejected: {} failures in a row",
-                policy.failures,
-            );
+            endpoint.eject(now, policy, reason);
         }
     }
 

@@ -241,7 +241,7 @@ impl Exchange {
             );
         }
         if is_retried_status(status.as_u16()) && self.slot.is_some() {
-            cluster.record_failure(&endpoint, now);
+            cluster.record_failure(&endpoint, "it answered 502, 503 or 504", now);
             let may_retry = self
                 .tried(body_replayable)
                 .is_some_and(|tried| retry::after_status(status, tried));
@@ -361,7 +361,8 @@ impl Exchange {
             && !was_counted
             && let Some(cluster) = self.cluster()
         {
-            cluster.record_failure(slot.endpoint(), now);
+            let reason = fail::failure(cause).outcome.name();
+            cluster.record_failure(slot.endpoint(), reason, now);
             self.tried.push(slot.endpoint().address());
         }
     }

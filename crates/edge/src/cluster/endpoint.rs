@@ -10,9 +10,9 @@ use aws_lc_rs::{digest, hmac};
 use http::HeaderValue;
 use portcullis_traffic::eject::{self, EjectionState};
 use portcullis_traffic::eligible::Eligibility;
-use portcullis_traffic::health::{Health, HealthState, Observation, Thresholds, Transition};
+use portcullis_traffic::health::{Health, HealthState, Observation, Thresholds};
 
-use crate::metrics::EndpointMetrics;
+use crate::metrics::{EndpointMetrics, Metrics};
 
 /// One address in a cluster. Shared by generations of the configuration: counts and verdicts
 /// outlive a reload.
@@ -20,6 +20,7 @@ use crate::metrics::EndpointMetrics;
 pub struct Endpoint {
     address: SocketAddr,
     label: String,
+    cluster: String,
     affinity_id: u64,
     served_by_plain: HeaderValue,
     served_by_opaque: HeaderValue,
@@ -36,15 +37,18 @@ pub struct Endpoint {
 struct Verdicts {
     health: HealthState,
     ejection: EjectionState,
+    /// Its return has yet to be told.
+    is_told_ejected: bool,
 }
 
 impl Endpoint {
     /// An endpoint without history: unproven if probes can prove it, else taken for healthy.
     pub(super) fn new(
+        cluster: &str,
         address: SocketAddr,
         is_probed: bool,
         ids: &OpaqueIds,
-        metrics: impl FnOnce(&str) -> EndpointMetrics,
+        metrics: &Metrics,
     ) -> Self {
         let label = address.to_string();
         let digest = digest::digest(&digest::SHA256, label.as_bytes());
@@ -59,14 +63,16 @@ impl Endpoint {
             affinity_id: u64::from_be_bytes(*first),
             served_by_plain: visible(&label),
             served_by_opaque: ids.of(&label),
-            metrics: metrics(&label),
+            metrics: metrics.endpoint(cluster, &label),
             label,
+            cluster: cluster.to_owned(),
             in_flight: AtomicU32::new(0),
             is_suspect: AtomicBool::new(!health.is_healthy()),
             has_failures: AtomicBool::new(false),
             verdicts: Mutex::new(Verdicts {
                 health,
                 ejection: EjectionState::new(),
+                is_told_ejected: false,
             }),
         }
     }
@@ -126,26 +132,35 @@ impl Endpoint {
         if !self.is_suspect.load(Ordering::Acquire) {
             return true;
         }
-        let verdicts = self.lock();
+        let mut verdicts = self.lock();
+        // An ejection runs out by the clock; the first to look notices.
+        if verdicts.is_told_ejected && !verdicts.ejection.is_ejected(now) {
+            verdicts.is_told_ejected = false;
+            self.metrics.changes.inc();
+            let (cluster, endpoint) = (self.cluster.as_str(), self.label.as_str());
+            tracing::info!(cluster, endpoint, "endpoint is back: its ejection is over");
+        }
         let is_eligible = verdicts.is_eligible(now);
-        // The hint is cleared when an ejection has run out; nothing else tells.
         self.is_suspect.store(!is_eligible, Ordering::Release);
         is_eligible
     }
 
     /// Takes a probe's result, or a response's announcement, into account.
-    pub(super) fn observe(
-        &self,
-        observation: Observation,
-        thresholds: &Thresholds,
-    ) -> Option<Transition> {
+    pub(super) fn observe(&self, observation: Observation, thresholds: &Thresholds, reason: &str) {
         let mut verdicts = self.lock();
-        let transition = verdicts.health.record(observation, thresholds);
-        if transition.is_some() {
-            self.is_suspect.store(true, Ordering::Release);
-            self.metrics.changes.inc();
+        let Some(transition) = verdicts.health.record(observation, thresholds) else {
+            return;
+        };
+        self.is_suspect.store(true, Ordering::Release);
+        drop(verdicts);
+        self.metrics.changes.inc();
+        let (cluster, endpoint) = (self.cluster.as_str(), self.label.as_str());
+        match transition.to {
+            Health::Healthy => tracing::info!(cluster, endpoint, reason, "endpoint is healthy"),
+            Health::Unhealthy | Health::Unproven => {
+                tracing::warn!(cluster, endpoint, reason, "endpoint is unhealthy");
+            }
         }
-        transition
     }
 
     /// Forgets what probes said, because nobody probes it any more.
@@ -169,12 +184,24 @@ impl Endpoint {
         }
     }
 
-    /// Puts it aside.
-    pub(super) fn eject(&self, now: Instant, policy: &eject::Policy) {
+    /// Puts it aside. `reason` is its last failure.
+    pub(super) fn eject(&self, now: Instant, policy: &eject::Policy, reason: &str) {
         let mut verdicts = self.lock();
         verdicts.ejection.eject(now, policy);
+        verdicts.is_told_ejected = true;
         self.is_suspect.store(true, Ordering::Release);
+        drop(verdicts);
         self.metrics.changes.inc();
+        let (cluster, endpoint) = (self.cluster.as_str(), self.label.as_str());
+        let (failures, seconds) = (policy.failures, policy.duration.as_secs());
+        tracing::warn!(
+            cluster,
+            endpoint,
+            failures,
+            seconds,
+            reason,
+            "endpoint is ejected"
+        );
     }
 
     fn lock(&self) -> MutexGuard<'_, Verdicts> {

@@ -28,7 +28,7 @@ fn address(position: usize) -> SocketAddr {
 
 fn fail(cluster: &Cluster, position: usize, times: usize, now: Instant) {
     for _ in 0..times {
-        cluster.record_failure(&cluster.endpoints()[position], now);
+        cluster.record_failure(&cluster.endpoints()[position], "test", now);
     }
 }
 
@@ -126,6 +126,11 @@ fn three_failures_in_a_row_eject_until_the_time_is_over() {
     let later = now + Duration::from_secs(30);
     assert_eq!(picks(&cluster, 30, later).len(), 3);
     assert!(!cluster.endpoints()[0].is_ejected(later));
+    assert_eq!(
+        cluster.endpoints()[0].metrics().changes.get(),
+        2,
+        "out and back"
+    );
 }
 
 #[test]

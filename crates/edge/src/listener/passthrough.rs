@@ -73,7 +73,11 @@ pub(super) async fn tunnel(
         let address = slot.endpoint().address();
         let connect = tokio::time::timeout(cluster.timeouts().connect, TcpStream::connect(address));
         let Ok(Ok(upstream)) = connect.await else {
-            cluster.record_failure(slot.endpoint(), Instant::now());
+            cluster.record_failure(
+                slot.endpoint(),
+                "passthrough: cannot connect",
+                Instant::now(),
+            );
             tried.push(address);
             continue;
         };

@@ -495,7 +495,7 @@ fn affinity_binds_a_client_until_its_endpoint_is_out() {
     );
     let cluster = bench.cluster();
     for _ in 0..3 {
-        cluster.record_failure(cluster.endpoint(home).unwrap(), bench.now);
+        cluster.record_failure(cluster.endpoint(home).unwrap(), "test", bench.now);
     }
     let (moved, set) = visit(Some(cookie));
     assert_ne!(moved, home);
