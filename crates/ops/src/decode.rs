@@ -7,6 +7,8 @@
 
 use std::time::Duration;
 
+use crate::diagnostic::Span;
+
 mod fields;
 mod mapping;
 mod nearest;
@@ -15,7 +17,7 @@ mod reference;
 mod scalar;
 mod schema;
 
-pub use fields::{Fields, Located};
+pub use fields::Fields;
 pub use nearest::nearest;
 pub use paths::key_paths;
 pub use reference::reference;
@@ -104,6 +106,17 @@ pub struct Text {
     pub what: &'static str,
     /// Regular expression for the JSON Schema; empty for any text.
     pub pattern: &'static str,
+}
+
+/// A value and where it was written; defaults have the place of the mapping they are missing from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Located<T> {
+    /// The value.
+    pub value: T,
+    /// Where it stands.
+    pub span: Span,
+    /// Whether the file says it, rather than the table of keys.
+    pub is_written: bool,
 }
 
 #[cfg(test)]

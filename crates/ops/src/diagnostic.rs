@@ -15,14 +15,19 @@ const SHOWN_CHARS_MAX: usize = 160;
 pub struct Source {
     name: String,
     text: String,
+    /// Where each line begins and, without its break, ends.
+    lines: Vec<(usize, usize)>,
 }
 
 impl Source {
     /// `name` is what diagnostics print, usually the path as the user typed it.
     pub fn new(name: impl Into<String>, text: impl Into<String>) -> Self {
+        let text = text.into();
+        let lines = line_bounds(&text);
         Self {
             name: name.into(),
-            text: text.into(),
+            text,
+            lines,
         }
     }
 
@@ -36,10 +41,32 @@ impl Source {
         &self.text
     }
 
-    /// Line `number`, counted from 1, without its line break.
+    /// Line `number`, counted from 1, without its line break. Takes the same time for every line.
     pub fn line(&self, number: usize) -> Option<&str> {
-        self.text.lines().nth(number.checked_sub(1)?)
+        let (begin, end) = *self.lines.get(number.checked_sub(1)?)?;
+        self.text.get(begin..end)
     }
+}
+
+/// A line feed, a carriage return, or both end a line (YAML 1.2.2 section 5.4).
+fn line_bounds(text: &str) -> Vec<(usize, usize)> {
+    let bytes = text.as_bytes();
+    let mut lines = Vec::new();
+    let mut begin = 0;
+    for (at, byte) in bytes.iter().enumerate() {
+        let is_break = match byte {
+            b'\n' => true,
+            b'\r' => bytes.get(at + 1) != Some(&b'\n'),
+            _ => false,
+        };
+        if is_break {
+            let is_pair = *byte == b'\n' && at > begin && bytes[at - 1] == b'\r';
+            lines.push((begin, if is_pair { at - 1 } else { at }));
+            begin = at + 1;
+        }
+    }
+    lines.push((begin, bytes.len()));
+    lines
 }
 
 /// A place in a [`Source`]: line and column count from 1, `length` is in characters.
@@ -373,6 +400,15 @@ mod tests {
     fn file_as_a_whole_has_no_line() {
         let missing = Diagnostic::of_file("edge.yaml", "no such file", None);
         assert_eq!(missing.to_string(), "edge.yaml: no such file");
+    }
+
+    #[test]
+    fn lines_end_in_any_of_the_three_ways() {
+        let source = Source::new("f", "a\r\nb\rc\n\n\r\nd");
+        let lines: Vec<_> = (1..=7).map(|number| source.line(number)).collect();
+        let expected = ["a", "b", "c", "", "", "d"];
+        assert_eq!(lines[..6], expected.map(Some));
+        assert_eq!((lines[6], source.line(0)), (None, None));
     }
 
     #[test]

@@ -8,21 +8,10 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::scalar::Parsed;
-use super::{Key, Kind, Mistake, Presence, Scalar, Table};
+use super::{Key, Kind, Located, Mistake, Presence, Scalar, Table};
 use crate::Secret;
 use crate::diagnostic::{Report, Span};
 use crate::yaml::{Entry, Node, Value};
-
-/// A value and where it was written; defaults have the place of the mapping they are missing from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Located<T> {
-    /// The value.
-    pub value: T,
-    /// Where it stands.
-    pub span: Span,
-    /// Whether the file says it, rather than the table of keys.
-    pub is_written: bool,
-}
 
 /// One mapping of the file, ready to be read key by key. Asking for a key that the table does not have, or
 /// as another kind, is a bug of the caller and panics.
@@ -323,7 +312,10 @@ impl<'f> Fields<'f> {
         expected: &str,
     ) -> Option<Fields<'f>> {
         if let Value::Mapping(entries) = &node.value {
-            let whose = format!("`{}`", key.name);
+            let whose = match key.kind {
+                Kind::List(_) => format!("an entry of `{}`", key.name),
+                _ => format!("`{}`", key.name),
+            };
             return Some(Self::open(table, entries, &whose, node.span, self.report));
         }
         self.wrong_type(key, node, expected);

@@ -18,10 +18,11 @@ impl<'f> Fields<'f> {
         report: &'f Report<'f>,
     ) -> Self {
         let mut entries = Vec::new();
+        let mut meant = Vec::new();
         for entry in written {
             match table.keys.iter().find(|key| key.name == entry.key) {
                 Some(key) => entries.push((key, &entry.node)),
-                None => unknown_key(table, entry, whose, report),
+                None => meant.extend(unknown_key(table, entry, whose, report)),
             }
         }
         let fields = Self {
@@ -31,7 +32,9 @@ impl<'f> Fields<'f> {
             report,
         };
         for key in table.keys {
-            if let (Presence::Required(_), None) = (key.presence, fields.node(key)) {
+            // A misspelt key is one mistake, not two.
+            let is_missing = fields.node(key).is_none() && !meant.contains(&key.name);
+            if is_missing && matches!(key.presence, Presence::Required(_)) {
                 let message = format!("{whose} has no `{}`", key.name);
                 report.error_with_hint(span, message, format!("add `{}`. {}", key.name, key.doc));
             }
@@ -74,23 +77,22 @@ impl<'f> Fields<'f> {
     }
 }
 
-fn unknown_key(table: &Table, entry: &Entry, whose: &str, report: &Report<'_>) {
+/// Returns the key that was meant, if that can be told.
+fn unknown_key(
+    table: &'static Table,
+    entry: &Entry,
+    whose: &str,
+    report: &Report<'_>,
+) -> Option<&'static str> {
     let names = || table.keys.iter().map(|key| key.name);
-    let hint = match nearest(&entry.key, names()) {
+    let meant = nearest(&entry.key, names());
+    let hint = match meant {
         Some(name) => format!("did you mean `{name}`?"),
         None => format!("known keys: {}", names().collect::<Vec<_>>().join(", ")),
     };
-    let shown: String = entry
-        .key
-        .chars()
-        .take(80)
-        .filter(|c| !c.is_control())
-        .collect();
-    report.error_with_hint(
-        entry.key_span,
-        format!("{whose} has no key `{shown}`"),
-        hint,
-    );
+    let message = format!("{whose} has no key `{}`", shown(&entry.key));
+    report.error_with_hint(entry.key_span, message, hint);
+    meant
 }
 
 fn shown(text: &str) -> String {

@@ -296,6 +296,15 @@ fn missing_key_says_what_it_means() {
 }
 
 #[test]
+fn misspelt_required_key_is_one_mistake() {
+    let error = bad("nmae: x\npoints: [10.0.0.1:80]\n", |_| ());
+    assert!(
+        error.contains("no key `nmae` | did you mean `name`?"),
+        "{error}"
+    );
+}
+
+#[test]
 fn missing_key_of_a_list_member_is_located_there() {
     let error = bad(
         "name: x\npoints:\n  - 10.0.0.1:80\n  - weight: 2\n",
@@ -304,7 +313,7 @@ fn missing_key_of_a_list_member_is_located_there() {
         },
     );
     assert!(
-        error.starts_with("4:5: `points` has no `address`"),
+        error.starts_with("4:5: an entry of `points` has no `address`"),
         "{error}"
     );
 }

@@ -303,3 +303,15 @@ fn size_is_bounded() {
     assert_eq!(line, 0);
     assert!(message.contains("larger"), "{message}");
 }
+
+#[test]
+fn flood_of_mistakes_is_read_to_its_end() {
+    let flood: String = (0..50_000)
+        .map(|number| format!("k{number}: ${{NONE}}\n"))
+        .collect();
+    let (_, errors) = loaded(&flood);
+    assert_eq!(
+        errors.iter().last().unwrap().message,
+        "49900 more like these"
+    );
+}

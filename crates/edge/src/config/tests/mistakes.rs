@@ -27,6 +27,7 @@ clusters:
 routes:
   - { cluster: atuh }
   - { path: api, cluster: auth }
+  - { host: *.a.test, cluster: auth }
 ";
     let errors = errors(text);
     let places: Vec<_> = errors
@@ -34,7 +35,6 @@ routes:
         .map(|error| (error.line, error.column))
         .collect();
     let expected = [
-        (2, 5),
         (2, 5),
         (3, 25),
         (4, 29),
@@ -44,6 +44,7 @@ routes:
         (9, 38),
         (11, 16),
         (12, 13),
+        (13, 13),
     ];
     assert_eq!(places, expected, "{errors}");
     for error in &errors {
