@@ -1,0 +1,173 @@
+//! The rules of the auth service, one use case per file: load, decide, change,
+//! save. Never knows HTTP, and never reads a clock: `now` is an argument.
+
+mod grant;
+pub(crate) mod health;
+mod instances;
+mod login;
+mod logout;
+mod refresh;
+mod register;
+mod setup;
+mod verify;
+
+use std::error::Error;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::domain::{InvalidEmail, PasswordRefused, UnixMillis};
+use crate::keys::KeyRing;
+use crate::metrics::{Ending, Metrics};
+use crate::password::{HashError, PasswordHasher};
+use crate::shared::{Shared, SharedError};
+use crate::store::{Store, StoreError};
+
+pub(crate) use grant::Grant;
+
+/// The OAuth client of everyone who logs in with a password here.
+pub(crate) const FIRST_PARTY: &str = "portcullis";
+
+/// What the use cases work with; built once by `server.rs`.
+pub(crate) struct App {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) shared: Arc<dyn Shared>,
+    pub(crate) keys: Arc<KeyRing>,
+    pub(crate) passwords: PasswordHasher,
+    pub(crate) policy: Policy,
+    pub(crate) metrics: Arc<Metrics>,
+}
+
+/// The settings that the rules depend on.
+#[derive(Debug, Clone)]
+pub(crate) struct Policy {
+    pub(crate) verifier: portcullis_token::Verifier,
+    pub(crate) access_token_ttl: Duration,
+    pub(crate) refresh_idle_ttl: Duration,
+    pub(crate) refresh_absolute_ttl: Duration,
+}
+
+/// When and from where a use case was asked for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Origin {
+    pub(crate) now: UnixMillis,
+    pub(crate) client: IpAddr,
+}
+
+/// Why a use case did not do what was asked; one variant per answer.
+#[derive(Debug)]
+pub(crate) enum Refusal {
+    InvalidEmail,
+    InvalidPassword,
+    WeakPassword,
+    /// Wrong password, unknown or disabled account: nobody learns which.
+    BadCredentials,
+    InvalidRefreshToken,
+    InvalidToken,
+    InvalidSetupToken,
+    /// A good token of somebody without the role.
+    Forbidden,
+    /// Only said to the holder of the set-up token.
+    EmailTaken,
+    Busy {
+        retry_after: Duration,
+    },
+    StoreUnavailable(Cause),
+    SharedUnavailable(Cause),
+    Internal(Cause),
+}
+
+/// What stands behind a failure of ours: for the log, never for the requester.
+pub(crate) type Cause = Box<dyn Error + Send + Sync>;
+
+/// The result of every use case.
+pub(crate) type Outcome<T> = Result<T, Refusal>;
+
+impl App {
+    /// Until when a token issued at any time up to `now` could still be accepted, with room for
+    /// one whose signing is under way while its session ends.
+    fn tokens_end(&self, now: UnixMillis) -> UnixMillis {
+        const UNDER_WAY: Duration = Duration::from_secs(60);
+        let skew = Duration::from_secs(self.policy.verifier.skew.seconds().unsigned_abs());
+        now.plus(self.policy.access_token_ttl + skew + UNDER_WAY)
+    }
+
+    /// Counts how a use case ended, and passes the outcome on.
+    fn counted<T>(&self, use_case: &'static str, outcome: Outcome<T>) -> Outcome<T> {
+        let ending = match &outcome {
+            Ok(_) => Ending::Done,
+            Err(refusal) if refusal.is_ours() => Ending::Failed,
+            Err(_) => Ending::Refused,
+        };
+        self.metrics.use_case(use_case, ending);
+        outcome
+    }
+}
+
+impl Refusal {
+    /// Whether we failed, rather than the requester.
+    fn is_ours(&self) -> bool {
+        match self {
+            Self::Busy { .. }
+            | Self::StoreUnavailable(_)
+            | Self::SharedUnavailable(_)
+            | Self::Internal(_) => true,
+            Self::InvalidEmail
+            | Self::InvalidPassword
+            | Self::WeakPassword
+            | Self::BadCredentials
+            | Self::InvalidRefreshToken
+            | Self::InvalidToken
+            | Self::InvalidSetupToken
+            | Self::Forbidden
+            | Self::EmailTaken => false,
+        }
+    }
+
+    fn internal(cause: impl Into<Cause>) -> Self {
+        Self::Internal(cause.into())
+    }
+}
+
+impl From<StoreError> for Refusal {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Busy { .. } | StoreError::Unavailable { .. } => {
+                Self::StoreUnavailable(error.into())
+            }
+            error => Self::Internal(error.into()),
+        }
+    }
+}
+
+impl From<SharedError> for Refusal {
+    fn from(error: SharedError) -> Self {
+        Self::SharedUnavailable(error.into())
+    }
+}
+
+impl From<InvalidEmail> for Refusal {
+    fn from(_: InvalidEmail) -> Self {
+        Self::InvalidEmail
+    }
+}
+
+impl From<PasswordRefused> for Refusal {
+    fn from(refused: PasswordRefused) -> Self {
+        match refused {
+            PasswordRefused::TooShort | PasswordRefused::TooLong => Self::InvalidPassword,
+            PasswordRefused::TooCommon | PasswordRefused::Guessable => Self::WeakPassword,
+        }
+    }
+}
+
+impl From<HashError> for Refusal {
+    fn from(error: HashError) -> Self {
+        match error {
+            HashError::Overloaded => Self::Busy {
+                retry_after: Duration::from_secs(1),
+            },
+            HashError::Stopped => Self::Internal(error.into()),
+        }
+    }
+}

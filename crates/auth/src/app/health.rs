@@ -1,0 +1,67 @@
+//! Whether the dependencies answer. Asked at most once a second, however many
+//! probes come, so that checking never becomes a load of its own.
+
+use std::time::{Duration, Instant};
+
+use tokio::sync::Mutex;
+use tokio::time::timeout;
+
+use super::App;
+
+/// A dependency that takes longer would be too slow to serve requests anyway.
+const PING_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long an answer is repeated.
+const FRESH: Duration = Duration::from_secs(1);
+
+/// What the dependencies said last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Dependencies {
+    pub(crate) is_database_up: bool,
+    pub(crate) is_shared_state_up: bool,
+}
+
+impl Dependencies {
+    /// Both are required: without the shared state no token can be proven unrevoked.
+    pub(crate) fn are_up(self) -> bool {
+        self.is_database_up && self.is_shared_state_up
+    }
+}
+
+/// Remembers the last answer.
+#[derive(Debug, Default)]
+pub(crate) struct Checker(Mutex<Option<(Instant, Dependencies)>>);
+
+impl Checker {
+    /// The state of the dependencies, at most a second old. Simultaneous callers
+    /// share one check.
+    pub(crate) async fn check(&self, app: &App) -> Dependencies {
+        let mut last = self.0.lock().await;
+        if let Some((at, dependencies)) = *last
+            && at.elapsed() < FRESH
+        {
+            return dependencies;
+        }
+        let (database, shared) = tokio::join!(
+            timeout(PING_TIMEOUT, app.store.ping()),
+            timeout(PING_TIMEOUT, app.shared.ping()),
+        );
+        let dependencies = Dependencies {
+            is_database_up: is_up("database", database),
+            is_shared_state_up: is_up("shared state", shared),
+        };
+        *last = Some((Instant::now(), dependencies));
+        dependencies
+    }
+}
+
+fn is_up<E: std::error::Error>(
+    what: &str,
+    answer: Result<Result<(), E>, tokio::time::error::Elapsed>,
+) -> bool {
+    match answer {
+        Ok(Ok(())) => return true,
+        Ok(Err(error)) => tracing::warn!(%error, "the {what} is down"),
+        Err(_) => tracing::warn!("the {what} does not answer"),
+    }
+    false
+}

@@ -1,0 +1,102 @@
+//! Logs in with email and password. Never lets anybody learn why it failed: an
+//! unknown, disabled or mistyped login costs the same work and ends the same way.
+
+use super::{App, FIRST_PARTY, Grant, Origin, Outcome, Refusal};
+use crate::domain::{
+    Account, AccountStatus, AuditEntry, AuditEvent, Email, Family, FamilyId, PasswordHash,
+    PresentedPassword, RefreshToken, SessionId,
+};
+use crate::random;
+use crate::store::FamilyCreation;
+
+impl App {
+    /// Checks the password and begins a session.
+    pub(crate) async fn log_in(
+        &self,
+        email: &str,
+        password: &str,
+        origin: Origin,
+    ) -> Outcome<Grant> {
+        let outcome = self.try_log_in(email, password, origin).await;
+        self.counted("login", outcome)
+    }
+
+    async fn try_log_in(&self, email: &str, password: &str, origin: Origin) -> Outcome<Grant> {
+        let email = Email::parse(email)?;
+        let password = PresentedPassword::parse(password).ok_or(Refusal::InvalidPassword)?;
+        let account = self.store.account_by_email(&email).await?;
+        // One hash in every case, and the account's status only afterwards.
+        let stored = account.as_ref().map(|account| &account.password_hash);
+        let found = self.passwords.verify_or_dummy(stored, password).await?;
+        let account = match account {
+            Some(account) if found.is_right && account.status == AccountStatus::Active => account,
+            other => return self.failed(other.as_ref(), origin).await,
+        };
+        let grant = self.begin_session(&account, origin).await?;
+        if let Some(upgraded) = found.upgraded {
+            self.upgrade(&account, &upgraded).await;
+        }
+        Ok(grant)
+    }
+
+    async fn failed(&self, account: Option<&Account>, origin: Origin) -> Outcome<Grant> {
+        let audit = AuditEntry {
+            at: origin.now,
+            event: AuditEvent::LoginFailed,
+            account: account.map(|account| account.id),
+            session: None,
+            client: Some(origin.client),
+        };
+        self.store.append_audit(&audit).await?;
+        Err(Refusal::BadCredentials)
+    }
+
+    async fn begin_session(&self, account: &Account, origin: Origin) -> Outcome<Grant> {
+        let now = origin.now;
+        let session = SessionId::from_random(random::bytes());
+        let family = Family {
+            id: FamilyId::from_random(random::bytes()),
+            account: account.id,
+            client_id: FIRST_PARTY.to_owned(),
+            session,
+            created_at: now,
+            absolute_expires_at: now.plus(self.policy.refresh_absolute_ttl),
+            revoked_at: None,
+        };
+        let refresh_token = RefreshToken::from_random(random::bytes());
+        let expires_at = now
+            .plus(self.policy.refresh_idle_ttl)
+            .min(family.absolute_expires_at);
+        let mut audit = AuditEntry::of(
+            now,
+            AuditEvent::LoginSucceeded,
+            account.id,
+            Some(origin.client),
+        );
+        audit.session = Some(session);
+        let created = self
+            .store
+            .create_family(&family, &refresh_token.hash(), expires_at, &audit)
+            .await?;
+        match created {
+            FamilyCreation::Created => {
+                self.grant(account, session, &refresh_token, expires_at, now)
+                    .await
+            }
+            FamilyCreation::AccountNotActive => Err(Refusal::BadCredentials),
+        }
+    }
+
+    /// Rewrites a hash made with older parameters. The login has succeeded already;
+    /// when this fails, the next one tries again.
+    async fn upgrade(&self, account: &Account, hash: &PasswordHash) {
+        let old = &account.password_hash;
+        if let Err(error) = self
+            .store
+            .upgrade_password_hash(account.id, old, hash)
+            .await
+        {
+            tracing::warn!(account = %account.id, %error, "an old password hash stays for now");
+        }
+    }
+}

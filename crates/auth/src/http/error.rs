@@ -1,0 +1,254 @@
+//! Every way a request can be refused, as problem+json (RFC 9457). The only
+//! place that chooses status codes for refusals. Never shows what the requester
+//! sent, nor what went wrong inside.
+
+use axum::response::{IntoResponse, Response};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{HeaderValue, StatusCode};
+
+use crate::app::Refusal;
+
+/// Why a request is answered with a problem.
+#[derive(Debug)]
+pub(crate) enum ApiError {
+    /// No such path.
+    NotFound,
+    /// The path exists, the method does not.
+    MethodNotAllowed,
+    /// A body that is not JSON.
+    UnsupportedMediaType,
+    /// A body beyond the limit.
+    BodyTooLarge,
+    /// A body that did not arrive in time.
+    BodyTimeout,
+    /// A body that ended early.
+    BodyIncomplete,
+    /// Not JSON at all.
+    MalformedJson,
+    /// JSON, but not the object this endpoint takes.
+    InvalidBody,
+    /// No `Authorization: Bearer`, or one that cannot be read.
+    MissingToken,
+    /// The request took longer than any request may.
+    Timeout,
+    /// A panic was caught.
+    Panicked,
+    /// What the rules decided.
+    Refused(Refusal),
+}
+
+impl From<Refusal> for ApiError {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+/// How a refusal looks from outside: status, stable code, and a text for people.
+struct Problem(StatusCode, &'static str, &'static str);
+
+impl ApiError {
+    fn problem(&self) -> Problem {
+        use StatusCode as S;
+        match self {
+            Self::NotFound => Problem(S::NOT_FOUND, "not_found", "There is nothing at this path."),
+            Self::MethodNotAllowed => Problem(
+                S::METHOD_NOT_ALLOWED,
+                "method_not_allowed",
+                "This path takes the methods in Allow.",
+            ),
+            Self::UnsupportedMediaType => Problem(
+                S::UNSUPPORTED_MEDIA_TYPE,
+                "unsupported_media_type",
+                "Send the body as application/json.",
+            ),
+            Self::BodyTooLarge => Problem(
+                S::PAYLOAD_TOO_LARGE,
+                "body_too_large",
+                "The body is larger than 64 KiB.",
+            ),
+            Self::BodyTimeout => Problem(
+                S::REQUEST_TIMEOUT,
+                "body_timeout",
+                "The body did not arrive within 10 s.",
+            ),
+            Self::BodyIncomplete => Problem(
+                S::BAD_REQUEST,
+                "body_incomplete",
+                "The body ended before it was complete.",
+            ),
+            Self::MalformedJson => Problem(
+                S::BAD_REQUEST,
+                "malformed_json",
+                "The body is not valid JSON.",
+            ),
+            Self::InvalidBody => Problem(
+                S::BAD_REQUEST,
+                "invalid_body",
+                "A field is missing, unknown, given twice or not a text.",
+            ),
+            Self::MissingToken => Problem(
+                S::UNAUTHORIZED,
+                "missing_token",
+                "Send one access token as Authorization: Bearer.",
+            ),
+            Self::Timeout => Problem(
+                S::SERVICE_UNAVAILABLE,
+                "timeout",
+                "The request took too long: try again.",
+            ),
+            Self::Panicked => INTERNAL,
+            Self::Refused(refusal) => refused(refusal),
+        }
+    }
+}
+
+const INTERNAL: Problem = Problem(
+    StatusCode::INTERNAL_SERVER_ERROR,
+    "internal",
+    "Something went wrong on our side.",
+);
+
+fn refused(refusal: &Refusal) -> Problem {
+    use StatusCode as S;
+    match refusal {
+        Refusal::InvalidEmail => Problem(
+            S::BAD_REQUEST,
+            "invalid_email",
+            "The email is not an address.",
+        ),
+        Refusal::InvalidPassword => Problem(
+            S::BAD_REQUEST,
+            "invalid_password",
+            "A password has 8 to 128 characters and at most 512 bytes.",
+        ),
+        Refusal::WeakPassword => Problem(
+            S::BAD_REQUEST,
+            "weak_password",
+            "This password is among the first that attackers try.",
+        ),
+        Refusal::BadCredentials => Problem(
+            S::UNAUTHORIZED,
+            "invalid_credentials",
+            "Email or password is wrong.",
+        ),
+        Refusal::InvalidRefreshToken => Problem(
+            S::UNAUTHORIZED,
+            "invalid_refresh_token",
+            "The refresh token is unknown, used, expired or revoked.",
+        ),
+        Refusal::InvalidToken => Problem(
+            S::UNAUTHORIZED,
+            "invalid_token",
+            "The access token is malformed, expired or revoked.",
+        ),
+        Refusal::InvalidSetupToken => Problem(
+            S::FORBIDDEN,
+            "invalid_setup_token",
+            "The set-up token is wrong, used or expired.",
+        ),
+        Refusal::Forbidden => Problem(
+            S::FORBIDDEN,
+            "forbidden",
+            "This needs a role that the token does not carry.",
+        ),
+        Refusal::EmailTaken => Problem(
+            S::CONFLICT,
+            "email_taken",
+            "The email belongs to another account.",
+        ),
+        Refusal::Busy { .. } => Problem(
+            S::SERVICE_UNAVAILABLE,
+            "busy",
+            "Too much to do at the moment: try again.",
+        ),
+        Refusal::StoreUnavailable(_) => Problem(
+            S::SERVICE_UNAVAILABLE,
+            "store_unavailable",
+            "The database does not answer.",
+        ),
+        Refusal::SharedUnavailable(_) => Problem(
+            S::SERVICE_UNAVAILABLE,
+            "shared_state_unavailable",
+            "The shared state does not answer.",
+        ),
+        Refusal::Internal(_) => INTERNAL,
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        self.log();
+        let Problem(status, code, detail) = self.problem();
+        let title = status.canonical_reason().unwrap_or("Error");
+        let body = serde_json::json!({
+            "type": "about:blank",
+            "title": title,
+            "status": status.as_u16(),
+            "code": code,
+            "detail": detail,
+        });
+        let mut response = (status, body.to_string()).into_response();
+        let headers = response.headers_mut();
+        headers.insert(
+            CONTENT_TYPE,
+            HeaderValue::from_static("application/problem+json"),
+        );
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if let Some(challenge) = self.challenge() {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+        }
+        if let Some(seconds) = self.retry_after(status) {
+            headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        response
+    }
+}
+
+impl ApiError {
+    /// RFC 6750 section 3: no error attribute when no token was sent at all.
+    fn challenge(&self) -> Option<&'static str> {
+        match self {
+            Self::MissingToken => Some("Bearer realm=\"portcullis\""),
+            Self::Refused(Refusal::InvalidToken) => {
+                Some("Bearer realm=\"portcullis\", error=\"invalid_token\"")
+            }
+            _ => None,
+        }
+    }
+
+    fn retry_after(&self, status: StatusCode) -> Option<u64> {
+        match self {
+            Self::Refused(Refusal::Busy { retry_after }) => Some(retry_after.as_secs().max(1)),
+            _ if status == StatusCode::SERVICE_UNAVAILABLE => Some(1),
+            _ => None,
+        }
+    }
+
+    /// Failures of ours, once each, with their source. Refusals are the requester's affair.
+    fn log(&self) {
+        let (what, source) = match self {
+            Self::Refused(Refusal::StoreUnavailable(source)) => ("the database failed", source),
+            Self::Refused(Refusal::SharedUnavailable(source)) => {
+                ("the shared state failed", source)
+            }
+            Self::Refused(Refusal::Internal(source)) => ("a request failed inside", source),
+            _ => return,
+        };
+        tracing::error!(error = %Chain(source.as_ref()), "{what}");
+    }
+}
+
+/// Shows an error with everything that caused it.
+struct Chain<'a>(&'a (dyn std::error::Error + 'static));
+
+impl std::fmt::Display for Chain<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.0)?;
+        let mut cause = self.0.source();
+        while let Some(error) = cause {
+            write!(f, ": {error}")?;
+            cause = error.source();
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,56 @@
+//! `GET /api/v1/load-balancer/health`: everything a balancer may want to know
+//! about one instance.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::Json;
+use axum::extract::State;
+use axum::response::Response;
+use portcullis_token::headers::HEALTH_CAUSE_DRAINING;
+use serde_json::json;
+
+use super::health::memory::Memory;
+use super::health::{iso, with_cause, word};
+use super::{Service, now};
+
+pub(super) async fn handle(State(service): State<Arc<Service>>) -> Response {
+    let started = Instant::now();
+    let dependencies = service.dependencies().await;
+    let cause = service.unready_cause().await;
+    let status = match cause {
+        None => "healthy",
+        Some(HEALTH_CAUSE_DRAINING) => "draining",
+        Some(_) => "unhealthy",
+    };
+    let memory = Memory::now();
+    let body = json!({
+        "status": status,
+        "timestamp": iso(now()),
+        "instanceId": service.identity.instance_id,
+        "responseTime": format!("{}ms", started.elapsed().as_millis()),
+        "uptime": service.identity.started.elapsed().as_secs(),
+        "loadBalancer": {
+            "ready": cause.is_none(),
+            "stateless": true,
+            "sessionStore": "sqlite",
+            "cacheStore": "sqlite",
+        },
+        "dependencies": {
+            "database": word(dependencies.is_database_up),
+            "shared_state": word(dependencies.is_shared_state_up),
+        },
+        "resources": {
+            "memory": {
+                "used": megabytes(memory.used),
+                "total": megabytes(memory.total),
+                "percentage": format!("{:.1}%", memory.percentage()),
+            },
+        },
+    });
+    with_cause(cause, Json(body))
+}
+
+fn megabytes(bytes: u64) -> String {
+    format!("{:.1}MB", bytes as f64 / (1024.0 * 1024.0))
+}

@@ -1,0 +1,129 @@
+//! What an instance does beside answering requests. Every job may run on every
+//! instance at once, and may be killed at any point.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use tokio::sync::Mutex;
+use tokio::task::JoinSet;
+use tokio::time::MissedTickBehavior;
+
+use crate::app::Cause;
+use crate::domain::UnixMillis;
+use crate::keys::{KeyRing, POLL_INTERVAL};
+use crate::lifecycle::{Phase, PhaseWatch};
+use crate::registry::{HEARTBEAT, Registry};
+use crate::shared::Shared;
+use crate::store::{PageLimit, RevocationPosition, Store};
+
+/// A revocation whose instance died before sharing it reaches all after this time.
+const REPLAY_REVOCATIONS: Duration = Duration::from_secs(5);
+const PURGE: Duration = Duration::from_secs(60);
+
+/// Starts every job. They end when the phase is `Stopping`.
+pub(crate) fn start(
+    store: &Arc<dyn Store>,
+    shared: &Arc<dyn Shared>,
+    keys: &Arc<KeyRing>,
+    registry: &Arc<Registry>,
+    replay: Replay,
+    phase: &PhaseWatch,
+) -> JoinSet<()> {
+    let mut jobs = JoinSet::new();
+    let registry = registry.clone();
+    jobs.spawn(every("heartbeat", HEARTBEAT, phase.clone(), move || {
+        let registry = registry.clone();
+        async move { Ok(registry.beat(now()).await?) }
+    }));
+    let (keys, mut stopping) = (keys.clone(), phase.clone());
+    jobs.spawn(async move {
+        tokio::select! {
+            () = keys.keep_fresh(POLL_INTERVAL) => {}
+            () = stopping.reached(Phase::Stopping) => {}
+        }
+    });
+    let replay = Arc::new(replay);
+    jobs.spawn(every(
+        "revocation replay",
+        REPLAY_REVOCATIONS,
+        phase.clone(),
+        move || {
+            let replay = replay.clone();
+            async move { replay.run(now()).await }
+        },
+    ));
+    let (store, shared) = (store.clone(), shared.clone());
+    jobs.spawn(every("purge", PURGE, phase.clone(), move || {
+        let (store, shared) = (store.clone(), shared.clone());
+        async move {
+            store.purge(now(), PageLimit::MAX).await?;
+            shared.purge(now(), PageLimit::MAX.rows()).await?;
+            Ok(())
+        }
+    }));
+    jobs
+}
+
+/// Runs `job` every `period`, beginning one period from now. A failure is logged
+/// and the next turn tries again.
+async fn every<F>(
+    name: &'static str,
+    period: Duration,
+    mut phase: PhaseWatch,
+    job: impl Fn() -> F + Send,
+) where
+    F: Future<Output = Result<(), Cause>> + Send,
+{
+    let mut ticks = tokio::time::interval_at(tokio::time::Instant::now() + period, period);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = phase.reached(Phase::Stopping) => return,
+            _ = ticks.tick() => {}
+        }
+        if let Err(error) = job().await {
+            tracing::warn!(%error, job = name, "a job failed and will be tried again");
+        }
+    }
+}
+
+/// Copies revocations from the store into the shared state: all of them at start,
+/// so that a shared state that was lost is whole before it is trusted, and later
+/// the few whose instance died between the two writes.
+pub(crate) struct Replay {
+    store: Arc<dyn Store>,
+    shared: Arc<dyn Shared>,
+    position: Mutex<RevocationPosition>,
+}
+
+impl Replay {
+    pub(crate) fn new(store: Arc<dyn Store>, shared: Arc<dyn Shared>) -> Self {
+        Self {
+            store,
+            shared,
+            position: Mutex::default(),
+        }
+    }
+
+    /// Copies everything behind the position reached last.
+    pub(crate) async fn run(&self, now: UnixMillis) -> Result<(), Cause> {
+        let mut position = self.position.lock().await;
+        loop {
+            let page = self
+                .store
+                .revocations(*position, now, PageLimit::MAX)
+                .await?;
+            let Some((last, _)) = page.last() else {
+                return Ok(());
+            };
+            let last = *last;
+            let revocations: Vec<_> = page.into_iter().map(|(_, revocation)| revocation).collect();
+            self.shared.revoke(&revocations).await?;
+            *position = last;
+        }
+    }
+}
+
+fn now() -> UnixMillis {
+    UnixMillis::from_system(SystemTime::now())
+}

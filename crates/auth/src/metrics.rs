@@ -1,0 +1,341 @@
+//! Every metric of the auth service, named once. Labels are bounded sets: never an
+//! account, an address or a raw path.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use prometheus::core::Collector;
+use prometheus::{
+    Counter, Encoder, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
+    IntGaugeVec, Opts, Registry, TextEncoder,
+};
+
+use crate::password::HasherMetrics;
+
+/// From a cached answer to the longest a request may take.
+const DURATION_BUCKETS: [f64; 12] = [
+    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 30.0,
+];
+
+/// The metrics of one instance, in a registry of their own.
+#[derive(Debug)]
+pub(crate) struct Metrics {
+    registry: Registry,
+    requests: IntCounterVec,
+    request_seconds: HistogramVec,
+    in_flight: IntGauge,
+    connections: IntGauge,
+    panics: IntCounter,
+    use_cases: IntCounterVec,
+    refresh_reuses: IntCounter,
+    hashes: IntCounter,
+    hashing_seconds: Counter,
+    hashes_shed: IntCounter,
+    hashes_queued: IntGauge,
+    unusable_hashes: IntCounter,
+    /// Held while counters that live elsewhere are taken over.
+    rendering: Mutex<()>,
+    ready: IntGauge,
+    dependency_up: IntGaugeVec,
+    store_connections: IntGaugeVec,
+    resident_bytes: IntGauge,
+}
+
+/// How a use case ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// It did what was asked.
+    Done,
+    /// The rules said no.
+    Refused,
+    /// We could not.
+    Failed,
+}
+
+/// What is only known when somebody looks.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Snapshot {
+    pub(crate) is_ready: bool,
+    pub(crate) database_up: bool,
+    pub(crate) shared_state_up: bool,
+    pub(crate) store_connections_open: u32,
+    pub(crate) store_connections_idle: u32,
+    pub(crate) resident_bytes: u64,
+    pub(crate) hasher: HasherMetrics,
+}
+
+impl Metrics {
+    pub(crate) fn new(version: &str, instance_id: &str) -> Result<Self, prometheus::Error> {
+        let registry = Registry::new();
+        let r = Names(&registry);
+        let build = r.gauges(
+            "build_info",
+            "Version and instance.",
+            &["version", "instance"],
+        )?;
+        build.with_label_values(&[version, instance_id]).set(1);
+        let labels = ["endpoint", "method", "status"];
+        Ok(Self {
+            requests: r.counters("requests_total", "Requests answered.", &labels)?,
+            request_seconds: r.histograms("request_seconds", "Time to answer.", &["endpoint"])?,
+            in_flight: r.gauge("requests_in_flight", "Requests not yet answered.")?,
+            connections: r.gauge("connections", "Open connections.")?,
+            panics: r.counter("panics_total", "Panics caught in a request.")?,
+            use_cases: r.counters(
+                "use_cases_total",
+                "Logins, refreshes and so on by how they ended.",
+                &["use_case", "ending"],
+            )?,
+            refresh_reuses: r.counter(
+                "refresh_reuses_total",
+                "Spent refresh tokens that came back: somebody held a copy.",
+            )?,
+            hashes: r.counter("password_hashes_total", "argon2 runs.")?,
+            hashing_seconds: r.float("password_hashing_seconds_total", "Time spent in them.")?,
+            hashes_shed: r.counter(
+                "password_hashes_shed_total",
+                "Passwords refused because the queue was full or too slow.",
+            )?,
+            hashes_queued: r.gauge("password_hashes_queued", "Passwords that wait.")?,
+            unusable_hashes: r.counter(
+                "password_hashes_unusable_total",
+                "Stored hashes that could not be read, or lack their pepper.",
+            )?,
+            rendering: Mutex::default(),
+            ready: r.gauge("ready", "1 when readiness succeeds.")?,
+            dependency_up: r.gauges(
+                "dependency_up",
+                "1 when it answered last.",
+                &["dependency"],
+            )?,
+            store_connections: r.gauges(
+                "store_connections",
+                "Connections to the durable store.",
+                &["state"],
+            )?,
+            resident_bytes: r.gauge("resident_memory_bytes", "Resident memory.")?,
+            registry,
+        })
+    }
+
+    /// Counts a request while the value returned lives.
+    pub(crate) fn in_flight(&self) -> Held {
+        Held::of(&self.in_flight)
+    }
+
+    /// Counts a connection while the value returned lives.
+    pub(crate) fn connection(&self) -> Held {
+        Held::of(&self.connections)
+    }
+
+    /// One answered request.
+    pub(crate) fn request(
+        &self,
+        endpoint: &str,
+        method: &http::Method,
+        status: u16,
+        took: Duration,
+    ) {
+        self.requests
+            .with_label_values(&[endpoint, method_label(method), &status.to_string()])
+            .inc();
+        self.request_seconds
+            .with_label_values(&[endpoint])
+            .observe(took.as_secs_f64());
+    }
+
+    pub(crate) fn panic(&self) {
+        self.panics.inc();
+    }
+
+    pub(crate) fn use_case(&self, use_case: &'static str, ending: Ending) {
+        let ending = match ending {
+            Ending::Done => "done",
+            Ending::Refused => "refused",
+            Ending::Failed => "failed",
+        };
+        self.use_cases.with_label_values(&[use_case, ending]).inc();
+    }
+
+    pub(crate) fn refresh_reuse(&self) {
+        self.refresh_reuses.inc();
+    }
+
+    /// The text exposition of everything, after taking in `snapshot`.
+    pub(crate) fn render(&self, snapshot: Snapshot) -> Result<Vec<u8>, prometheus::Error> {
+        let _alone = self
+            .rendering
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        self.ready.set(i64::from(snapshot.is_ready));
+        let hasher = snapshot.hasher;
+        raise(&self.hashes, hasher.hashes_total);
+        raise(&self.hashes_shed, hasher.overloaded_total);
+        raise(&self.unusable_hashes, hasher.unusable_total);
+        self.hashes_queued
+            .set(i64::try_from(hasher.queued).unwrap_or(i64::MAX));
+        let seconds = hasher.hashing_micros_total as f64 / 1e6;
+        self.hashing_seconds
+            .inc_by((seconds - self.hashing_seconds.get()).max(0.0));
+        self.resident_bytes
+            .set(i64::try_from(snapshot.resident_bytes).unwrap_or(i64::MAX));
+        for (name, up) in [
+            ("database", snapshot.database_up),
+            ("shared_state", snapshot.shared_state_up),
+        ] {
+            self.dependency_up
+                .with_label_values(&[name])
+                .set(i64::from(up));
+        }
+        let idle = snapshot.store_connections_idle;
+        let active = snapshot.store_connections_open.saturating_sub(idle);
+        for (state, count) in [("idle", idle), ("active", active)] {
+            self.store_connections
+                .with_label_values(&[state])
+                .set(i64::from(count));
+        }
+        let mut text = Vec::with_capacity(8 * 1024);
+        TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
+        Ok(text)
+    }
+}
+
+/// Raises a gauge by one for as long as it lives.
+#[derive(Debug)]
+pub(crate) struct Held(IntGauge);
+
+impl Held {
+    fn of(gauge: &IntGauge) -> Self {
+        gauge.inc();
+        Self(gauge.clone())
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+/// Takes over a count that is kept elsewhere and only ever grows.
+fn raise(counter: &IntCounter, total: u64) {
+    counter.inc_by(total.saturating_sub(counter.get()));
+}
+
+/// Methods are free text on the wire.
+fn method_label(method: &http::Method) -> &'static str {
+    match *method {
+        http::Method::GET => "GET",
+        http::Method::HEAD => "HEAD",
+        http::Method::POST => "POST",
+        http::Method::PUT => "PUT",
+        http::Method::PATCH => "PATCH",
+        http::Method::DELETE => "DELETE",
+        http::Method::OPTIONS => "OPTIONS",
+        _ => "other",
+    }
+}
+
+/// Makes metrics that all begin with the same words, and registers them.
+struct Names<'a>(&'a Registry);
+
+impl Names<'_> {
+    fn counter(&self, name: &str, help: &str) -> Result<IntCounter, prometheus::Error> {
+        self.registered(IntCounter::with_opts(opts(name, help))?)
+    }
+
+    fn float(&self, name: &str, help: &str) -> Result<Counter, prometheus::Error> {
+        self.registered(Counter::with_opts(opts(name, help))?)
+    }
+
+    fn counters(
+        &self,
+        name: &str,
+        help: &str,
+        labels: &[&str],
+    ) -> Result<IntCounterVec, prometheus::Error> {
+        self.registered(IntCounterVec::new(opts(name, help), labels)?)
+    }
+
+    fn gauge(&self, name: &str, help: &str) -> Result<IntGauge, prometheus::Error> {
+        self.registered(IntGauge::with_opts(opts(name, help))?)
+    }
+
+    fn gauges(
+        &self,
+        name: &str,
+        help: &str,
+        labels: &[&str],
+    ) -> Result<IntGaugeVec, prometheus::Error> {
+        self.registered(IntGaugeVec::new(opts(name, help), labels)?)
+    }
+
+    fn histograms(
+        &self,
+        name: &str,
+        help: &str,
+        labels: &[&str],
+    ) -> Result<HistogramVec, prometheus::Error> {
+        self.registered(HistogramVec::new(timed(name, help), labels)?)
+    }
+
+    fn registered<C: Collector + Clone + 'static>(
+        &self,
+        collector: C,
+    ) -> Result<C, prometheus::Error> {
+        self.0.register(Box::new(collector.clone()))?;
+        Ok(collector)
+    }
+}
+
+fn opts(name: &str, help: &str) -> Opts {
+    Opts::new(format!("portcullis_auth_{name}"), help)
+}
+
+fn timed(name: &str, help: &str) -> HistogramOpts {
+    HistogramOpts::from(opts(name, help)).buckets(DURATION_BUCKETS.to_vec())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_and_what_is_only_known_on_sight_are_rendered() {
+        let metrics = Metrics::new("1.2.3", "auth-1").unwrap();
+        let held = metrics.in_flight();
+        let odd = http::Method::from_bytes(b"ANYTHING").unwrap();
+        metrics.request("/health", &odd, 405, Duration::from_millis(3));
+        let snapshot = Snapshot {
+            is_ready: true,
+            database_up: true,
+            shared_state_up: false,
+            store_connections_open: 5,
+            store_connections_idle: 2,
+            resident_bytes: 4096,
+            hasher: HasherMetrics {
+                hashes_total: 7,
+                ..HasherMetrics::default()
+            },
+        };
+        let text = String::from_utf8(metrics.render(snapshot).unwrap()).unwrap();
+        for line in [
+            "portcullis_auth_requests_total{endpoint=\"/health\",method=\"other\",status=\"405\"} 1",
+            "portcullis_auth_build_info{instance=\"auth-1\",version=\"1.2.3\"} 1",
+            "portcullis_auth_requests_in_flight 1",
+            "portcullis_auth_dependency_up{dependency=\"shared_state\"} 0",
+            "portcullis_auth_store_connections{state=\"active\"} 3",
+            "portcullis_auth_resident_memory_bytes 4096",
+            "portcullis_auth_password_hashes_total 7",
+        ] {
+            assert!(text.contains(line), "{line} is missing from\n{text}");
+        }
+        drop(held);
+        let text = String::from_utf8(metrics.render(snapshot).unwrap()).unwrap();
+        assert!(text.contains("portcullis_auth_requests_in_flight 0"));
+        assert!(
+            text.contains("portcullis_auth_password_hashes_total 7"),
+            "taken over, not added"
+        );
+    }
+}

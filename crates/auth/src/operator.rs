@@ -1,0 +1,164 @@
+//! What an operator does to accounts from the command line. Works beside running
+//! instances, which see the change on their next request.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, SystemTime};
+
+use crate::config::Config;
+use crate::domain::{
+    Account, AccountStatus, AuditEntry, AuditEvent, Email, InvalidEmail, InvalidRole, Revocation,
+    Role, UnixMillis,
+};
+use crate::server::{OpenError, Stores};
+use crate::shared::SharedError;
+use crate::store::{PageLimit, StoreError};
+
+/// Access tokens issued while a command runs, and clocks that differ.
+const MARGIN: Duration = Duration::from_secs(120);
+
+/// Why a command did nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum OperatorError {
+    /// The address is none.
+    #[error("{0}")]
+    Email(#[from] InvalidEmail),
+    /// A role's name is none.
+    #[error("{0}")]
+    Role(#[from] InvalidRole),
+    /// Nobody has that address.
+    #[error("no account has the address {0}")]
+    NoSuchAccount(String),
+    /// The databases could not be opened.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The durable store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The change is durable, but running instances may not see it for some seconds.
+    #[error("the change is stored, but the shared state failed")]
+    Shared(#[from] SharedError),
+}
+
+/// Every account, in order of its address.
+pub async fn list(config: &Config) -> Result<Vec<Account>, OperatorError> {
+    let stores = Stores::open(config).await?;
+    let listed = async {
+        let mut accounts: Vec<Account> = Vec::new();
+        loop {
+            let after = accounts.last().map(|account| account.email.clone());
+            let page = stores
+                .store
+                .accounts(after.as_ref(), PageLimit::MAX)
+                .await?;
+            let is_last = page.len() < usize::from(PageLimit::MAX.rows());
+            accounts.extend(page);
+            if is_last {
+                return Ok(accounts);
+            }
+        }
+    }
+    .await;
+    stores.close().await;
+    listed
+}
+
+/// Shuts an account: its sessions end at once, on every instance.
+pub async fn disable(config: &Config, email: &str) -> Result<Account, OperatorError> {
+    set_status(config, email, AccountStatus::Disabled).await
+}
+
+/// Opens an account again. Sessions that ended stay ended.
+pub async fn enable(config: &Config, email: &str) -> Result<Account, OperatorError> {
+    set_status(config, email, AccountStatus::Active).await
+}
+
+async fn set_status(
+    config: &Config,
+    email: &str,
+    status: AccountStatus,
+) -> Result<Account, OperatorError> {
+    let email = Email::parse(email)?;
+    let stores = Stores::open(config).await?;
+    let changed = async {
+        let account = find(&stores, &email).await?;
+        let cut = Cut::now(config);
+        let (event, is_shut) = match status {
+            AccountStatus::Active => (AuditEvent::Enabled, false),
+            AccountStatus::Disabled => (AuditEvent::Disabled, true),
+        };
+        let audit = AuditEntry::of(cut.at, event, account.id, None);
+        if !stores
+            .store
+            .set_status(account.id, status, cut.until, &audit)
+            .await?
+        {
+            return Err(OperatorError::NoSuchAccount(email.as_str().to_owned()));
+        }
+        if is_shut {
+            stores.shared.revoke(&[cut.revocation(&account)]).await?;
+        }
+        find(&stores, &email).await
+    }
+    .await;
+    stores.close().await;
+    changed
+}
+
+/// Replaces an account's roles. Access tokens with the old ones are void at once;
+/// the next refresh gets the new ones.
+pub async fn set_roles(
+    config: &Config,
+    email: &str,
+    roles: &[String],
+) -> Result<Account, OperatorError> {
+    let email = Email::parse(email)?;
+    let roles = roles
+        .iter()
+        .map(|role| Role::parse(role))
+        .collect::<Result<BTreeSet<_>, _>>()?;
+    let stores = Stores::open(config).await?;
+    let changed = async {
+        let account = find(&stores, &email).await?;
+        let cut = Cut::now(config);
+        let audit = AuditEntry::of(cut.at, AuditEvent::RolesChanged, account.id, None);
+        if !stores.store.set_roles(account.id, &roles, &audit).await? {
+            return Err(OperatorError::NoSuchAccount(email.as_str().to_owned()));
+        }
+        let revocation = cut.revocation(&account);
+        stores.store.add_revocation(&revocation).await?;
+        stores.shared.revoke(&[revocation]).await?;
+        find(&stores, &email).await
+    }
+    .await;
+    stores.close().await;
+    changed
+}
+
+async fn find(stores: &Stores, email: &Email) -> Result<Account, OperatorError> {
+    let found = stores.store.account_by_email(email).await?;
+    found.ok_or_else(|| OperatorError::NoSuchAccount(email.as_str().to_owned()))
+}
+
+/// The instant from which an account's older tokens are void.
+struct Cut {
+    at: UnixMillis,
+    until: UnixMillis,
+}
+
+impl Cut {
+    fn now(config: &Config) -> Self {
+        let at = UnixMillis::from_system(SystemTime::now());
+        Self {
+            at,
+            until: at.plus(config.access_token_ttl + MARGIN),
+        }
+    }
+
+    fn revocation(&self, account: &Account) -> Revocation {
+        Revocation::Account {
+            sub: account.id,
+            not_before: self.at,
+            until: self.until,
+        }
+    }
+}

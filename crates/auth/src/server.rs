@@ -1,0 +1,333 @@
+//! The composition root: opens, builds and wires everything, and takes it down
+//! again in order. Never holds a rule.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use http::HeaderValue;
+use portcullis_ops::Secret;
+use portcullis_token::{Skew, TokenType, Verifier};
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+
+use crate::app::health::Checker;
+use crate::app::{App, Cause, Policy};
+use crate::config::Config;
+use crate::domain::{SETUP_TOKEN_TTL, SetupToken, UnixMillis};
+use crate::http::{self as web, Identity, Service, connection};
+use crate::jobs::{self, Replay};
+use crate::keys::{self, Kek, KekError, KeyRing, KeyRingError};
+use crate::lifecycle::{Lifecycle, Phase, PhaseWatch};
+use crate::metrics::Metrics;
+use crate::password::{HasherConfig, PasswordHasher, Pepper, Peppers};
+use crate::random;
+use crate::registry::Registry;
+use crate::shared::{EmbeddedShared, Shared};
+use crate::store::sqlite::{SqliteOptions, SqliteStore};
+use crate::store::{SetupCreation, Store, StoreError};
+
+/// Why an instance cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// A database cannot be opened.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The key that encrypts signing keys cannot be had.
+    #[error(transparent)]
+    Kek(#[from] KekError),
+    /// The signing keys cannot be read or made.
+    #[error("the signing keys cannot be used")]
+    Keys(#[from] KeyRingError),
+    /// Revocations could not be made known to the shared state, so no token could be trusted.
+    #[error("the revocations could not be loaded")]
+    Revocations(#[source] Cause),
+    /// The threads that hash passwords could not be started.
+    #[error("the hash workers cannot be started")]
+    HashWorkers(#[source] io::Error),
+    /// The listener has no address.
+    #[error("the listener cannot be used")]
+    Listener(#[source] io::Error),
+    /// The name or version cannot be shown.
+    #[error("the instance's name cannot be sent in a header or metric")]
+    Identity(#[source] Cause),
+}
+
+/// Why a database cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The durable store.
+    #[error("the database {} cannot be opened", path.display())]
+    Store {
+        /// Its file.
+        path: PathBuf,
+        /// What went wrong.
+        #[source]
+        source: StoreError,
+    },
+    /// The shared state.
+    #[error("the shared state {} cannot be opened", path.display())]
+    Shared {
+        /// Its file.
+        path: PathBuf,
+        /// What went wrong.
+        #[source]
+        source: StoreError,
+    },
+}
+
+/// Why preparing failed.
+#[derive(Debug, thiserror::Error)]
+pub enum PrepareError {
+    /// A database cannot be opened.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The key that encrypts signing keys cannot be had.
+    #[error(transparent)]
+    Kek(#[from] KekError),
+    /// The first signing key could not be made.
+    #[error("the signing keys cannot be used")]
+    Keys(#[from] KeyRingError),
+    /// The set-up token could not be stored.
+    #[error("the set-up token could not be stored")]
+    SetupToken(#[source] StoreError),
+}
+
+/// What `prepare` found or made.
+#[derive(Debug)]
+pub struct Prepared {
+    /// Creates the first administrator, once; `None` when there is one.
+    pub setup_token: Option<Secret<String>>,
+    /// How long the token is good.
+    pub setup_token_expires_in: Duration,
+}
+
+/// Brings the schema up to date, makes the first signing key, and a one-time
+/// set-up token as long as there is no administrator. Any number of processes may
+/// do so at once; the last set-up token is the one that counts.
+pub async fn prepare(config: &Config) -> Result<Prepared, PrepareError> {
+    let stores = Stores::open(config).await?;
+    let prepared = async {
+        let kek = Kek::obtain(&config.key_encryption_key).await?;
+        keys::create_first_key(stores.store.as_ref(), &kek, now()).await?;
+        let token = SetupToken::from_random(random::bytes());
+        let expires_at = now().plus(SETUP_TOKEN_TTL);
+        let created = stores
+            .store
+            .create_setup_token(&token.hash(), expires_at, now())
+            .await;
+        let setup_token = match created.map_err(PrepareError::SetupToken)? {
+            SetupCreation::Created => Some(Secret::new(token.expose().to_owned())),
+            SetupCreation::AdministratorExists => None,
+        };
+        Ok(Prepared {
+            setup_token,
+            setup_token_expires_in: SETUP_TOKEN_TTL,
+        })
+    }
+    .await;
+    stores.close().await;
+    prepared
+}
+
+/// Serves one instance on `listener` until `shutdown` resolves and everything in
+/// flight has finished: readiness fails at once, requests are served for the drain
+/// delay, then nothing new is accepted.
+pub async fn serve(
+    listener: TcpListener,
+    config: Config,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> Result<(), ServeError> {
+    let address = listener.local_addr().map_err(ServeError::Listener)?;
+    let stores = Stores::open(&config).await?;
+    let (lifecycle, phase) = Lifecycle::new();
+    let instance = match Instance::build(&config, &stores, address, &phase).await {
+        Ok(instance) => instance,
+        Err(error) => {
+            stores.close().await;
+            return Err(error);
+        }
+    };
+    tracing::info!(%address, instance = config.instance_id, "serving");
+    instance
+        .run(listener, &config, lifecycle, phase, shutdown)
+        .await;
+    stores.close().await;
+    tracing::info!(instance = config.instance_id, "stopped");
+    Ok(())
+}
+
+/// Everything of one instance that outlives a request.
+struct Instance {
+    service: Arc<Service>,
+    registry: Arc<Registry>,
+    jobs: JoinSet<()>,
+}
+
+impl Instance {
+    async fn build(
+        config: &Config,
+        stores: &Stores,
+        address: SocketAddr,
+        phase: &PhaseWatch,
+    ) -> Result<Self, ServeError> {
+        let (store, shared) = (&stores.store, &stores.shared);
+        let kek = Kek::obtain(&config.key_encryption_key).await?;
+        keys::create_first_key(store.as_ref(), &kek, now()).await?;
+        let keys = Arc::new(KeyRing::load(store.clone(), kek).await?);
+        let replay = Replay::new(store.clone(), shared.clone());
+        replay.run(now()).await.map_err(ServeError::Revocations)?;
+        let registry = Registry::new(
+            shared.clone(),
+            config,
+            address.to_string(),
+            phase.clone(),
+            now(),
+        );
+        let registry = Arc::new(registry);
+        registry
+            .beat(now())
+            .await
+            .map_err(|error| ServeError::Revocations(error.into()))?;
+        let metrics = Metrics::new(&config.version, &config.instance_id)
+            .map_err(|error| ServeError::Identity(error.into()))?;
+        let metrics = Arc::new(metrics);
+        let service = Arc::new(Service {
+            app: App {
+                store: store.clone(),
+                shared: shared.clone(),
+                keys: keys.clone(),
+                passwords: hasher(config).map_err(ServeError::HashWorkers)?,
+                policy: policy(config),
+                metrics: metrics.clone(),
+            },
+            identity: identity(config),
+            phase: phase.clone(),
+            metrics,
+            trusted_proxies: config.trusted_proxies.clone(),
+            dependencies: Checker::default(),
+            instance_header: HeaderValue::from_str(&config.instance_id)
+                .map_err(|error| ServeError::Identity(error.into()))?,
+        });
+        let jobs = jobs::start(store, shared, &keys, &registry, replay, phase);
+        Ok(Self {
+            service,
+            registry,
+            jobs,
+        })
+    }
+
+    async fn run(
+        mut self,
+        listener: TcpListener,
+        config: &Config,
+        lifecycle: Lifecycle,
+        phase: PhaseWatch,
+        shutdown: impl Future<Output = ()>,
+    ) {
+        let router = web::router(self.service.clone());
+        let metrics = self.service.metrics.clone();
+        let limits = connection::Limits::default();
+        let serving = connection::serve(listener, router, phase, metrics, limits);
+        let mut serving = std::pin::pin!(serving);
+        let leaving = async {
+            shutdown.await;
+            tracing::info!(delay_ms = config.drain_delay.as_millis() as u64, "draining");
+            lifecycle.advance(Phase::Draining);
+            if let Err(error) = self.registry.beat(now()).await {
+                tracing::warn!(%error, "the registry does not know yet that this instance drains");
+            }
+            tokio::time::sleep(config.drain_delay).await;
+            lifecycle.advance(Phase::Stopping);
+            tokio::time::sleep(config.shutdown_timeout).await;
+        };
+        tokio::select! {
+            () = serving.as_mut() => {}
+            () = leaving => tracing::warn!("requests in flight were cut off: SHUTDOWN_TIMEOUT is over"),
+        }
+        while let Some(ended) = self.jobs.join_next().await {
+            if let Err(error) = ended {
+                tracing::error!(%error, "a job ended badly");
+            }
+        }
+        if let Err(error) = self.registry.leave().await {
+            tracing::warn!(%error, "this instance stays in the registry until its entry expires");
+        }
+    }
+}
+
+/// The two databases of one process.
+pub(crate) struct Stores {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) shared: Arc<dyn Shared>,
+}
+
+impl Stores {
+    /// Opens both and brings their schemas up to date.
+    pub(crate) async fn open(config: &Config) -> Result<Self, OpenError> {
+        let failed = |source| OpenError::Store {
+            path: config.database.clone(),
+            source,
+        };
+        let store = SqliteStore::connect(&SqliteOptions {
+            path: config.database.clone(),
+            pool_size: config.database_pool_size.get(),
+            max_overflow: config.database_max_overflow,
+        })
+        .await
+        .map_err(failed)?;
+        store.migrate().await.map_err(failed)?;
+        let path = &config.shared_state;
+        let shared = EmbeddedShared::open(path)
+            .await
+            .map_err(|source| OpenError::Shared {
+                path: path.clone(),
+                source,
+            })?;
+        Ok(Self {
+            store: Arc::new(store),
+            shared: Arc::new(shared),
+        })
+    }
+
+    pub(crate) async fn close(&self) {
+        self.shared.close().await;
+        self.store.close().await;
+    }
+}
+
+fn hasher(config: &Config) -> io::Result<PasswordHasher> {
+    let pepper = config.pepper.as_ref().map(Pepper::new);
+    let peppers = pepper.map_or_else(Peppers::none, |pepper| Peppers::new(pepper, Vec::new()));
+    PasswordHasher::start(HasherConfig::new(config.hash_workers, peppers))
+}
+
+fn policy(config: &Config) -> Policy {
+    Policy {
+        verifier: Verifier {
+            issuer: config.issuer.clone(),
+            audience: config.audience.clone(),
+            token_type: TokenType::AccessToken,
+            skew: Skew::DEFAULT,
+        },
+        access_token_ttl: config.access_token_ttl,
+        refresh_idle_ttl: config.refresh_idle_ttl,
+        refresh_absolute_ttl: config.refresh_absolute_ttl,
+    }
+}
+
+fn identity(config: &Config) -> Identity {
+    Identity {
+        instance_id: config.instance_id.clone(),
+        name: config.name.clone(),
+        version: config.version.clone(),
+        environment: config.environment.as_str(),
+        started: Instant::now(),
+    }
+}
+
+fn now() -> UnixMillis {
+    UnixMillis::from_system(SystemTime::now())
+}

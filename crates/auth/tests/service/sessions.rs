@@ -1,0 +1,180 @@
+//! Verification, refresh and logout, on one instance and across two.
+
+use serde_json::json;
+
+use crate::harness::{EMAIL, Installation, PASSWORD, Tokens, assert_problem};
+
+#[tokio::test]
+async fn a_token_verifies_on_every_instance() {
+    let installation = Installation::new().await;
+    let (a, b) = (installation.start("a").await, installation.start("b").await);
+    let tokens = a.register_and_login().await;
+    for instance in [&a, &b] {
+        let answer = instance.verify(&tokens.access).await;
+        assert_eq!(answer.status, 200);
+        let json = answer.json();
+        assert_eq!(
+            (&json["active"], &json["client_id"]),
+            (&json!(true), &json!("portcullis"))
+        );
+        assert_eq!(
+            json["exp"].as_i64().unwrap() - json["iat"].as_i64().unwrap(),
+            600
+        );
+        assert!(json["sub"].is_string() && json["sid"].is_string() && json["jti"].is_string());
+    }
+}
+
+#[tokio::test]
+async fn a_token_that_is_not_ours_is_refused_with_a_challenge() {
+    let installation = Installation::new().await;
+    let instance = installation.start("a").await;
+    let tokens = instance.register_and_login().await;
+    let none = instance.get("/api/v1/auth/verify").await;
+    assert_problem(&none, 401, "missing_token");
+    assert_eq!(
+        none.field("www-authenticate"),
+        Some("Bearer realm=\"portcullis\"")
+    );
+    let (head, signature) = tokens.access.rsplit_once('.').unwrap();
+    let forged = format!("{head}.{}", signature.chars().rev().collect::<String>());
+    for token in [forged.as_str(), "x", "a.b.c", tokens.refresh.as_str(), head] {
+        let answer = instance.verify(token).await;
+        assert_problem(&answer, 401, "invalid_token");
+        let challenge = answer.field("www-authenticate").unwrap();
+        assert!(challenge.starts_with("Bearer ") && challenge.contains("error=\"invalid_token\""));
+    }
+}
+
+#[tokio::test]
+async fn sec_d01_logout_on_one_instance_is_seen_by_the_other_on_the_next_request() {
+    let installation = Installation::new().await;
+    let (a, b) = (installation.start("a").await, installation.start("b").await);
+    a.register(EMAIL, PASSWORD).await;
+    let mut other = b.connect().await;
+    for turn in 0..100 {
+        // Refreshing is cheap and keeps hundred password hashes out of the test.
+        let tokens = a.login().await;
+        let authorization = format!("Bearer {}", tokens.access);
+        let fields = [("Authorization", authorization.as_str())];
+        let before = other
+            .request("GET", "/api/v1/auth/verify", &fields, b"")
+            .await
+            .unwrap();
+        assert_eq!(before.status, 200, "turn {turn}");
+        assert_eq!(a.logout(&tokens.access).await.status, 204, "turn {turn}");
+        let after = other
+            .request("GET", "/api/v1/auth/verify", &fields, b"")
+            .await
+            .unwrap();
+        assert_eq!(after.status, 401, "turn {turn}");
+    }
+}
+
+#[tokio::test]
+async fn logout_ends_the_refresh_token_and_cannot_be_repeated() {
+    let installation = Installation::new().await;
+    let instance = installation.start("a").await;
+    let tokens = instance.register_and_login().await;
+    let elsewhere = instance.login().await;
+    let gone = instance.logout(&tokens.access).await;
+    assert_eq!((gone.status, gone.body.len()), (204, 0));
+    assert_problem(&instance.logout(&tokens.access).await, 401, "invalid_token");
+    assert_problem(
+        &instance.refresh(&tokens.refresh).await,
+        401,
+        "invalid_refresh_token",
+    );
+    assert_problem(
+        &instance
+            .connect()
+            .await
+            .request("POST", "/api/v1/auth/logout", &[], b"")
+            .await
+            .unwrap(),
+        401,
+        "missing_token",
+    );
+    assert_eq!(
+        instance.verify(&elsewhere.access).await.status,
+        200,
+        "another session goes on"
+    );
+}
+
+#[tokio::test]
+async fn logout_survives_the_loss_of_the_shared_state() {
+    let installation = Installation::new().await;
+    let instance = installation.start("a").await;
+    let tokens = instance.register_and_login().await;
+    assert_eq!(instance.logout(&tokens.access).await.status, 204);
+    instance.stop().await;
+    for file in std::fs::read_dir(installation.path()).unwrap() {
+        let path = file.unwrap().path();
+        if path
+            .file_name()
+            .unwrap()
+            .to_str()
+            .unwrap()
+            .starts_with("shared.db")
+        {
+            std::fs::remove_file(path).unwrap();
+        }
+    }
+    let restarted = installation.start("a").await;
+    assert_eq!(restarted.verify(&tokens.access).await.status, 401);
+}
+
+#[tokio::test]
+async fn a_refresh_token_is_exchanged_once_and_a_retry_gets_the_same_successor() {
+    let installation = Installation::new().await;
+    let (a, b) = (installation.start("a").await, installation.start("b").await);
+    let tokens = a.register_and_login().await;
+    let next = Tokens::of(&a.refresh(&tokens.refresh).await);
+    assert_ne!(next.refresh, tokens.refresh);
+    assert_eq!(b.verify(&next.access).await.status, 200);
+    let retried = Tokens::of(&b.refresh(&tokens.refresh).await);
+    assert_eq!(
+        retried.refresh, next.refresh,
+        "a lost answer can be asked for again"
+    );
+    assert_eq!(
+        Tokens::of(&b.refresh(&next.refresh).await).refresh.len(),
+        next.refresh.len()
+    );
+}
+
+#[tokio::test]
+async fn a_spent_refresh_token_that_comes_back_ends_the_session_everywhere() {
+    let installation = Installation::new().await;
+    let (a, b) = (installation.start("a").await, installation.start("b").await);
+    let stolen = a.register_and_login().await;
+    let second = Tokens::of(&a.refresh(&stolen.refresh).await);
+    let third = Tokens::of(&a.refresh(&second.refresh).await);
+    assert_eq!(b.verify(&third.access).await.status, 200);
+
+    assert_problem(
+        &a.refresh(&stolen.refresh).await,
+        401,
+        "invalid_refresh_token",
+    );
+    for token in [&stolen.access, &second.access, &third.access] {
+        assert_problem(&b.verify(token).await, 401, "invalid_token");
+    }
+    assert_problem(
+        &b.refresh(&third.refresh).await,
+        401,
+        "invalid_refresh_token",
+    );
+    assert_eq!(a.metric("portcullis_auth_refresh_reuses_total").await, 1.0);
+}
+
+#[tokio::test]
+async fn what_cannot_be_a_refresh_token_is_refused() {
+    let installation = Installation::new().await;
+    let instance = installation.start("a").await;
+    let unknown = format!("pcr_{}", "A".repeat(43));
+    for token in ["", "x", unknown.as_str(), "pcr_' OR 1=1 --"] {
+        assert_problem(&instance.refresh(token).await, 401, "invalid_refresh_token");
+    }
+}
