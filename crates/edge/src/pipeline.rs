@@ -17,14 +17,13 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
 
-use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use http::{HeaderMap, StatusCode};
 use portcullis_traffic::health::Observation;
 use portcullis_traffic::retry::is_retried_status;
 
 use crate::affinity::Binding;
 use crate::cluster::{Cluster, Endpoint, Slot};
-use crate::config::{ClientTimeouts, Limits, UpstreamTimeouts};
+use crate::config::{ClientTimeouts, Limits};
 use crate::connection::Connection;
 pub use crate::outcome::{Cause, Outcome};
 use crate::state::{Edge, RouteId, Snapshot};
@@ -42,6 +41,7 @@ mod respond;
 mod retry;
 mod route;
 mod select;
+mod step;
 #[cfg(test)]
 mod tests;
 mod trace;
@@ -50,6 +50,7 @@ use admit::Request;
 pub use head::{Head, HeaderEdit};
 pub use identify::IdSource;
 pub(crate) use respond::announces_draining;
+pub use step::{Answer, Attempt, End, ResponseStep};
 
 /// One request on its way. Dropped without [`Exchange::on_end`] it is still counted and logged.
 pub struct Exchange {
@@ -74,52 +75,6 @@ pub struct Exchange {
     /// Set once: the first failure is the reason, later ones follow from it.
     failed: Option<Outcome>,
     has_ended: bool,
-}
-
-/// Where and how to try now.
-#[derive(Clone, Debug)]
-pub struct Attempt {
-    /// Where to connect.
-    pub address: SocketAddr,
-    /// Deadlines towards the endpoint.
-    pub timeouts: Arc<UpstreamTimeouts>,
-    /// Pooled connections of different keys must not be shared.
-    pub cluster_key: u64,
-    /// 1 for the first attempt.
-    pub number: u32,
-}
-
-/// What to do with a response head from the endpoint.
-#[derive(Debug)]
-pub enum ResponseStep {
-    /// Send it to the client with these edits.
-    Deliver(Vec<HeaderEdit>),
-    /// Throw it away and make another attempt.
-    Retry,
-}
-
-/// A response of our own. To a HEAD request send the head alone.
-#[derive(Clone, Debug)]
-pub struct Answer {
-    /// Status line.
-    pub status: StatusCode,
-    /// Everything but framing: `content-length` and `connection` are the engine's.
-    pub headers: Vec<(HeaderName, HeaderValue)>,
-    /// A problem document (RFC 9457).
-    pub body: Bytes,
-    /// Whether the connection must be closed after it (HTTP/1) because its state is in doubt.
-    pub close: bool,
-}
-
-/// What was really written to the client.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct End {
-    /// Status sent; `None` when nothing was.
-    pub status: Option<StatusCode>,
-    /// Body bytes sent.
-    pub response_bytes: u64,
-    /// What cut the exchange short, if anything did.
-    pub failure: Option<Cause>,
 }
 
 impl Exchange {

@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 use std::sync::Mutex;
 
+use http::HeaderValue;
 use prometheus::IntCounter;
 use serde_json::Value;
 

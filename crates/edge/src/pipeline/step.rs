@@ -1,0 +1,57 @@
+//! What the driver tells engines, and what they tell it. Plain facts: never decides.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, StatusCode};
+
+use super::HeaderEdit;
+use crate::config::UpstreamTimeouts;
+use crate::outcome::Cause;
+
+/// Where and how to try now.
+#[derive(Clone, Debug)]
+pub struct Attempt {
+    /// Where to connect.
+    pub address: SocketAddr,
+    /// Deadlines towards the endpoint.
+    pub timeouts: Arc<UpstreamTimeouts>,
+    /// Pooled connections of different keys must not be shared.
+    pub cluster_key: u64,
+    /// 1 for the first attempt.
+    pub number: u32,
+}
+
+/// What to do with a response head from the endpoint.
+#[derive(Debug)]
+pub enum ResponseStep {
+    /// Send it to the client with these edits.
+    Deliver(Vec<HeaderEdit>),
+    /// Throw it away and make another attempt.
+    Retry,
+}
+
+/// A response of our own. To a HEAD request send the head alone.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// Status line.
+    pub status: StatusCode,
+    /// Everything but framing: `content-length` and `connection` are the engine's.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// A problem document (RFC 9457).
+    pub body: Bytes,
+    /// Whether the connection must be closed after it (HTTP/1) because its state is in doubt.
+    pub close: bool,
+}
+
+/// What was really written to the client.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct End {
+    /// Status sent; `None` when nothing was.
+    pub status: Option<StatusCode>,
+    /// Body bytes sent.
+    pub response_bytes: u64,
+    /// What cut the exchange short, if anything did.
+    pub failure: Option<Cause>,
+}
