@@ -116,6 +116,7 @@ impl Parser<'_> {
         self.check_trust();
         self.check_admin();
         self.check_use_of_clusters();
+        self.check_names_of_certificates(&config);
         config
     }
 

@@ -168,7 +168,7 @@ pub(super) fn collide(one: SocketAddr, other: SocketAddr) -> bool {
 }
 
 /// Whether every name that the second pattern takes is taken by the first.
-fn covers(first: &NamePattern, second: &NamePattern) -> bool {
+pub(super) fn covers(first: &NamePattern, second: &NamePattern) -> bool {
     match (first, second) {
         (NamePattern::Wildcard(parent), NamePattern::Exact(name)) => {
             name.split_once('.').is_some_and(|(_, rest)| rest == parent)

@@ -2,9 +2,10 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::super::Route;
 use super::super::file::FileRoute;
+use super::super::{Config, HostPattern, NamePattern, Route};
 use super::Parser;
+use super::listeners::covers;
 
 impl Parser<'_> {
     pub(super) fn routes(&self) -> Vec<Route> {
@@ -72,6 +73,29 @@ impl Parser<'_> {
                     .warning(route.span, message, "add a listener, or remove the routes");
             }
             _ => {}
+        }
+    }
+
+    /// Only where TLS is the only way in: plain HTTP needs no name.
+    pub(super) fn check_names_of_certificates(&self, config: &Config) {
+        let mut names = Vec::new();
+        for listener in &config.listeners {
+            match &listener.tls {
+                Some(tls) => names.extend(tls.certificates.iter().flat_map(|one| &one.names)),
+                None if listener.passthrough.is_empty() => return,
+                None => {}
+            }
+        }
+        for file in &self.file.routes {
+            let Some((HostPattern::Exact(host), _)) = &file.pattern else {
+                continue;
+            };
+            let wanted = NamePattern::Exact(host.clone());
+            if !names.is_empty() && !names.iter().any(|name| covers(name, &wanted)) {
+                let message = format!("no certificate is valid for `{host}`");
+                let hint = "clients will be shown another one, and refuse it";
+                self.report.warning(file.span, message, hint);
+            }
         }
     }
 }

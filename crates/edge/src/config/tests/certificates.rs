@@ -322,3 +322,17 @@ fn tls_needs_a_certificate() {
     let told = told(&errors(&text));
     assert!(told[0].contains("`tls` has no `certificates`"), "{told:?}");
 }
+
+#[test]
+fn host_without_a_certificate_warns_where_tls_is_the_only_way_in() {
+    let world = World::with_certificate();
+    let text = |host: &str| WITH_TLS.replace("- cluster", &format!("- host: {host}\n    cluster"));
+    world.one_warning(&text("b.test"), "10:5", &["no certificate", "`b.test`"]);
+    world.one_warning(&text("a.b.auth.test"), "10:5", &["no certificate"]);
+    for covered in ["auth.test", "x.auth.test", "\"*\"", "\"*.b.test\""] {
+        let warnings = world.parse(&text(covered)).unwrap().warnings;
+        assert!(warnings.is_empty(), "{warnings}");
+    }
+    let plain = text("b.test").replace("clusters:", "  - address: 127.0.0.1:8080\nclusters:");
+    assert!(world.parse(&plain).unwrap().warnings.is_empty());
+}
