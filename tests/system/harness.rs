@@ -1,5 +1,7 @@
 //! The real `portcullis edge` with a configuration written for one test. Never shared by two.
 
+pub(crate) mod up;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::Command;
@@ -18,7 +20,6 @@ pub(crate) const PORTCULLIS: &str = env!("CARGO_BIN_EXE_portcullis");
 pub(crate) struct Setup {
     config: Value,
     ports: Vec<ReservedPort>,
-    environment: Vec<(String, String)>,
     directory: TempDir,
 }
 
@@ -46,7 +47,6 @@ impl Setup {
         Setup {
             config,
             ports: vec![http, admin],
-            environment: Vec::new(),
             directory,
         }
     }
@@ -73,12 +73,6 @@ impl Setup {
         self
     }
 
-    /// Removes a key at the top level.
-    pub(crate) fn without(mut self, key: &str) -> Setup {
-        self.config.as_object_mut().unwrap().remove(key);
-        self
-    }
-
     /// Adds another cluster without health check.
     pub(crate) fn cluster(self, name: &str, endpoints: &[&Endpoint]) -> Setup {
         let addresses: Vec<String> = endpoints.iter().map(|e| e.address().to_string()).collect();
@@ -101,12 +95,6 @@ impl Setup {
         self
     }
 
-    /// Adds an environment variable for the process.
-    pub(crate) fn env(mut self, name: &str, value: &str) -> Setup {
-        self.environment.push((name.to_owned(), value.to_owned()));
-        self
-    }
-
     /// Where files of this test may live.
     pub(crate) fn directory(&self) -> PathBuf {
         self.directory.path().to_owned()
@@ -126,7 +114,6 @@ impl Setup {
             .args(["edge", "--config"])
             .arg(&file)
             .current_dir(self.directory.path());
-        command.envs(self.environment);
         let listeners = self.config["listeners"].as_array().unwrap().iter();
         let listeners = listeners.map(|l| l["address"].as_str().unwrap().parse().unwrap());
         Edge {

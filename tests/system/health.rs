@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::harness::{Edge, Setup};
 
 fn check(keys: &Value) -> Value {
-    let mut check = json!({ "interval": "50ms", "timeout": "5s", "rise": 2, "fall": 3 });
+    let mut check = json!({ "interval": "200ms", "timeout": "200ms", "rise": 2, "fall": 3 });
     for (key, value) in keys.as_object().unwrap() {
         check[key] = value.clone();
     }
@@ -42,10 +42,7 @@ async fn an_unproven_endpoint_gets_nothing() {
 async fn readiness_waits_for_the_first_healthy_endpoint() {
     let a = Endpoint::start("a").await;
     a.set_health(Health::Hang);
-    let setup = Setup::new(&[&a]).set(
-        "clusters.main.health",
-        check(&json!({ "timeout": "300ms" })),
-    );
+    let setup = Setup::new(&[&a]).set("clusters.main.health", check(&json!({})));
     let mut edge = setup.start_unready().await;
     assert_eq!(edge.get("/").await.status, 503);
     edge.wait_for_admin("/readyz", 503).await;
@@ -80,16 +77,43 @@ async fn an_endpoint_goes_out_after_fall_failures_and_returns_after_rise_success
 }
 
 #[tokio::test]
+async fn fall_and_rise_count_checks_in_a_row() {
+    let (a, b) = (Endpoint::start("a").await, Endpoint::start("b").await);
+    let health = check(&json!({ "interval": "50ms", "timeout": "50ms", "fall": 8, "rise": 6 }));
+    let edge = Setup::new(&[&a, &b])
+        .set("clusters.main.health", health)
+        .start()
+        .await;
+    wait_for_health(&edge, &a, true).await;
+    let before = a.health_checks();
+    a.set_health(Health::Failing);
+    wait_for_health(&edge, &a, false).await;
+    // One check may have been under way at the switch.
+    assert!(
+        a.health_checks() - before >= 7,
+        "eight failures take it out"
+    );
+    let before = a.health_checks();
+    a.set_health(Health::Ok);
+    wait_for_health(&edge, &a, true).await;
+    assert!(
+        a.health_checks() - before >= 5,
+        "six successes bring it back"
+    );
+}
+
+#[tokio::test]
 async fn draining_takes_effect_at_the_first_check() {
     let (a, b) = (Endpoint::start("a").await, Endpoint::start("b").await);
-    // With `fall` this high only the cause can take the endpoint out.
-    let health = check(&json!({ "fall": 100_000 }));
+    // With `fall` this high only the cause can take the endpoint out in time.
+    let health = check(&json!({ "fall": 100 }));
     let edge = Setup::new(&[&a, &b])
         .set("clusters.main.health", health)
         .start()
         .await;
     wait_for_health(&edge, &a, true).await;
     a.set_health(Health::Draining);
+    let before = a.health_checks();
     let mut client = edge.connect().await;
     wait_until("a to be left alone", async || {
         let before = a.requests();
@@ -99,6 +123,10 @@ async fn draining_takes_effect_at_the_first_check() {
         (a.requests() == before).then_some(())
     })
     .await;
+    assert!(
+        a.health_checks() - before < 100,
+        "the cause acted, not the count"
+    );
 }
 
 #[tokio::test]
@@ -185,9 +213,12 @@ async fn checks_come_at_the_interval() {
         .cluster("slow", &[&slow])
         .set(
             "clusters.main.health",
-            check(&json!({ "interval": "20ms" })),
+            check(&json!({ "interval": "100ms", "timeout": "100ms" })),
         )
-        .set("clusters.slow.health", check(&json!({ "interval": "1h" })))
+        .set(
+            "clusters.slow.health",
+            check(&json!({ "interval": "1h", "timeout": "5s" })),
+        )
         .start()
         .await;
     let quick_checked = async || (quick.health_checks() >= 10).then_some(());
@@ -204,7 +235,7 @@ async fn slow_answers_of_the_application_do_not_fail_checks() {
         portcullis_testkit::Behavior::Slow(Duration::from_millis(400)),
     )
     .await;
-    let health = check(&json!({ "timeout": "200ms", "fall": 1 }));
+    let health = check(&json!({ "timeout": "200ms", "fall": 2 }));
     let edge = Setup::new(&[&a])
         .set("clusters.main.health", health)
         .start()

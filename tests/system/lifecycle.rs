@@ -48,7 +48,7 @@ async fn without_an_admin_address_nothing_listens_there() {
         .unwrap()
         .parse()
         .unwrap();
-    let edge = setup.without("admin").spawn();
+    let edge = setup.set("admin", json!("off")).spawn();
     wait_until("the listener", async || {
         portcullis_testkit::client::get(edge.http(), "/").await.ok()
     })

@@ -281,7 +281,7 @@ async fn requests_on_one_connection_are_counted() {
 async fn an_old_connection_is_closed_politely() {
     let a = Endpoint::start("a").await;
     let edge = Setup::new(&[&a])
-        .set("listeners.0.limits", json!({ "connection_age": "300ms" }))
+        .set("listeners.0.limits", json!({ "connection_age": "1s" }))
         .start()
         .await;
     let mut client = edge.connect().await;

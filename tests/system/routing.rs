@@ -91,7 +91,7 @@ async fn without_an_endpoint_the_answer_is_503_with_retry_after() {
     let edge = Setup::for_addresses(&[refusing.address()])
         .set(
             "clusters.main.health",
-            json!({ "path": "/health/ready", "interval": "100ms" }),
+            json!({ "path": "/health/ready", "interval": "200ms", "timeout": "200ms" }),
         )
         .start_unready()
         .await;
