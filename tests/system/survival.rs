@@ -253,9 +253,9 @@ async fn three_cold_starts_at_once_agree_on_one_database() {
 #[tokio::test]
 async fn a_taken_port_is_one_line_and_starts_nothing() {
     let place = Place::new();
-    for position in 0..3 {
+    for position in 0..4 {
         let first = place.arguments();
-        let flag = ["--http", "--https", "--base-port"][position];
+        let flag = ["--http", "--https", "--admin", "--base-port"][position];
         let value = first.iter().position(|argument| argument == flag).unwrap() + 1;
         let port: u16 = first[value].parse().unwrap();
         let _taken = tokio::net::TcpListener::bind(("127.0.0.1", port))
