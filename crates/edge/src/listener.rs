@@ -242,8 +242,9 @@ impl Listener {
         }
     }
 
-    /// Hands the connection to the engine until it ends; asks it to end when the edge drains or
-    /// the connection is old.
+    /// Hands the connection to the engine until it ends; asks it to end when the edge drains, or
+    /// when an HTTP/2 connection is old. An old HTTP/1.1 connection ends with its next answer,
+    /// which says so: closing it while idle could meet a request on its way.
     async fn carry<S>(
         &self,
         stream: S,
@@ -255,6 +256,7 @@ impl Listener {
     {
         let control = Arc::new(Control::default());
         let old_at = connection.opened + self.context.limits.connection_age;
+        let is_h2 = connection.tls.as_ref().and_then(|tls| tls.alpn) == Some("h2");
         let guard = Guard::new(
             stream,
             raw_fd,
@@ -268,7 +270,7 @@ impl Listener {
         tokio::select! {
             () = &mut served => return,
             _ = drain.wait_for(|drain| *drain) => {}
-            () = tokio::time::sleep_until(old_at.into()) => {}
+            () = tokio::time::sleep_until(old_at.into()), if is_h2 => {}
         }
         // The engine holds the receiver, so this cannot fail while it runs.
         let _ = stop.send(true);

@@ -109,10 +109,13 @@ impl<S> Guard<S> {
                     self.armed = Armed::Nothing;
                     self.control.begin_header();
                 }
-                if self.control.phase() == Phase::Header
-                    && scanner.advance(input) > self.connection.listener.limits.header_bytes
-                {
-                    return Err(Cause::HeadTooLarge);
+                if self.control.phase() == Phase::Header {
+                    if scanner.advance(input) > self.connection.listener.limits.header_bytes {
+                        return Err(Cause::HeadTooLarge);
+                    }
+                    if scanner.has_control() {
+                        return Err(Cause::HeadMalformed);
+                    }
                 }
                 Ok(())
             }

@@ -1,5 +1,5 @@
-//! Finds where an HTTP/1.1 request header ends, byte by byte. Never interprets or rejects anything:
-//! parsing is the engine's, counting is ours.
+//! Finds where an HTTP/1.1 request header ends, byte by byte, and notes bytes that none may hold.
+//! Never interprets anything else: parsing is the engine's, counting is ours.
 
 /// Follows the bytes of one request header until its blank line.
 ///
@@ -10,6 +10,7 @@ pub(crate) struct HeaderScanner {
     bytes: usize,
     line_has_content: bool,
     is_complete: bool,
+    has_control: bool,
 }
 
 impl HeaderScanner {
@@ -26,10 +27,19 @@ impl HeaderScanner {
                 b'\n' if !self.line_has_content => self.is_complete = self.has_request_line(),
                 b'\n' => self.line_has_content = false,
                 b'\r' => {}
-                _ => self.line_has_content = true,
+                _ => {
+                    self.line_has_content = true;
+                    self.has_control |= byte.is_ascii_control() && byte != b'\t';
+                }
             }
         }
         self.bytes
+    }
+
+    /// Whether a control character stands in the header (RFC 9110 5.5, RFC 9112 3.2). The parser
+    /// behind percent-encodes one in a request target instead of refusing it.
+    pub(crate) fn has_control(&self) -> bool {
+        self.has_control
     }
 
     /// Whether the blank line was seen.
@@ -79,6 +89,18 @@ mod tests {
         let mut scanner = HeaderScanner::default();
         scanner.advance(b"GET / HTTP/1.1\na: b\n\n");
         assert!(scanner.is_complete());
+    }
+
+    #[test]
+    fn control_characters_count_in_the_header_alone() {
+        let mut scanner = HeaderScanner::default();
+        scanner.advance(b"POST / HTTP/1.1\r\na:\tb\r\n\r\n\x00\x01");
+        assert!(!scanner.has_control());
+        for bad in [&b"GET /\x01"[..], b"GET / HTTP/1.1\r\na: \x00", b"\x7f"] {
+            scanner.reset();
+            scanner.advance(bad);
+            assert!(scanner.has_control(), "{bad:?}");
+        }
     }
 
     #[test]
