@@ -71,7 +71,7 @@ async fn an_endpoint_goes_out_after_fall_failures_and_returns_after_rise_success
     a.set_health(Health::Ok);
     wait_for_health(&edge, &a, true).await;
     wait_until("traffic at a", async || {
-        (client.get("/").await.unwrap().endpoint() == "a").then_some(())
+        (edge.get("/").await.endpoint() == "a").then_some(())
     })
     .await;
 }
@@ -134,6 +134,7 @@ async fn a_dead_endpoint_costs_no_request() {
     let (a, b) = (Endpoint::start("a").await, Endpoint::start("b").await);
     let edge = Setup::new(&[&a, &b])
         .set("clusters.main.health", check(&json!({})))
+        .set("clusters.main.ejection", json!("off"))
         .start()
         .await;
     wait_for_health(&edge, &a, true).await;
@@ -152,7 +153,7 @@ async fn a_dead_endpoint_costs_no_request() {
     let back = Endpoint::start_at("a2", address).await;
     wait_for_health(&edge, &back, true).await;
     wait_until("traffic at the new process", async || {
-        (client.get("/").await.unwrap().endpoint() == "a2").then_some(())
+        (edge.get("/").await.endpoint() == "a2").then_some(())
     })
     .await;
 }

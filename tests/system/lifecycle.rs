@@ -18,6 +18,9 @@ async fn admin_paths_answer() {
             .unwrap();
         assert_eq!(response.status, 200, "{path}");
     }
+    assert_eq!(edge.log().len(), 0, "admin requests are not traffic");
+    edge.get("/").await;
+    edge.wait_for_outcome("served", 1).await;
     let metrics = portcullis_testkit::client::get(edge.admin(), "/metrics")
         .await
         .unwrap();
@@ -36,7 +39,6 @@ async fn admin_paths_answer() {
         .await
         .unwrap();
     assert_eq!(missing.status, 404);
-    assert_eq!(edge.log().len(), 0, "admin requests are not traffic");
 }
 
 #[tokio::test]

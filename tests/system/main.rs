@@ -3,5 +3,23 @@
 //!
 //! One integration binary with a module per subject, so that there is one link and every test
 //! runs beside every other. What a test needs of the outside world comes from the testkit.
-//!
-//! Modules join as the commands they judge arrive.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+
+mod harness;
+
+mod affinity;
+mod check;
+mod config_keys;
+mod distribution;
+mod examples;
+mod forwarding;
+mod health;
+mod keys;
+mod lifecycle;
+mod limits;
+mod malformed;
+mod proxying;
+mod retries;
+mod routing;
+mod tls;
