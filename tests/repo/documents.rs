@@ -51,7 +51,6 @@ fn nothing_refers_to_a_place_outside_the_repository() {
         ".md",
         ".toml",
         ".yaml",
-        ".yml",
         ".json",
         ".sql",
         "Makefile",

@@ -1,7 +1,10 @@
 //! The rules of this repository, kept by tests: what the tree looks like, who may import whom, which
 //! words and links are true. Never starts a process.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot read the repository must fail loudly")]
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that cannot read the repository must fail loudly"
+)]
 
 mod documents;
 mod requirements;

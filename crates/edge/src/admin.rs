@@ -77,22 +77,23 @@ fn respond(edge: &Edge, method: &Method, path: &str) -> Response<Full<Bytes>> {
     }
 }
 
-/// Ready while the edge accepts traffic and every cluster has an eligible endpoint; says why not.
+/// Ready unless the edge is leaving or could serve nothing at all. One cluster down is named but
+/// does not take the others' traffic away.
 fn readiness(edge: &Edge) -> Response<Full<Bytes>> {
+    let now = Instant::now();
     let snapshot = edge.snapshot.load();
-    let mut reasons: Vec<String> = snapshot
+    let without_endpoint: Vec<&str> = snapshot
         .clusters
         .iter()
-        .filter(|cluster| {
-            cluster
-                .endpoints()
-                .iter()
-                .all(|endpoint| !endpoint.is_healthy())
-        })
-        .map(|cluster| format!("cluster {} has no eligible endpoint", cluster.name()))
+        .filter(|cluster| !cluster.has_eligible(now))
+        .map(|cluster| cluster.name())
         .collect();
+    let mut reasons = Vec::new();
     if edge.is_draining() {
-        reasons.insert(0, "draining".to_owned());
+        reasons.push("draining");
+    }
+    if without_endpoint.len() == snapshot.clusters.len() {
+        reasons.push("no cluster has an eligible endpoint");
     }
     let is_ready = reasons.is_empty();
     let status = if is_ready {
@@ -104,6 +105,7 @@ fn readiness(edge: &Edge) -> Response<Full<Bytes>> {
         "ready": is_ready,
         "generation": snapshot.generation,
         "reasons": reasons,
+        "clusters_without_endpoint": without_endpoint,
     });
     let mut response = text(status, format!("{body}\n"));
     let headers = response.headers_mut();

@@ -4,9 +4,9 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use portcullis_testkit::wait_until;
 use portcullis_token::{Skew, TokenType, VerifyError};
 use tempfile::TempDir;
-use tokio::time::Instant;
 
 use super::*;
 use crate::store::sqlite::{SqliteOptions, SqliteStore};
@@ -240,10 +240,9 @@ async fn the_poll_finds_new_keys() {
     let polled = Arc::clone(&ring);
     let poll = tokio::spawn(async move { polled.keep_fresh(Duration::from_millis(1)).await });
     let (record, _) = database.add_key(&*store).await;
-    let deadline = Instant::now() + Duration::from_secs(20);
-    while ring.key_set().find(&record.kid).is_none() {
-        assert!(Instant::now() < deadline, "the poll did not find the key");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    wait_until("the poll to find the key", async || {
+        ring.key_set().find(&record.kid).map(|_| ())
+    })
+    .await;
     poll.abort();
 }

@@ -93,8 +93,9 @@ async fn body_without_end_fails_by_the_deadline() {
                 let _ = stream.read(&mut request).await;
                 let head = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
                 let _ = stream.write_all(head).await;
+                let mut ticks = tokio::time::interval(Duration::from_millis(1));
                 while stream.write_all(b"1\r\nx\r\n").await.is_ok() {
-                    tokio::time::sleep(Duration::from_millis(1)).await;
+                    ticks.tick().await;
                 }
             });
         }

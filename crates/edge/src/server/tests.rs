@@ -74,6 +74,18 @@ fn edge_config(endpoints: &[&Endpoint]) -> Config {
     }
 }
 
+fn check_that_never_passes() -> HealthCheck {
+    HealthCheck {
+        path: "/never".to_owned(),
+        host: None,
+        interval: Duration::from_secs(10),
+        timeout: Duration::from_secs(5),
+        rise: NonZeroU32::MIN,
+        fall: NonZeroU32::MIN,
+        expect: 299..=299,
+    }
+}
+
 async fn open(running: &Running) -> Connection {
     Connection::open(running.addresses[0].1).await.unwrap()
 }
@@ -291,4 +303,27 @@ async fn readiness_and_metrics_answer_on_the_admin_address() {
             .contains("portcullis_edge_")
     );
     assert_eq!(admin.get("/other").await.unwrap().status, 404);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn readiness_names_a_cluster_that_is_out_but_fails_only_when_all_are() {
+    let endpoint = Endpoint::start("one").await;
+    let mut config = edge_config(&[&endpoint]);
+    let mut unproven = edge_config(&[&endpoint]).clusters.remove(0);
+    unproven.name = "unproven".to_owned();
+    unproven.health = Some(check_that_never_passes());
+    config.clusters.push(unproven);
+    let running = start(config).await.unwrap();
+    let mut admin = Connection::open(running.admin.unwrap()).await.unwrap();
+    let ready = admin.get("/readyz").await.unwrap();
+    assert_eq!(ready.status, 200);
+    assert_eq!(ready.json()["clusters_without_endpoint"][0], "unproven");
+
+    let mut config = edge_config(&[&endpoint]);
+    config.clusters[0].health = Some(check_that_never_passes());
+    let running = start(config).await.unwrap();
+    let mut admin = Connection::open(running.admin.unwrap()).await.unwrap();
+    let ready = admin.get("/readyz").await.unwrap();
+    assert_eq!(ready.status, 503);
+    assert_eq!(ready.json()["ready"], false);
 }
