@@ -2,12 +2,14 @@
 -- Everything has an end; losing the file costs a rebuild and nothing else.
 
 -- key: 'j:' jti, 's:' sid, 'u:' sub or 'k:' kid. Covers tokens issued before
--- not_before, which is the end of time unless the key is a sub.
+-- not_before, which is the end of time unless the key is a sub. position grows
+-- with every change and is never used twice: instances follow it.
 CREATE TABLE revoked (
-    key        TEXT    NOT NULL PRIMARY KEY,
+    position   INTEGER PRIMARY KEY AUTOINCREMENT,
+    key        TEXT    NOT NULL UNIQUE,
     not_before INTEGER NOT NULL,
     until      INTEGER NOT NULL
-) STRICT, WITHOUT ROWID;
+) STRICT;
 CREATE INDEX revoked_by_end ON revoked (until);
 
 CREATE TABLE counter (

@@ -99,10 +99,66 @@ pub(crate) async fn sec_d01_a_revocation_counts_on_the_very_next_request_everywh
     }
 }
 
+pub(crate) async fn sec_d01_no_request_misses_a_revocation_under_load(instances: Instances) {
+    let tasks = (0..6).map(|task| {
+        let all = instances.all.clone();
+        async move {
+            for round in 0..60 {
+                let jti = format!("token {task} {round}");
+                let token = TokenFacts {
+                    sid: None,
+                    ..facts(&jti)
+                };
+                let revocation = Revocation::Token {
+                    jti: jti.clone(),
+                    until: after(600),
+                };
+                assert!(
+                    !all[round % all.len()]
+                        .is_revoked(&token, START)
+                        .await
+                        .unwrap()
+                );
+                all[task % all.len()].revoke(&[revocation]).await.unwrap();
+                for instance in &all {
+                    assert!(instance.is_revoked(&token, START).await.unwrap(), "{jti}");
+                }
+            }
+        }
+    });
+    crate::store::contract::all_at_once(tasks.collect::<Vec<_>>()).await;
+}
+
 pub(crate) async fn each_kind_covers_its_tokens_and_no_others(instances: Instances) {
-    for revocation in each_kind() {
+    let [other_sid, other_sub] = [3, 4].map(|i| format!("00000000-0000-4000-8000-00000000000{i}"));
+    let unrelated = TokenFacts {
+        jti: "t2",
+        sid: Some(&other_sid),
+        sub: &other_sub,
+        kid: "k2",
+        issued_at: START,
+    };
+    let covered = [
+        TokenFacts {
+            jti: "t1",
+            ..unrelated
+        },
+        TokenFacts {
+            sid: Some(SID),
+            ..unrelated
+        },
+        TokenFacts {
+            sub: SUB,
+            ..unrelated
+        },
+        TokenFacts {
+            kid: "k1",
+            ..unrelated
+        },
+    ];
+    for (revocation, covered) in each_kind().into_iter().zip(&covered) {
         assert!(
-            !instances.is_revoked(&facts("t1"), START).await,
+            !instances.is_revoked(covered, START).await,
             "before {revocation:?}"
         );
         instances
@@ -110,25 +166,11 @@ pub(crate) async fn each_kind_covers_its_tokens_and_no_others(instances: Instanc
             .revoke(std::slice::from_ref(&revocation))
             .await
             .unwrap();
-        assert!(
-            instances.is_revoked(&facts("t1"), START).await,
-            "{revocation:?}"
-        );
-        let [other_sid, other_sub] =
-            [3, 4].map(|i| format!("00000000-0000-4000-8000-00000000000{i}"));
-        let unrelated = TokenFacts {
-            jti: "t2",
-            sid: Some(&other_sid),
-            sub: &other_sub,
-            kid: "k2",
-            issued_at: START,
-        };
+        assert!(instances.is_revoked(covered, START).await, "{revocation:?}");
         assert!(
             !instances.is_revoked(&unrelated, START).await,
             "{revocation:?}"
         );
-        // Ends every revocation so far.
-        while instances.next().purge(after(600), 100).await.unwrap() > 0 {}
     }
 }
 

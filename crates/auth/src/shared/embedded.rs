@@ -4,7 +4,12 @@
 //! commit is in the page cache, where every process sees it and `kill -9` cannot reach it; only a power cut forgets the
 //! last ones, and then the store, which forgets nothing, rebuilds the revocations at the next start. `OFF` would save
 //! nothing more per commit and could damage the file.
+//!
+//! Whether a token is revoked is asked on every request, so that answer comes from memory; see [`mark`] for how each
+//! process knows that its memory is complete.
 
+mod mark;
+mod replica;
 mod revoked;
 #[cfg(test)]
 mod tests;
@@ -23,6 +28,7 @@ use crate::domain::{Revocation, TokenFacts, UnixMillis};
 use crate::store::StoreError;
 use crate::store::sqlite::file::{BUSY_TIMEOUT, DatabaseFile, FileOptions};
 use crate::store::sqlite::migrate;
+use revoked::Revoked;
 
 /// More than one reader only helps when checks wait on each other; two keep one slow reader from stopping all.
 const READERS: u32 = 2;
@@ -31,9 +37,10 @@ const READERS_UNDER_LOAD: u32 = 2;
 const MAX_INSTANCES: u16 = 1000;
 
 /// [`Shared`] on a SQLite file.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct EmbeddedShared {
     file: DatabaseFile,
+    revoked: Revoked,
 }
 
 impl EmbeddedShared {
@@ -53,18 +60,24 @@ impl EmbeddedShared {
             migrate::migrator(&[(1, "short-lived state", schema)]),
         )
         .await?;
-        Ok(Self { file })
+        let mut mark = path.as_os_str().to_owned();
+        mark.push("-mark");
+        let revoked = Revoked::open(file.clone(), Path::new(&mark))
+            .map_err(|error| StoreError::Options(format!("{}: {error}", mark.display())))?;
+        let shared = Self { file, revoked };
+        shared.revoked.settle().await?;
+        Ok(shared)
     }
 }
 
 #[async_trait]
 impl Shared for EmbeddedShared {
     async fn revoke(&self, revocations: &[Revocation]) -> SharedResult<()> {
-        revoked::add(&self.file, revocations).await
+        self.revoked.add(revocations).await
     }
 
     async fn is_revoked(&self, token: &TokenFacts<'_>, now: UnixMillis) -> SharedResult<bool> {
-        revoked::covers(&self.file, token, now).await
+        self.revoked.covers(token, now).await
     }
 
     async fn count(
@@ -192,6 +205,7 @@ impl Shared for EmbeddedShared {
             purged += done.rows_affected();
         }
         write.commit().await.shared(DOING)?;
+        self.revoked.settle().await.shared(DOING)?;
         Ok(purged)
     }
 

@@ -43,6 +43,11 @@ fn sec_d01_a_revocation_counts_on_the_very_next_request_everywhere() {
 }
 
 #[test]
+fn sec_d01_no_request_misses_a_revocation_under_load() {
+    on_embedded(contract::sec_d01_no_request_misses_a_revocation_under_load);
+}
+
+#[test]
 fn each_kind_covers_its_tokens_and_no_others() {
     on_embedded(contract::each_kind_covers_its_tokens_and_no_others);
 }
