@@ -40,7 +40,7 @@ use error::ApiError;
 
 /// Every path, and every method it takes. The envelope is around all of them.
 pub(crate) fn router(service: Arc<Service>) -> Router {
-    Router::new()
+    let routes = Router::new()
         .route("/api/v1/auth/register", post(register::handle))
         .route("/api/v1/auth/login", post(login::handle))
         .route("/api/v1/auth/refresh", post(refresh::handle))
@@ -59,12 +59,19 @@ pub(crate) fn router(service: Arc<Service>) -> Router {
         .route("/api/v1/load-balancer/instances", get(instances::handle))
         .route("/metrics", get(metrics::handle))
         .fallback(async || ApiError::NotFound)
-        .method_not_allowed_fallback(async || ApiError::MethodNotAllowed)
-        .layer(axum::middleware::from_fn_with_state(
-            service.clone(),
-            envelope::wrap,
-        ))
-        .with_state(service)
+        .method_not_allowed_fallback(async || ApiError::MethodNotAllowed);
+    enveloped(routes, &service).with_state(service)
+}
+
+/// The routes with the one layer that is around all of them.
+pub(crate) fn enveloped(
+    routes: Router<Arc<Service>>,
+    service: &Arc<Service>,
+) -> Router<Arc<Service>> {
+    routes.layer(axum::middleware::from_fn_with_state(
+        service.clone(),
+        envelope::wrap,
+    ))
 }
 
 /// What handlers work with; built once by `server.rs`.

@@ -331,3 +331,6 @@ fn identity(config: &Config) -> Identity {
 fn now() -> UnixMillis {
     UnixMillis::from_system(SystemTime::now())
 }
+
+#[cfg(test)]
+mod tests;

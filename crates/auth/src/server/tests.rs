@@ -1,0 +1,184 @@
+//! What only shows when something inside breaks: dependencies that are down, and
+//! handlers that panic or never end.
+
+use axum::Router;
+use axum::body::Body;
+use axum::routing::get;
+use http::{Request, Response};
+use http_body_util::BodyExt;
+use serde_json::{Value, json};
+use tower::ServiceExt;
+
+use super::*;
+
+struct Inside {
+    _directory: tempfile::TempDir,
+    stores: Stores,
+    instance: Instance,
+}
+
+async fn inside() -> Inside {
+    let directory = tempfile::tempdir().unwrap();
+    let database = format!("sqlite://{}", directory.path().join("auth.db").display());
+    let config = Config::from_env(|name| match name {
+        "DATABASE_URL" => Some(database.clone()),
+        "HASH_WORKERS" => Some("1".to_owned()),
+        _ => None,
+    })
+    .unwrap();
+    let stores = Stores::open(&config).await.unwrap();
+    let (_, phase) = Lifecycle::new();
+    let address = ([127, 0, 0, 1], 8000).into();
+    let instance = Instance::build(&config, &stores, address, &phase)
+        .await
+        .unwrap();
+    Inside {
+        _directory: directory,
+        stores,
+        instance,
+    }
+}
+
+impl Inside {
+    async fn get(&self, path: &str) -> (Response<Body>, Value) {
+        let request = Request::get(path).body(Body::empty()).unwrap();
+        read(
+            web::router(self.instance.service.clone())
+                .oneshot(request)
+                .await
+                .unwrap(),
+        )
+        .await
+    }
+
+    async fn post(&self, path: &str, body: Value) -> (Response<Body>, Value) {
+        let request = Request::post(path).header("content-type", "application/json");
+        let request = request.body(Body::from(body.to_string())).unwrap();
+        read(
+            web::router(self.instance.service.clone())
+                .oneshot(request)
+                .await
+                .unwrap(),
+        )
+        .await
+    }
+}
+
+async fn read(response: Response<Body>) -> (Response<Body>, Value) {
+    let (head, body) = response.into_parts();
+    let bytes = body.collect().await.unwrap().to_bytes();
+    let json = serde_json::from_slice(&bytes).unwrap_or_default();
+    (Response::from_parts(head, Body::empty()), json)
+}
+
+fn cause(response: &Response<Body>) -> Option<&str> {
+    response
+        .headers()
+        .get("x-health-cause")
+        .and_then(|value| value.to_str().ok())
+}
+
+#[tokio::test]
+async fn a_database_that_is_down_fails_readiness_and_detail_but_not_liveness() {
+    let inside = inside().await;
+    inside.stores.store.close().await;
+    for path in [
+        "/health/ready",
+        "/health/detailed",
+        "/api/v1/load-balancer/health",
+    ] {
+        let (response, _) = inside.get(path).await;
+        assert_eq!(
+            (response.status().as_u16(), cause(&response)),
+            (503, Some("database")),
+            "{path}"
+        );
+    }
+    let (_, detailed) = inside.get("/health/detailed").await;
+    assert_eq!(
+        detailed["checks"],
+        json!({ "database": "unhealthy", "shared_state": "healthy" })
+    );
+    assert_eq!(
+        (&detailed["status"], &detailed["ok"]),
+        (&json!("unhealthy"), &json!(false))
+    );
+    for path in [
+        "/health",
+        "/health/live",
+        "/metrics",
+        "/.well-known/jwks.json",
+    ] {
+        assert_eq!(inside.get(path).await.0.status().as_u16(), 200, "{path}");
+    }
+    let login = json!({ "email": "a@example.com", "password": "correct horse" });
+    let (response, problem) = inside.post("/api/v1/auth/login", login).await;
+    assert_eq!(
+        (response.status().as_u16(), &problem["code"]),
+        (503, &json!("store_unavailable"))
+    );
+    assert!(response.headers().contains_key("retry-after"));
+    assert!(
+        !problem.to_string().contains("sql"),
+        "nothing from inside shows: {problem}"
+    );
+}
+
+#[tokio::test]
+async fn a_token_is_refused_when_nobody_knows_whether_it_is_revoked() {
+    let inside = inside().await;
+    let login = json!({ "email": "a@example.com", "password": "correct horse" });
+    inside.post("/api/v1/auth/register", login.clone()).await;
+    let (_, grant) = inside.post("/api/v1/auth/login", login).await;
+    inside.stores.shared.close().await;
+    let token = format!("Bearer {}", grant["access_token"].as_str().unwrap());
+    let request = Request::get("/api/v1/auth/verify").header("authorization", token);
+    let router = web::router(inside.instance.service.clone());
+    let response = router
+        .oneshot(request.body(Body::empty()).unwrap())
+        .await
+        .unwrap();
+    let (response, problem) = read(response).await;
+    let expected = (503, &json!("shared_state_unavailable"));
+    assert_eq!((response.status().as_u16(), &problem["code"]), expected);
+    let (ready, _) = inside.get("/ready").await;
+    assert_eq!(
+        (ready.status().as_u16(), cause(&ready)),
+        (503, Some("shared_state"))
+    );
+}
+
+#[tokio::test]
+async fn sec_h07_a_panic_is_a_bare_500_and_counted() {
+    let inside = inside().await;
+    let service = inside.instance.service.clone();
+    let routes = Router::new().route(
+        "/panic",
+        get(async || {
+            if true {
+                panic!("a secret inside");
+            }
+        }),
+    );
+    let router = web::enveloped(routes, &service).with_state(service.clone());
+    let request = Request::get("/panic").body(Body::empty()).unwrap();
+    let (response, problem) = read(router.oneshot(request).await.unwrap()).await;
+    assert_eq!(
+        (response.status().as_u16(), &problem["code"]),
+        (500, &json!("internal"))
+    );
+    assert!(response.headers().contains_key("x-instance-id"));
+    assert!(!problem.to_string().contains("secret"));
+    let request = Request::get("/metrics").body(Body::empty()).unwrap();
+    let response = web::router(service).oneshot(request).await.unwrap();
+    let text = response.into_body().collect().await.unwrap().to_bytes();
+    assert!(String::from_utf8_lossy(&text).contains("portcullis_auth_panics_total 1"));
+}
+
+#[tokio::test]
+async fn a_fresh_registry_entry_warns_of_nothing_and_is_listed() {
+    let inside = inside().await;
+    let instances = inside.stores.shared.instances(now()).await.unwrap();
+    assert_eq!(instances.len(), 1);
+    assert_eq!(instances[0].fingerprint.len(), 8);
+}
