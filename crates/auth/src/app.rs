@@ -1,6 +1,7 @@
 //! The rules of the auth service, one use case per file: load, decide, change,
 //! save. Never knows HTTP, and never reads a clock: `now` is an argument.
 
+mod attempts;
 mod grant;
 pub(crate) mod health;
 mod instances;
@@ -45,6 +46,7 @@ pub(crate) struct Policy {
     pub(crate) access_token_ttl: Duration,
     pub(crate) refresh_idle_ttl: Duration,
     pub(crate) refresh_absolute_ttl: Duration,
+    pub(crate) limits_logins: bool,
 }
 
 /// When and from where a use case was asked for.
@@ -62,6 +64,10 @@ pub(crate) enum Refusal {
     WeakPassword,
     /// Wrong password, unknown or disabled account: nobody learns which.
     BadCredentials,
+    /// This network has guessed too often.
+    TooManyAttempts {
+        retry_after: Duration,
+    },
     InvalidRefreshToken,
     InvalidToken,
     InvalidSetupToken,
@@ -116,6 +122,7 @@ impl Refusal {
             | Self::InvalidPassword
             | Self::WeakPassword
             | Self::BadCredentials
+            | Self::TooManyAttempts { .. }
             | Self::InvalidRefreshToken
             | Self::InvalidToken
             | Self::InvalidSetupToken

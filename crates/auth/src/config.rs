@@ -108,6 +108,11 @@ pub const VARIABLES: &[Variable] = &[
         "milliseconds to keep serving after readiness has failed",
     ),
     var(
+        "AUTH_RATE_LIMIT_ENABLED",
+        "true",
+        "slow down password guessing per account and network: true or false",
+    ),
+    var(
         "TRUST_PROXY",
         "false",
         "whose X-Forwarded-For to believe: false, true (loopback and private ranges) or CIDRs",
@@ -175,6 +180,8 @@ pub struct Config {
     pub shutdown_timeout: Duration,
     /// How long to serve after readiness has failed.
     pub drain_delay: Duration,
+    /// Whether password guessing is slowed down.
+    pub limits_logins: bool,
     /// Peers whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<IpNet>,
     /// Least severe level that is logged.
@@ -291,6 +298,7 @@ impl Config {
             hash_workers: v.hash_workers(),
             shutdown_timeout: v.milliseconds("SHUTDOWN_TIMEOUT", 30_000, SHUTDOWN_CEILING_MS),
             drain_delay: v.milliseconds("DRAIN_DELAY", 15_000, SHUTDOWN_CEILING_MS),
+            limits_logins: v.switch("AUTH_RATE_LIMIT_ENABLED", true),
             trusted_proxies: v.trusted_proxies(),
             log_level: v.log_level(),
             warnings: Vec::new(),

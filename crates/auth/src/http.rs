@@ -22,6 +22,7 @@ mod tokens;
 mod verify;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::{Instant, SystemTime};
 
 use axum::Router;
@@ -82,6 +83,7 @@ pub(crate) struct Service {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) trusted_proxies: Vec<IpNet>,
     pub(crate) dependencies: Checker,
+    pub(crate) has_warned_of_proxy: AtomicBool,
     /// `identity.instance_id` as it goes into every answer.
     pub(crate) instance_header: HeaderValue,
 }

@@ -5,6 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant, SystemTime};
 
 use http::HeaderValue;
@@ -208,6 +209,7 @@ impl Instance {
             metrics,
             trusted_proxies: config.trusted_proxies.clone(),
             dependencies: Checker::default(),
+            has_warned_of_proxy: AtomicBool::new(false),
             instance_header: HeaderValue::from_str(&config.instance_id)
                 .map_err(|error| ServeError::Identity(error.into()))?,
         });
@@ -315,6 +317,7 @@ fn policy(config: &Config) -> Policy {
         access_token_ttl: config.access_token_ttl,
         refresh_idle_ttl: config.refresh_idle_ttl,
         refresh_absolute_ttl: config.refresh_absolute_ttl,
+        limits_logins: config.limits_logins,
     }
 }
 
@@ -333,4 +336,4 @@ fn now() -> UnixMillis {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

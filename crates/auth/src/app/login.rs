@@ -1,6 +1,7 @@
 //! Logs in with email and password. Never lets anybody learn why it failed: an
-//! unknown, disabled or mistyped login costs the same work and ends the same way.
+//! unknown, disabled, locked or mistyped login costs the same work and ends the same way.
 
+use super::attempts::Attempt;
 use super::{App, FIRST_PARTY, Grant, Origin, Outcome, Refusal};
 use crate::domain::{
     Account, AccountStatus, AuditEntry, AuditEvent, Email, Family, FamilyId, PasswordHash,
@@ -24,22 +25,30 @@ impl App {
     async fn try_log_in(&self, email: &str, password: &str, origin: Origin) -> Outcome<Grant> {
         let email = Email::parse(email)?;
         let password = PresentedPassword::parse(password).ok_or(Refusal::InvalidPassword)?;
+        let attempt = self.attempt(&email, origin).await?;
         let account = self.store.account_by_email(&email).await?;
-        // One hash in every case, and the account's status only afterwards.
+        // One hash in every case, and lock and status only afterwards.
         let stored = account.as_ref().map(|account| &account.password_hash);
         let found = self.passwords.verify_or_dummy(stored, password).await?;
+        let is_right = found.is_right && !attempt.is_locked;
         let account = match account {
-            Some(account) if found.is_right && account.status == AccountStatus::Active => account,
-            other => return self.failed(other.as_ref(), origin).await,
+            Some(account) if is_right && account.status == AccountStatus::Active => account,
+            other => return self.failed(&attempt, other.as_ref(), origin).await,
         };
         let grant = self.begin_session(&account, origin).await?;
+        self.attempt_succeeded(&attempt, origin.now).await?;
         if let Some(upgraded) = found.upgraded {
             self.upgrade(&account, &upgraded).await;
         }
         Ok(grant)
     }
 
-    async fn failed(&self, account: Option<&Account>, origin: Origin) -> Outcome<Grant> {
+    async fn failed(
+        &self,
+        attempt: &Attempt,
+        account: Option<&Account>,
+        origin: Origin,
+    ) -> Outcome<Grant> {
         let audit = AuditEntry {
             at: origin.now,
             event: AuditEvent::LoginFailed,
@@ -47,6 +56,7 @@ impl App {
             session: None,
             client: Some(origin.client),
         };
+        self.attempt_failed(attempt, origin.now).await?;
         self.store.append_audit(&audit).await?;
         Err(Refusal::BadCredentials)
     }

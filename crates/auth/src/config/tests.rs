@@ -105,9 +105,10 @@ fn all_mistakes_are_reported_at_once_with_variable_and_hint() {
         ("TRUST_PROXY", "10.0.0.0/8,nonsense"),
         ("LOG_LEVEL", "loud"),
         ("JWT_ALGORITHM", "HS256"),
+        ("AUTH_RATE_LIMIT_ENABLED", "maybe"),
     ])
-    .expect_err("ten mistakes");
-    assert_eq!(errors.0.len(), 10, "{errors}");
+    .expect_err("eleven mistakes");
+    assert_eq!(errors.0.len(), 11, "{errors}");
     let text = errors.to_string();
     assert!(
         text.contains("PORT: \"70000\" is not a whole number from 1 to 65535"),

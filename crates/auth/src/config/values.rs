@@ -117,6 +117,24 @@ impl<'a> Values<'a> {
         Duration::from_millis(self.number(name, default, 0..=max))
     }
 
+    pub(super) fn switch(&mut self, name: &'static str, default: bool) -> bool {
+        let Some(text) = self.get(name) else {
+            return default;
+        };
+        match text.trim() {
+            "true" | "1" => true,
+            "false" | "0" => false,
+            _ => {
+                self.error(
+                    name,
+                    format!("{text:?} is neither true nor false"),
+                    format!("leave it out for the default, {default}"),
+                );
+                default
+            }
+        }
+    }
+
     pub(super) fn host(&mut self) -> IpAddr {
         let fallback = IpAddr::V4(Ipv4Addr::LOCALHOST);
         let Some(text) = self.get("HOST") else {

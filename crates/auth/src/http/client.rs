@@ -26,18 +26,25 @@ const FORWARDED_FOR: &str = "x-forwarded-for";
 const MAX_HOPS: usize = 32;
 
 impl Client {
-    pub(crate) fn of(peer: SocketAddr, headers: &HeaderMap, trusted: &[IpNet]) -> Self {
-        Self {
-            addr: client_addr(peer.ip(), headers, trusted),
+    /// The client, and whether what the peer says of whom it forwards for is believed.
+    pub(crate) fn of(peer: SocketAddr, headers: &HeaderMap, trusted: &[IpNet]) -> (Self, bool) {
+        let peer = peer.ip().to_canonical();
+        let is_believed = !headers.contains_key(FORWARDED_FOR) || is_trusted(peer, trusted);
+        let client = Self {
+            addr: client_addr(peer, headers, trusted),
             request_id: request_id(headers),
-        }
+        };
+        (client, is_believed)
     }
+}
+
+fn is_trusted(addr: IpAddr, trusted: &[IpNet]) -> bool {
+    trusted.iter().any(|network| network.contains(&addr))
 }
 
 /// The rightmost hop that is not a trusted proxy. Each proxy appends the address
 /// it saw, so whatever stands left of that hop was written by somebody untrusted.
 fn client_addr(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
-    let is_trusted = |addr: IpAddr| trusted.iter().any(|network| network.contains(&addr));
     let mut client = peer.to_canonical();
     let hops = headers
         .get_all(FORWARDED_FOR)
@@ -52,7 +59,7 @@ fn client_addr(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
                 .collect::<Vec<_>>()
         });
     for hop in hops.take(MAX_HOPS) {
-        if !is_trusted(client) {
+        if !is_trusted(client, trusted) {
             break;
         }
         // An unreadable hop hides who stands behind it: the last known one answers for it.

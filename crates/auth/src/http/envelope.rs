@@ -5,6 +5,7 @@ use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
@@ -70,7 +71,13 @@ impl Service {
     fn client(&self, request: &Request) -> Client {
         let peer = request.extensions().get::<Peer>().copied();
         let peer = peer.map_or(([0, 0, 0, 0], 0).into(), |Peer(addr)| addr);
-        Client::of(peer, request.headers(), &self.trusted_proxies)
+        let (client, is_believed) = Client::of(peer, request.headers(), &self.trusted_proxies);
+        // Behind a proxy that is not named, all clients look like one and share its limits.
+        if !is_believed && !self.has_warned_of_proxy.swap(true, Ordering::Relaxed) {
+            let peer = peer.ip();
+            tracing::warn!(%peer, "X-Forwarded-For from a peer outside TRUST_PROXY is ignored");
+        }
+        client
     }
 
     fn decorate(&self, headers: &mut HeaderMap, request_id: &str, took: Duration) {

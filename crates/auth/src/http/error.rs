@@ -131,6 +131,11 @@ fn refused(refusal: &Refusal) -> Problem {
             "invalid_credentials",
             "Email or password is wrong.",
         ),
+        Refusal::TooManyAttempts { .. } => Problem(
+            S::TOO_MANY_REQUESTS,
+            "too_many_attempts",
+            "Too many failed logins came from your network: try again later.",
+        ),
         Refusal::InvalidRefreshToken => Problem(
             S::UNAUTHORIZED,
             "invalid_refresh_token",
@@ -218,7 +223,9 @@ impl ApiError {
 
     fn retry_after(&self, status: StatusCode) -> Option<u64> {
         match self {
-            Self::Refused(Refusal::Busy { retry_after }) => Some(retry_after.as_secs().max(1)),
+            Self::Refused(
+                Refusal::Busy { retry_after } | Refusal::TooManyAttempts { retry_after },
+            ) => Some(retry_after.as_secs().max(1)),
             _ if status == StatusCode::SERVICE_UNAVAILABLE => Some(1),
             _ => None,
         }

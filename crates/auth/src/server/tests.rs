@@ -11,14 +11,20 @@ use tower::ServiceExt;
 
 use super::*;
 
-struct Inside {
-    _directory: tempfile::TempDir,
-    stores: Stores,
+/// One instance that is called from inside, without a listener.
+pub(crate) struct Inside {
+    pub(crate) stores: Stores,
     instance: Instance,
 }
 
-async fn inside() -> Inside {
+/// A directory for the files, and an instance on them.
+pub(crate) async fn inside() -> (tempfile::TempDir, Inside) {
     let directory = tempfile::tempdir().unwrap();
+    let inside = inside_at(&directory).await;
+    (directory, inside)
+}
+
+pub(crate) async fn inside_at(directory: &tempfile::TempDir) -> Inside {
     let database = format!("sqlite://{}", directory.path().join("auth.db").display());
     let config = Config::from_env(|name| match name {
         "DATABASE_URL" => Some(database.clone()),
@@ -32,14 +38,14 @@ async fn inside() -> Inside {
     let instance = Instance::build(&config, &stores, address, &phase)
         .await
         .unwrap();
-    Inside {
-        _directory: directory,
-        stores,
-        instance,
-    }
+    Inside { stores, instance }
 }
 
 impl Inside {
+    pub(crate) fn app(&self) -> &App {
+        &self.instance.service.app
+    }
+
     async fn get(&self, path: &str) -> (Response<Body>, Value) {
         let request = Request::get(path).body(Body::empty()).unwrap();
         read(
@@ -80,7 +86,7 @@ fn cause(response: &Response<Body>) -> Option<&str> {
 
 #[tokio::test]
 async fn a_database_that_is_down_fails_readiness_and_detail_but_not_liveness() {
-    let inside = inside().await;
+    let (_directory, inside) = inside().await;
     inside.stores.store.close().await;
     for path in [
         "/health/ready",
@@ -126,7 +132,7 @@ async fn a_database_that_is_down_fails_readiness_and_detail_but_not_liveness() {
 
 #[tokio::test]
 async fn a_token_is_refused_when_nobody_knows_whether_it_is_revoked() {
-    let inside = inside().await;
+    let (_directory, inside) = inside().await;
     let login = json!({ "email": "a@example.com", "password": "correct horse" });
     inside.post("/api/v1/auth/register", login.clone()).await;
     let (_, grant) = inside.post("/api/v1/auth/login", login).await;
@@ -150,7 +156,7 @@ async fn a_token_is_refused_when_nobody_knows_whether_it_is_revoked() {
 
 #[tokio::test]
 async fn sec_h07_a_panic_is_a_bare_500_and_counted() {
-    let inside = inside().await;
+    let (_directory, inside) = inside().await;
     let service = inside.instance.service.clone();
     let routes = Router::new().route(
         "/panic",
@@ -177,7 +183,7 @@ async fn sec_h07_a_panic_is_a_bare_500_and_counted() {
 
 #[tokio::test]
 async fn a_fresh_registry_entry_warns_of_nothing_and_is_listed() {
-    let inside = inside().await;
+    let (_directory, inside) = inside().await;
     let instances = inside.stores.shared.instances(now()).await.unwrap();
     assert_eq!(instances.len(), 1);
     assert_eq!(instances[0].fingerprint.len(), 8);
