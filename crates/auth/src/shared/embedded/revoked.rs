@@ -56,20 +56,24 @@ impl Revoked {
         let mut last = None;
         for revocation in revocations {
             let (key, not_before) = entry(revocation);
-            // Replaced rather than updated: the new position is what other instances notice.
+            // Replaced rather than updated: the new position is what other instances notice. What is covered already
+            // stays as it is, so that a rebuild does not make everybody read everything again.
             let row = sqlx::query(
                 "REPLACE INTO revoked (key, not_before, until)
                  SELECT ?1, max(?2, ifnull(max(not_before), ?2)), max(?3, ifnull(max(until), ?3))
                  FROM revoked WHERE key = ?1
+                 HAVING count(*) = 0 OR max(not_before) < ?2 OR max(until) < ?3
                  RETURNING position",
             )
             .bind(key)
             .bind(not_before.0)
             .bind(revocation.until().0)
-            .fetch_one(&mut *write)
+            .fetch_optional(&mut *write)
             .await
             .shared(WRITING)?;
-            last = Some(row.try_get(0).shared(WRITING)?);
+            if let Some(row) = row {
+                last = Some(row.try_get(0).shared(WRITING)?);
+            }
         }
         if let Some(position) = last {
             self.mark.announce(position).shared(WRITING)?;
@@ -265,6 +269,32 @@ mod tests {
             answer,
             Answer::Revoked(false),
             "purged positions count as read"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_rebuild_of_what_is_there_makes_nobody_read_again() {
+        let directory = tempfile::TempDir::new().unwrap();
+        let shared = open(&directory).await;
+        let longer = Revocation::Token {
+            jti: "t0".to_owned(),
+            until: UnixMillis(1001),
+        };
+        for (added, position) in [
+            (revocation("t0"), 1),
+            (revocation("t0"), 1),
+            (longer, 2),
+            (revocation("t0"), 2),
+        ] {
+            shared.revoked.add(&[added]).await.unwrap();
+            assert_eq!(shared.revoked.mark.read(), Some(position));
+        }
+        assert!(
+            shared
+                .revoked
+                .covers(&token("t0"), UnixMillis(1000))
+                .await
+                .unwrap()
         );
     }
 
