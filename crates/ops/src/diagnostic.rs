@@ -435,6 +435,17 @@ mod tests {
     }
 
     #[test]
+    fn one_error_among_warnings_counts() {
+        let source = Source::new("f", "one\n");
+        let report = Report::new(&source);
+        report.warning(span(1, 1, 3), "odd", "look");
+        report.error(span(1, 1, 3), "bad");
+        assert!(report.has_errors());
+        let (errors, warnings) = report.finish();
+        assert_eq!((errors.len(), warnings.len()), (1, 1));
+    }
+
+    #[test]
     fn masked_text_is_starred_in_every_diagnostic_of_its_line() {
         let source = Source::new("f", "{cookie: é, secret: hunter2}");
         let report = Report::new(&source);

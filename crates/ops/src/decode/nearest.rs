@@ -99,6 +99,8 @@ mod tests {
             ("a", "", 1),
             ("", "ab", 2),
             ("ab", "ba", 1),
+            ("abcd", "ad", 2),
+            ("ad", "abcd", 2),
             ("kitten", "sitting", 3),
         ] {
             assert_eq!(distance(from, to), Some(edits), "{from} {to}");

@@ -117,9 +117,6 @@ fn words_as_typed(words: &[&str]) -> Vec<Value> {
         if let Ok(number) = word.parse::<f64>() {
             values.push(json!(number));
         }
-        if *word == "off" {
-            values.push(json!(false));
-        }
     }
     values
 }

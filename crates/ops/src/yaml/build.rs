@@ -256,7 +256,7 @@ fn too_deep() -> String {
 
 /// The traps people really fall into with this kind of file.
 fn hint_for(kind: &ErrorKind, line: &str) -> Option<&'static str> {
-    let in_brackets = line.contains('[') || line.contains('{');
+    let in_brackets = line.replace("${", "").contains(['[', '{']);
     if matches!(kind, ErrorKind::MissingAnchorOrAliasName) {
         return Some(QUOTE_STAR);
     }

@@ -244,8 +244,16 @@ fn mapping_as_a_key_is_refused_and_the_rest_is_read() {
 
 #[test]
 fn syntax_error_is_located() {
-    let (line, _, _, _) = one_error("a: 1\nb: [1, 2\nc: 3\n");
+    let (line, column, message, hint) = one_error("a: 1\nb: @x\n");
+    assert_eq!((line, column), (2, 4), "{message}");
+    assert_eq!(hint, "", "nothing to say about this one");
+    let (line, ..) = one_error("a: 1\nb: [1, 2\nc: 3\n");
     assert!(line >= 2, "{line}");
+}
+
+#[test]
+fn hint_on_variables_needs_brackets_on_the_line() {
+    assert_eq!(one_error("a: \"${PORT}\" x\n").3, "");
 }
 
 #[test]
@@ -276,6 +284,22 @@ fn nesting_is_bounded_in_both_notations() {
     let block = |depth: usize| format!("{}x", "- ".repeat(depth));
     good(&block(DEPTH_MAX));
     assert!(one_error(&block(DEPTH_MAX + 1)).2.contains("nested deeper"));
+    let keys = |depth: usize| format!("{}x{}", "{a: ".repeat(depth), "}".repeat(depth));
+    good(&keys(DEPTH_MAX));
+    assert!(one_error(&keys(DEPTH_MAX + 1)).2.contains("nested deeper"));
+    let mixed = |depth: usize| {
+        let lines: String = (0..20)
+            .map(|level| format!("{}a:\n", " ".repeat(level)))
+            .collect();
+        format!(
+            "{lines}{}{}x{}",
+            " ".repeat(20),
+            "[".repeat(depth - 20),
+            "]".repeat(depth - 20)
+        )
+    };
+    good(&mixed(DEPTH_MAX));
+    assert!(one_error(&mixed(DEPTH_MAX + 1)).2.contains("nested deeper"));
 }
 
 #[test]
@@ -298,7 +322,10 @@ fn number_of_values_is_bounded() {
 
 #[test]
 fn size_is_bounded() {
-    let text = format!("# {}\na: 1\n", "x".repeat(TEXT_BYTES_MAX));
+    let rest = "# \na: 1\n".len();
+    let text = |bytes: usize| format!("# {}\na: 1\n", "x".repeat(bytes - rest));
+    good(&text(TEXT_BYTES_MAX));
+    let text = text(TEXT_BYTES_MAX + 1);
     let (line, _, message, _) = one_error(&text);
     assert_eq!(line, 0);
     assert!(message.contains("larger"), "{message}");

@@ -242,6 +242,8 @@ fn certificate_of_the_future_warns() {
     let mut world = World::with_certificate();
     world.now = UNIX_EPOCH + Duration::from_secs(1_800_000_000);
     world.one_warning(WITH_TLS, "5:19", &["not valid before", "clock"]);
+    world.now = UNIX_EPOCH + Duration::from_secs(1_893_456_000);
+    assert!(world.parse(WITH_TLS).unwrap().warnings.is_empty());
 }
 
 #[test]

@@ -314,6 +314,7 @@ fn server_name_that_is_never_reached() {
     one_error(&text("\"*.a.test\""), "5:16", &["earlier server name"]);
     good(&text("a.test"));
     good(&text("x.y.a.test"));
+    good(&text("localhost"));
 }
 
 #[test]
@@ -363,6 +364,11 @@ fn more_connections_than_all_together_warns() {
         &["only 10"],
     );
     assert!(good(&with("max_connections: 10")).warnings.is_empty());
+    assert!(
+        good(&format!("{text}max_connections: 11\n"))
+            .warnings
+            .is_empty()
+    );
     assert!(good(&text).warnings.is_empty());
 }
 
