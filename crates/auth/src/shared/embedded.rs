@@ -5,7 +5,7 @@
 //! last ones, and then the store, which forgets nothing, rebuilds the revocations at the next start. `OFF` would save
 //! nothing more per commit and could damage the file.
 //!
-//! Whether a token is revoked is asked on every request, so that answer comes from memory; see [`mark`] for how each
+//! Whether a token is revoked is asked on every request, so that answer comes from memory; `mark.rs` says how each
 //! process knows that its memory is complete.
 
 mod mark;
