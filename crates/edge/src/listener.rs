@@ -243,8 +243,8 @@ impl Listener {
     }
 
     /// Hands the connection to the engine until it ends; asks it to end when the edge drains, or
-    /// when an HTTP/2 connection is old. An old HTTP/1.1 connection ends with its next answer,
-    /// which says so: closing it while idle could meet a request on its way.
+    /// when an HTTP/2 connection is old or has served enough. An HTTP/1.1 connection then ends
+    /// with its next answer, which says so: closing it while idle could meet a request on its way.
     async fn carry<S>(
         &self,
         stream: S,
@@ -271,6 +271,7 @@ impl Listener {
             () = &mut served => return,
             _ = drain.wait_for(|drain| *drain) => {}
             () = tokio::time::sleep_until(old_at.into()), if is_h2 => {}
+            () = control.asked_to_leave() => {}
         }
         // The engine holds the receiver, so this cannot fail while it runs.
         let _ = stop.send(true);

@@ -4,6 +4,8 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::task::Waker;
 
+use tokio::sync::Notify;
+
 /// Where an HTTP/1.1 connection stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -22,6 +24,7 @@ pub(crate) struct Control {
     phase: AtomicU8,
     requests_begun: AtomicU64,
     closes_when_idle: AtomicBool,
+    is_to_leave: Notify,
     reader: Mutex<Option<Waker>>,
 }
 
@@ -68,6 +71,16 @@ impl Control {
     /// Whether [`close_when_idle`](Self::close_when_idle) was called.
     pub(crate) fn closes_when_idle(&self) -> bool {
         self.closes_when_idle.load(Ordering::Acquire)
+    }
+
+    /// A request on an HTTP/2 connection noticed that the connection has served enough.
+    pub(crate) fn ask_to_leave(&self) {
+        self.is_to_leave.notify_one();
+    }
+
+    /// Resolves after [`ask_to_leave`](Self::ask_to_leave), also when that came first.
+    pub(crate) async fn asked_to_leave(&self) {
+        self.is_to_leave.notified().await;
     }
 
     /// Remembers whom to wake; called by the guard before each read that may wait.

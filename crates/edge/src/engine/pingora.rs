@@ -147,8 +147,8 @@ impl ProxyHttp for Hooks {
             ));
         };
         let connection = Arc::clone(&handle.connection);
-        handle.control.begin_request();
-        ctx.control = Some(Arc::clone(&handle.control));
+        let control = Arc::clone(&handle.control);
+        control.begin_request();
 
         let timeouts = connection.listener.timeouts.clone();
         let now = Instant::now();
@@ -157,12 +157,17 @@ impl ProxyHttp for Hooks {
         // HTTP/1.0 without keep-alive and `Connection: close` stay as they are.
         if exchange.must_close(now) {
             session.set_keepalive(None);
+            // HTTP/2 has no keep-alive: its farewell is the connection's GOAWAY.
+            if session.is_http2() {
+                control.ask_to_leave();
+            }
         } else if session.get_keepalive().is_some() {
             session.set_keepalive(Some(timeouts.keep_alive.as_secs().max(1)));
         }
         session.set_read_timeout(Some(timeouts.body));
         session.set_write_timeout(Some(timeouts.write));
         session.set_total_drain_timeout(Some(BODY_DRAIN_TIMEOUT));
+        ctx.control = Some(control);
         ctx.exchange = Some(exchange);
         Ok(())
     }
