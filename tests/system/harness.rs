@@ -43,7 +43,7 @@ impl Setup {
             "routes": [{ "name": "all", "path": "/", "cluster": "main" }],
             "admin": { "address": admin.address().to_string() },
             "access_log": directory.path().join("access.log"),
-            "shutdown": { "delay": "0s", "drain": "5s" },
+            "shutdown": { "delay": "0s", "drain": "20s" },
         });
         Setup {
             config,

@@ -1,6 +1,6 @@
 //! Active health checks: who gets in, who goes out, and at which moment.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use portcullis_testkit::{Endpoint, Health, wait_until};
 use serde_json::{Value, json};
@@ -160,15 +160,21 @@ async fn a_dead_endpoint_costs_no_request() {
 
 #[tokio::test]
 async fn a_hanging_check_fails_at_its_timeout() {
-    let (a, b) = (Endpoint::start("a").await, Endpoint::start("b").await);
-    let health = check(&json!({ "timeout": "100ms", "fall": 1 }));
-    let edge = Setup::new(&[&a, &b])
-        .set("clusters.main.health", health)
-        .start()
-        .await;
-    wait_for_health(&edge, &a, true).await;
+    let a = Endpoint::start("a").await;
     a.set_health(Health::Hang);
-    wait_for_health(&edge, &a, false).await;
+    let health = check(&json!({ "interval": "10s", "timeout": "100ms" }));
+    let edge = Setup::new(&[&a])
+        .set("clusters.main.health", health)
+        .start_unready()
+        .await;
+    let started = Instant::now();
+    let labels = [("result", "fail")];
+    edge.wait_for_metric("portcullis_edge_probes_total", &labels, 1.0)
+        .await;
+    assert!(
+        started.elapsed() < Duration::from_millis(4_500),
+        "by default it would be 5 s"
+    );
 }
 
 #[tokio::test]

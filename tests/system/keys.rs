@@ -29,8 +29,13 @@ async fn connecting_is_given_up_at_its_timeout() {
         .set("clusters.main.timeouts", json!({ "connect": "300ms" }))
         .start()
         .await;
+    let started = Instant::now();
     let response = edge.get("/x").await;
     assert_eq!(response.status, 504);
+    assert!(
+        started.elapsed() < Duration::from_millis(4_500),
+        "by default it would be 5 s"
+    );
     assert_eq!(edge.log_of("/x").await["outcome"], "failed_connect_timeout");
 }
 

@@ -84,7 +84,7 @@ async fn sigterm_on_an_idle_edge_ends_it_with_0() {
 #[tokio::test]
 async fn readiness_fails_first_while_everything_is_still_served() {
     let a = Endpoint::start("a").await;
-    let shutdown = json!({ "delay": "2s", "drain": "5s" });
+    let shutdown = json!({ "delay": "2s", "drain": "20s" });
     let mut edge = Setup::new(&[&a]).set("shutdown", shutdown).start().await;
     let started = Instant::now();
     edge.process.signal(Signal::SIGTERM);

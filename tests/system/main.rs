@@ -15,6 +15,7 @@ mod distribution;
 mod examples;
 mod forwarding;
 mod health;
+mod http2;
 mod keys;
 mod lifecycle;
 mod limits;

@@ -290,3 +290,48 @@ async fn two_clients_do_not_share_what_they_are_told() {
     }
     assert_eq!(a.requests(), 640);
 }
+
+#[tokio::test]
+async fn an_old_client_is_served_and_closed() {
+    let a = Endpoint::start("a").await;
+    let edge = Setup::new(&[&a]).start().await;
+    let mut client = edge.connect().await;
+    client
+        .send(b"GET /old HTTP/1.0\r\nHost: a\r\n\r\n")
+        .await
+        .unwrap();
+    let answer = String::from_utf8_lossy(&client.read_to_end().await.unwrap()).into_owned();
+    assert!(
+        answer.contains(" 200 ") && answer.contains("/old"),
+        "{answer}"
+    );
+    assert_eq!(edge.log_of("/old").await["protocol"], "HTTP/1.0");
+}
+
+#[tokio::test]
+async fn pipelined_requests_are_never_mixed_up() {
+    let a = Endpoint::start("a").await;
+    let edge = Setup::new(&[&a]).start().await;
+    let mut client = edge.connect().await;
+    let requests: String = (0..4)
+        .map(|n| format!("GET /p{n} HTTP/1.1\r\nHost: a\r\n\r\n"))
+        .collect();
+    client.send(requests.as_bytes()).await.unwrap();
+    client.finish_sending().await.unwrap();
+    // The edge need not answer all of them, but those it answers come in order.
+    let mut answered = 0;
+    while let Ok(response) = client.response().await {
+        if response.status != 200 {
+            break;
+        }
+        assert_eq!(response.json()["path"], format!("/p{answered}"));
+        answered += 1;
+    }
+    let seen: Vec<String> = a
+        .received()
+        .into_iter()
+        .map(|request| request.target)
+        .collect();
+    let expected: Vec<String> = (0..seen.len()).map(|n| format!("/p{n}")).collect();
+    assert_eq!(seen, expected);
+}

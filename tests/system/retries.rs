@@ -255,3 +255,38 @@ async fn a_client_that_leaves_frees_the_endpoint() {
     edge.wait_for_metric("portcullis_edge_endpoint_in_flight", &labels, 0.0)
         .await;
 }
+
+#[tokio::test]
+async fn a_connection_the_endpoint_has_closed_is_not_used_for_a_post() {
+    let a = Endpoint::with("a", Behavior::CloseUnannounced).await;
+    let edge = without_ejection(Setup::new(&[&a])).start().await;
+    let mut client = edge.connect().await;
+    for _ in 0..20 {
+        let response = client.request("POST", "/", &[], b"pay").await.unwrap();
+        assert_eq!(response.status, 200, "{}", response.text());
+        let is_closed = async || (a.open_connections() == 0).then_some(());
+        wait_until("the endpoint to close", is_closed).await;
+    }
+    assert_eq!(a.requests(), 20);
+}
+
+#[tokio::test]
+async fn a_slow_response_head_is_waited_for() {
+    let a = Endpoint::with("a", Behavior::SlowHead(Duration::from_millis(5))).await;
+    let edge = without_ejection(Setup::new(&[&a])).start().await;
+    assert_eq!(edge.get("/").await.text(), "{}");
+}
+
+#[tokio::test]
+async fn silence_inside_an_answer_ends_it() {
+    let a = Endpoint::with("a", Behavior::HangMidBody).await;
+    let edge = without_ejection(Setup::new(&[&a]))
+        .set("clusters.main.timeouts", json!({ "read": "300ms" }))
+        .start()
+        .await;
+    assert!(edge.connect().await.get("/half").await.is_err());
+    assert_eq!(
+        edge.log_of("/half").await["outcome"],
+        "failed_endpoint_timeout"
+    );
+}

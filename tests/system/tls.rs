@@ -1,8 +1,7 @@
-//! TLS at the edge: certificates by server name, HTTP/2, versions, and bytes that pass untouched.
+//! TLS at the edge: certificates by server name, versions, and bytes that pass untouched.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use portcullis_testkit::client::Http2Connection;
 use portcullis_testkit::{Authority, Connection, Endpoint, TlsOrigin, wait_until};
 use serde_json::{Value, json};
 
@@ -52,90 +51,6 @@ async fn the_certificate_follows_the_server_name() {
         .expect("the certificate does not fit")
         .to_string();
     assert!(error.to_lowercase().contains("certificate"), "{error}");
-}
-
-#[tokio::test]
-async fn http2_is_agreed_on_and_carries_requests_side_by_side() {
-    let (a, authority) = (Endpoint::start("a").await, Authority::new());
-    a.behave(portcullis_testkit::Behavior::Slow(Duration::from_millis(
-        100,
-    )));
-    let edge = tls_edge(&a, &authority, &json!({})).await;
-    let client = Http2Connection::open(edge.listener(1), "app.example", authority.client())
-        .await
-        .unwrap();
-    let tasks: Vec<_> = (0..20)
-        .map(|number| {
-            let client = client.clone();
-            tokio::spawn(async move {
-                let path = format!("/{number}");
-                let body = format!("body {number}");
-                let response = client
-                    .request("PUT", &path, &[], body.as_bytes())
-                    .await
-                    .unwrap();
-                assert_eq!(
-                    (response.status, &response.json()["path"]),
-                    (200, &json!(path))
-                );
-                assert_eq!(response.json()["body"], body);
-                assert_eq!(response.echoed("host"), ["app.example"]);
-                assert_eq!(response.echoed("x-forwarded-proto"), ["https"]);
-            })
-        })
-        .collect();
-    for task in tasks {
-        task.await.unwrap();
-    }
-    let lines = edge.wait_for_log(20, |_| true).await;
-    for line in lines {
-        assert_eq!(
-            (&line["protocol"], &line["outcome"]),
-            (&json!("HTTP/2"), &json!("served"))
-        );
-        assert_eq!(line["server_name"], "app.example");
-        assert!(
-            line["tls_version"].as_str().unwrap().contains("1.3"),
-            "{line}"
-        );
-    }
-}
-
-#[tokio::test]
-async fn http2_requests_meet_the_same_rules() {
-    let (a, authority) = (Endpoint::start("a").await, Authority::new());
-    let extra =
-        json!({ "limits": { "body_bytes": "1KiB", "header_count": 40, "header_bytes": "4KiB" } });
-    let edge = tls_edge(&a, &authority, &extra).await;
-    let open = async || {
-        Http2Connection::open(edge.listener(1), "app.example", authority.client())
-            .await
-            .unwrap()
-    };
-    let client = open().await;
-    let forged = [("x-forwarded-for", "6.6.6.6"), ("x-auth-subject", "root")];
-    let response = client
-        .request("GET", "/forged", &forged, b"")
-        .await
-        .unwrap();
-    assert_eq!(response.echoed("x-forwarded-for"), ["127.0.0.1"]);
-    assert_eq!(response.echoed("x-auth-subject"), [] as [&str; 0]);
-    let response = client
-        .request("POST", "/big", &[], &[b'x'; 4_096])
-        .await
-        .unwrap();
-    assert_eq!(response.status, 413);
-    assert_eq!(
-        edge.log_of("/big").await["outcome"],
-        "client_body_too_large"
-    );
-    let names: Vec<String> = (0..60).map(|n| format!("x-{n}")).collect();
-    let fields: Vec<(&str, &str)> = names.iter().map(|n| (n.as_str(), "1")).collect();
-    // 431 or a stream error: what matters is that the endpoint never sees it.
-    if let Ok(response) = open().await.request("GET", "/many", &fields, b"").await {
-        assert_eq!(response.status, 431);
-    }
-    assert!(a.received().iter().all(|request| request.target != "/many"));
 }
 
 #[tokio::test]
@@ -274,6 +189,11 @@ async fn a_handshake_that_never_comes_is_cut_off() {
     )
     .await;
     let mut client = Connection::open(edge.listener(1)).await.unwrap();
+    let started = Instant::now();
     client.send(b"\x16\x03\x01").await.unwrap();
     let _ = client.read_to_end().await.unwrap();
+    assert!(
+        started.elapsed() < Duration::from_secs(8),
+        "by default it would be 10 s"
+    );
 }

@@ -33,8 +33,10 @@ pub enum Behavior {
     CloseAfterAccept,
     /// Reads nothing beyond the request head, and answers nothing.
     StopReading,
-    /// Answers 200 and closes the connection.
+    /// Answers 200, says so, and closes the connection.
     CloseAfterAnswer,
+    /// Answers 200 as if the connection stayed, and closes it.
+    CloseUnannounced,
 }
 
 /// What an endpoint answers to its health checks (paths that begin with `/health`).

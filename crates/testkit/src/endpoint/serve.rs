@@ -112,6 +112,10 @@ async fn answer(
         Behavior::Status(status) => send(reader, status, &[], b"{}").await?,
         Behavior::Fields(fields) => send(reader, 200, &fields, echo.as_bytes()).await?,
         Behavior::Bytes(length) => send(reader, 200, &[], &vec![b'x'; length]).await?,
+        Behavior::CloseUnannounced => {
+            send(reader, 200, &[], echo.as_bytes()).await?;
+            return Ok(Next::Close);
+        }
         Behavior::CloseAfterAnswer => {
             send(
                 reader,
