@@ -34,6 +34,8 @@ check: ## formatting, lints and documentation, warnings denied
 	@scripts/build-tools
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
+	cargo clippy --bin portcullis --no-default-features --features edge --locked -- -D warnings
+	cargo clippy --bin portcullis --no-default-features --features auth --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
 
 bench: ## measure the pure parts: selection, routing, tokens

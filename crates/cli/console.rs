@@ -30,9 +30,20 @@ impl Console {
     }
 
     /// A step on the way. Machines wait for the answer instead.
+    #[cfg(feature = "edge")]
     pub(crate) fn progress(self, text: impl Display) {
         if self == Self::Text {
             Self::complain(&text.to_string());
+        }
+    }
+
+    /// Something that happened beside the answer: told to people on standard
+    /// error, to machines as one more object.
+    #[cfg(all(feature = "edge", feature = "auth"))]
+    pub(crate) fn event(self, text: impl Display, json: impl FnOnce() -> Value) {
+        match self {
+            Self::Text => Self::complain(&text.to_string()),
+            Self::Json => print(&json().to_string()),
         }
     }
 

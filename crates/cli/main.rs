@@ -1,13 +1,19 @@
 //! The `portcullis` command: one subcommand per file. Never holds policy: it
 //! composes the libraries and turns their errors into words and exit codes.
 
+#[cfg(feature = "auth")]
+mod auth;
 #[cfg(feature = "edge")]
 mod check;
 mod completions;
 mod console;
+#[cfg(feature = "auth")]
+mod data_dir;
 #[cfg(feature = "edge")]
 mod edge;
 mod port_holder;
+#[cfg(all(feature = "edge", feature = "auth"))]
+mod up;
 
 use std::process::ExitCode;
 
@@ -23,8 +29,10 @@ Exit codes:
 
 const EXAMPLES: &str = "\
 Examples:
+  portcullis up                            try everything on this machine
   portcullis check edge.yaml               find every mistake in a configuration
-  portcullis edge --config edge.yaml       run the load balancer";
+  portcullis edge --config edge.yaml       run the load balancer
+  PORT=8001 portcullis auth                run one auth instance";
 
 /// A layer 7 load balancer and the authentication service behind it, in one binary.
 #[derive(Debug, Parser)]
@@ -36,8 +44,12 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    #[cfg(all(feature = "edge", feature = "auth"))]
+    Up(up::Arguments),
     #[cfg(feature = "edge")]
     Edge(edge::Arguments),
+    #[cfg(feature = "auth")]
+    Auth(auth::Arguments),
     #[cfg(feature = "edge")]
     Check(check::Arguments),
     Completions(completions::Arguments),
@@ -48,8 +60,12 @@ fn main() -> ExitCode {
         .install_default()
         .expect("nothing has chosen a TLS backend before the first line of main");
     let result = match Arguments::parse().command {
+        #[cfg(all(feature = "edge", feature = "auth"))]
+        Command::Up(arguments) => up::run(&arguments),
         #[cfg(feature = "edge")]
         Command::Edge(arguments) => edge::run(&arguments),
+        #[cfg(feature = "auth")]
+        Command::Auth(arguments) => auth::run(&arguments),
         #[cfg(feature = "edge")]
         Command::Check(arguments) => check::run(&arguments),
         Command::Completions(arguments) => completions::run(&arguments),

@@ -39,6 +39,42 @@ impl fmt::Display for Holder {
     }
 }
 
+impl Holder {
+    /// Whether it is an auth instance whose `up` was killed: such a process leaves by itself
+    /// within its shutdown timeout.
+    #[cfg(all(feature = "edge", feature = "auth"))]
+    pub(crate) fn is_leaving(&self) -> bool {
+        let Self::Process { pid, .. } = self else {
+            return false;
+        };
+        let read = |pid: u32, file: &str| fs::read(format!("/proc/{pid}/{file}")).ok();
+        let parent = read(*pid, "status").as_deref().and_then(parent_in);
+        let own = read(*pid, "comm");
+        read(*pid, "cmdline").is_some_and(|line| is_instance_of_up(&line))
+            && own.is_some()
+            && parent.and_then(|parent| read(parent, "comm")) != own
+    }
+}
+
+/// Arguments as the kernel keeps them, each ended by a zero byte.
+#[cfg(all(feature = "edge", feature = "auth"))]
+fn is_instance_of_up(command_line: &[u8]) -> bool {
+    let mut arguments = command_line.split(|byte| *byte == 0).skip(1);
+    arguments.next() == Some(b"auth") && arguments.next() == Some(b"--exit-with-parent")
+}
+
+/// The parent's id in the text of `/proc/PID/status`.
+#[cfg(all(feature = "edge", feature = "auth"))]
+fn parent_in(status: &[u8]) -> Option<u32> {
+    let status = std::str::from_utf8(status).ok()?;
+    status
+        .lines()
+        .find_map(|line| line.strip_prefix("PPid:"))?
+        .trim()
+        .parse()
+        .ok()
+}
+
 /// Looks for the process that listens on the port of `address`.
 pub(crate) fn find(address: SocketAddr) -> Holder {
     let port = address.port();
@@ -176,6 +212,37 @@ mod tests {
             matches!(holder, Holder::Process { pid, .. } if pid == std::process::id()),
             "{holder}"
         );
+    }
+
+    #[test]
+    fn instance_of_up_is_known_by_its_arguments() {
+        assert!(is_instance_of_up(
+            b"/opt/portcullis\0auth\0--exit-with-parent\0"
+        ));
+        assert!(!is_instance_of_up(b"/opt/portcullis\0auth\0"));
+        assert!(!is_instance_of_up(
+            b"/opt/portcullis\0edge\0--exit-with-parent\0"
+        ));
+        assert!(!is_instance_of_up(b""));
+    }
+
+    #[test]
+    fn parent_is_read_from_the_status() {
+        assert_eq!(
+            parent_in(b"Name:\tx\nPid:\t7\nPPid:\t42\nUid:\t0\n"),
+            Some(42)
+        );
+        assert_eq!(parent_in(b"Name:\tx\n"), None);
+    }
+
+    #[test]
+    fn a_stranger_is_not_leaving() {
+        let own = Holder::Process {
+            name: "x".to_owned(),
+            pid: std::process::id(),
+        };
+        assert!(!own.is_leaving());
+        assert!(!Holder::User(0).is_leaving());
     }
 
     #[test]

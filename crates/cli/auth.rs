@@ -1,0 +1,173 @@
+//! `portcullis auth`: one auth instance, and its operator's commands. Everything is set
+//! by environment variables; a flag never repeats one.
+
+mod account;
+mod migrate;
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, bail};
+use clap::{Args, Subcommand};
+use portcullis_auth::Config;
+use portcullis_ops::signal;
+use portcullis_ops::telemetry::{self, Format};
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+
+use crate::data_dir::DataDir;
+use crate::port_holder;
+
+const HELP: &str = "\
+Examples:
+  portcullis auth migrate && portcullis auth
+  PORT=8001 DATABASE_URL=sqlite:///var/lib/portcullis/auth.db portcullis auth
+  portcullis auth account list --data-dir portcullis-data";
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  done, or drained and stopped as asked
+  1  bad configuration, taken port, or a failure while running
+  2  wrong usage of the command line";
+
+/// Run one auth instance, or do an operator's work on its database
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true, after_help = help())]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+    /// Write log lines as JSON
+    #[arg(long)]
+    json: bool,
+    /// Leave when standard input closes, as it does when the parent process ends
+    #[arg(long)]
+    exit_with_parent: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Migrate(migrate::Arguments),
+    Account(account::Arguments),
+}
+
+/// Which database an operator's command works on.
+#[derive(Debug, Args)]
+struct Target {
+    /// Use the data directory of `portcullis up` instead of DATABASE_URL and the like
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+}
+
+pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
+    match &arguments.command {
+        Some(Command::Migrate(arguments)) => migrate::run(arguments),
+        Some(Command::Account(arguments)) => account::run(arguments),
+        None => {
+            let config = config(None)?;
+            let format = if arguments.json {
+                Format::Json
+            } else {
+                Format::Text
+            };
+            telemetry::init(format, config.log_level).context("cannot start logging")?;
+            for warning in &config.warnings {
+                tracing::warn!("{warning}");
+            }
+            runtime()?.block_on(serve(config, arguments.exit_with_parent))?;
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+fn help() -> String {
+    let variables: String = portcullis_auth::config::VARIABLES
+        .iter()
+        .map(|variable| {
+            format!(
+                "  {:<24} {} [{}]\n",
+                variable.name, variable.meaning, variable.default
+            )
+        })
+        .collect();
+    format!("{HELP}\n\nEnvironment variables, with their defaults:\n{variables}\n{EXIT_CODES}")
+}
+
+/// The settings from the environment; those of a data directory come first.
+fn config(data_dir: Option<&Path>) -> anyhow::Result<Config> {
+    let overrides = match data_dir {
+        Some(path) => DataDir::existing(path)?.environment()?,
+        None => Vec::new(),
+    };
+    let lookup = |name: &str| match overrides.iter().find(|(key, _)| *key == name) {
+        Some((_, value)) => Some(value.clone()),
+        None => std::env::var(name).ok(),
+    };
+    Config::from_env(lookup).map_err(|errors| anyhow::anyhow!("bad environment:\n{errors}"))
+}
+
+fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")
+}
+
+async fn serve(config: Config, exit_with_parent: bool) -> anyhow::Result<()> {
+    let asked = signal::shutdown().context("cannot watch for signals")?;
+    let listener = bind(&config).await?;
+    let address = listener
+        .local_addr()
+        .context("cannot tell the bound address")?;
+    tracing::info!(instance = config.instance_id, %address, "listening");
+    let parent = exit_with_parent.then(watch_parent).transpose()?;
+    let shutdown = async move {
+        tokio::select! {
+            signal = asked => tracing::info!(signal = signal.name(), "asked to leave"),
+            () = ended(parent) => tracing::info!("the parent process ended"),
+        }
+    };
+    portcullis_auth::serve(listener, config, shutdown).await?;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+async fn bind(config: &Config) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(config.address)
+        .await
+        .or_else(|error| match error.kind() {
+            std::io::ErrorKind::AddrInUse => bail!(
+                "port {} is taken by {}; stop it, or choose another port with PORT",
+                config.address.port(),
+                port_holder::find(config.address)
+            ),
+            _ => bail!(
+                "cannot listen on {}: {error}; see HOST and PORT",
+                config.address
+            ),
+        })
+}
+
+/// Resolves when standard input ends. On a thread of its own, since reading blocks; the
+/// thread is never joined: it ends with the process.
+fn watch_parent() -> anyhow::Result<oneshot::Receiver<()>> {
+    let (sender, receiver) = oneshot::channel();
+    std::thread::Builder::new()
+        .name("parent".to_owned())
+        .spawn(move || {
+            let mut bytes = [0; 64];
+            while matches!(std::io::stdin().read(&mut bytes), Ok(1..)) {}
+            // Nobody waits any more once the instance is leaving for another reason.
+            let _leaving = sender.send(());
+        })
+        .context("cannot watch the parent process")?;
+    Ok(receiver)
+}
+
+async fn ended(parent: Option<oneshot::Receiver<()>>) {
+    match parent {
+        // An error means that the thread is gone, and with it the watch.
+        Some(parent) => drop(parent.await),
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,125 @@
+//! The edge's configuration for `up`, written as a file that people can copy. Never a
+//! second way to configure the edge: the edge reads this text like any other.
+
+use std::fmt::Write;
+use std::net::SocketAddr;
+use std::path::Path;
+
+use super::certificate::Certificate;
+use super::ports::Ports;
+use crate::data_dir::text;
+
+/// The YAML text. Paths are absolute, so that a copy works anywhere on this machine.
+pub(super) fn write(
+    ports: &Ports,
+    certificate: &Certificate,
+    access_log: &Path,
+) -> anyhow::Result<String> {
+    let mut endpoints = String::new();
+    for address in &ports.instances {
+        writeln!(endpoints, "      - {address}")?;
+    }
+    let Ports {
+        http, https, admin, ..
+    } = ports;
+    Ok(format!(
+        "\
+# Written anew by `portcullis up` at every start. Copy it to begin your own:
+#   portcullis check edge.yaml
+#   portcullis edge --config edge.yaml
+listeners:
+  - name: http
+    address: {http}
+  - name: https
+    address: {https}
+    tls:
+      certificates:
+        - cert: {cert}
+          key: {key}
+clusters:
+  auth:
+    balance: least_conn
+    endpoints:
+{endpoints}    health:
+      path: /health/ready
+      # One machine: a look costs nothing, and a killed instance is out at once.
+      interval: 1s
+      timeout: 1s
+      rise: 1
+      fall: 2
+routes:
+  - name: auth
+    path: /
+    cluster: auth
+admin:
+  address: {admin}
+access_log: {access_log}
+shutdown:
+  # Nobody in front of this edge has to notice first that it leaves.
+  delay: 0s
+  drain: 10s
+",
+        http = quoted_address(*http),
+        https = quoted_address(*https),
+        admin = quoted_address(*admin),
+        cert = quoted(text(certificate.cert.clone())?),
+        key = quoted(text(certificate.key.clone())?),
+        access_log = quoted(text(access_log.to_owned())?),
+    ))
+}
+
+/// JSON strings are YAML strings, whatever characters they hold; a dollar sign would begin
+/// a variable.
+fn quoted(text: String) -> String {
+    serde_json::Value::String(text.replace('$', "$$")).to_string()
+}
+
+/// IPv6 addresses begin with a bracket, which YAML takes for a list.
+fn quoted_address(address: SocketAddr) -> String {
+    if address.is_ipv6() {
+        quoted(address.to_string())
+    } else {
+        address.to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+    use std::time::SystemTime;
+
+    use portcullis_edge::config::{AccessLog, parse};
+
+    use super::*;
+    use crate::up::certificate;
+
+    fn ports(http: &str) -> Ports {
+        let local = |port| (Ipv4Addr::LOCALHOST, port).into();
+        Ports {
+            http: http.parse().unwrap(),
+            https: local(8443),
+            admin: local(2019),
+            instances: vec![local(4001), local(4002)],
+        }
+    }
+
+    #[test]
+    fn edge_reads_what_is_written_whatever_the_paths_hold() {
+        let parent = tempfile::tempdir().unwrap();
+        let directory = parent.path().join("a \"b\" ${HOME} \\ #c: ä");
+        std::fs::create_dir(&directory).unwrap();
+        let certificate = certificate::keep(&directory, SystemTime::now()).unwrap();
+        let log = directory.join("access.log");
+        for http in ["127.0.0.1:8080", "[::1]:8080"] {
+            let yaml = write(&ports(http), &certificate, &log).unwrap();
+            let parsed = parse("edge.yaml", &yaml).unwrap_or_else(|e| panic!("{e}\n{yaml}"));
+            assert!(parsed.warnings.is_empty(), "{}", parsed.warnings);
+            let config = parsed.config;
+            assert_eq!(config.listeners[0].address, http.parse().unwrap());
+            assert!(config.listeners[1].tls.is_some());
+            assert_eq!(config.clusters[0].endpoints.len(), 2);
+            assert_eq!(config.access_log, AccessLog::File(log.clone()));
+            assert_eq!(config.admin, Some("127.0.0.1:2019".parse().unwrap()));
+        }
+    }
+}
