@@ -429,3 +429,39 @@ pub(crate) async fn instances_live_as_long_as_they_say_so(instances: Instances) 
     );
     instances.next().ping().await.unwrap();
 }
+
+pub(crate) async fn once_closed_nothing_is_known_any_more(instances: Instances) {
+    let (closed, other) = (instances.next(), instances.next());
+    closed.revoke(&each_kind()).await.unwrap();
+    // Asked before, so that whatever an implementation remembers is remembered.
+    assert!(closed.is_revoked(&facts("t1"), START).await.unwrap());
+    closed.close().await;
+    let unrelated = TokenFacts {
+        jti: "t2",
+        sid: None,
+        sub: "s",
+        kid: "k2",
+        issued_at: START,
+    };
+    for token in [facts("t1"), unrelated] {
+        assert!(
+            closed.is_revoked(&token, START).await.is_err(),
+            "refused, not guessed"
+        );
+    }
+    let key = [CounterKey::new("login_ip", &["192.0.2.7"])];
+    assert!(closed.revoke(&each_kind()).await.is_err());
+    assert!(
+        closed
+            .count(&key, Duration::from_secs(60), START)
+            .await
+            .is_err()
+    );
+    assert!(closed.counters(&key, START).await.is_err());
+    assert!(closed.instances(START).await.is_err());
+    assert!(closed.ping().await.is_err());
+    assert!(
+        other.is_revoked(&facts("t1"), START).await.unwrap(),
+        "the others go on"
+    );
+}

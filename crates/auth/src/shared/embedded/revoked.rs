@@ -102,6 +102,8 @@ impl Revoked {
         token: &TokenFacts<'_>,
         now: UnixMillis,
     ) -> SharedResult<bool> {
+        // Memory would go on answering, but without a way to read on it may not be believed.
+        self.file.still_open(READING).shared(READING)?;
         let mut answer = self.replica.answer(self.mark.read(), token, now);
         if let Answer::Behind(position) = answer {
             self.catch_up(position, now).await?;

@@ -93,6 +93,11 @@ fn instances_live_as_long_as_they_say_so() {
 }
 
 #[test]
+fn once_closed_nothing_is_known_any_more() {
+    on_embedded(contract::once_closed_nothing_is_known_any_more);
+}
+
+#[test]
 fn what_was_shared_is_there_after_every_instance_has_gone() {
     use crate::domain::{Revocation, TokenFacts, UnixMillis};
     let directory = TempDir::new().unwrap();

@@ -94,6 +94,14 @@ impl DatabaseFile {
         }
     }
 
+    /// Fails once the file has been closed: for answers that would not notice by themselves.
+    pub(crate) fn still_open(&self, attempted: &'static str) -> StoreResult<()> {
+        match self.writer.is_closed() {
+            true => Err(sqlx::Error::PoolClosed).attempting(attempted),
+            false => Ok(()),
+        }
+    }
+
     pub(crate) async fn close(&self) {
         self.readers.close().await;
         // Last, so that it can fold the write-ahead log into the file.
