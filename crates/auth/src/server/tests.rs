@@ -1,6 +1,8 @@
 //! What only shows when something inside breaks: dependencies that are down, and
 //! handlers that panic or never end.
 
+mod down;
+
 use axum::Router;
 use axum::body::Body;
 use axum::routing::get;
@@ -132,11 +134,12 @@ async fn a_database_that_is_down_fails_readiness_and_detail_but_not_liveness() {
 
 #[tokio::test]
 async fn a_token_is_refused_when_nobody_knows_whether_it_is_revoked() {
-    let (_directory, inside) = inside().await;
+    let (_directory, mut inside) = inside().await;
     let login = json!({ "email": "a@example.com", "password": "correct horse" });
     inside.post("/api/v1/auth/register", login.clone()).await;
     let (_, grant) = inside.post("/api/v1/auth/login", login).await;
-    inside.stores.shared.close().await;
+    let service = Arc::get_mut(&mut inside.instance.service).expect("no request is under way");
+    service.app.shared = Arc::new(down::Down);
     let token = format!("Bearer {}", grant["access_token"].as_str().unwrap());
     let request = Request::get("/api/v1/auth/verify").header("authorization", token);
     let router = web::router(inside.instance.service.clone());

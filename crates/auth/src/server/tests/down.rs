@@ -1,0 +1,67 @@
+//! A shared state that never answers. Never says "not revoked".
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use crate::domain::{Revocation, TokenFacts, UnixMillis};
+use crate::shared::{Counter, CounterKey, InstanceRecord, Shared, SharedError, SharedResult};
+
+pub(super) struct Down;
+
+fn down<T>() -> SharedResult<T> {
+    Err(SharedError::Unavailable {
+        attempted: "a test",
+        source: "unplugged".into(),
+    })
+}
+
+#[async_trait]
+impl Shared for Down {
+    async fn revoke(&self, _: &[Revocation]) -> SharedResult<()> {
+        down()
+    }
+
+    async fn is_revoked(&self, _: &TokenFacts<'_>, _: UnixMillis) -> SharedResult<bool> {
+        down()
+    }
+
+    async fn count(
+        &self,
+        _: &[CounterKey],
+        _: Duration,
+        _: UnixMillis,
+    ) -> SharedResult<Vec<Counter>> {
+        down()
+    }
+
+    async fn counters(&self, _: &[CounterKey], _: UnixMillis) -> SharedResult<Vec<Counter>> {
+        down()
+    }
+
+    async fn reset(&self, _: &CounterKey) -> SharedResult<()> {
+        down()
+    }
+
+    async fn heartbeat(&self, _: &InstanceRecord, _: Duration, _: UnixMillis) -> SharedResult<()> {
+        down()
+    }
+
+    async fn leave(&self, _: &str) -> SharedResult<()> {
+        down()
+    }
+
+    async fn instances(&self, _: UnixMillis) -> SharedResult<Vec<InstanceRecord>> {
+        down()
+    }
+
+    async fn purge(&self, _: UnixMillis, _: u16) -> SharedResult<u64> {
+        down()
+    }
+
+    async fn ping(&self) -> SharedResult<()> {
+        down()
+    }
+
+    async fn close(&self) {}
+}
