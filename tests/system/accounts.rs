@@ -148,7 +148,7 @@ async fn disable(place: &Place, email: &str) {
     let data = place.data();
     let arguments = [
         "auth",
-        "user",
+        "account",
         "disable",
         email,
         "--data-dir",
@@ -233,4 +233,32 @@ async fn health_and_discovery_answer_through_the_edge() {
         discovery["issuer"].is_string() && discovery["jwks_uri"].is_string(),
         "{discovery}"
     );
+}
+
+#[tokio::test]
+async fn guessing_is_slowed_on_all_instances_and_the_owner_stays_in() {
+    let place = Place::new();
+    let up = place.start().await;
+    up.register("ada@example.com", PASSWORD).await;
+    up.log_in("ada@example.com", PASSWORD).await;
+    // The edge tells instances who really asks, so the attacker is not the owner to them.
+    let attempt = async |password: &str| {
+        let attacker = "127.0.0.2".parse().unwrap();
+        let mut connection = Connection::open_from(attacker, up.http).await.unwrap();
+        let body = json!({ "email": "ada@example.com", "password": password });
+        connection
+            .post_json("/api/v1/auth/login", &body)
+            .await
+            .unwrap()
+            .status
+    };
+    for guess in 0..12 {
+        assert_eq!(attempt(&format!("not the password {guess}")).await, 401);
+    }
+    assert_eq!(
+        attempt(PASSWORD).await,
+        401,
+        "locked out: even the right guess looks wrong"
+    );
+    up.log_in("ada@example.com", PASSWORD).await;
 }

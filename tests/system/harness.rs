@@ -1,6 +1,5 @@
 //! The real `portcullis edge` with a configuration written for one test. Never shared by two.
 
-#[expect(dead_code, reason = "its users join with the command")]
 pub(crate) mod up;
 
 use std::net::SocketAddr;

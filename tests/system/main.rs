@@ -8,6 +8,7 @@
 
 mod harness;
 
+mod accounts;
 mod affinity;
 mod check;
 mod config_keys;
@@ -20,7 +21,10 @@ mod keys;
 mod lifecycle;
 mod limits;
 mod malformed;
+mod operation;
+mod printed;
 mod proxying;
 mod retries;
 mod routing;
+mod survival;
 mod tls;
