@@ -2,6 +2,8 @@
 //! Never reads the process environment or a file itself, and never shows a
 //! secret's value in a message.
 
+mod places;
+mod secrets;
 mod values;
 
 use std::net::SocketAddr;
@@ -12,8 +14,8 @@ use std::time::Duration;
 use ipnet::IpNet;
 use portcullis_ops::Secret;
 
+pub(crate) use secrets::decode_key;
 use values::Values;
-pub(crate) use values::decode_key;
 
 /// Every variable that has an effect, with its default and meaning: the
 /// reference page and the test that no other variable is read use this table.

@@ -247,15 +247,27 @@ impl Instance {
         };
         tokio::select! {
             () = serving.as_mut() => {}
-            () = leaving => tracing::warn!("requests in flight were cut off: SHUTDOWN_TIMEOUT is over"),
+            () = leaving => tracing::warn!("SHUTDOWN_TIMEOUT is over: requests were cut off"),
+            () = watch_to_the_end(&mut self.jobs) => {}
         }
-        while let Some(ended) = self.jobs.join_next().await {
-            if let Err(error) = ended {
-                tracing::error!(%error, "a job ended badly");
-            }
-        }
+        watch(&mut self.jobs).await;
         if let Err(error) = self.registry.leave().await {
             tracing::warn!(%error, "this instance stays in the registry until its entry expires");
+        }
+    }
+}
+
+/// Reports jobs that end badly, when it happens, for as long as it is polled.
+async fn watch_to_the_end(jobs: &mut JoinSet<()>) {
+    watch(jobs).await;
+    std::future::pending().await
+}
+
+/// Returns when all jobs have ended.
+async fn watch(jobs: &mut JoinSet<()>) {
+    while let Some(ended) = jobs.join_next().await {
+        if let Err(error) = ended {
+            tracing::error!(%error, "a job ended badly and stays away until the next start");
         }
     }
 }

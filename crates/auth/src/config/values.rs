@@ -5,16 +5,11 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 use std::num::NonZeroUsize;
 use std::ops::RangeInclusive;
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use ipnet::IpNet;
-use portcullis_ops::Secret;
-use zeroize::Zeroizing;
 
-use super::{ConfigError, Environment, KeySource};
+use super::{ConfigError, Environment};
 
 /// What `TRUST_PROXY=true` means: never the whole internet.
 const PRIVATE_RANGES: [&str; 7] = [
@@ -27,21 +22,11 @@ const PRIVATE_RANGES: [&str; 7] = [
     "fe80::/10",
 ];
 
-/// Words that appear in documented examples and placeholders, never in a random secret.
-const EXAMPLE_WORDS: [&str; 6] = [
-    "your-",
-    "your_",
-    "example",
-    "change",
-    "placeholder",
-    "same-salt",
-];
-
 /// The variables of one environment, and what was wrong with them so far.
 pub(super) struct Values<'a> {
     vars: &'a dyn Fn(&str) -> Option<String>,
     errors: Vec<ConfigError>,
-    warnings: Vec<String>,
+    pub(super) warnings: Vec<String>,
 }
 
 impl<'a> Values<'a> {
@@ -57,11 +42,11 @@ impl<'a> Values<'a> {
         (self.errors, self.warnings)
     }
 
-    fn get(&self, name: &'static str) -> Option<String> {
+    pub(super) fn get(&self, name: &'static str) -> Option<String> {
         (self.vars)(name).filter(|value| !value.trim().is_empty())
     }
 
-    fn error(
+    pub(super) fn error(
         &mut self,
         variable: &'static str,
         message: impl Into<String>,
@@ -191,180 +176,10 @@ impl<'a> Values<'a> {
         default
     }
 
-    pub(super) fn database(&mut self, environment: Environment) -> PathBuf {
-        match self.get("DATABASE_URL") {
-            Some(url) => self.sqlite_path("DATABASE_URL", &url),
-            None => {
-                if environment == Environment::Production {
-                    self.error(
-                        "DATABASE_URL",
-                        "is not set, and production has no default database",
-                        "name it, for example sqlite:///var/lib/portcullis/auth.db",
-                    );
-                }
-                PathBuf::from("auth.db")
-            }
-        }
-    }
-
-    pub(super) fn shared_state(&mut self, database: &Path) -> PathBuf {
-        let path = match self.get("SHARED_STATE_URL") {
-            Some(url) => self.sqlite_path("SHARED_STATE_URL", &url),
-            None => database.with_file_name("shared.db"),
-        };
-        if path == database && !path.as_os_str().is_empty() {
-            self.error(
-                "SHARED_STATE_URL",
-                "names the same file as DATABASE_URL",
-                "give it a file of its own, so that counters never block durable writes",
-            );
-        }
-        path
-    }
-
-    /// `sqlite:///absolute` and `sqlite://relative` name files. The value is not
-    /// repeated in messages, since other databases' addresses hold passwords.
-    fn sqlite_path(&mut self, name: &'static str, url: &str) -> PathBuf {
-        let hint = "use sqlite:///absolute/path/auth.db or sqlite://relative/path/auth.db";
-        let scheme = url.split(':').next().unwrap_or_default();
-        let path = match url
-            .strip_prefix("sqlite://")
-            .or_else(|| url.strip_prefix("sqlite:"))
-        {
-            Some(path) => path.split('?').next().unwrap_or_default(),
-            None => {
-                let what = match scheme {
-                    "postgres" | "postgresql" => "PostgreSQL is not supported by this version yet",
-                    "redis" | "rediss" => "Redis is not supported by this version yet",
-                    _ => "is not a sqlite:// address",
-                };
-                self.error(name, what, hint);
-                return PathBuf::new();
-            }
-        };
-        if path.is_empty() || path.contains(":memory:") || url.contains("mode=memory") {
-            self.error(
-                name,
-                "names no file: a database in memory is lost with the process",
-                hint,
-            );
-        }
-        PathBuf::from(path)
-    }
-
-    pub(super) fn issuer(&mut self, port: u16, environment: Environment) -> String {
-        let production = environment == Environment::Production;
-        let example = "https://auth.example.com";
-        let Some(text) = self.get("ISSUER_URL") else {
-            if production {
-                self.error(
-                    "ISSUER_URL",
-                    "is not set, and production has no default issuer",
-                    format!("set the public address, for example {example}"),
-                );
-            }
-            return format!("http://localhost:{port}");
-        };
-        match text.parse::<http::Uri>() {
-            Ok(uri) if is_plain_origin(&uri, &text) => {
-                if production && uri.scheme_str() != Some("https") {
-                    self.error(
-                        "ISSUER_URL",
-                        "is not https, which production requires",
-                        format!("use the public address that clients reach, such as {example}"),
-                    );
-                }
-            }
-            _ => self.error(
-                "ISSUER_URL",
-                "is not an http(s) address without user, query, fragment and trailing slash",
-                format!("write it like {example}: verifiers compare it byte for byte"),
-            ),
-        }
-        text
-    }
-
     pub(super) fn audience(&mut self, issuer: &str) -> String {
         match self.get("TOKEN_AUDIENCE") {
             None => issuer.to_owned(),
             Some(_) => self.text("TOKEN_AUDIENCE", issuer),
-        }
-    }
-
-    pub(super) fn pepper(
-        &mut self,
-        environment: Environment,
-        min_bytes: usize,
-    ) -> Option<Secret<String>> {
-        let production = environment == Environment::Production;
-        let hint = "make one with: openssl rand -base64 48; give every instance the same";
-        let Some(text) = self.get("SECURITY_SALT").map(Secret::new) else {
-            if production {
-                self.error(
-                    "SECURITY_SALT",
-                    "is not set, which production requires",
-                    hint,
-                );
-            }
-            return None;
-        };
-        let fault = if text.expose().len() < min_bytes {
-            Some(format!("is shorter than {min_bytes} bytes"))
-        } else if is_example(text.expose()) {
-            Some("is an example, not a secret".to_owned())
-        } else {
-            None
-        };
-        match fault {
-            Some(fault) if production => self.error("SECURITY_SALT", fault, hint),
-            Some(fault) => self
-                .warnings
-                .push(format!("SECURITY_SALT {fault}: production refuses it")),
-            None => {}
-        }
-        Some(text)
-    }
-
-    pub(super) fn key_encryption_key(
-        &mut self,
-        environment: Environment,
-        database: &Path,
-    ) -> KeySource {
-        let hint = "make one with: openssl rand -base64 32; give every instance the same";
-        let inline = self.get("KEY_ENCRYPTION_KEY").map(Zeroizing::new);
-        let file = self.get("KEY_ENCRYPTION_KEY_FILE").map(PathBuf::from);
-        match (inline, file) {
-            (Some(_), Some(path)) => {
-                self.error(
-                    "KEY_ENCRYPTION_KEY",
-                    "is set together with KEY_ENCRYPTION_KEY_FILE",
-                    "set one of the two",
-                );
-                KeySource::File(path)
-            }
-            (Some(text), None) => match decode_key(&text) {
-                Some(key) => KeySource::Inline(key),
-                None => {
-                    self.error(
-                        "KEY_ENCRYPTION_KEY",
-                        "is not 32 random bytes as base64 or hex",
-                        hint,
-                    );
-                    KeySource::Inline(Secret::default())
-                }
-            },
-            (None, Some(path)) if environment == Environment::Production => KeySource::File(path),
-            (None, Some(path)) => KeySource::FileOrCreate(path),
-            (None, None) => {
-                if environment == Environment::Production {
-                    self.error(
-                        "KEY_ENCRYPTION_KEY_FILE",
-                        "is not set, and neither is KEY_ENCRYPTION_KEY: production requires one",
-                        hint,
-                    );
-                }
-                KeySource::FileOrCreate(database.with_extension("key"))
-            }
         }
     }
 
@@ -461,44 +276,4 @@ impl<'a> Values<'a> {
             );
         }
     }
-}
-
-/// Only scheme, host, optional port and path, exactly as they will be compared.
-fn is_plain_origin(uri: &http::Uri, text: &str) -> bool {
-    matches!(uri.scheme_str(), Some("http" | "https"))
-        && uri.host().is_some_and(|host| !host.is_empty())
-        && !text.contains(['?', '#', '@', '"', '\\'])
-        && !text.ends_with('/')
-}
-
-fn is_example(text: &str) -> bool {
-    let lower = text.to_ascii_lowercase();
-    let distinct: BTreeSet<char> = lower.chars().collect();
-    distinct.len() < 8 || EXAMPLE_WORDS.iter().any(|word| lower.contains(word))
-}
-
-/// 32 bytes written as base64 (either alphabet) or as 64 hex digits.
-pub(crate) fn decode_key(text: &str) -> Option<Secret<[u8; 32]>> {
-    let text = text.trim();
-    let bytes = if text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        let digit = |byte: u8| char::from(byte).to_digit(16).unwrap_or(0) as u8;
-        text.as_bytes()
-            .chunks_exact(2)
-            .map(|pair| digit(pair[0]) << 4 | digit(pair[1]))
-            .collect()
-    } else {
-        let url_safe = text
-            .trim_end_matches('=')
-            .replace('+', "-")
-            .replace('/', "_");
-        URL_SAFE_NO_PAD
-            .decode(url_safe)
-            .or_else(|_| STANDARD.decode(text))
-            .ok()?
-    };
-    let bytes = Zeroizing::new(bytes);
-    let key: [u8; 32] = bytes.as_slice().try_into().ok()?;
-    let distinct: BTreeSet<u8> = key.iter().copied().collect();
-    // 32 random bytes with fewer than 8 distinct values happen once in 10^40.
-    (distinct.len() >= 8).then(|| Secret::new(key))
 }

@@ -44,7 +44,7 @@ pub(crate) async fn decode<T: DeserializeOwned>(request: Request) -> Result<T, A
         discard(body).await;
         return Err(ApiError::BodyTooLarge);
     }
-    let bytes = read(body).await?;
+    let bytes = read(body, BODY_TIMEOUT).await?;
     serde_json::from_slice(&bytes).map_err(|error| match error.classify() {
         serde_json::error::Category::Data => ApiError::InvalidBody,
         _ => ApiError::MalformedJson,
@@ -67,9 +67,9 @@ pub(super) async fn to_the_end<T: Send + 'static>(
     }
 }
 
-async fn read(body: Body) -> Result<Bytes, ApiError> {
+async fn read(body: Body, timeout: Duration) -> Result<Bytes, ApiError> {
     let mut limited = Limited::new(body, BODY_LIMIT);
-    let collected = tokio::time::timeout(BODY_TIMEOUT, (&mut limited).collect()).await;
+    let collected = tokio::time::timeout(timeout, (&mut limited).collect()).await;
     match collected {
         Err(_) => Err(ApiError::BodyTimeout),
         Ok(Ok(body)) => Ok(body.to_bytes()),
@@ -97,4 +97,48 @@ fn is_json(content_type: Option<&http::HeaderValue>) -> bool {
         .and_then(|value| value.to_str().ok())
         .and_then(|value| value.split(';').next())
         .is_some_and(|essence| essence.trim().eq_ignore_ascii_case("application/json"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::Pin;
+    use std::task::{Context, Poll};
+
+    use hyper::body::Frame;
+
+    use super::*;
+
+    /// A body whose sender says nothing more, or goes away.
+    struct Unfinished(bool);
+
+    impl hyper::body::Body for Unfinished {
+        type Data = Bytes;
+        type Error = std::io::Error;
+
+        fn poll_frame(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+            match self.0 {
+                true => Poll::Ready(Some(Err(std::io::ErrorKind::UnexpectedEof.into()))),
+                false => Poll::Pending,
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn sec_h04_a_body_that_never_comes_is_given_up() {
+        let silent = read(Body::new(Unfinished(false)), Duration::from_millis(1)).await;
+        assert!(matches!(silent, Err(ApiError::BodyTimeout)));
+        let gone = read(Body::new(Unfinished(true)), BODY_TIMEOUT).await;
+        assert!(matches!(gone, Err(ApiError::BodyIncomplete)));
+    }
+
+    #[tokio::test]
+    async fn sec_h04_a_body_one_byte_beyond_the_limit_is_refused() {
+        let fits = read(Body::from(vec![b' '; BODY_LIMIT]), BODY_TIMEOUT).await;
+        assert_eq!(fits.unwrap().len(), BODY_LIMIT);
+        let beyond = read(Body::from(vec![b' '; BODY_LIMIT + 1]), BODY_TIMEOUT).await;
+        assert!(matches!(beyond, Err(ApiError::BodyTooLarge)));
+    }
 }

@@ -76,6 +76,28 @@ async fn a_request_in_flight_is_finished_and_its_connection_closed() {
 }
 
 #[tokio::test]
+async fn a_request_that_never_finishes_is_cut_off_at_the_timeout() {
+    let installation = Installation::new().await;
+    let instance = installation
+        .start_with("a", &[("SHUTDOWN_TIMEOUT", "100")])
+        .await;
+    let mut connection = instance.connect().await;
+    let head = "POST /api/v1/auth/login HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\n\
+                Content-Type: application/json\r\nContent-Length: 9\r\n\r\n";
+    connection.send(head.as_bytes()).await.unwrap();
+    assert!(
+        connection
+            .read_some()
+            .await
+            .unwrap()
+            .starts_with(b"HTTP/1.1 100")
+    );
+    // The body would be waited for much longer than this.
+    instance.stop().await;
+    connection.expect_close().await;
+}
+
+#[tokio::test]
 async fn a_stopped_instance_leaves_the_registry_and_its_files_whole() {
     let installation = Installation::new().await;
     let first = installation.start("a").await;
