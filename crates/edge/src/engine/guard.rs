@@ -34,6 +34,10 @@ pub(crate) use self::stream::ConnectionHandle;
 /// packet and a TLS record.
 const WRITE_BUFFER_BYTES: usize = 4096;
 
+/// Beyond this many header fields the engine's parser calls a request malformed instead of too
+/// large.
+const PARSER_FIELDS_MAX: usize = 256;
+
 /// One guarded connection: `S` is the TCP or TLS stream of an accepted client.
 pub(crate) struct Guard<S> {
     io: S,
@@ -44,6 +48,8 @@ pub(crate) struct Guard<S> {
     timer: Pin<Box<Sleep>>,
     armed: Armed,
     write_buffer: BytesMut,
+    /// Bytes were written since the last complete flush.
+    is_unflushed: bool,
     refusal: Option<BytesMut>,
     is_reported: bool,
     is_finished: bool,
@@ -92,6 +98,7 @@ impl<S> Guard<S> {
             timer: Box::pin(tokio::time::sleep(first_byte)),
             armed: Armed::FirstByte,
             write_buffer: BytesMut::new(),
+            is_unflushed: false,
             refusal: None,
             is_reported: false,
             is_finished: false,
@@ -109,15 +116,19 @@ impl<S> Guard<S> {
                     self.armed = Armed::Nothing;
                     self.control.begin_header();
                 }
-                if self.control.phase() == Phase::Header {
-                    if scanner.advance(input) > self.connection.listener.limits.header_bytes {
-                        return Err(Cause::HeadTooLarge);
-                    }
-                    if scanner.has_control() {
-                        return Err(Cause::HeadMalformed);
-                    }
+                if self.control.phase() != Phase::Header {
+                    return Ok(());
                 }
-                Ok(())
+                let bytes = scanner.advance(input);
+                let is_too_large = bytes > self.connection.listener.limits.header_bytes
+                    || scanner.fields() > PARSER_FIELDS_MAX;
+                if is_too_large {
+                    Err(Cause::HeadTooLarge)
+                } else if scanner.has_control() {
+                    Err(Cause::HeadMalformed)
+                } else {
+                    Ok(())
+                }
             }
             Protocol::H2(scanner) => scanner.advance(input, Instant::now()).map_err(|abuse| {
                 tracing::warn!(
@@ -221,6 +232,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
         Poll::Ready(Ok(()))
     }
 
+    /// Empties every buffer towards the client.
+    fn poll_flush_all(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_write_buffer(cx))?;
+        ready!(Pin::new(&mut self.io).poll_flush(cx))?;
+        self.is_unflushed = false;
+        Poll::Ready(Ok(()))
+    }
+
     /// Sends what is left of a refusal, then ends the read side for the engine.
     fn poll_refusal(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while let Some(bytes) = self.refusal.as_mut().filter(|bytes| !bytes.is_empty()) {
@@ -258,6 +277,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Guard<S> {
             // A request that has already arrived is still served, even when the edge drains.
             Poll::Pending if this.shall_close() => return Poll::Ready(Ok(())),
             Poll::Pending => match this.poll_deadline(cx) {
+                // The engine has nothing more to write for now: what it wrote may not wait for more,
+                // or a response that comes in small pieces would stay here.
+                None if this.is_unflushed => match this.poll_flush_all(cx) {
+                    Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                    _ => return Poll::Pending,
+                },
                 None => return Poll::Pending,
                 Some(Armed::Header) => Err(Cause::HeadTimeout),
                 // Nobody asked anything: nothing is owed but the end.
@@ -283,6 +308,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guard<S> {
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         this.notice_own_answer(data);
+        this.is_unflushed = true;
         if this.write_buffer.len() + data.len() > WRITE_BUFFER_BYTES {
             ready!(this.poll_write_buffer(cx))?;
         }
@@ -294,9 +320,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guard<S> {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        ready!(this.poll_write_buffer(cx))?;
-        Pin::new(&mut this.io).poll_flush(cx)
+        self.get_mut().poll_flush_all(cx)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

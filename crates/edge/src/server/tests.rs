@@ -152,6 +152,37 @@ async fn oversized_head_is_answered_431_even_after_a_good_request() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn empty_lines_in_front_or_many_fields_do_not_evade_the_limit() {
+    let endpoint = Endpoint::start("one").await;
+    let running = start(edge_config(&[&endpoint])).await.unwrap();
+    let large = format!("x: {}\r\n", "y".repeat(5000));
+    for (before, fields) in [
+        ("\r\n".repeat(3), large),
+        (String::new(), "x:\r\n".repeat(300)),
+    ] {
+        let mut client = open(&running).await;
+        let head = format!("{before}GET / HTTP/1.1\r\nhost: a\r\n{fields}\r\n");
+        client.send(head.as_bytes()).await.unwrap();
+        assert_eq!(client.response().await.unwrap().status, 431);
+        client.expect_close().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn response_in_pieces_is_handed_on_piece_by_piece() {
+    let endpoint = Endpoint::with("stalled", Behavior::HangMidBody).await;
+    let running = start(edge_config(&[&endpoint])).await.unwrap();
+    let mut client = open(&running).await;
+    client
+        .send(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")
+        .await
+        .unwrap();
+    let head = tokio::time::timeout(Duration::from_secs(2), client.read_some()).await;
+    let head = head.expect("the head does not wait for the rest").unwrap();
+    assert!(head.starts_with(b"HTTP/1.1 200 "));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn slow_head_is_answered_408_and_a_silent_client_is_just_closed() {
     let endpoint = Endpoint::start("one").await;
     let mut config = edge_config(&[&endpoint]);

@@ -8,6 +8,8 @@
 #[derive(Debug, Default)]
 pub(crate) struct HeaderScanner {
     bytes: usize,
+    /// Lines with content so far: the request line and the header fields.
+    lines: usize,
     line_has_content: bool,
     is_complete: bool,
     has_control: bool,
@@ -24,12 +26,13 @@ impl HeaderScanner {
             self.bytes += 1;
             match byte {
                 // Empty lines in front of the request line are skipped by parsers (RFC 9112 2.2).
-                b'\n' if !self.line_has_content => self.is_complete = self.has_request_line(),
+                b'\n' if !self.line_has_content => self.is_complete = self.lines > 0,
                 b'\n' => self.line_has_content = false,
                 b'\r' => {}
                 _ => {
-                    self.line_has_content = true;
                     self.has_control |= byte.is_ascii_control() && byte != b'\t';
+                    self.lines += usize::from(!self.line_has_content);
+                    self.line_has_content = true;
                 }
             }
         }
@@ -53,9 +56,9 @@ impl HeaderScanner {
         *self = Self::default();
     }
 
-    /// More than the CRLFs that may stand in front of a request line.
-    fn has_request_line(&self) -> bool {
-        self.bytes > 4
+    /// Header fields seen so far.
+    pub(crate) fn fields(&self) -> usize {
+        self.lines.saturating_sub(1)
     }
 }
 
@@ -101,6 +104,16 @@ mod tests {
             scanner.advance(bad);
             assert!(scanner.has_control(), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn empty_lines_in_front_are_counted_and_end_nothing() {
+        let mut scanner = HeaderScanner::default();
+        assert_eq!(scanner.advance(&b"\r\n".repeat(50)), 100);
+        assert!(!scanner.is_complete());
+        assert_eq!(scanner.advance(b"GET / HTTP/1.1\r\na: b\r\n\r\n"), 124);
+        assert!(scanner.is_complete());
+        assert_eq!(scanner.fields(), 1);
     }
 
     #[test]
