@@ -17,6 +17,7 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
 use crate::data_dir::DataDir;
+use crate::file_limit;
 use crate::port_holder;
 
 const HELP: &str = "\
@@ -115,6 +116,7 @@ fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
 
 async fn serve(config: Config, exit_with_parent: bool) -> anyhow::Result<()> {
     let asked = signal::shutdown().context("cannot watch for signals")?;
+    file_limit::raise();
     let listener = bind(&config).await?;
     let address = listener
         .local_addr()

@@ -13,7 +13,11 @@ use portcullis_ops::telemetry::{self, Format, Level};
 
 use crate::check;
 use crate::console::Console;
+use crate::file_limit;
 use crate::port_holder;
+
+/// One towards the client, one towards an endpoint.
+const FILES_PER_CONNECTION: u64 = 2;
 
 const HELP: &str = "\
 Examples:
@@ -74,12 +78,22 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
 
 async fn serve(config: Config) -> anyhow::Result<()> {
     let shutdown = signal::shutdown().context("cannot watch for signals")?;
+    let files = file_limit::raise();
+    let max_connections = config.max_connections;
     let mut running = start(config).await?;
     for (listener, address) in &running.addresses {
         tracing::info!(listener, %address, "listening");
     }
     if let Some(address) = running.admin {
         tracing::info!(%address, "listening for /livez, /readyz and /metrics");
+    }
+    if files < u64::from(max_connections).saturating_mul(FILES_PER_CONNECTION) {
+        tracing::warn!(
+            open_files = files,
+            max_connections,
+            "the limit of open files is reached before max_connections: raise the hard limit \
+             (ulimit -Hn, LimitNOFILE) or lower max_connections"
+        );
     }
     tokio::select! {
         signal = shutdown => tracing::info!(

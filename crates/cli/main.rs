@@ -11,6 +11,7 @@ mod console;
 mod data_dir;
 #[cfg(feature = "edge")]
 mod edge;
+mod file_limit;
 mod port_holder;
 #[cfg(all(feature = "edge", feature = "auth"))]
 mod up;

@@ -23,7 +23,7 @@ use portcullis_ops::telemetry::{self, Format, Level};
 use serde_json::json;
 
 use crate::console::Console;
-use crate::edge;
+use crate::{edge, file_limit};
 use certificate::Certificate;
 use guide::{Guide, RunningInstance, SetupToken};
 use held::HeldDataDir;
@@ -102,6 +102,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let ports = Ports::find(http, https, admin, base_port, instances)?;
     let held = HeldDataDir::open(&arguments.data_dir)?;
     let certificate = certificate::keep(held.data.path(), SystemTime::now())?;
+    file_limit::raise();
     let site = Site {
         console: Console::from_flag(arguments.json),
         instances: plan(&ports, &held)?,
