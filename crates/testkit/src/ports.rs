@@ -29,7 +29,7 @@ impl ReservedPort {
 /// Reserves a free port on loopback.
 ///
 /// # Panics
-/// When [`ATTEMPTS_MAX`] candidates were all taken.
+/// When `ATTEMPTS_MAX` candidates were all taken.
 pub fn free_port() -> ReservedPort {
     (0..ATTEMPTS_MAX)
         .find_map(|_| try_reserve(fastrand::u16(FIRST_PORT..LAST_PORT)))
