@@ -147,8 +147,6 @@ impl Listener {
         while let Poll::Ready(Ok((stream, client))) = poll_once(|cx| socket.poll_accept(cx)).await {
             self.admit(stream, client, &connection_signals);
         }
-        drop(socket);
-        self.engine.close_idle().await;
     }
 
     /// Counts the connection and serves it in a task of its own, or refuses it at a limit.

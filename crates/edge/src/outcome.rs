@@ -17,7 +17,7 @@
 //! | `refused_no_route` | 404 | no route matches host and path |
 //! | `refused_connections` | 503 | too many connections |
 //! | `refused_http2_abuse` | none | the guard closed an abusive HTTP/2 connection |
-//! | `refused_draining` | 503 | the edge is leaving |
+//! | `refused_draining` | 503, none, or cut short | the edge is leaving, or its drain deadline cut the request off |
 //! | `failed_no_endpoint` | 503 | no endpoint of the cluster is eligible |
 //! | `failed_connect_refused` | 502 | nothing listens at the endpoint's address |
 //! | `failed_connect_timeout` | 504 | the endpoint did not accept in time |

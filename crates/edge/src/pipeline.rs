@@ -225,6 +225,7 @@ impl Exchange {
 
     /// The exchange failed for good. The answer is to be sent if nothing has been sent yet.
     pub fn on_failure(&mut self, cause: Cause) -> Answer {
+        let cause = self.whose_doing(cause);
         let failure = fail::failure(cause);
         self.blame_endpoint(cause, Instant::now());
         self.failed.get_or_insert(failure.outcome);
@@ -236,15 +237,16 @@ impl Exchange {
         if std::mem::replace(&mut self.has_ended, true) {
             return;
         }
-        if let Some(cause) = end.failure {
+        let gone = (end.failure.is_none() && end.status.is_none()).then_some(Cause::ClientGone);
+        if let Some(cause) = end.failure.or(gone) {
+            let cause = self.whose_doing(cause);
             self.failed.get_or_insert(fail::failure(cause).outcome);
             self.blame_endpoint(cause, now);
         }
         self.credit_endpoint();
         let outcome = self.failed.unwrap_or(match end.status {
             Some(status) if status.is_server_error() => Outcome::EndpointError,
-            Some(_) => Outcome::Served,
-            None => Outcome::ClientGone,
+            _ => Outcome::Served,
         });
         let ended = finish::Ended {
             connection: &self.connection,
@@ -289,6 +291,16 @@ impl Exchange {
             || self.connection.requests.load(Ordering::Relaxed)
                 >= u64::from(limits.requests_per_connection.get())
             || now.saturating_duration_since(self.connection.opened) >= limits.connection_age
+    }
+
+    /// A connection that the edge itself cut off looks to its engine like a client that left.
+    fn whose_doing(&self, cause: Cause) -> Cause {
+        let is_ours = self.edge.is_cutting_off.load(Ordering::Relaxed);
+        if is_ours && cause == Cause::ClientGone {
+            Cause::Draining
+        } else {
+            cause
+        }
     }
 
     fn cluster(&self) -> Option<&Arc<Cluster>> {

@@ -141,6 +141,7 @@ impl Running {
                 "drain deadline passed: cutting off what is left"
             );
         }
+        self.edge.is_cutting_off.store(true, Ordering::Relaxed);
         let _ = self.stop.send(true);
         // What was cut off still writes its line to the access log.
         let _ = tokio::time::timeout(CUT_OFF_TIMEOUT, self.all_closed()).await;

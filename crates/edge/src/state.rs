@@ -28,6 +28,8 @@ pub struct Edge {
     pub trusted_proxies: Vec<IpNet>,
     /// Whether the edge is leaving: connections close politely after the exchange at hand.
     pub is_draining: AtomicBool,
+    /// Whether the drain's deadline has passed: what breaks off from now on is our doing.
+    pub is_cutting_off: AtomicBool,
     /// Names requests, traces and spans.
     pub ids: IdSource,
     opaque_ids: OpaqueIds,
@@ -64,6 +66,7 @@ impl Edge {
             access_log,
             trusted_proxies: config.trusted_proxies.clone(),
             is_draining: AtomicBool::new(false),
+            is_cutting_off: AtomicBool::new(false),
             ids,
             opaque_ids,
         })

@@ -4,6 +4,7 @@
 
 mod h1;
 mod h2;
+mod patient;
 mod stream;
 
 use std::fmt;
@@ -21,6 +22,7 @@ use tokio::time::Sleep;
 
 use self::h1::HeaderScanner;
 use self::h2::FrameScanner;
+use self::patient::Patient;
 use super::control::{Control, Phase};
 use super::refusal::{refusal, to_http1};
 use crate::connection::Connection;
@@ -40,7 +42,7 @@ const PARSER_FIELDS_MAX: usize = 256;
 
 /// One guarded connection: `S` is the TCP or TLS stream of an accepted client.
 pub(crate) struct Guard<S> {
-    io: S,
+    io: Patient<S>,
     edge: Arc<Edge>,
     connection: Arc<Connection>,
     control: Arc<Control>,
@@ -89,6 +91,7 @@ impl<S> Guard<S> {
         };
         let identity = stream::Identity::new(raw_fd, is_h2, &connection, &control);
         let first_byte = connection.listener.timeouts.header;
+        let io = Patient::new(io, connection.listener.timeouts.write);
         Self {
             io,
             edge,
@@ -336,7 +339,9 @@ impl<S> Drop for Guard<S> {
     fn drop(&mut self) {
         if let Protocol::H2(scanner) = &self.protocol {
             let begun = self.control.requests_begun();
-            for _ in begun..scanner.streams_opened() {
+            // Whose header block was cut short has been reported by its own name.
+            let refused = u64::from(self.is_reported && scanner.is_in_header_block());
+            for _ in begun + refused..scanner.streams_opened() {
                 self.report(Cause::HeadMalformed, None);
             }
         }

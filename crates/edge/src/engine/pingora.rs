@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::StatusCode;
-use pingora::apps::{HttpServerApp, HttpServerOptions, ServerApp};
+use pingora::apps::{HttpServerOptions, ServerApp};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::prelude::{Error, ErrorType, HttpPeer, ProxyHttp, Result, Session};
 use pingora::protocols::http::v2::server::default_h2_options;
@@ -69,18 +69,14 @@ impl Engine {
     }
 
     /// Serves one connection to its end. When `stop` turns true, HTTP/2 clients get GOAWAY and
-    /// HTTP/1.1 connections end after the request at hand.
+    /// HTTP/1.1 connections end after the request at hand. Those that are idle are the guard's to
+    /// end: pingora's own way out (`http_cleanup`) drops requests whose head has arrived in part.
     pub(crate) async fn serve<S>(&self, stream: Guard<S>, stop: &watch::Receiver<bool>)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + Sync + 'static,
     {
         // Without h2 upgrades of its own, process_new never hands a stream back.
         let _ = ServerApp::process_new(&self.proxy, Box::new(stream), stop).await;
-    }
-
-    /// Ends connections that wait for a next request; needed once, when the edge drains.
-    pub(crate) async fn close_idle(&self) {
-        self.proxy.http_cleanup().await;
     }
 }
 
@@ -283,6 +279,15 @@ impl ProxyHttp for Hooks {
         // A hook that refused the client's body knows better than the error it had to return.
         let known = ctx.failure.filter(|cause| !cause.is_endpoint_fault());
         let cause = known.unwrap_or_else(|| cause::of_exchange(&e, ctx.has_response_head));
+        // Silence of an endpoint that waits for the rest of the request is the client's.
+        let cause = match cause {
+            Cause::EndpointTimeout
+                if *e.etype() == ErrorType::ReadTimedout && !session.as_mut().is_body_done() =>
+            {
+                Cause::BodyTimeout
+            }
+            cause => cause,
+        };
         ctx.failure = Some(cause);
         let is_replayable = !session.as_ref().retry_buffer_truncated();
         let retries = !ctx.has_response_head

@@ -86,6 +86,16 @@ fn check_that_never_passes() -> HealthCheck {
     }
 }
 
+/// Requests that ended with this outcome.
+fn ended_as(edge: &Edge, outcome: &str) -> u64 {
+    let wanted = format!("outcome=\"{outcome}\"");
+    let metrics = edge.render_metrics(std::time::Instant::now());
+    let lines = metrics.lines().filter(|line| line.contains(&wanted));
+    lines
+        .map(|line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap())
+        .sum()
+}
+
 async fn open(running: &Running) -> Connection {
     Connection::open(running.addresses[0].1).await.unwrap()
 }
@@ -283,7 +293,46 @@ async fn request_that_outlives_the_drain_is_cut_off_and_counted() {
         (endpoint.in_flight() == 1).then_some(())
     })
     .await;
+    let edge = Arc::clone(&running.edge);
     assert_eq!(running.shutdown().await, 1);
+    assert_eq!(ended_as(&edge, "refused_draining"), 1);
+    assert_eq!(ended_as(&edge, "client_gone"), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn drain_still_serves_a_request_whose_head_is_arriving() {
+    let endpoint = Endpoint::start("one").await;
+    let running = start(edge_config(&[&endpoint])).await.unwrap();
+    let mut client = open(&running).await;
+    assert_eq!(client.get("/").await.unwrap().status, 200);
+    client.send(b"GET / HTTP/1.1\r\nho").await.unwrap();
+    // The edge reads those bytes before it serves what comes after them.
+    assert_eq!(open(&running).await.get("/").await.unwrap().status, 200);
+    let address = running.addresses[0].1;
+    let shutdown = tokio::spawn(running.shutdown());
+    wait_until("the listener to close", async || {
+        Connection::open(address).await.is_err().then_some(())
+    })
+    .await;
+    client.send(b"st: a\r\n\r\n").await.unwrap();
+    let response = client.response().await.unwrap();
+    assert_eq!(response.status, 200);
+    assert_eq!(response.field("connection"), Some("close"));
+    assert_eq!(shutdown.await.unwrap(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn endpoint_is_not_blamed_for_a_client_that_withholds_its_body() {
+    let endpoint = Endpoint::start("one").await;
+    let mut config = edge_config(&[&endpoint]);
+    config.clusters[0].timeouts.read = Duration::from_millis(150);
+    let running = start(config).await.unwrap();
+    let mut client = open(&running).await;
+    let head = b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 10\r\n\r\nabc";
+    client.send(head).await.unwrap();
+    assert_eq!(client.response().await.unwrap().status, 408);
+    client.expect_close().await;
+    assert_eq!(ended_as(&running.edge, "client_body_timeout"), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -92,6 +92,11 @@ impl FrameScanner {
         self.preface_left > 0 || self.in_header_block
     }
 
+    /// Whether a header block has begun and not ended.
+    pub(crate) fn is_in_header_block(&self) -> bool {
+        self.in_header_block
+    }
+
     /// Request streams opened so far.
     pub(crate) fn streams_opened(&self) -> u64 {
         self.streams_opened
