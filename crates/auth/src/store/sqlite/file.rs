@@ -12,7 +12,7 @@ use sqlx::sqlite::{
     Sqlite, SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
     SqliteSynchronous,
 };
-use sqlx::{ConnectOptions, Transaction};
+use sqlx::{ConnectOptions, Connection as _, Transaction};
 
 use super::super::{PoolMetrics, StoreError, StoreResult};
 use super::Attempt;
@@ -126,6 +126,12 @@ fn pool(min: u32, max: u32) -> SqlitePoolOptions {
         .max_lifetime(None)
         // A local file does not go away between two uses.
         .test_before_acquire(false)
+        // When the disk is full SQLite ends a transaction by itself. The driver believes it still open and would refuse
+        // to begin another on this connection for ever.
+        .before_acquire(|connection, _| {
+            let is_usable = !connection.is_in_transaction();
+            Box::pin(std::future::ready(Ok(is_usable)))
+        })
 }
 
 /// The change to WAL needs the file for itself and is refused at once, busy handler or not, when two processes

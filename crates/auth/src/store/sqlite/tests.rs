@@ -372,6 +372,29 @@ fn a_writer_that_waits_too_long_is_told_so_and_readers_do_not_wait() {
     });
 }
 
+/// SQLite undoes the whole transaction by itself then, which the driver does not notice.
+#[test]
+fn writing_goes_on_once_a_full_disk_has_room_again() {
+    let directory = TempDir::new().unwrap();
+    block_on(async {
+        let store = open(&directory.path().join("auth.db")).await;
+        let mut write = store.file.write("filling up").await.unwrap();
+        let fill = "PRAGMA max_page_count = 1";
+        sqlx::query(fill).execute(&mut *write).await.unwrap();
+        let insert = "INSERT INTO setup_token VALUES ('t', zeroblob(1000000), 1, 1, NULL)";
+        let refused = sqlx::query(insert).execute(&mut *write).await;
+        assert!(
+            refused.unwrap_err().to_string().contains("full"),
+            "the file cannot grow"
+        );
+        drop(write);
+        let account = contract::account("ada@example.com");
+        let line = contract::entry(crate::domain::AuditEvent::Registered, &account);
+        // The limit was the connection's own: a fresh one has room.
+        store.create_account(&account, &line).await.unwrap();
+    });
+}
+
 #[test]
 fn a_write_through_a_reading_connection_fails() {
     let directory = TempDir::new().unwrap();
