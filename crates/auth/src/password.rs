@@ -19,6 +19,7 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
+use portcullis_ops::Secret;
 use tokio::sync::oneshot;
 
 use crate::domain::{NewPassword, PasswordHash, PresentedPassword};
@@ -74,12 +75,12 @@ pub enum HashError {
 }
 
 /// The answer about a password.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Verification {
     /// Whether it is the right one. Never true without a stored hash.
     pub is_right: bool,
-    /// The right password hashed anew, when the stored hash is older than the present cost or pepper.
-    pub upgraded: Option<PasswordHash>,
+    /// The password is right, but its hash is older than the present cost or pepper: see [`PasswordHasher::rehash`].
+    pub is_outdated: bool,
 }
 
 /// Counts for metrics and tests.
@@ -145,6 +146,16 @@ impl PasswordHasher {
 
     /// Hashes a new password under a fresh salt.
     pub async fn hash(&self, password: NewPassword) -> Result<PasswordHash, HashError> {
+        self.hash_secret(password.into_secret()).await
+    }
+
+    /// Hashes a password that was right under an older cost or pepper. A run of its own, for after the login was
+    /// granted: one that is refused in spite of the right password must not take longer than any other.
+    pub async fn rehash(&self, password: PresentedPassword) -> Result<PasswordHash, HashError> {
+        self.hash_secret(password.into_secret()).await
+    }
+
+    async fn hash_secret(&self, password: Secret<String>) -> Result<PasswordHash, HashError> {
         let (reply, answer) = oneshot::channel();
         let salt = random::bytes();
         self.run(
@@ -168,7 +179,6 @@ impl PasswordHasher {
         let work = Work::Verify {
             stored: stored.cloned(),
             password,
-            salt: random::bytes(),
             reply,
         };
         self.run(work, answer).await

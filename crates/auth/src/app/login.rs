@@ -4,8 +4,8 @@
 use super::attempts::Attempt;
 use super::{App, FIRST_PARTY, Grant, Origin, Outcome, Refusal};
 use crate::domain::{
-    Account, AccountStatus, AuditEntry, AuditEvent, Email, Family, FamilyId, PasswordHash,
-    PresentedPassword, RefreshToken, SessionId,
+    Account, AccountStatus, AuditEntry, AuditEvent, Email, Family, FamilyId, PresentedPassword,
+    RefreshToken, SessionId,
 };
 use crate::random;
 use crate::store::FamilyCreation;
@@ -25,11 +25,16 @@ impl App {
     async fn try_log_in(&self, email: &str, password: &str, origin: Origin) -> Outcome<Grant> {
         let email = Email::parse(email)?;
         let password = PresentedPassword::parse(password).ok_or(Refusal::InvalidPassword)?;
-        let attempt = self.attempt(&email, origin).await?;
+        self.attempt(&email, origin).await?;
         let account = self.store.account_by_email(&email).await?;
         // One hash in every case, and lock and status only afterwards.
         let stored = account.as_ref().map(|account| &account.password_hash);
-        let found = self.passwords.verify_or_dummy(stored, password).await?;
+        let found = self
+            .passwords
+            .verify_or_dummy(stored, password.clone())
+            .await?;
+        // Looked up again: of many guesses sent at once, those behind the failures that lock count as locked.
+        let attempt = self.attempt(&email, origin).await?;
         let is_right = found.is_right && !attempt.is_locked;
         let account = match account {
             Some(account) if is_right && account.status == AccountStatus::Active => account,
@@ -37,8 +42,8 @@ impl App {
         };
         let grant = self.begin_session(&account, origin).await?;
         self.attempt_succeeded(&attempt, origin.now).await?;
-        if let Some(upgraded) = found.upgraded {
-            self.upgrade(&account, &upgraded).await;
+        if found.is_outdated {
+            self.upgrade(&account, password).await;
         }
         Ok(grant)
     }
@@ -99,14 +104,14 @@ impl App {
 
     /// Rewrites a hash made with older parameters. The login has succeeded already;
     /// when this fails, the next one tries again.
-    async fn upgrade(&self, account: &Account, hash: &PasswordHash) {
-        let old = &account.password_hash;
-        if let Err(error) = self
-            .store
-            .upgrade_password_hash(account.id, old, hash)
-            .await
-        {
-            tracing::warn!(account = %account.id, %error, "an old password hash stays for now");
+    async fn upgrade(&self, account: &Account, password: PresentedPassword) {
+        let (id, old) = (account.id, &account.password_hash);
+        let upgraded = async {
+            let hash = self.passwords.rehash(password).await?;
+            Outcome::Ok(self.store.upgrade_password_hash(id, old, &hash).await?)
+        };
+        if let Err(refusal) = upgraded.await {
+            tracing::warn!(account = %id, ?refusal, "an old password hash stays for now");
         }
     }
 }

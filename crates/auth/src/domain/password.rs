@@ -65,6 +65,11 @@ impl NewPassword {
     pub fn expose(&self) -> &str {
         self.0.expose()
     }
+
+    /// The text alone.
+    pub(crate) fn into_secret(self) -> Secret<String> {
+        self.0
+    }
 }
 
 impl PresentedPassword {
@@ -76,6 +81,11 @@ impl PresentedPassword {
     /// The text, for the hasher.
     pub fn expose(&self) -> &str {
         self.0.expose()
+    }
+
+    /// The text alone.
+    pub(crate) fn into_secret(self) -> Secret<String> {
+        self.0
     }
 }
 

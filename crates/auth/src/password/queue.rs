@@ -5,24 +5,23 @@ use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use portcullis_ops::Secret;
 use tokio::sync::oneshot;
 
 use super::phc::SALT_BYTES;
 use super::{HashError, HasherMetrics, Verification};
-use crate::domain::{NewPassword, PasswordHash, PresentedPassword};
+use crate::domain::{PasswordHash, PresentedPassword};
 
 /// What to do and where to send the answer.
 pub(super) enum Work {
     Hash {
-        password: NewPassword,
+        password: Secret<String>,
         salt: [u8; SALT_BYTES],
         reply: oneshot::Sender<PasswordHash>,
     },
     Verify {
         stored: Option<PasswordHash>,
         password: PresentedPassword,
-        /// For the upgraded hash, if one is due.
-        salt: [u8; SALT_BYTES],
         reply: oneshot::Sender<Verification>,
     },
 }

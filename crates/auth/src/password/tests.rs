@@ -23,7 +23,7 @@ fn presented(text: &str) -> PresentedPassword {
 }
 
 fn pepper(text: &str) -> Pepper {
-    Pepper::new(&portcullis_ops::Secret::new(text.repeat(32)))
+    Pepper::new(&Secret::new(text.repeat(32)))
 }
 
 async fn is_right(hasher: &PasswordHasher, stored: Option<&PasswordHash>, text: &str) -> bool {
@@ -96,19 +96,25 @@ async fn sec_b02_an_older_hash_is_upgraded_at_a_right_login_only() {
         .verify_or_dummy(Some(&old), presented("wrong"))
         .await
         .unwrap();
-    assert!(!wrong.is_right && wrong.upgraded.is_none());
-    let upgraded = hasher
+    assert!(!wrong.is_right && !wrong.is_outdated);
+    let before = hasher.metrics().hashes_total;
+    let right = hasher
         .verify_or_dummy(Some(&old), presented("correct horse"))
         .await
-        .unwrap()
-        .upgraded
         .unwrap();
+    assert!(right.is_right && right.is_outdated);
+    assert_eq!(
+        hasher.metrics().hashes_total - before,
+        1,
+        "the second run waits until the login was granted"
+    );
+    let upgraded = hasher.rehash(presented("correct horse")).await.unwrap();
     assert!(upgraded.expose().contains("m=19456,t=2"));
     let after = hasher
         .verify_or_dummy(Some(&upgraded), presented("correct horse"))
         .await
         .unwrap();
-    assert!(after.is_right && after.upgraded.is_none());
+    assert!(after.is_right && !after.is_outdated);
 }
 
 #[tokio::test]
@@ -155,12 +161,12 @@ async fn sec_b03_a_previous_pepper_still_verifies_and_is_rewritten() {
     });
     for hasher in [&old, &plain] {
         let hash = hasher.hash(new_password("correct horse")).await.unwrap();
-        let upgraded = rotated
+        let right = rotated
             .verify_or_dummy(Some(&hash), presented("correct horse"))
             .await
-            .unwrap()
-            .upgraded
             .unwrap();
+        assert!(right.is_right && right.is_outdated);
+        let upgraded = rotated.rehash(presented("correct horse")).await.unwrap();
         assert!(upgraded.expose().contains(&pepper("b").id().to_string()));
         assert!(!is_right(&old, Some(&upgraded), "correct horse").await);
         assert!(is_right(&rotated, Some(&upgraded), "correct horse").await);
@@ -270,7 +276,6 @@ async fn threads_run_at_lower_priority_and_end_with_the_last_handle() {
     let late = queue.push(Job::new(Work::Verify {
         stored: None,
         password: presented("x"),
-        salt: [0; 16],
         reply: oneshot::channel().0,
     }));
     assert!(matches!(late, Err(HashError::Stopped)));

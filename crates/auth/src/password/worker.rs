@@ -84,10 +84,9 @@ impl Worker {
             Work::Verify {
                 stored,
                 password,
-                salt,
                 reply,
             } => {
-                let _ = reply.send(self.verify(stored.as_ref(), password.expose(), salt));
+                let _ = reply.send(self.verify(stored.as_ref(), password.expose()));
             }
         }
     }
@@ -105,12 +104,7 @@ impl Worker {
         .to_password_hash()
     }
 
-    fn verify(
-        &mut self,
-        stored: Option<&PasswordHash>,
-        password: &str,
-        salt: [u8; SALT_BYTES],
-    ) -> Verification {
+    fn verify(&mut self, stored: Option<&PasswordHash>, password: &str) -> Verification {
         let rules = Arc::clone(&self.rules);
         let known = stored.and_then(|stored| self.usable(stored));
         let phc = known.as_ref().unwrap_or(&rules.dummy);
@@ -120,8 +114,10 @@ impl Worker {
         }
         let is_right = verify_slices_are_equal(&tag, &phc.tag).is_ok() && known.is_some();
         let is_current = phc.cost == rules.cost && phc.pepper == rules.dummy.pepper;
-        let upgraded = (is_right && !is_current).then(|| self.hash(password, salt));
-        Verification { is_right, upgraded }
+        Verification {
+            is_right,
+            is_outdated: is_right && !is_current,
+        }
     }
 
     /// A hash that cannot be checked counts as none at all: the login fails like any other, and the operator sees a count.

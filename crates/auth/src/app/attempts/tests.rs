@@ -63,6 +63,32 @@ async fn sec_a11_failures_through_three_instances_lock_on_all_three() {
 }
 
 #[tokio::test]
+async fn sec_a11_guesses_sent_at_once_are_locked_like_those_sent_one_by_one() {
+    let (_directory, inside) = inside().await;
+    let app = inside.app();
+    app.register(EMAIL, PASSWORD, at(0, OWNER)).await.unwrap();
+    let guess = |password: &'static str| app.log_in(EMAIL, password, at(1, ATTACKER));
+    let wrong = async {
+        tokio::join!(
+            guess("wrong 1"),
+            guess("wrong 2"),
+            guess("wrong 3"),
+            guess("wrong 4"),
+            guess("wrong 5"),
+            guess("wrong 6"),
+            guess("wrong 7"),
+            guess("wrong 8"),
+        )
+    };
+    // One hashing thread takes them in this order.
+    let (_, right) = tokio::join!(wrong, guess(PASSWORD));
+    assert!(
+        matches!(right, Err(Refusal::BadCredentials)),
+        "nobody gets a free guess by hurrying"
+    );
+}
+
+#[tokio::test]
 async fn sec_a12_a_success_does_not_clear_what_its_network_did_to_others() {
     let (_directory, inside) = inside().await;
     let app = inside.app();
