@@ -28,3 +28,4 @@ mod retries;
 mod routing;
 mod survival;
 mod tls;
+mod upgrades;

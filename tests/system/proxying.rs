@@ -127,27 +127,6 @@ async fn hop_by_hop_fields_end_at_the_edge() {
 }
 
 #[tokio::test]
-async fn an_upgraded_connection_carries_bytes_both_ways() {
-    let a = Endpoint::start("a").await;
-    let edge = Setup::new(&[&a]).start().await;
-    let mut client = edge.connect().await;
-    let fields = [
-        ("Connection", "Upgrade"),
-        ("Upgrade", "websocket"),
-        ("Sec-WebSocket-Version", "13"),
-        ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
-    ];
-    let response = client.request("GET", "/ws", &fields, b"").await.unwrap();
-    assert_eq!(response.status, 101);
-    for message in ["one", "two", "three"] {
-        client.send(message.as_bytes()).await.unwrap();
-        assert_eq!(client.read_some().await.unwrap(), message.as_bytes());
-    }
-    drop(client);
-    assert_eq!(edge.log_of("/ws").await["status"], 101);
-}
-
-#[tokio::test]
 async fn x_served_by_names_the_endpoint_that_answered() {
     let (a, b) = (Endpoint::start("a").await, Endpoint::start("b").await);
     let edge = Setup::new(&[&a, &b]).start().await;

@@ -3,6 +3,8 @@
 
 mod cause;
 mod message;
+mod patient;
+mod peer;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,6 +12,7 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::StatusCode;
+use http::header::{CONNECTION, UPGRADE};
 use pingora::apps::{HttpServerOptions, ServerApp};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::prelude::{Error, ErrorType, HttpPeer, ProxyHttp, Result, Session};
@@ -19,7 +22,8 @@ use pingora::server::configuration::ServerConf;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 
-use self::message::{PingoraHead, apply, write_answer};
+use self::message::{PingoraHead, apply, asks_for_upgrade, write_answer};
+use self::peer::peer;
 use super::Guard;
 use super::guard::ConnectionHandle;
 use crate::config;
@@ -224,7 +228,10 @@ impl ProxyHttp for Hooks {
             }
         };
         match attempt {
-            Ok(attempt) => Ok(Box::new(peer(&attempt, session.is_upgrade_req()))),
+            Ok(attempt) => {
+                let is_upgrade = asks_for_upgrade(session.req_header());
+                Ok(Box::new(peer(&attempt, is_upgrade)))
+            }
             Err(answer) => {
                 ctx.answer = Some(answer);
                 Err(Error::explain(
@@ -241,6 +248,11 @@ impl ProxyHttp for Hooks {
         upstream_request: &mut RequestHeader,
         ctx: &mut RequestContext,
     ) -> Result<()> {
+        // pingora forwards every `Upgrade: websocket`, and adds the `Connection` it lacks.
+        if !asks_for_upgrade(session.req_header()) {
+            upstream_request.remove_header(&UPGRADE);
+            upstream_request.remove_header(&CONNECTION);
+        }
         let edits = ctx
             .exchange()
             .on_forward(&PingoraHead::new(session.req_header()));
@@ -361,9 +373,11 @@ impl ProxyHttp for Hooks {
                 exchange.on_failure(cause)
             }
         };
-        let was_sent = session
-            .response_written()
-            .is_some_and(|head| !head.status.is_informational());
+        // A tunnel is no place for an answer, though its 101 is informational.
+        let was_sent = session.was_upgraded()
+            || session
+                .response_written()
+                .is_some_and(|head| !head.status.is_informational());
         if was_sent || ctx.failure == Some(Cause::ClientGone) {
             return nothing_sent;
         }
@@ -402,22 +416,4 @@ impl ProxyHttp for Hooks {
     fn suppress_error_log(&self, _: &Session, _: &RequestContext, _: &Error) -> bool {
         true
     }
-}
-
-/// The connect target of one attempt, with every default of pingora made explicit.
-fn peer(attempt: &Attempt, is_upgrade: bool) -> HttpPeer {
-    let mut peer = HttpPeer::new(attempt.address, false, String::new());
-    peer.group_key = attempt.cluster_key;
-    let timeouts = &attempt.timeouts;
-    peer.options.connection_timeout = Some(timeouts.connect);
-    peer.options.total_connection_timeout = Some(timeouts.connect);
-    let read = if is_upgrade {
-        UPGRADE_IDLE_TIMEOUT
-    } else {
-        timeouts.read
-    };
-    peer.options.read_timeout = Some(read);
-    peer.options.write_timeout = Some(timeouts.write);
-    peer.options.idle_timeout = Some(timeouts.idle);
-    peer
 }

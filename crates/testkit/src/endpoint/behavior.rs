@@ -31,6 +31,8 @@ pub enum Behavior {
     SlowHead(Duration),
     /// Closes every connection as soon as it is accepted.
     CloseAfterAccept,
+    /// Agrees to an upgrade, waits for a byte, then resets the connection.
+    ResetTunnel,
     /// Reads nothing beyond the request head, and answers nothing.
     StopReading,
     /// Answers 200, says so, and closes the connection.

@@ -38,8 +38,10 @@ pub(super) async fn connection(stream: TcpStream, state: Arc<State>) -> io::Resu
             let _in_flight = state.enter();
             let request = receive(&mut reader, head).await?;
             state.record(request.clone());
-            if is_upgrade(&request) {
-                return echo_upgraded(&mut reader).await;
+            match behavior {
+                Behavior::Echo if is_upgrade(&request) => return echo_upgraded(&mut reader).await,
+                Behavior::ResetTunnel => return reset_upgraded(&mut reader).await,
+                _ => {}
             }
             answer(&mut reader, &state, &request, behavior).await?
         };
@@ -157,7 +159,9 @@ async fn answer(
             }
             reader.stream.write_all(b"{}").await?;
         }
-        Behavior::Hang | Behavior::StopReading => return std::future::pending().await,
+        Behavior::Hang | Behavior::StopReading | Behavior::ResetTunnel => {
+            return std::future::pending().await;
+        }
         Behavior::CloseAfterAccept => return Ok(Next::Close),
     }
     Ok(Next::Request)
@@ -203,12 +207,7 @@ fn is_upgrade(request: &Received) -> bool {
 
 /// 101, then every byte comes back, until the peer is done.
 async fn echo_upgraded(reader: &mut Reader<TcpStream>) -> io::Result<()> {
-    reader
-        .stream
-        .write_all(
-            b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n",
-        )
-        .await?;
+    reader.stream.write_all(SWITCHING).await?;
     loop {
         let bytes = reader.some().await?;
         if bytes.is_empty() {
@@ -217,3 +216,13 @@ async fn echo_upgraded(reader: &mut Reader<TcpStream>) -> io::Result<()> {
         reader.stream.write_all(&bytes).await?;
     }
 }
+
+/// 101, and a reset as soon as something arrives.
+async fn reset_upgraded(reader: &mut Reader<TcpStream>) -> io::Result<()> {
+    reader.stream.write_all(SWITCHING).await?;
+    reader.some().await?;
+    reader.stream.set_zero_linger()
+}
+
+const SWITCHING: &[u8] =
+    b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n";

@@ -2,7 +2,7 @@
 //! drops a header that the pipeline did not ask for.
 
 use bytes::Bytes;
-use http::header::CONTENT_LENGTH;
+use http::header::{CONNECTION, CONTENT_LENGTH, UPGRADE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Version};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::prelude::{Result, Session};
@@ -43,6 +43,18 @@ impl Head for PingoraHead<'_> {
     fn headers(&self) -> &HeaderMap {
         &self.0.headers
     }
+}
+
+/// Whether the client asks for another protocol: `Upgrade` alone does not, `Connection` must name
+/// it (RFC 9110, 7.8).
+pub(super) fn asks_for_upgrade(head: &RequestHeader) -> bool {
+    let named = head.headers.get_all(CONNECTION).iter().any(|value| {
+        let tokens = value.as_bytes().split(|&byte| byte == b',');
+        tokens
+            .map(<[u8]>::trim_ascii)
+            .any(|token| token.eq_ignore_ascii_case(b"upgrade"))
+    });
+    named && head.version == Version::HTTP_11 && head.headers.contains_key(UPGRADE)
 }
 
 /// A head of pingora's that can be edited: the one for the endpoint or the one for the client.

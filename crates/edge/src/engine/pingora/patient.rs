@@ -1,0 +1,95 @@
+//! Connects to endpoints for requests that ask for an upgrade, through a stream whose first read
+//! waits one turn. Never used for any other request: theirs keep pingora's own connector.
+//!
+//! pingora sends "the request body has ended" through a channel and takes it for the end of the
+//! tunnel when it has already read the 101 (pingora-proxy `proxy_h1.rs`, `send_body_to1` under
+//! `was_upgraded`). Both are ready at once when an endpoint answers quickly, and a coin decides: a
+//! tenth of all WebSockets to an endpoint on the same machine ended before their first byte. A read
+//! that is not ready at first lets the end of the body go before it, always.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use async_trait::async_trait;
+use pingora::connectors::L4Connect;
+use pingora::prelude::{Error, ErrorType, Result};
+use pingora::protocols::l4::socket::SocketAddr;
+use pingora::protocols::l4::stream::Stream;
+use pingora::protocols::l4::virt::{VirtualSockOpt, VirtualSocket, VirtualSocketStream};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+/// Makes connections for upgrades. The deadline is pingora's total connection timeout.
+#[derive(Debug)]
+pub(super) struct PatientConnector;
+
+#[async_trait]
+impl L4Connect for PatientConnector {
+    async fn connect(&self, address: &SocketAddr) -> Result<Stream> {
+        let target = address.as_inet().ok_or_else(|| {
+            Error::explain(ErrorType::InternalError, "endpoints have IP addresses")
+        })?;
+        let stream = TcpStream::connect(target).await.map_err(|error| {
+            let kind = match error.kind() {
+                io::ErrorKind::ConnectionRefused => ErrorType::ConnectRefused,
+                _ => ErrorType::ConnectError,
+            };
+            Error::because(kind, "connecting for an upgrade", error)
+        })?;
+        let patient = PatientStream {
+            stream,
+            has_waited: false,
+        };
+        Ok(VirtualSocketStream::new(Box::new(patient)).into())
+    }
+}
+
+#[derive(Debug)]
+struct PatientStream {
+    stream: TcpStream,
+    has_waited: bool,
+}
+
+impl VirtualSocket for PatientStream {
+    fn set_socket_option(&self, option: VirtualSockOpt) -> io::Result<()> {
+        match option {
+            VirtualSockOpt::NoDelay => self.stream.set_nodelay(true),
+            // Nothing here asks for keep-alive probes.
+            _ => Ok(()),
+        }
+    }
+}
+
+impl AsyncRead for PatientStream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        ctx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if !self.has_waited {
+            self.has_waited = true;
+            ctx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        Pin::new(&mut self.stream).poll_read(ctx, buffer)
+    }
+}
+
+impl AsyncWrite for PatientStream {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        ctx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(ctx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, ctx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(ctx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, ctx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(ctx)
+    }
+}
