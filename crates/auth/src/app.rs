@@ -94,8 +94,14 @@ impl App {
     /// one whose signing is under way while its session ends.
     fn tokens_end(&self, now: UnixMillis) -> UnixMillis {
         const UNDER_WAY: Duration = Duration::from_secs(60);
-        let skew = Duration::from_secs(self.policy.verifier.skew.seconds().unsigned_abs());
-        now.plus(self.policy.access_token_ttl + skew + UNDER_WAY)
+        self.token_end(now.plus(self.policy.access_token_ttl + UNDER_WAY))
+    }
+
+    /// Until when a token that expires at `exp` could still be accepted.
+    fn token_end(&self, exp: UnixMillis) -> UnixMillis {
+        // `exp` has whole seconds, and one more lets no comparison at the very end go wrong.
+        let skew = self.policy.verifier.skew.seconds().unsigned_abs() + 1;
+        exp.plus(Duration::from_secs(skew))
     }
 
     /// Counts how a use case ended, and passes the outcome on.

@@ -250,7 +250,7 @@ const HOUR: u64 = 3600;
 const DAY: u64 = 24 * HOUR;
 /// An access token cannot be taken back from an application that only checks
 /// its signature, so its life is short.
-const ACCESS_TTL_CEILING: u64 = HOUR;
+pub(crate) const ACCESS_TTL_CEILING: u64 = HOUR;
 const REFRESH_IDLE_CEILING: u64 = 90 * DAY;
 const REFRESH_ABSOLUTE_CEILING: u64 = 365 * DAY;
 /// Ten minutes in milliseconds: nothing waits longer for a process to leave.

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime};
 
-use crate::config::Config;
+use crate::config::{ACCESS_TTL_CEILING, Config};
 use crate::domain::{
     Account, AccountStatus, AuditEntry, AuditEvent, Email, InvalidEmail, InvalidRole, Revocation,
     Role, UnixMillis,
@@ -79,29 +79,34 @@ async fn set_status(
 ) -> Result<Account, OperatorError> {
     let email = Email::parse(email)?;
     let stores = Stores::open(config).await?;
-    let changed = async {
-        let account = find(&stores, &email).await?;
-        let cut = Cut::now(config);
-        let (event, is_shut) = match status {
-            AccountStatus::Active => (AuditEvent::Enabled, false),
-            AccountStatus::Disabled => (AuditEvent::Disabled, true),
-        };
-        let audit = AuditEntry::of(cut.at, event, account.id, None);
-        if !stores
-            .store
-            .set_status(account.id, status, cut.until, &audit)
-            .await?
-        {
-            return Err(OperatorError::NoSuchAccount(email.as_str().to_owned()));
-        }
-        if is_shut {
-            stores.shared.revoke(&[cut.revocation(&account)]).await?;
-        }
-        find(&stores, &email).await
-    }
-    .await;
+    let changed = change_status(&stores, &email, status).await;
     stores.close().await;
     changed
+}
+
+async fn change_status(
+    stores: &Stores,
+    email: &Email,
+    status: AccountStatus,
+) -> Result<Account, OperatorError> {
+    let account = find(stores, email).await?;
+    let event = match status {
+        AccountStatus::Active => AuditEvent::Enabled,
+        AccountStatus::Disabled => AuditEvent::Disabled,
+    };
+    let cut = Cut::now();
+    let audit = AuditEntry::of(cut.at, event, account.id, None);
+    if !stores
+        .store
+        .set_status(account.id, status, cut.until, &audit)
+        .await?
+    {
+        return Err(OperatorError::NoSuchAccount(email.as_str().to_owned()));
+    }
+    if status == AccountStatus::Disabled {
+        revoke_tokens(stores, &account).await?;
+    }
+    find(stores, email).await
 }
 
 /// Replaces an account's roles. Access tokens with the old ones are void at once;
@@ -119,14 +124,11 @@ pub async fn set_roles(
     let stores = Stores::open(config).await?;
     let changed = async {
         let account = find(&stores, &email).await?;
-        let cut = Cut::now(config);
-        let audit = AuditEntry::of(cut.at, AuditEvent::RolesChanged, account.id, None);
+        let audit = AuditEntry::of(Cut::now().at, AuditEvent::RolesChanged, account.id, None);
         if !stores.store.set_roles(account.id, &roles, &audit).await? {
             return Err(OperatorError::NoSuchAccount(email.as_str().to_owned()));
         }
-        let revocation = cut.revocation(&account);
-        stores.store.add_revocation(&revocation).await?;
-        stores.shared.revoke(&[revocation]).await?;
+        revoke_tokens(&stores, &account).await?;
         find(&stores, &email).await
     }
     .await;
@@ -139,26 +141,36 @@ async fn find(stores: &Stores, email: &Email) -> Result<Account, OperatorError> 
     found.ok_or_else(|| OperatorError::NoSuchAccount(email.as_str().to_owned()))
 }
 
+/// Makes void what was issued before a change. The cut comes after it: a login that was granted while the change
+/// waited for its turn to write is younger than the command, yet knows only the old state.
+async fn revoke_tokens(stores: &Stores, account: &Account) -> Result<(), OperatorError> {
+    let cut = Cut::now();
+    let revocation = Revocation::Account {
+        sub: account.id,
+        not_before: cut.at,
+        until: cut.until,
+    };
+    stores.store.add_revocation(&revocation).await?;
+    stores.shared.revoke(&[revocation]).await?;
+    Ok(())
+}
+
 /// The instant from which an account's older tokens are void.
 struct Cut {
     at: UnixMillis,
+    /// Whatever lifetime the instances give their tokens: a command's environment need not be theirs.
     until: UnixMillis,
 }
 
 impl Cut {
-    fn now(config: &Config) -> Self {
+    fn now() -> Self {
         let at = UnixMillis::from_system(SystemTime::now());
         Self {
             at,
-            until: at.plus(config.access_token_ttl + MARGIN),
-        }
-    }
-
-    fn revocation(&self, account: &Account) -> Revocation {
-        Revocation::Account {
-            sub: account.id,
-            not_before: self.at,
-            until: self.until,
+            until: at.plus(Duration::from_secs(ACCESS_TTL_CEILING) + MARGIN),
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

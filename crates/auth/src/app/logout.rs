@@ -2,7 +2,7 @@
 //! request on. Never says so before it is durable and shared.
 
 use super::{App, Origin, Outcome, Refusal};
-use crate::domain::{AccountId, AuditEntry, AuditEvent, SessionId};
+use crate::domain::{AccountId, AuditEntry, AuditEvent, SessionId, UnixMillis};
 
 impl App {
     /// Revokes the session's refresh tokens and every access token of it.
@@ -22,9 +22,44 @@ impl App {
             Some(origin.client),
         );
         audit.session = Some(session);
-        let until = self.tokens_end(origin.now);
+        // A token from before ACCESS_TOKEN_TTL was shortened may outlive those of today.
+        let until = self
+            .tokens_end(origin.now)
+            .max(self.token_end(UnixMillis::from_seconds(claims.exp)));
         let revocation = self.store.revoke_session(session, until, &audit).await?;
         self.shared.revoke(&[revocation]).await?;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::server::tests::{inside_at, inside_with};
+
+    #[tokio::test]
+    async fn a_logout_holds_when_token_lifetimes_were_shortened_meanwhile() {
+        let directory = tempfile::tempdir().unwrap();
+        let long = inside_with(&directory, Duration::from_secs(3600)).await;
+        let short = inside_at(&directory).await;
+        let at = |seconds: i64| Origin {
+            now: UnixMillis::from_seconds(1_800_000_000 + seconds),
+            client: [192, 0, 2, 1].into(),
+        };
+        let (email, password) = ("ada@example.com", "correct horse battery");
+        let (old, new) = (long.app(), short.app());
+        old.register(email, password, at(0)).await.unwrap();
+        let grant = old.log_in(email, password, at(0)).await.unwrap();
+        let token = grant.access_token.expose();
+        new.log_out(token, at(1)).await.unwrap();
+        for seconds in [2, 900, 3599, 3629] {
+            let answer = old.verify(token, at(seconds).now).await;
+            assert!(
+                matches!(answer, Err(Refusal::InvalidToken)),
+                "after {seconds} s"
+            );
+        }
     }
 }

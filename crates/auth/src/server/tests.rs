@@ -27,10 +27,16 @@ pub(crate) async fn inside() -> (tempfile::TempDir, Inside) {
 }
 
 pub(crate) async fn inside_at(directory: &tempfile::TempDir) -> Inside {
+    inside_with(directory, Duration::from_secs(600)).await
+}
+
+/// One whose access tokens live this long.
+pub(crate) async fn inside_with(directory: &tempfile::TempDir, ttl: Duration) -> Inside {
     let database = format!("sqlite://{}", directory.path().join("auth.db").display());
     let config = Config::from_env(|name| match name {
         "DATABASE_URL" => Some(database.clone()),
         "HASH_WORKERS" => Some("1".to_owned()),
+        "ACCESS_TOKEN_TTL" => Some(ttl.as_secs().to_string()),
         _ => None,
     })
     .unwrap();
