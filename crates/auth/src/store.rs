@@ -36,7 +36,8 @@ pub type StoreResult<T> = Result<T, StoreError>;
 /// What must survive the death of every process.
 #[async_trait]
 pub trait Store: Send + Sync + 'static {
-    /// Stores a new account and its audit line.
+    /// Stores a new account and its audit line. When the address is taken, a line about its owner is all that is
+    /// stored, by a commit that takes as long.
     async fn create_account(
         &self,
         account: &Account,

@@ -46,6 +46,8 @@ pub enum AuditEvent {
     LoginFailed,
     /// A new account.
     Registered,
+    /// Somebody registered an address that has an account.
+    RegisteredAgain,
     /// A spent refresh token came back: somebody holds a copy.
     RefreshReused,
     /// The session was ended by its owner.
@@ -62,10 +64,11 @@ pub enum AuditEvent {
 
 impl AuditEvent {
     /// Every event, for tables and tests.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::LoginSucceeded,
         Self::LoginFailed,
         Self::Registered,
+        Self::RegisteredAgain,
         Self::RefreshReused,
         Self::LoggedOut,
         Self::Disabled,
@@ -80,6 +83,7 @@ impl AuditEvent {
             Self::LoginSucceeded => "login_succeeded",
             Self::LoginFailed => "login_failed",
             Self::Registered => "registered",
+            Self::RegisteredAgain => "registered_again",
             Self::RefreshReused => "refresh_reused",
             Self::LoggedOut => "logged_out",
             Self::Disabled => "disabled",

@@ -215,7 +215,7 @@ impl Shared for EmbeddedShared {
             .fetch_optional(self.file.readers())
             .await
             .shared(DOING)?;
-        Ok(())
+        self.file.still_in_place(DOING).shared(DOING)
     }
 
     async fn close(&self) {

@@ -99,7 +99,18 @@ pub(crate) async fn an_address_is_taken_once_however_many_register_it(instances:
         1
     );
     let audit = instances.next().recent_audit(PageLimit::MAX).await.unwrap();
-    assert_eq!(audit.len(), 1, "a refused registration leaves no line");
+    let ada = Email::parse("ada@example.com").unwrap();
+    let owner = instances.next().account_by_email(&ada).await.unwrap();
+    let owner = owner.map(|account| account.id);
+    assert!(audit.iter().all(|line| line.account == owner));
+    let again = audit
+        .iter()
+        .filter(|line| line.event == AuditEvent::RegisteredAgain);
+    assert_eq!(
+        (audit.len(), again.count()),
+        (32, 31),
+        "every registration commits something, so that none answers sooner"
+    );
 }
 
 pub(crate) async fn hostile_text_is_stored_as_it_is(instances: Instances) {

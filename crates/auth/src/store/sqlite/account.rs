@@ -9,8 +9,8 @@ use super::super::{AccountCreation, PageLimit, StoreResult};
 use super::file::DatabaseFile;
 use super::{Attempt as _, TENANT, Writer, audit, is_taken, read, revocation};
 use crate::domain::{
-    Account, AccountId, AccountStatus, AuditEntry, Email, PasswordHash, Revocation, Role,
-    UnixMillis,
+    Account, AccountId, AccountStatus, AuditEntry, AuditEvent, Email, PasswordHash, Revocation,
+    Role, UnixMillis,
 };
 
 const FINDING: &str = "finding an account";
@@ -23,11 +23,32 @@ pub(super) async fn create(
 ) -> StoreResult<AccountCreation> {
     let mut write = file.write(CREATING).await?;
     let created = insert(&mut write, account).await?;
-    if created == AccountCreation::Created {
-        audit::insert(&mut write, entry).await?;
-        write.commit().await.attempting(CREATING)?;
-    }
+    let line = match created {
+        AccountCreation::Created => entry.clone(),
+        // A commit waits for the disk: without one of its own, this ending would come visibly sooner.
+        AccountCreation::EmailTaken => AuditEntry {
+            event: AuditEvent::RegisteredAgain,
+            account: owner(&mut write, &account.email).await?,
+            ..entry.clone()
+        },
+    };
+    audit::insert(&mut write, &line).await?;
+    write.commit().await.attempting(CREATING)?;
     Ok(created)
+}
+
+async fn owner(write: Writer<'_>, email: &Email) -> StoreResult<Option<AccountId>> {
+    sqlx::query("SELECT id FROM account WHERE tenant_id = ?1 AND email = ?2")
+        .bind(TENANT)
+        .bind(email.as_str())
+        .fetch_optional(write)
+        .await
+        .attempting(CREATING)?
+        .map(|row| {
+            let id = row.try_get("id").attempting(CREATING)?;
+            read(CREATING, "account id", AccountId::parse(id))
+        })
+        .transpose()
 }
 
 pub(super) async fn insert(write: Writer<'_>, account: &Account) -> StoreResult<AccountCreation> {
@@ -202,11 +223,12 @@ pub(super) async fn upgrade_password_hash(
 
 /// Reads from our own table: a file without our schema is not an answer.
 pub(super) async fn ping(file: &DatabaseFile) -> StoreResult<()> {
+    const DOING: &str = "asking the database for a sign of life";
     sqlx::query("SELECT 1 FROM account LIMIT 1")
         .fetch_optional(file.readers())
         .await
-        .attempting("asking the database for a sign of life")?;
-    Ok(())
+        .attempting(DOING)?;
+    file.still_in_place(DOING)
 }
 
 /// Reads the account columns of a row, under the names that every query here gives them.

@@ -39,6 +39,9 @@ pub(crate) struct FileOptions {
 /// An open file.
 #[derive(Clone, Debug)]
 pub(crate) struct DatabaseFile {
+    path: PathBuf,
+    /// Device and inode.
+    identity: (u64, u64),
     writer: SqlitePool,
     readers: SqlitePool,
 }
@@ -66,7 +69,13 @@ impl DatabaseFile {
             .connect_with(base.pragma("query_only", "ON"))
             .await
             .attempting("opening the database for reading")?;
-        Ok(Self { writer, readers })
+        let identity = identity(&options.path).attempting("looking at the database's file")?;
+        Ok(Self {
+            path: options.path.clone(),
+            identity,
+            writer,
+            readers,
+        })
     }
 
     /// The connections for statements that only read.
@@ -100,6 +109,16 @@ impl DatabaseFile {
             true => Err(sqlx::Error::PoolClosed).attempting(attempted),
             false => Ok(()),
         }
+    }
+
+    /// Fails once the file has been deleted or replaced: connections would go on with the old one, which no other
+    /// process sees and no restart finds again.
+    pub(crate) fn still_in_place(&self, attempted: &'static str) -> StoreResult<()> {
+        if identity(&self.path).attempting(attempted)? == self.identity {
+            return Ok(());
+        }
+        let replaced = io::Error::other("the file was replaced while it was open: restart");
+        Err(sqlx::Error::Io(replaced)).attempting(attempted)
     }
 
     pub(crate) async fn close(&self) {
@@ -148,6 +167,12 @@ async fn open_writer(options: SqliteConnectOptions, patience: Duration) -> Store
             result => return result.attempting("opening the database"),
         }
     }
+}
+
+fn identity(path: &Path) -> Result<(u64, u64), sqlx::Error> {
+    use std::os::unix::fs::MetadataExt as _;
+    let file = std::fs::metadata(path)?;
+    Ok((file.dev(), file.ino()))
 }
 
 /// Password hashes and sealed keys are for the owner's eyes; the log files beside the database inherit its mode.

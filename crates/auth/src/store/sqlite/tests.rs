@@ -396,6 +396,20 @@ fn writing_goes_on_once_a_full_disk_has_room_again() {
 }
 
 #[test]
+fn a_file_that_was_deleted_or_replaced_shows_no_sign_of_life() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("auth.db");
+    block_on(async {
+        let store = open(&path).await;
+        store.ping().await.unwrap();
+        std::fs::remove_file(&path).unwrap();
+        assert!(store.ping().await.is_err(), "deleted");
+        open(&path).await.ping().await.unwrap();
+        assert!(store.ping().await.is_err(), "replaced");
+    });
+}
+
+#[test]
 fn a_write_through_a_reading_connection_fails() {
     let directory = TempDir::new().unwrap();
     block_on(async {
