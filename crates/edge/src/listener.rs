@@ -88,7 +88,7 @@ impl Slots {
     }
 }
 
-/// One counted connection; gives its place back on drop.
+/// One counted connection with all its requests; gives its place back on drop.
 struct OpenConnection {
     context: Arc<ListenerContext>,
     slots: Arc<Slots>,
@@ -171,10 +171,9 @@ impl Listener {
         tokio::spawn(async move {
             let drain = signals.drain;
             tokio::select! {
-                () = listener.serve(stream, client, drain) => {}
+                () = listener.serve(stream, client, place, drain) => {}
                 _ = signals.stop.wait_for(|stop| *stop) => {}
             }
-            drop(place);
         });
     }
 
@@ -191,7 +190,13 @@ impl Listener {
         pipeline::report_unparsed(&self.edge, &connection, cause, status, Instant::now());
     }
 
-    async fn serve(&self, mut stream: TcpStream, client: SocketAddr, drain: watch::Receiver<bool>) {
+    async fn serve(
+        &self,
+        mut stream: TcpStream,
+        client: SocketAddr,
+        place: OpenConnection,
+        drain: watch::Receiver<bool>,
+    ) {
         let Ok(local) = stream.local_addr() else {
             return;
         };
@@ -200,7 +205,7 @@ impl Listener {
         let raw_fd = stream.as_raw_fd();
         if self.tls.is_none() && self.passthrough.is_empty() {
             let connection = self.connection(client, local, None);
-            return self.carry(stream, raw_fd, connection, drain).await;
+            return self.carry(stream, raw_fd, connection, place, drain).await;
         }
         let deadline = tokio::time::Instant::now() + self.context.timeouts.handshake;
         let mut prefix = bytes::Bytes::new();
@@ -227,7 +232,7 @@ impl Listener {
                 self.context.metrics.handshakes_ok.inc();
                 let facts = tls_facts(&stream);
                 let connection = self.connection(client, local, Some(facts));
-                self.carry(stream, raw_fd, connection, drain).await;
+                self.carry(stream, raw_fd, connection, place, drain).await;
             }
             Ok(Err(error)) => {
                 self.context.metrics.handshakes_failed.inc();
@@ -248,11 +253,12 @@ impl Listener {
         stream: S,
         raw_fd: RawFd,
         connection: Connection,
+        place: OpenConnection,
         mut drain: watch::Receiver<bool>,
     ) where
         S: AsyncRead + AsyncWrite + Unpin + Send + Sync + 'static,
     {
-        let control = Arc::new(Control::default());
+        let control = Arc::new(Control::holding(place));
         let old_at = connection.opened + self.context.limits.connection_age;
         let is_h2 = connection.tls.as_ref().and_then(|tls| tls.alpn) == Some("h2");
         let guard = Guard::new(

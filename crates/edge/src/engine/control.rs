@@ -1,5 +1,6 @@
 //! What the guard of a connection and the requests on it tell each other. Never does IO.
 
+use std::any::Any;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::task::Waker;
@@ -26,9 +27,19 @@ pub(crate) struct Control {
     closes_when_idle: AtomicBool,
     is_to_leave: Notify,
     reader: Mutex<Option<Waker>>,
+    /// Given back when the last request has ended, which over HTTP/2 may be after the connection.
+    _place: Option<Box<dyn Any + Send + Sync>>,
 }
 
 impl Control {
+    /// Keeps `place` until neither the connection nor a request of it is left.
+    pub(crate) fn holding(place: impl Any + Send + Sync) -> Self {
+        Self {
+            _place: Some(Box::new(place)),
+            ..Self::default()
+        }
+    }
+
     /// Where the connection stands now.
     pub(crate) fn phase(&self) -> Phase {
         match self.phase.load(Ordering::Acquire) {

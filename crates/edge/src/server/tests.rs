@@ -3,7 +3,8 @@
 
 use std::num::{NonZeroU16, NonZeroU32};
 
-use portcullis_testkit::{Behavior, Connection, Endpoint, wait_until};
+use portcullis_testkit::client::Http2Connection;
+use portcullis_testkit::{Authority, Behavior, Connection, Endpoint, wait_until};
 
 use super::*;
 use crate::config::{self, *};
@@ -84,6 +85,20 @@ fn check_that_never_passes() -> HealthCheck {
         fall: NonZeroU32::MIN,
         expect: 299..=299,
     }
+}
+
+fn tls(authority: &Authority) -> Tls {
+    let identity = authority.issue("edge", &["a.test"]);
+    let text = format!(
+        "listeners: [{{ address: '127.0.0.1:0', tls: {{ certificates: [{{ cert: '{}', key: '{}' }}] }} }}]\n\
+         clusters: {{ app: {{ endpoints: ['127.0.0.1:1'] }} }}\n\
+         routes: [{{ cluster: app }}]\n",
+        identity.cert.display(),
+        identity.key.display()
+    );
+    let parsed = parse("edge.yaml", &text).unwrap();
+    let listener = parsed.config.listeners.into_iter().next();
+    listener.unwrap().tls.unwrap()
 }
 
 /// Requests that ended with this outcome.
@@ -297,6 +312,31 @@ async fn request_that_outlives_the_drain_is_cut_off_and_counted() {
     assert_eq!(running.shutdown().await, 1);
     assert_eq!(ended_as(&edge, "refused_draining"), 1);
     assert_eq!(ended_as(&edge, "client_gone"), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn streams_that_the_drain_cuts_off_are_all_counted() {
+    const STREAMS: usize = 90;
+    let endpoint = Endpoint::with("stuck", Behavior::Hang).await;
+    let authority = Authority::new();
+    let mut config = edge_config(&[&endpoint]);
+    config.listeners[0].tls = Some(tls(&authority));
+    config.shutdown.drain = Duration::from_millis(50);
+    let running = start(config).await.unwrap();
+    let address = running.addresses[0].1;
+    let client = Http2Connection::open(address, "a.test", authority.client()).await;
+    let client = Arc::new(client.unwrap());
+    for _ in 0..STREAMS {
+        let client = Arc::clone(&client);
+        tokio::spawn(async move { client.get("/").await });
+    }
+    wait_until("all streams to be in flight", async || {
+        (endpoint.in_flight() == STREAMS).then_some(())
+    })
+    .await;
+    let edge = Arc::clone(&running.edge);
+    assert_eq!(running.shutdown().await, 1);
+    assert_eq!(ended_as(&edge, "refused_draining"), STREAMS as u64);
 }
 
 #[tokio::test(flavor = "multi_thread")]
