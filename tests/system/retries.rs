@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use portcullis_testkit::fault::{Fault, FaultProxy};
 use portcullis_testkit::{Behavior, Connection, Endpoint, free_port, wait_until};
 use serde_json::json;
 
@@ -288,5 +289,29 @@ async fn silence_inside_an_answer_ends_it() {
     assert_eq!(
         edge.log_of("/half").await["outcome"],
         "failed_endpoint_timeout"
+    );
+}
+
+#[tokio::test]
+async fn a_network_that_swallows_or_cuts_costs_time_and_no_idempotent_request() {
+    let (far, near) = (Endpoint::start("far").await, Endpoint::start("near").await);
+    let network = FaultProxy::start(far.address()).await;
+    let setup = Setup::for_addresses(&[network.address(), near.address()]);
+    let edge = without_ejection(setup)
+        .set("clusters.main.timeouts", json!({ "read": "500ms" }))
+        .start()
+        .await;
+    let mut client = edge.connect().await;
+    for fault in [Fault::None, Fault::Blackhole, Fault::Cut, Fault::None] {
+        network.set(fault);
+        for _ in 0..4 {
+            let response = client.get("/").await.unwrap();
+            assert_eq!(response.status, 200, "{fault:?}: {}", response.text());
+        }
+    }
+    assert!(
+        far.requests() >= 4,
+        "it was used before and after: {}",
+        far.requests()
     );
 }
