@@ -1,6 +1,6 @@
 //! `portcullis completions`: prints a completion script. Never writes into a shell's directories.
 
-use std::io;
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::{Args, CommandFactory};
@@ -25,11 +25,9 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let mut command = crate::Arguments::command();
-    clap_complete::generate(
-        arguments.shell,
-        &mut command,
-        "portcullis",
-        &mut io::stdout(),
-    );
+    // Into memory first: the generator panics when its reader goes away.
+    let mut script = Vec::new();
+    clap_complete::generate(arguments.shell, &mut command, "portcullis", &mut script);
+    io::stdout().lock().write_all(&script)?;
     Ok(ExitCode::SUCCESS)
 }
