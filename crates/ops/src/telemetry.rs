@@ -53,6 +53,9 @@ where
 {
     let builder = tracing_subscriber::fmt()
         .with_env_filter(EnvFilter::new(directives(level)))
+        // It would tell standard error that standard error cannot be written, and panic when that fails: a full disk
+        // behind the log, or a reader that has gone, must not take requests along.
+        .log_internal_errors(false)
         .with_writer(writer);
     match format {
         Format::Text => Box::new(builder.with_ansi(is_terminal).finish()),
@@ -168,6 +171,26 @@ mod tests {
             tracing::info!(target: "portcullis", "plain");
         });
         assert!(!text.contains('\u{1b}'), "{text}");
+    }
+
+    #[test]
+    fn a_log_that_cannot_be_written_harms_nobody() {
+        const NAME: &str = "telemetry::tests::a_log_that_cannot_be_written_harms_nobody";
+        const INSIDE: &str = "PORTCULLIS_TEST_LOGS_TO_A_FULL_DISK";
+        if std::env::var_os(INSIDE).is_some() {
+            init(Format::Text, Level::INFO).unwrap();
+            tracing::error!(target: "portcullis", "nobody reads this");
+            return;
+        }
+        // Standard error belongs to the whole process, so it takes one of its own.
+        let full = std::fs::File::options().write(true).open("/dev/full");
+        let status = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", NAME, "--nocapture"])
+            .env(INSIDE, "1")
+            .stdout(std::process::Stdio::null())
+            .stderr(full.unwrap())
+            .status();
+        assert!(status.unwrap().success());
     }
 
     #[test]
