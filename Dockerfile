@@ -9,13 +9,13 @@ RUN apt-get update && apt-get install -y --no-install-recommends cmake && rm -rf
 # replay:end
 COPY . .
 # replay:begin build
-RUN cargo build --profile dist --locked --bin portcullis
-RUN mkdir -p /out/data && cp target/dist/portcullis /out/portcullis
+RUN cargo install --path . --locked --profile "${PROFILE:-dist}" --root /out
+RUN mkdir -p /out/data
 # replay:end
 
 FROM debian:bookworm-slim
 # No shell, package or account of ours: a fixed unprivileged user id is enough.
-COPY --from=build /out/portcullis /usr/local/bin/portcullis
+COPY --from=build /out/bin/portcullis /usr/local/bin/portcullis
 COPY --from=build --chown=10001:10001 /out/data /var/lib/portcullis
 USER 10001:10001
 WORKDIR /var/lib/portcullis

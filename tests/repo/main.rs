@@ -1,5 +1,5 @@
 //! The rules of this repository, kept by tests: what the tree looks like, who may import whom, which
-//! words and links are true. Never starts a process.
+//! words and links are true. Never starts a server.
 
 #![expect(
     clippy::unwrap_used,
@@ -7,6 +7,7 @@
 )]
 
 mod documents;
+mod image;
 mod requirements;
 mod sources;
 mod tree;
