@@ -321,6 +321,7 @@ mod tests {
         let text = String::from_utf8(metrics.render(snapshot).unwrap()).unwrap();
         for line in [
             "portcullis_auth_requests_total{endpoint=\"/health\",method=\"other\",status=\"405\"} 1",
+            "portcullis_auth_request_seconds_bucket{endpoint=\"/health\",le=\"0.005\"} 1",
             "portcullis_auth_build_info{instance=\"auth-1\",version=\"1.2.3\"} 1",
             "portcullis_auth_requests_in_flight 1",
             "portcullis_auth_dependency_up{dependency=\"shared_state\"} 0",

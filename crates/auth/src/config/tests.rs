@@ -122,6 +122,21 @@ fn all_mistakes_are_reported_at_once_with_variable_and_hint() {
 }
 
 #[test]
+fn documented_pool_and_algorithm_are_accepted() {
+    let config = from(&[
+        ("DATABASE_POOL_SIZE", "10"),
+        ("DATABASE_MAX_OVERFLOW", "20"),
+        ("JWT_ALGORITHM", "RS256"),
+    ])
+    .unwrap();
+    let pool = (
+        config.database_pool_size.get(),
+        config.database_max_overflow,
+    );
+    assert_eq!(pool, (10, 20));
+}
+
+#[test]
 fn a_misspelt_environment_is_refused() {
     assert!(faulty(&[("APP_ENV", "prod")]).contains(&"APP_ENV"));
 }

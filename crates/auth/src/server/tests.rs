@@ -27,19 +27,25 @@ pub(crate) async fn inside() -> (tempfile::TempDir, Inside) {
 }
 
 pub(crate) async fn inside_at(directory: &tempfile::TempDir) -> Inside {
-    inside_with(directory, Duration::from_secs(600)).await
+    inside_with(directory, TTL).await
 }
 
-/// One whose access tokens live this long.
-pub(crate) async fn inside_with(directory: &tempfile::TempDir, ttl: Duration) -> Inside {
+const TTL: Duration = Duration::from_secs(600);
+
+fn config_with(directory: &tempfile::TempDir, ttl: Duration) -> Config {
     let database = format!("sqlite://{}", directory.path().join("auth.db").display());
-    let config = Config::from_env(|name| match name {
+    Config::from_env(|name| match name {
         "DATABASE_URL" => Some(database.clone()),
         "HASH_WORKERS" => Some("1".to_owned()),
         "ACCESS_TOKEN_TTL" => Some(ttl.as_secs().to_string()),
         _ => None,
     })
-    .unwrap();
+    .unwrap()
+}
+
+/// One whose access tokens live this long.
+pub(crate) async fn inside_with(directory: &tempfile::TempDir, ttl: Duration) -> Inside {
+    let config = config_with(directory, ttl);
     let stores = Stores::open(&config).await.unwrap();
     let (_, phase) = Lifecycle::new();
     let address = ([127, 0, 0, 1], 8000).into();
@@ -196,4 +202,55 @@ async fn a_fresh_registry_entry_warns_of_nothing_and_is_listed() {
     let instances = inside.stores.shared.instances(now()).await.unwrap();
     assert_eq!(instances.len(), 1);
     assert_eq!(instances[0].fingerprint.len(), 8);
+}
+
+#[tokio::test]
+async fn what_must_be_provable_later_is_in_the_audit_log() {
+    use crate::domain::AuditEvent;
+    let (directory, inside) = inside().await;
+    let (email, password) = ("a@example.com", "correct horse");
+    let login = json!({ "email": email, "password": password });
+    let wrong = json!({ "email": email, "password": "wrong" });
+    inside.post("/api/v1/auth/register", login.clone()).await;
+    inside.post("/api/v1/auth/login", wrong).await;
+    let (_, grant) = inside.post("/api/v1/auth/login", login).await;
+    let mut spent = grant["refresh_token"].clone();
+    for _ in 0..2 {
+        let body = json!({ "refresh_token": spent });
+        let (_, next) = inside.post("/api/v1/auth/refresh", body).await;
+        spent = next["refresh_token"].clone();
+    }
+    let reused = json!({ "refresh_token": grant["refresh_token"] });
+    inside.post("/api/v1/auth/refresh", reused).await;
+    let config = config_with(&directory, TTL);
+    let roles = ["editor".to_owned()];
+    crate::operator::set_roles(&config, email, &roles)
+        .await
+        .unwrap();
+    crate::operator::disable(&config, email).await.unwrap();
+    crate::operator::enable(&config, email).await.unwrap();
+
+    let mut entries = inside
+        .stores
+        .store
+        .recent_audit(crate::store::PageLimit::MAX)
+        .await
+        .unwrap();
+    entries.reverse();
+    let events: Vec<AuditEvent> = entries.iter().map(|entry| entry.event).collect();
+    assert_eq!(
+        events,
+        [
+            AuditEvent::Registered,
+            AuditEvent::LoginFailed,
+            AuditEvent::LoginSucceeded,
+            AuditEvent::RefreshReused,
+            AuditEvent::RolesChanged,
+            AuditEvent::Disabled,
+            AuditEvent::Enabled,
+        ]
+    );
+    let whom = entries[0].account;
+    assert!(whom.is_some() && entries.iter().all(|entry| entry.account == whom));
+    assert!(entries.iter().all(|entry| entry.at.0 > 0));
 }

@@ -1,5 +1,7 @@
 //! The health family in every documented shape, the common headers, and metrics.
 
+use std::time::{Duration, Instant};
+
 use serde_json::{Value, json};
 
 use crate::harness::{EMAIL, Installation, PASSWORD, assert_problem};
@@ -32,6 +34,47 @@ async fn health_answers_in_every_documented_shape() {
 }
 
 #[tokio::test]
+async fn the_name_version_and_environment_that_are_set_are_told() {
+    let installation = Installation::new().await;
+    let set = [
+        ("APP_NAME", "Accounts"),
+        ("APP_VERSION", "7.8.9"),
+        ("APP_ENV", "staging"),
+    ];
+    let instance = installation.start_with("a", &set).await;
+    for path in ["/health", "/health/detailed"] {
+        let json = instance.get(path).await.json();
+        for (field, value) in [
+            ("service", "Accounts"),
+            ("version", "7.8.9"),
+            ("environment", "staging"),
+        ] {
+            assert_eq!(json[field], value, "{field} of {path}");
+        }
+    }
+    assert_eq!(instance.get("/ready").await.json()["version"], "7.8.9");
+}
+
+/// The median at rest; what holds under load is measured by the cluster bench.
+#[tokio::test]
+async fn health_answers_in_milliseconds() {
+    let installation = Installation::new().await;
+    let instance = installation.start("a").await;
+    let mut connection = instance.connect().await;
+    for (path, most) in [("/health", 10), ("/health/detailed", 100)] {
+        let mut took = Vec::new();
+        for _ in 0..51 {
+            let started = Instant::now();
+            assert_eq!(connection.get(path).await.unwrap().status, 200);
+            took.push(started.elapsed());
+        }
+        took.sort_unstable();
+        let median = took[took.len() / 2];
+        assert!(median < Duration::from_millis(most), "{path}: {median:?}");
+    }
+}
+
+#[tokio::test]
 async fn detailed_health_names_every_dependency() {
     let installation = Installation::new().await;
     let instance = installation.start("api-1").await;
@@ -42,8 +85,18 @@ async fn detailed_health_names_every_dependency() {
         json["checks"],
         json!({ "database": "healthy", "shared_state": "healthy" })
     );
-    assert_eq!(json["status"], "healthy");
+    assert_eq!(
+        (&json["status"], &json["data"]["status"]),
+        (&json!("healthy"), &json!("healthy"))
+    );
+    for field in ["service", "version", "environment"] {
+        assert!(json[field].is_string(), "{field}");
+    }
     assert!(json["timestamp"].is_f64() && is_iso(&json["data"]["timestamp"]));
+    assert_eq!(
+        json["data"]["services"]["shared_state"]["status"],
+        "healthy"
+    );
     let store = &json["data"]["services"]["sqlite"];
     assert_eq!(store["status"], "healthy");
     for metric in ["total", "active", "idle"] {
@@ -82,11 +135,16 @@ async fn load_balancer_health_tells_memory_and_dependencies() {
         (&json["status"], &json["instanceId"]),
         (&json!("healthy"), &json!("api-1"))
     );
+    assert!(is_iso(&json["timestamp"]));
     assert!(json["responseTime"].as_str().unwrap().ends_with("ms") && json["uptime"].is_u64());
     assert_eq!(json["loadBalancer"]["ready"], true);
     assert_eq!(json["loadBalancer"]["stateless"], true);
-    assert!(json["loadBalancer"]["sessionStore"].is_string());
-    assert_eq!(json["dependencies"]["database"], "healthy");
+    for kind in ["sessionStore", "cacheStore"] {
+        assert_eq!(json["loadBalancer"][kind], "sqlite", "{kind}");
+    }
+    for dependency in ["database", "shared_state"] {
+        assert_eq!(json["dependencies"][dependency], "healthy", "{dependency}");
+    }
     let memory = &json["resources"]["memory"];
     assert!(memory["used"].as_str().unwrap().ends_with("MB"));
     assert!(memory["total"].as_str().unwrap().ends_with("MB"));
@@ -103,6 +161,8 @@ async fn every_answer_says_who_answered_and_how_fast() {
         assert_eq!(response.field("x-stateless"), Some("true"));
         assert_eq!(response.field("x-load-balancer-ready"), Some("true"));
         assert_eq!(response.field("x-session-shared"), Some("true"));
+        assert_eq!(response.field("x-content-type-options"), Some("nosniff"));
+        assert_eq!(response.field("cache-control"), Some("no-store"));
         assert!(response.field("x-response-time").unwrap().ends_with("ms"));
         assert_eq!(response.field("x-request-id").unwrap().len(), 32);
         assert_eq!(
@@ -137,7 +197,8 @@ async fn a_harmless_request_id_is_echoed_and_another_replaced() {
 async fn sec_i07_metrics_name_routes_and_never_raw_paths() {
     let installation = Installation::new().await;
     let instance = installation.start("a").await;
-    instance.register(EMAIL, PASSWORD).await;
+    instance.register_and_login().await;
+    instance.try_login(EMAIL, "not the password").await;
     for n in 0..50 {
         instance.get(&format!("/probe-{n}")).await;
     }
@@ -153,9 +214,15 @@ async fn sec_i07_metrics_name_routes_and_never_raw_paths() {
         "{text}"
     );
     assert!(!text.contains("/probe-") && !text.contains("ada"));
-    assert!(
-        text.contains("portcullis_auth_use_cases_total{ending=\"done\",use_case=\"register\"} 1")
-    );
+    for (use_case, ending) in [
+        ("register", "done"),
+        ("login", "done"),
+        ("login", "refused"),
+    ] {
+        let labels = format!("{{ending=\"{ending}\",use_case=\"{use_case}\"}} 1");
+        let line = format!("portcullis_auth_use_cases_total{labels}");
+        assert!(text.contains(&line), "{line} in\n{text}");
+    }
     assert!(text.contains("portcullis_auth_dependency_up{dependency=\"database\"} 1"));
 }
 
@@ -181,4 +248,23 @@ async fn living_instances_are_listed_for_administrators_only() {
     );
     assert_eq!(first["address"], a.addr.to_string());
     assert_eq!(first["fingerprint"], listed["instances"][1]["fingerprint"]);
+}
+
+#[tokio::test]
+async fn another_salt_shows_in_the_fingerprint() {
+    let installation = Installation::new().await;
+    let _one = installation.start("a").await;
+    let salt = [("SECURITY_SALT", "pZ7vQ2mX9cL4bN8tR1wK6yH3jF5dS0gA-uE")];
+    let other = installation.start_with("b", &salt).await;
+    let root = "root@example.com";
+    let body =
+        json!({ "setup_token": installation.setup_token, "email": root, "password": PASSWORD });
+    assert_eq!(other.post("/api/v1/auth/setup", body).await.status, 201);
+    let login = other.try_login(root, PASSWORD).await.json();
+    let token = login["access_token"].as_str().unwrap();
+    let path = "/api/v1/load-balancer/instances";
+    let listed = other.bearer("GET", path, token).await.json();
+    let [a, b] = [0, 1].map(|index: usize| listed["instances"][index]["fingerprint"].clone());
+    assert!(a.is_string() && b.is_string(), "{listed}");
+    assert_ne!(a, b);
 }
