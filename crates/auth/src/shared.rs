@@ -65,6 +65,9 @@ pub trait Shared: Send + Sync + 'static {
     /// Proves that the shared state answers.
     async fn ping(&self) -> SharedResult<()>;
 
+    /// Proves, without writing, that nothing is known to be in the way of writes: room, permission.
+    async fn can_write(&self) -> SharedResult<()>;
+
     /// Finishes what runs and closes every connection.
     async fn close(&self);
 }

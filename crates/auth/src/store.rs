@@ -165,6 +165,9 @@ pub trait Store: Send + Sync + 'static {
     /// Proves that the database answers and holds our schema.
     async fn ping(&self) -> StoreResult<()>;
 
+    /// Proves, without writing, that nothing is known to be in the way of writes: room, permission.
+    async fn can_write(&self) -> StoreResult<()>;
+
     /// How the connections are used right now.
     fn pool_metrics(&self) -> PoolMetrics;
 

@@ -18,12 +18,24 @@ const FRESH: Duration = Duration::from_secs(1);
 pub(crate) struct Dependencies {
     pub(crate) is_database_up: bool,
     pub(crate) is_shared_state_up: bool,
+    can_database_write: bool,
+    can_shared_state_write: bool,
 }
 
 impl Dependencies {
     /// Both are required: without the shared state no token can be proven unrevoked.
     pub(crate) fn are_up(self) -> bool {
         self.is_database_up && self.is_shared_state_up
+    }
+
+    /// The same, where what answers but takes no writes counts as down: for people. Balancers must not act on a full
+    /// disk, since verifying goes on without writes.
+    pub(crate) fn for_writing(self) -> Self {
+        Self {
+            is_database_up: self.is_database_up && self.can_database_write,
+            is_shared_state_up: self.is_shared_state_up && self.can_shared_state_write,
+            ..self
+        }
     }
 }
 
@@ -41,13 +53,17 @@ impl Checker {
         {
             return dependencies;
         }
-        let (database, shared) = tokio::join!(
+        let (database, shared, database_writes, shared_writes) = tokio::join!(
             timeout(PING_TIMEOUT, app.store.ping()),
             timeout(PING_TIMEOUT, app.shared.ping()),
+            timeout(PING_TIMEOUT, app.store.can_write()),
+            timeout(PING_TIMEOUT, app.shared.can_write()),
         );
         let dependencies = Dependencies {
             is_database_up: is_up("database", database),
             is_shared_state_up: is_up("shared state", shared),
+            can_database_write: is_up("database's storage", database_writes),
+            can_shared_state_write: is_up("shared state's storage", shared_writes),
         };
         *last = Some((Instant::now(), dependencies));
         dependencies
@@ -60,7 +76,10 @@ fn is_up<E: std::error::Error>(
 ) -> bool {
     match answer {
         Ok(Ok(())) => return true,
-        Ok(Err(error)) => tracing::warn!(%error, "the {what} is down"),
+        Ok(Err(error)) => {
+            let cause = error.source().map(ToString::to_string);
+            tracing::warn!(%error, cause, "the {what} is down");
+        }
         Err(_) => tracing::warn!("the {what} does not answer"),
     }
     false

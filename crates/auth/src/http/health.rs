@@ -29,10 +29,10 @@ pub(super) async fn basic(State(service): State<Arc<Service>>) -> Response {
     Json(body).into_response()
 }
 
-/// `GET /health/detailed`: 503 when any dependency is down. For people and
+/// `GET /health/detailed`: 503 when any dependency is down or takes no writes. For people and
 /// monitoring: an edge must not eject on it, or one outage ejects everyone.
 pub(super) async fn detailed(State(service): State<Arc<Service>>) -> Response {
-    let dependencies = service.dependencies().await;
+    let dependencies = service.dependencies().await.for_writing();
     let now = now();
     let status = word(dependencies.are_up());
     let pool = service.app.store.pool_metrics();

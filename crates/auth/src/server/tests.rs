@@ -151,7 +151,7 @@ async fn a_token_is_refused_when_nobody_knows_whether_it_is_revoked() {
     inside.post("/api/v1/auth/register", login.clone()).await;
     let (_, grant) = inside.post("/api/v1/auth/login", login).await;
     let service = Arc::get_mut(&mut inside.instance.service).expect("no request is under way");
-    service.app.shared = Arc::new(down::Down);
+    service.app.shared = Arc::new(down::Down { shows_life: false });
     let token = format!("Bearer {}", grant["access_token"].as_str().unwrap());
     let request = Request::get("/api/v1/auth/verify").header("authorization", token);
     let router = web::router(inside.instance.service.clone());
@@ -167,6 +167,27 @@ async fn a_token_is_refused_when_nobody_knows_whether_it_is_revoked() {
         (ready.status().as_u16(), cause(&ready)),
         (503, Some("shared_state"))
     );
+}
+
+#[tokio::test]
+async fn a_full_disk_shows_in_detail_but_takes_nobody_out() {
+    let (_directory, mut inside) = inside().await;
+    let (detailed, _) = inside.get("/health/detailed").await;
+    assert_eq!(detailed.status().as_u16(), 200, "there is room");
+    let service = Arc::get_mut(&mut inside.instance.service).expect("no request is under way");
+    service.app.shared = Arc::new(down::Down { shows_life: true });
+    service.dependencies = Checker::default();
+    let (detailed, body) = inside.get("/health/detailed").await;
+    assert_eq!(
+        (detailed.status().as_u16(), cause(&detailed)),
+        (503, Some("shared_state"))
+    );
+    assert_eq!(
+        body["checks"],
+        json!({ "database": "healthy", "shared_state": "unhealthy" })
+    );
+    // Tokens verify without a write, and on one disk every instance would leave at once.
+    assert_eq!(inside.get("/ready").await.0.status().as_u16(), 200);
 }
 
 #[tokio::test]

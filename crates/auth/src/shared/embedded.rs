@@ -218,6 +218,11 @@ impl Shared for EmbeddedShared {
         self.file.still_in_place(DOING).shared(DOING)
     }
 
+    async fn can_write(&self) -> SharedResult<()> {
+        const DOING: &str = "looking for room to write to the shared state";
+        self.file.can_write(DOING).shared(DOING)
+    }
+
     async fn close(&self) {
         self.file.close().await;
     }

@@ -222,6 +222,10 @@ impl Store for SqliteStore {
         account::ping(&self.file).await
     }
 
+    async fn can_write(&self) -> StoreResult<()> {
+        self.file.can_write("looking for room to write")
+    }
+
     fn pool_metrics(&self) -> PoolMetrics {
         self.file.metrics()
     }

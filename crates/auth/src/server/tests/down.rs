@@ -1,4 +1,4 @@
-//! A shared state that never answers. Never says "not revoked".
+//! A shared state that does nothing, but may show signs of life. Never says "not revoked".
 
 use std::time::Duration;
 
@@ -7,7 +7,9 @@ use async_trait::async_trait;
 use crate::domain::{Revocation, TokenFacts, UnixMillis};
 use crate::shared::{Counter, CounterKey, InstanceRecord, Shared, SharedError, SharedResult};
 
-pub(super) struct Down;
+pub(super) struct Down {
+    pub(super) shows_life: bool,
+}
 
 fn down<T>() -> SharedResult<T> {
     Err(SharedError::Unavailable {
@@ -60,6 +62,10 @@ impl Shared for Down {
     }
 
     async fn ping(&self) -> SharedResult<()> {
+        if self.shows_life { Ok(()) } else { down() }
+    }
+
+    async fn can_write(&self) -> SharedResult<()> {
         down()
     }
 

@@ -8,6 +8,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use nix::errno::Errno;
+use nix::sys::statvfs::{FsFlags, statvfs};
+use nix::unistd::AccessFlags;
 use sqlx::sqlite::{
     Sqlite, SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
     SqliteSynchronous,
@@ -121,6 +124,13 @@ impl DatabaseFile {
         Err(sqlx::Error::Io(replaced)).attempting(attempted)
     }
 
+    /// Fails when the disk is full or read-only, or the file is not ours to write.
+    pub(crate) fn can_write(&self, attempted: &'static str) -> StoreResult<()> {
+        check_writable(&self.path)
+            .map_err(|error| sqlx::Error::Io(error.into()))
+            .attempting(attempted)
+    }
+
     pub(crate) async fn close(&self) {
         self.readers.close().await;
         // Last, so that it can fold the write-ahead log into the file.
@@ -169,6 +179,18 @@ async fn open_writer(options: SqliteConnectOptions, patience: Duration) -> Store
     }
 }
 
+fn check_writable(path: &Path) -> nix::Result<()> {
+    nix::unistd::access(path, AccessFlags::W_OK)?;
+    let volume = statvfs(path)?;
+    if volume.flags().contains(FsFlags::ST_RDONLY) {
+        return Err(Errno::EROFS);
+    }
+    if volume.blocks_available() == 0 {
+        return Err(Errno::ENOSPC);
+    }
+    Ok(())
+}
+
 fn identity(path: &Path) -> Result<(u64, u64), sqlx::Error> {
     use std::os::unix::fs::MetadataExt as _;
     let file = std::fs::metadata(path)?;
@@ -187,5 +209,24 @@ fn create_private(path: &Path) -> StoreResult<()> {
         Ok(_) => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
         Err(error) => Err(StoreError::Options(format!("{}: {error}", path.display()))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_on_a_full_volume_or_that_is_gone_cannot_be_written() {
+        let directory = tempfile::TempDir::new().unwrap();
+        let path = directory.path().join("auth.db");
+        assert_eq!(check_writable(&path), Err(Errno::ENOENT));
+        create_private(&path).unwrap();
+        assert_eq!(check_writable(&path), Ok(()));
+        // procfs has no room at all.
+        assert_eq!(
+            check_writable(Path::new("/proc/self/comm")),
+            Err(Errno::ENOSPC)
+        );
     }
 }
