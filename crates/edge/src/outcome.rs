@@ -23,7 +23,7 @@
 //! | `failed_connect_timeout` | 504 | the endpoint did not accept in time |
 //! | `failed_connect` | 502 | the connection could not be made otherwise |
 //! | `failed_endpoint_reset` | 502 | the endpoint closed before it answered |
-//! | `failed_endpoint_timeout` | 504 | the endpoint did not answer in time |
+//! | `failed_endpoint_timeout` | 504, or as sent | the endpoint was silent too long before or inside its answer |
 //! | `failed_endpoint_malformed` | 502 | the endpoint's answer is not HTTP |
 //! | `failed_endpoint_truncated` | as sent | the endpoint stopped inside its answer |
 //! | `internal` | 500 | a fault of ours |

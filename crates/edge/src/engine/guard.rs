@@ -4,8 +4,8 @@
 
 mod h1;
 mod h2;
-mod patient;
 mod stream;
+mod write_deadline;
 
 use std::fmt;
 use std::future::Future;
@@ -22,7 +22,7 @@ use tokio::time::Sleep;
 
 use self::h1::HeaderScanner;
 use self::h2::FrameScanner;
-use self::patient::Patient;
+use self::write_deadline::WriteDeadline;
 use super::control::{Control, Phase};
 use super::refusal::{refusal, to_http1};
 use crate::connection::Connection;
@@ -42,7 +42,7 @@ const PARSER_FIELDS_MAX: usize = 256;
 
 /// One guarded connection: `S` is the TCP or TLS stream of an accepted client.
 pub(crate) struct Guard<S> {
-    io: Patient<S>,
+    io: WriteDeadline<S>,
     edge: Arc<Edge>,
     connection: Arc<Connection>,
     control: Arc<Control>,
@@ -91,7 +91,7 @@ impl<S> Guard<S> {
         };
         let identity = stream::Identity::new(raw_fd, is_h2, &connection, &control);
         let first_byte = connection.listener.timeouts.header;
-        let io = Patient::new(io, connection.listener.timeouts.write);
+        let io = WriteDeadline::new(io, connection.listener.timeouts.write);
         Self {
             io,
             edge,

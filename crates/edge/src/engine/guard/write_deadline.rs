@@ -10,19 +10,19 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 
-/// A stream whose writes fail once nothing was taken for `patience`.
-pub(super) struct Patient<S> {
+/// A stream whose writes fail once nothing was taken for `timeout`.
+pub(super) struct WriteDeadline<S> {
     io: S,
-    patience: Duration,
+    timeout: Duration,
     /// Runs while a write waits.
     stalled: Option<Pin<Box<Sleep>>>,
 }
 
-impl<S> Patient<S> {
-    pub(super) fn new(io: S, patience: Duration) -> Self {
+impl<S> WriteDeadline<S> {
+    pub(super) fn new(io: S, timeout: Duration) -> Self {
         Self {
             io,
-            patience,
+            timeout,
             stalled: None,
         }
     }
@@ -37,10 +37,10 @@ impl<S> Patient<S> {
             self.stalled = None;
             return polled;
         }
-        let patience = self.patience;
+        let timeout = self.timeout;
         let stalled = self
             .stalled
-            .get_or_insert_with(|| Box::pin(tokio::time::sleep(patience)));
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep(timeout)));
         match stalled.as_mut().poll(cx) {
             Poll::Ready(()) => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
             Poll::Pending => Poll::Pending,
@@ -48,7 +48,7 @@ impl<S> Patient<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Patient<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for WriteDeadline<S> {
     fn poll_read(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -58,7 +58,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Patient<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Patient<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for WriteDeadline<S> {
     fn poll_write(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -90,9 +90,9 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn client_that_takes_nothing_fails_the_write_and_a_slow_one_does_not() {
-        let patience = Duration::from_secs(3);
+        let timeout = Duration::from_secs(3);
         let (near, mut far) = tokio::io::duplex(10);
-        let mut near = Patient::new(near, patience);
+        let mut near = WriteDeadline::new(near, timeout);
         let reader = tokio::spawn(async move {
             let mut byte = [0; 2];
             for _ in 0..10 {
