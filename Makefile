@@ -38,6 +38,8 @@ check: ## formatting, lints and documentation, warnings denied
 	cargo clippy --bin portcullis --no-default-features --features auth --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
 
-bench: ## measure the pure parts: selection, routing, tokens
+bench: ## measure the pure parts, failed logins and a whole cluster under load
 	@scripts/build-tools
 	cargo bench --locked --bench selection --bench routing --bench tokens
+	cargo bench --locked --package portcullis-auth --bench login_timing
+	cargo bench --locked --bench cluster
