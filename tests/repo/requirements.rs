@@ -1,5 +1,5 @@
 //! `docs/requirements.md` is complete and tells the truth about its proofs: every requirement has a
-//! status, and every test it names exists. Never judges whether a test proves enough.
+//! status, every test it names exists and runs. Never judges whether a test proves enough.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,10 +18,13 @@ const ROWS: [(&str, u32); 5] = [
 /// not work yet; `advice` asks for nothing that code could do.
 const STATUSES: [&str; 4] = ["done", "partial", "open", "advice"];
 
+#[derive(Debug, PartialEq)]
 struct Row {
     id: String,
     status: String,
     tests: Vec<String>,
+    /// What stands behind the tests, with its brackets.
+    remark: String,
 }
 
 #[test]
@@ -71,6 +74,53 @@ fn what_counts_as_done_is_shown_by_a_test() {
 }
 
 #[test]
+fn what_is_partial_says_why_and_what_is_done_has_no_excuse() {
+    let mut findings = Vec::new();
+    for row in rows() {
+        let Row { id, remark, .. } = &row;
+        let is_bracketed = remark.len() > 2 && remark.starts_with('(') && remark.ends_with(')');
+        match (row.status.as_str(), remark.is_empty()) {
+            ("partial", true) => findings.push(format!("{id} does not say what is missing")),
+            ("done", false) => findings.push(format!("{id} is done, but {remark}")),
+            (_, false) if !is_bracketed => findings.push(format!("{id}: {remark:?}")),
+            _ => {}
+        }
+        let unique: BTreeSet<_> = row.tests.iter().collect();
+        if unique.len() < row.tests.len() {
+            findings.push(format!("{id} names a test twice"));
+        }
+    }
+    expect_none("tests in backticks, then a remark in brackets", &findings);
+}
+
+#[test]
+fn settlements_are_numbered_and_name_rows_that_exist() {
+    let known: BTreeSet<String> = rows().into_iter().map(|row| row.id).collect();
+    let text = text();
+    let (_, settlements) = text.split_once("\n## Settlements\n").unwrap();
+    let mut findings = Vec::new();
+    let mut expected = 1;
+    for line in settlements.lines().filter(|line| line.starts_with("| ")) {
+        let cells: Vec<_> = line.split(" | ").collect();
+        let Ok(number) = cells[0].trim_start_matches("| ").parse::<u32>() else {
+            continue;
+        };
+        if number != expected || cells.len() != 4 {
+            findings.push(format!("{line} is not number {expected} of four cells"));
+        }
+        expected += 1;
+        let named = cells.get(2).unwrap_or(&"").split(", ");
+        findings.extend(
+            named
+                .filter(|id| !known.contains(*id))
+                .map(|id| format!("settlement {number} names {id:?}")),
+        );
+    }
+    assert!(expected > 10, "the settlements were not understood");
+    expect_none("settlements are about requirements", &findings);
+}
+
+#[test]
 fn every_test_named_as_proof_exists() {
     let known: BTreeSet<String> = test_names();
     let findings: Vec<_> = rows()
@@ -86,9 +136,12 @@ fn every_test_named_as_proof_exists() {
     expect_none("tests in docs/requirements.md exist", &findings);
 }
 
+fn text() -> String {
+    std::fs::read_to_string(root().join("docs/requirements.md")).unwrap()
+}
+
 fn rows() -> Vec<Row> {
-    let text = std::fs::read_to_string(root().join("docs/requirements.md")).unwrap();
-    let rows: Vec<_> = text.lines().filter_map(row).collect();
+    let rows: Vec<_> = text().lines().filter_map(row).collect();
     assert!(
         rows.len() > 700,
         "the table was not understood: {} rows",
@@ -110,33 +163,42 @@ fn row(line: &str) -> Option<Row> {
     if !id.starts_with("00") {
         return None;
     }
-    let tests = tests
-        .split('`')
-        .skip(1)
-        .step_by(2)
-        .map(str::to_owned)
-        .collect();
+    // Odd pieces are names; whatever else there is comes behind the last.
+    let pieces: Vec<_> = tests.split('`').map(str::trim).collect();
+    let names = pieces.iter().skip(1).step_by(2);
+    let remark: Vec<_> = pieces.iter().step_by(2).copied().collect();
     Some(Row {
         id: (*id).to_owned(),
         status: (*status).to_owned(),
-        tests,
+        tests: names.copied().map(str::to_owned).collect(),
+        remark: remark.concat(),
     })
 }
 
 /// Functions under a test attribute, in the whole repository.
 fn test_names() -> BTreeSet<String> {
-    let mut names = BTreeSet::new();
-    for file in files(".rs") {
-        let mut is_test = false;
-        for line in file.text.lines().map(str::trim) {
-            if line.starts_with("#[test]") || line.starts_with("#[tokio::test") {
-                is_test = true;
-            } else if let Some(name) = function_name(line) {
-                if is_test {
-                    names.insert(name.to_owned());
-                }
-                is_test = false;
+    let files = files(".rs");
+    files
+        .iter()
+        .flat_map(|file| tests_in(&file.text))
+        .map(str::to_owned)
+        .collect()
+}
+
+/// Tests that run without being asked for: those that are ignored prove nothing.
+fn tests_in(source: &str) -> Vec<&str> {
+    let mut names = Vec::new();
+    let (mut is_test, mut is_ignored) = (false, false);
+    for line in source.lines().map(str::trim) {
+        if line.starts_with("#[test]") || line.starts_with("#[tokio::test") {
+            is_test = true;
+        } else if line.starts_with("#[ignore") {
+            is_ignored = true;
+        } else if let Some(name) = function_name(line) {
+            if is_test && !is_ignored {
+                names.push(name);
             }
+            (is_test, is_ignored) = (false, false);
         }
     }
     names
@@ -155,5 +217,36 @@ fn names_of_tests_are_read_from_their_sources() {
     assert!(
         !names.contains("function_name"),
         "a plain function is no test"
+    );
+}
+
+#[test]
+fn ignored_and_plain_functions_are_no_proof() {
+    let source = "#[test]\nfn one() {}\nfn two() {}\n#[tokio::test(flavor = \"x\")]\nasync fn three() {}\n\
+                  #[test]\n#[ignore = \"slow\"]\nfn four() {}\n// #[test]\nfn five() {}\n#[test]\nfn six() {}\n";
+    assert_eq!(tests_in(source), ["one", "three", "six"]);
+}
+
+#[test]
+fn rows_are_read_cell_by_cell() {
+    let read =
+        row("| 000-001 | Some text | edge, auth | partial | `one` `two` (only here) |").unwrap();
+    assert_eq!(
+        (read.id.as_str(), read.status.as_str()),
+        ("000-001", "partial")
+    );
+    assert_eq!(read.tests, ["one", "two"]);
+    assert_eq!(read.remark, "(only here)");
+    let bare = row("| 000-002 | Some text | edge | open |  |").unwrap();
+    assert!(bare.tests.is_empty() && bare.remark.is_empty());
+    let loose = row("| 000-003 | Some text | edge | done | one `two |").unwrap();
+    assert_eq!(
+        (loose.tests.as_slice(), loose.remark.as_str()),
+        (&["two".to_owned()][..], "one")
+    );
+    assert_eq!(row("| 000-004 | no status | edge |"), None);
+    assert_eq!(
+        row("| ID | requirement | owner | status | shown by |"),
+        None
     );
 }
