@@ -45,10 +45,13 @@ pub(crate) async fn decode<T: DeserializeOwned>(request: Request) -> Result<T, A
         return Err(ApiError::BodyTooLarge);
     }
     let bytes = read(body, BODY_TIMEOUT).await?;
-    serde_json::from_slice(&bytes).map_err(|error| match error.classify() {
-        serde_json::error::Category::Data => ApiError::InvalidBody,
-        _ => ApiError::MalformedJson,
-    })
+    match serde_json::from_slice(&bytes) {
+        // serde also fills the fields of a struct from an array, in order.
+        Ok(_) if bytes.trim_ascii_start().first() != Some(&b'{') => Err(ApiError::InvalidBody),
+        Ok(decoded) => Ok(decoded),
+        Err(error) if error.is_data() => Err(ApiError::InvalidBody),
+        Err(_) => Err(ApiError::MalformedJson),
+    }
 }
 
 /// Text that is wiped when dropped and never shown.

@@ -25,6 +25,7 @@ async fn bodies_that_are_not_the_expected_object_are_refused() {
         ),
         ("\u{feff}{}", "malformed_json"),
         ("[]", "invalid_body"),
+        (" [\"a@b.c\",\"x\"]", "invalid_body"),
         ("null", "invalid_body"),
         ("{}", "invalid_body"),
         ("{\"email\":\"a@b.c\"}", "invalid_body"),
