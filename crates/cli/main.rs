@@ -106,4 +106,24 @@ mod tests {
         }
         walk(&Arguments::command(), "portcullis");
     }
+
+    #[test]
+    fn readme_names_every_command() {
+        fn walk(command: &clap::Command, path: &str, readme: &str, missing: &mut Vec<String>) {
+            for child in command.get_subcommands() {
+                let path = format!("{path} {}", child.get_name());
+                if !readme.contains(&format!("`{path}")) {
+                    missing.push(path.clone());
+                }
+                // The verbs of a command are for its own help to list.
+                if path.split(' ').count() < 3 {
+                    walk(child, &path, readme, missing);
+                }
+            }
+        }
+        let readme = include_str!("../../README.md");
+        let mut missing = Vec::new();
+        walk(&Arguments::command(), "portcullis", readme, &mut missing);
+        assert_eq!(missing, [] as [&str; 0]);
+    }
 }

@@ -262,6 +262,19 @@ async fn every_sample_passes() {
     }
 }
 
+#[tokio::test]
+async fn the_example_of_the_readme_passes() {
+    let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
+    let readme = std::fs::read_to_string(readme).unwrap();
+    let examples: Vec<&str> = readme.split("```yaml\n").skip(1).collect();
+    assert!(!examples.is_empty());
+    for example in examples {
+        let (_directory, path) = write(example.split("```").next().unwrap());
+        let checked = check(&[path.to_str().unwrap()]).await;
+        assert_eq!(checked.code, 0, "{}", checked.all());
+    }
+}
+
 fn samples_below(directories: &[PathBuf]) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for directory in directories {
