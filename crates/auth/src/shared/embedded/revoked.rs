@@ -251,6 +251,45 @@ mod tests {
         assert_eq!(answer, Answer::Revoked(true), "answered from memory again");
     }
 
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn none_is_missed_beside_purges_and_writers_that_die() {
+        use std::sync::Arc;
+        use std::sync::atomic::{AtomicBool, Ordering};
+        let directory = tempfile::TempDir::new().unwrap();
+        let (a, b, c) = tokio::join!(open(&directory), open(&directory), open(&directory));
+        let (b, c) = (Arc::new(b), Arc::new(c));
+        let is_over = Arc::new(AtomicBool::new(false));
+        let (settling, over) = (Arc::clone(&c), Arc::clone(&is_over));
+        let settling = tokio::spawn(async move {
+            while !over.load(Ordering::Relaxed) {
+                settling.revoked.settle().await.unwrap();
+            }
+        });
+        let (dying, over) = (Arc::clone(&b), Arc::clone(&is_over));
+        let dying = tokio::spawn(async move {
+            while !over.load(Ordering::Relaxed) {
+                let mut write = dying.revoked.file.write("dying").await.unwrap();
+                let insert = "REPLACE INTO revoked (key, not_before, until) VALUES ('j:lost', 9, 9) RETURNING position";
+                let row = sqlx::query(insert).fetch_one(&mut *write).await.unwrap();
+                dying.revoked.mark.announce(row.get(0)).unwrap();
+            }
+        });
+        let now = UnixMillis(2);
+        for i in 0..200 {
+            let (jti, unknown) = (format!("t{i}"), format!("u{i}"));
+            a.revoked.add(&[revocation(&jti)]).await.unwrap();
+            for shared in [&b, &c] {
+                let covers = async |jti: &str| shared.revoked.covers(&token(jti), now).await;
+                assert!(covers(&jti).await.unwrap(), "{i}");
+                assert!(!covers(&unknown).await.unwrap());
+                assert!(!covers("lost").await.unwrap(), "it was never committed");
+            }
+        }
+        is_over.store(true, Ordering::Relaxed);
+        settling.await.unwrap();
+        dying.await.unwrap();
+    }
+
     #[tokio::test]
     async fn memory_answers_as_long_as_nothing_happens_even_after_a_purge() {
         use crate::shared::Shared as _;
