@@ -9,7 +9,7 @@ RUN apt-get update && apt-get install -y --no-install-recommends cmake && rm -rf
 # replay:end
 COPY . .
 # replay:begin build
-RUN cargo install --path . --locked --profile "${PROFILE:-dist}" --root /out
+RUN cargo install --path . --locked --profile dist --root /out
 RUN mkdir -p /out/data
 # replay:end
 
