@@ -60,10 +60,16 @@ impl EmbeddedShared {
             migrate::migrator(&[(1, "short-lived state", schema)]),
         )
         .await?;
-        let mut mark = path.as_os_str().to_owned();
-        mark.push("-mark");
-        let revoked = Revoked::open(file.clone(), Path::new(&mark))
-            .map_err(|error| StoreError::Options(format!("{}: {error}", mark.display())))?;
+        // By its real name, as SQLite does with its own side files: through symbolic links, instances would each
+        // have a mark of their own.
+        let mark_of = |path: &Path| {
+            let mut mark = path.canonicalize()?.into_os_string();
+            mark.push("-mark");
+            Revoked::open(file.clone(), Path::new(&mark))
+        };
+        let revoked = mark_of(path).map_err(|error| {
+            StoreError::Options(format!("the mark of {}: {error}", path.display()))
+        })?;
         let shared = Self { file, revoked };
         shared.revoked.settle().await?;
         Ok(shared)

@@ -127,6 +127,34 @@ fn what_was_shared_is_there_after_every_instance_has_gone() {
 }
 
 #[test]
+fn sec_d01_instances_that_know_the_file_by_different_names_agree() {
+    use crate::domain::{Revocation, TokenFacts, UnixMillis};
+    let directory = TempDir::new().unwrap();
+    let (path, alias) = (
+        directory.path().join("shared.db"),
+        directory.path().join("alias.db"),
+    );
+    std::os::unix::fs::symlink(&path, &alias).unwrap();
+    let (now, until) = (UnixMillis(1_000), UnixMillis(9_000));
+    let token = TokenFacts {
+        jti: "t1",
+        sid: None,
+        sub: "s",
+        kid: "k",
+        issued_at: now,
+    };
+    block_on(async {
+        let one = EmbeddedShared::open(&path).await.unwrap();
+        let other = EmbeddedShared::open(&alias).await.unwrap();
+        assert!(!one.is_revoked(&token, now).await.unwrap());
+        let jti = "t1".to_owned();
+        let revocation = Revocation::Token { jti, until };
+        other.revoke(&[revocation]).await.unwrap();
+        assert!(one.is_revoked(&token, now).await.unwrap());
+    });
+}
+
+#[test]
 fn a_file_that_is_no_database_is_refused() {
     let directory = TempDir::new().unwrap();
     let path = directory.path().join("shared.db");
