@@ -202,6 +202,15 @@ impl<S> Guard<S> {
         pipeline::report_unparsed(&self.edge, &self.connection, cause, status, Instant::now());
     }
 
+    /// Notices a client that leaves inside a request head: no hook will ever run for it.
+    fn notice_end(&mut self) {
+        let is_inside_head =
+            matches!(self.protocol, Protocol::H1(_)) && self.control.phase() == Phase::Header;
+        if is_inside_head && !self.is_reported {
+            self.report(Cause::ClientGone, None);
+        }
+    }
+
     /// Notices an answer that the engine gives before any hook of ours ran.
     fn notice_own_answer(&mut self, output: &[u8]) {
         if self.is_reported
@@ -275,8 +284,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Guard<S> {
         this.control.register_reader(cx.waker());
         let before = buf.filled().len();
         let verdict = match Pin::new(&mut this.io).poll_read(cx, buf) {
-            Poll::Ready(Ok(())) => this.inspect(&buf.filled()[before..]),
-            Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+            Poll::Ready(Ok(())) if buf.filled().len() > before => {
+                this.inspect(&buf.filled()[before..])
+            }
+            Poll::Ready(ended) => {
+                this.notice_end();
+                return Poll::Ready(ended);
+            }
             // A request that has already arrived is still served, even when the edge drains.
             Poll::Pending if this.shall_close() => return Poll::Ready(Ok(())),
             Poll::Pending => match this.poll_deadline(cx) {

@@ -447,3 +447,28 @@ async fn readiness_names_a_cluster_that_is_out_but_fails_only_when_all_are() {
     assert_eq!(ready.status, 503);
     assert_eq!(ready.json()["ready"], false);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn client_that_leaves_inside_a_head_is_counted_once_and_an_idle_one_is_not() {
+    let endpoint = Endpoint::start("one").await;
+    let running = start(edge_config(&[&endpoint])).await.unwrap();
+    let mut idle = open(&running).await;
+    assert_eq!(idle.get("/").await.unwrap().status, 200);
+    drop(idle);
+    let mut leaving = open(&running).await;
+    leaving.send(b"GET / HTTP/1.1\r\nhost:").await.unwrap();
+    drop(leaving);
+    wait_until("both connections to end", async || {
+        (running.slots.open() == 0).then_some(())
+    })
+    .await;
+    let metrics = running.edge.render_metrics(std::time::Instant::now());
+    let gone: Vec<_> = metrics
+        .lines()
+        .filter(|line| line.contains("client_gone"))
+        .collect();
+    assert!(
+        matches!(gone[..], [line] if line.ends_with(" 1")),
+        "{gone:?}"
+    );
+}
