@@ -48,3 +48,32 @@ async fn the_limit_can_be_switched_off() {
     }
     assert_eq!(instance.try_login(EMAIL, PASSWORD).await.status, 200);
 }
+
+#[tokio::test]
+async fn guesses_count_when_nobody_waits_for_the_answer() {
+    let installation = Installation::new().await;
+    // One worker hashes in the order of arrival: the guesses are done before what comes after.
+    let instance = installation.start_with("a", &[("HASH_WORKERS", "1")]).await;
+    instance.register(EMAIL, PASSWORD).await;
+    let body = format!(r#"{{"email":"{EMAIL}","password":"not the password"}}"#);
+    let head = "POST /api/v1/auth/login HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\n";
+    let request = format!("{head}content-length: {}\r\n\r\n{body}", body.len());
+    // On a slow machine a lock may end before it is looked at: the next guesses renew it.
+    wait_until("a lock by guesses alone", async || {
+        let before = instance.hashes().await;
+        let mut clients = Vec::new();
+        for _ in 0..8 {
+            let mut client = instance.connect().await;
+            client.send(request.as_bytes()).await.unwrap();
+            clients.push(client);
+        }
+        wait_until("the first hash", async || {
+            (instance.hashes().await > before).then_some(())
+        })
+        .await;
+        drop(clients);
+        let is_locked = instance.try_login(EMAIL, PASSWORD).await.status == 401;
+        is_locked.then_some(())
+    })
+    .await;
+}
