@@ -42,4 +42,4 @@ bench: ## measure the pure parts, failed logins and a whole cluster under load
 	@scripts/build-tools
 	cargo bench --locked --bench selection --bench routing --bench tokens
 	cargo bench --locked --package portcullis-auth --bench login_timing
-	cargo bench --locked --bench cluster
+	cargo bench --locked --profile dist --bench cluster

@@ -1,7 +1,7 @@
 //! The whole product under load: memory at rest, and `/health` while logins take every core. Prints
 //! one table; never fails for being slow, since machines differ and are shared.
 //!
-//! Run it with `cargo bench --bench cluster`.
+//! Run it with `cargo bench --profile dist --bench cluster`: the binary as it is shipped.
 
 #![expect(clippy::print_stdout, reason = "its table is what it is for")]
 
