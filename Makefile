@@ -22,7 +22,7 @@ run: ## build and start edge and auth on this machine; Ctrl-C stops them
 	else exec target/release/portcullis up $(ARGS); fi
 
 test: ## run every test
-	@scripts/build-tools
+	@scripts/build-tools test
 	@if cargo nextest --version >/dev/null 2>&1; then \
 		cargo nextest run --workspace --locked --no-fail-fast; \
 	else \
