@@ -1,5 +1,7 @@
 //! Guessing on a clock of our own: no test waits for a lock.
 
+use portcullis_testkit::wait_until;
+
 use super::*;
 use crate::app::Grant;
 use crate::server::tests::{inside, inside_at};
@@ -80,8 +82,21 @@ async fn sec_a11_guesses_sent_at_once_are_locked_like_those_sent_one_by_one() {
             guess("wrong 8"),
         )
     };
-    // One hashing thread takes them in this order.
-    let (_, right) = tokio::join!(wrong, guess(PASSWORD));
+    let before = app.passwords.metrics().hashes_total;
+    // One hashing thread takes them in the order of arrival: the right one behind the wrong ones.
+    let right = async {
+        wait_until(
+            "the wrong guesses to be hashed or waiting for it",
+            async || {
+                let metrics = app.passwords.metrics();
+                // The eighth may be between the queue and the count.
+                (metrics.hashes_total - before + metrics.queued as u64 >= 7).then_some(())
+            },
+        )
+        .await;
+        guess(PASSWORD).await
+    };
+    let (_, right) = tokio::join!(wrong, right);
     assert!(
         matches!(right, Err(Refusal::BadCredentials)),
         "nobody gets a free guess by hurrying"
