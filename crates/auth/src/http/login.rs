@@ -7,7 +7,6 @@ use axum::response::Response;
 use serde::Deserialize;
 
 use super::{ApiError, Service, body, tokens};
-use crate::app::Refusal;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -23,17 +22,11 @@ pub(super) async fn handle(
 ) -> Result<Response, ApiError> {
     let origin = service.origin(&request);
     let body: Body = body::decode(request).await?;
-    // A task of its own: whoever hangs up after asking has still guessed, and it counts.
-    let login = tokio::spawn(async move {
-        let Body { email, password } = body;
-        service.app.log_in(&email, password.expose(), origin).await
-    });
-    match login.await {
-        Ok(outcome) => Ok(tokens::response(&outcome?)),
-        Err(ended) => match ended.try_into_panic() {
-            // For the envelope, which answers and counts panics.
-            Ok(panic) => std::panic::resume_unwind(panic),
-            Err(cancelled) => Err(Refusal::Internal(cancelled.into()).into()),
-        },
-    }
+    let Body { email, password } = body;
+    // To its end even when the requester leaves: whoever hangs up has still guessed, and it counts.
+    let grant =
+        body::to_the_end(
+            async move { service.app.log_in(&email, password.expose(), origin).await },
+        );
+    Ok(tokens::response(&grant.await?))
 }

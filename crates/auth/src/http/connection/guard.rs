@@ -89,6 +89,23 @@ impl Guarded {
     pub(super) fn activity(&self) -> Arc<Activity> {
         self.activity.clone()
     }
+
+    /// Lets the result of a write pass; a wait may last until the write deadline.
+    fn bounded(
+        &mut self,
+        cx: &mut Context<'_>,
+        written: Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
+        if written.is_ready() {
+            self.writing.clear();
+            return written;
+        }
+        ready!(
+            self.writing
+                .poll(cx, self.timeouts.write, "the answer was not taken")
+        )?;
+        Poll::Pending
+    }
 }
 
 impl AsyncRead for Guarded {
@@ -128,16 +145,8 @@ impl AsyncWrite for Guarded {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let this = &mut *self;
-        if let Poll::Ready(result) = Pin::new(&mut this.stream).poll_write(cx, bytes) {
-            this.writing.clear();
-            return Poll::Ready(result);
-        }
-        ready!(
-            this.writing
-                .poll(cx, this.timeouts.write, "the answer was not taken")
-        )?;
-        Poll::Pending
+        let polled = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        self.bounded(cx, polled)
     }
 
     fn poll_write_vectored(
@@ -145,16 +154,8 @@ impl AsyncWrite for Guarded {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let this = &mut *self;
-        if let Poll::Ready(result) = Pin::new(&mut this.stream).poll_write_vectored(cx, slices) {
-            this.writing.clear();
-            return Poll::Ready(result);
-        }
-        ready!(
-            this.writing
-                .poll(cx, this.timeouts.write, "the answer was not taken")
-        )?;
-        Poll::Pending
+        let polled = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
+        self.bounded(cx, polled)
     }
 
     fn is_write_vectored(&self) -> bool {
