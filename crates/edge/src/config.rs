@@ -112,6 +112,16 @@ pub enum NamePattern {
     Wildcard(String),
 }
 
+impl NamePattern {
+    /// Whether the pattern takes this server name, given in lower case.
+    pub fn matches(&self, name: &str) -> bool {
+        match self {
+            Self::Exact(exact) => exact == name,
+            Self::Wildcard(parent) => name.split_once('.').is_some_and(|(_, rest)| rest == parent),
+        }
+    }
+}
+
 /// Raw TLS for one server name.
 #[derive(Debug)]
 pub struct Passthrough {

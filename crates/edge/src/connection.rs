@@ -54,6 +54,11 @@ impl Connection {
             client_text,
         }
     }
+
+    /// Whether ALPN chose HTTP/2; everything else speaks HTTP/1.
+    pub fn is_h2(&self) -> bool {
+        self.tls.as_ref().and_then(|tls| tls.alpn) == Some("h2")
+    }
 }
 
 /// What a TLS handshake agreed on.

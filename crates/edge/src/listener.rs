@@ -260,7 +260,7 @@ impl Listener {
     {
         let control = Arc::new(Control::holding(place));
         let old_at = connection.opened + self.context.limits.connection_age;
-        let is_h2 = connection.tls.as_ref().and_then(|tls| tls.alpn) == Some("h2");
+        let is_h2 = connection.is_h2();
         let guard = Guard::new(
             stream,
             raw_fd,

@@ -83,7 +83,7 @@ impl<S> Guard<S> {
         control: Arc<Control>,
     ) -> Self {
         let now = Instant::now();
-        let is_h2 = connection.tls.as_ref().and_then(|tls| tls.alpn) == Some("h2");
+        let is_h2 = connection.is_h2();
         let protocol = if is_h2 {
             Protocol::H2(FrameScanner::new(now))
         } else {

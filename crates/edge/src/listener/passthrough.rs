@@ -41,15 +41,9 @@ impl Passthrough {
     /// Where a connection with this server name (lower case) goes; `None` terminates it here.
     pub(super) fn cluster(&self, server_name: Option<&str>) -> Option<ClusterId> {
         let name = server_name?;
-        let matches = |pattern: &NamePattern| match pattern {
-            NamePattern::Exact(exact) => exact == name,
-            NamePattern::Wildcard(parent) => {
-                name.split_once('.').is_some_and(|(_, rest)| rest == parent)
-            }
-        };
         self.0
             .iter()
-            .find(|(pattern, _)| matches(pattern))
+            .find(|(pattern, _)| pattern.matches(name))
             .map(|(_, cluster)| *cluster)
     }
 }

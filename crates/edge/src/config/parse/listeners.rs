@@ -169,10 +169,8 @@ pub(super) fn collide(one: SocketAddr, other: SocketAddr) -> bool {
 
 /// Whether every name that the second pattern takes is taken by the first.
 pub(super) fn covers(first: &NamePattern, second: &NamePattern) -> bool {
-    match (first, second) {
-        (NamePattern::Wildcard(parent), NamePattern::Exact(name)) => {
-            name.split_once('.').is_some_and(|(_, rest)| rest == parent)
-        }
-        _ => first == second,
+    match second {
+        NamePattern::Exact(name) => first.matches(name),
+        NamePattern::Wildcard(_) => first == second,
     }
 }
