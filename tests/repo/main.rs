@@ -8,6 +8,7 @@
 
 mod documents;
 mod image;
+mod metrics;
 mod requirements;
 mod sources;
 mod tree;

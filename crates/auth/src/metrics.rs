@@ -304,6 +304,7 @@ mod tests {
     fn a_request_and_what_is_only_known_on_sight_are_rendered() {
         let metrics = Metrics::new("1.2.3", "auth-1").unwrap();
         let held = metrics.in_flight();
+        let _connection = metrics.connection();
         let odd = http::Method::from_bytes(b"ANYTHING").unwrap();
         metrics.request("/health", &odd, 405, Duration::from_millis(3));
         let snapshot = Snapshot {
@@ -315,6 +316,10 @@ mod tests {
             resident_bytes: 4096,
             hasher: HasherMetrics {
                 hashes_total: 7,
+                hashing_micros_total: 2_500_000,
+                overloaded_total: 2,
+                unusable_total: 1,
+                queued: 3,
                 ..HasherMetrics::default()
             },
         };
@@ -328,6 +333,12 @@ mod tests {
             "portcullis_auth_store_connections{state=\"active\"} 3",
             "portcullis_auth_resident_memory_bytes 4096",
             "portcullis_auth_password_hashes_total 7",
+            "portcullis_auth_password_hashing_seconds_total 2.5",
+            "portcullis_auth_password_hashes_shed_total 2",
+            "portcullis_auth_password_hashes_unusable_total 1",
+            "portcullis_auth_password_hashes_queued 3",
+            "portcullis_auth_connections 1",
+            "portcullis_auth_ready 1",
         ] {
             assert!(text.contains(line), "{line} is missing from\n{text}");
         }

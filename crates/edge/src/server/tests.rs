@@ -472,3 +472,39 @@ async fn client_that_leaves_inside_a_head_is_counted_once_and_an_idle_one_is_not
         "{gone:?}"
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_and_failed_attempts_are_counted_by_name() {
+    let alive = Endpoint::start("alive").await;
+    let gone = Endpoint::start("gone").await;
+    let mut config = edge_config(&[&gone, &alive]);
+    config.listeners[0].max_connections = 1;
+    config.clusters[0].ejection = Some(Ejection {
+        failures: NonZeroU32::MIN,
+        window: Duration::from_secs(30),
+        duration: Duration::from_secs(30),
+        max_percent: 50,
+    });
+    let address = gone.address();
+    drop(gone);
+    let running = start(config).await.unwrap();
+    let mut first = open(&running).await;
+    for _ in 0..2 {
+        assert_eq!(first.get("/").await.unwrap().status, 200);
+    }
+    assert_eq!(open(&running).await.response().await.unwrap().status, 503);
+    let metrics = running.edge.render_metrics(std::time::Instant::now());
+    let endpoint = format!("{{cluster=\"origin\",endpoint=\"{address}\"}}");
+    for line in [
+        "portcullis_edge_connections_total{listener=\"main\"} 1".to_owned(),
+        "portcullis_edge_connections_open{listener=\"main\"} 1".to_owned(),
+        "portcullis_edge_connections_refused_total{listener=\"main\"} 1".to_owned(),
+        "portcullis_edge_retries_total{cluster=\"origin\"} 1".to_owned(),
+        format!("portcullis_edge_endpoint_failures_total{endpoint} 1"),
+        format!("portcullis_edge_endpoint_state_changes_total{endpoint} 1"),
+        format!("portcullis_edge_endpoint_ejected{endpoint} 1"),
+        "portcullis_edge_access_log_dropped_total 0".to_owned(),
+    ] {
+        assert!(metrics.contains(&line), "{line} is missing from\n{metrics}");
+    }
+}
