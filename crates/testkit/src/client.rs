@@ -12,9 +12,10 @@ use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 use crate::wait::DEADLINE;
-use crate::wire::{Reader, malformed};
+use crate::wire::{Head, Reader, malformed};
 
 pub use http2::Http2Connection;
 use pieces::Pieces;
@@ -50,6 +51,8 @@ pub struct Response {
     pub fields: Vec<(String, String)>,
     /// The body, chunking removed.
     pub body: Vec<u8>,
+    /// Fields behind a chunked body.
+    pub trailers: Vec<(String, String)>,
 }
 
 impl Response {
@@ -96,8 +99,27 @@ impl Response {
     }
 }
 
-trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
-impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
+trait Stream: AsyncRead + AsyncWrite + Unpin + Send {
+    fn tcp(&self) -> &TcpStream;
+}
+
+impl Stream for TcpStream {
+    fn tcp(&self) -> &TcpStream {
+        self
+    }
+}
+
+impl Stream for Pieces {
+    fn tcp(&self) -> &TcpStream {
+        self.tcp()
+    }
+}
+
+impl<S: Stream> Stream for TlsStream<S> {
+    fn tcp(&self) -> &TcpStream {
+        self.get_ref().0.tcp()
+    }
+}
 
 impl Connection {
     /// Connects over TCP. `Host` is the address unless [`Connection::with_host`] changes it.
@@ -115,6 +137,20 @@ impl Connection {
     pub async fn open_from(source: IpAddr, address: SocketAddr) -> io::Result<Connection> {
         let socket = TcpSocket::new_v4()?;
         socket.bind((source, 0).into())?;
+        let stream = within(DEADLINE, "connecting", socket.connect(address)).await?;
+        stream.set_nodelay(true)?;
+        Ok(Connection::over(
+            Box::new(stream),
+            address.to_string(),
+            None,
+        ))
+    }
+
+    /// Connects with room for about `bytes` unread ones, so that the peer soon notices when
+    /// this client stops reading.
+    pub async fn open_narrow(address: SocketAddr, bytes: u32) -> io::Result<Connection> {
+        let socket = TcpSocket::new_v4()?;
+        socket.set_recv_buffer_size(bytes)?;
         let stream = within(DEADLINE, "connecting", socket.connect(address)).await?;
         stream.set_nodelay(true)?;
         Ok(Connection::over(
@@ -200,19 +236,48 @@ impl Connection {
         within(self.deadline, "sending", sending).await
     }
 
+    /// Sends bytes one by one, with a pause after each.
+    pub async fn send_bytewise(&mut self, bytes: &[u8], pause: Duration) -> io::Result<()> {
+        for &byte in bytes {
+            self.send(&[byte]).await?;
+            tokio::time::sleep(pause).await;
+        }
+        Ok(())
+    }
+
     /// Closes the sending half.
     pub async fn finish_sending(&mut self) -> io::Result<()> {
         within(self.deadline, "closing", self.reader.stream.shutdown()).await
     }
 
+    /// Ends the connection by a reset instead of an orderly close.
+    pub fn reset(self) -> io::Result<()> {
+        self.reader.stream.tcp().set_zero_linger()
+    }
+
     /// Reads the next response, informational ones skipped.
     pub async fn response(&mut self) -> io::Result<Response> {
-        within(
-            self.deadline,
-            "a response",
-            read_response(&mut self.reader, false),
-        )
-        .await
+        self.response_to("GET").await
+    }
+
+    /// As [`Connection::response`]; what belongs to a response depends on the method.
+    pub async fn response_to(&mut self, method: &str) -> io::Result<Response> {
+        let reading = read_response(&mut self.reader, method == "HEAD");
+        within(self.deadline, "a response", reading).await
+    }
+
+    /// Reads the next response head and nothing behind it, informational ones too.
+    pub async fn head(&mut self) -> io::Result<Response> {
+        let reading = async {
+            let (status, head) = read_head(&mut self.reader).await?;
+            Ok(Response {
+                status,
+                fields: head.fields,
+                body: Vec::new(),
+                trailers: Vec::new(),
+            })
+        };
+        within(self.deadline, "a response head", reading).await
     }
 
     /// `GET path` and its response.
@@ -308,7 +373,7 @@ pub async fn tls_stream(
     address: SocketAddr,
     server_name: &str,
     config: ClientConfig,
-) -> io::Result<(tokio_rustls::client::TlsStream<TcpStream>, TlsSeen)> {
+) -> io::Result<(TlsStream<TcpStream>, TlsSeen)> {
     let name = ServerName::try_from(server_name.to_owned()).map_err(io::Error::other)?;
     let connecting = async {
         let tcp = TcpStream::connect(address).await?;
@@ -339,23 +404,17 @@ async fn read_response(
     is_answer_to_head: bool,
 ) -> io::Result<Response> {
     loop {
-        let head = reader.head().await?.ok_or_else(|| {
-            io::Error::new(io::ErrorKind::UnexpectedEof, "closed instead of a response")
-        })?;
-        let status = head
-            .start_line
-            .split(' ')
-            .nth(1)
-            .and_then(|word| word.parse::<u16>().ok())
-            .filter(|_| head.start_line.starts_with("HTTP/1.1 "))
-            .ok_or_else(|| malformed(&format!("status line {:?}", head.start_line)))?;
+        let (status, head) = read_head(reader).await?;
         if (100..200).contains(&status) && status != 101 {
             continue;
         }
+        let mut trailers = Vec::new();
         let body = if is_answer_to_head || matches!(status, 101 | 204 | 304) {
             Vec::new()
         } else if head.is_chunked() {
-            reader.chunked().await?
+            let body;
+            (body, trailers) = reader.chunked().await?;
+            body
         } else if let Some(length) = head.content_length() {
             reader.exact(length).await?
         } else {
@@ -365,8 +424,23 @@ async fn read_response(
             status,
             fields: head.fields,
             body,
+            trailers,
         });
     }
+}
+
+async fn read_head(reader: &mut Reader<Box<dyn Stream>>) -> io::Result<(u16, Head)> {
+    let head = reader.head().await?.ok_or_else(|| {
+        io::Error::new(io::ErrorKind::UnexpectedEof, "closed instead of a response")
+    })?;
+    let status = head
+        .start_line
+        .split(' ')
+        .nth(1)
+        .and_then(|word| word.parse::<u16>().ok())
+        .filter(|_| head.start_line.starts_with("HTTP/1.1 "))
+        .ok_or_else(|| malformed(&format!("status line {:?}", head.start_line)))?;
+    Ok((status, head))
 }
 
 pub(crate) async fn within<T>(

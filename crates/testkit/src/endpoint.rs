@@ -10,10 +10,11 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
-pub use behavior::{Behavior, Health};
+pub use behavior::{Behavior, Health, Step};
 use state::State;
 
 mod behavior;
+mod script;
 mod serve;
 mod state;
 
@@ -35,6 +36,8 @@ pub struct Received {
     pub fields: Vec<(String, String)>,
     /// The decoded body.
     pub body: Vec<u8>,
+    /// Fields behind a chunked body.
+    pub trailers: Vec<(String, String)>,
 }
 
 impl Received {

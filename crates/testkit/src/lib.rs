@@ -17,7 +17,7 @@ mod wire;
 
 pub use certificates::Authority;
 pub use client::{Connection, Response};
-pub use endpoint::{Behavior, Endpoint, Health};
+pub use endpoint::{Behavior, Endpoint, Health, Step};
 pub use origin::TlsOrigin;
 pub use ports::{ReservedPort, free_port, free_ports};
 pub use process::Process;

@@ -9,8 +9,11 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 #[derive(Clone, Debug)]
 pub(crate) struct Head {
     pub(crate) start_line: String,
-    pub(crate) fields: Vec<(String, String)>,
+    pub(crate) fields: Fields,
 }
+
+/// Names and values in order, as sent.
+pub(crate) type Fields = Vec<(String, String)>;
 
 impl Head {
     pub(crate) fn field(&self, name: &str) -> Option<&str> {
@@ -79,20 +82,42 @@ impl<S: AsyncRead + Unpin> Reader<S> {
         Ok(self.ahead.drain(..length).collect())
     }
 
-    /// A chunked body, decoded; trailers are dropped.
-    pub(crate) async fn chunked(&mut self) -> io::Result<Vec<u8>> {
+    /// A chunked body, decoded, and its trailers.
+    pub(crate) async fn chunked(&mut self) -> io::Result<(Vec<u8>, Fields)> {
         let mut body = Vec::new();
         loop {
-            let line = self.line().await?;
-            let size = line.split(';').next().unwrap_or_default().trim();
-            let size = usize::from_str_radix(size, 16)
-                .map_err(|_| malformed(&format!("chunk size {line:?}")))?;
-            if size == 0 {
-                while !self.line().await?.is_empty() {}
-                return Ok(body);
+            let chunk = self.chunk().await?;
+            if chunk.is_empty() {
+                return Ok((body, self.trailers().await?));
             }
-            body.extend(self.exact(size).await?);
-            self.line().await?;
+            body.extend(chunk);
+        }
+    }
+
+    /// One chunk; empty for the last, behind which trailers stand.
+    pub(crate) async fn chunk(&mut self) -> io::Result<Vec<u8>> {
+        let line = self.line().await?;
+        let size = line.split(';').next().unwrap_or_default().trim();
+        let size = usize::from_str_radix(size, 16)
+            .map_err(|_| malformed(&format!("chunk size {line:?}")))?;
+        if size == 0 {
+            return Ok(Vec::new());
+        }
+        let chunk = self.exact(size).await?;
+        match self.line().await? {
+            end if end.is_empty() => Ok(chunk),
+            more => Err(malformed(&format!("a chunk goes on with {more:?}"))),
+        }
+    }
+
+    pub(crate) async fn trailers(&mut self) -> io::Result<Fields> {
+        let mut fields = Vec::new();
+        loop {
+            let line = self.line().await?;
+            if line.is_empty() {
+                return Ok(fields);
+            }
+            fields.push(parse_field(&line)?);
         }
     }
 
@@ -108,6 +133,15 @@ impl<S: AsyncRead + Unpin> Reader<S> {
             self.fill().await?;
         }
         Ok(std::mem::take(&mut self.ahead))
+    }
+
+    /// Some of the next `most` bytes as they come; empty when that is none.
+    pub(crate) async fn some_of(&mut self, most: usize) -> io::Result<Vec<u8>> {
+        if most > 0 && self.ahead.is_empty() && self.fill().await? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        let length = most.min(self.ahead.len());
+        Ok(self.ahead.drain(..length).collect())
     }
 
     async fn line(&mut self) -> io::Result<String> {
@@ -138,15 +172,15 @@ fn parse_head(text: &[u8]) -> io::Result<Head> {
     let text = String::from_utf8_lossy(text);
     let mut lines = text.trim_end_matches("\r\n").split("\r\n");
     let start_line = lines.next().unwrap_or_default().to_owned();
-    let fields = lines
-        .map(|line| {
-            let (name, value) = line
-                .split_once(':')
-                .ok_or_else(|| malformed(&format!("field {line:?}")))?;
-            Ok((name.to_owned(), value.trim().to_owned()))
-        })
-        .collect::<io::Result<_>>()?;
+    let fields = lines.map(parse_field).collect::<io::Result<_>>()?;
     Ok(Head { start_line, fields })
+}
+
+fn parse_field(line: &str) -> io::Result<(String, String)> {
+    let (name, value) = line
+        .split_once(':')
+        .ok_or_else(|| malformed(&format!("field {line:?}")))?;
+    Ok((name.to_owned(), value.trim().to_owned()))
 }
 
 fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {

@@ -105,6 +105,7 @@ impl Http2Connection {
                 status: head.status.as_u16(),
                 fields,
                 body,
+                trailers: Vec::new(),
             })
         };
         within(

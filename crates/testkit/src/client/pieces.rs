@@ -16,6 +16,10 @@ impl Pieces {
     pub(super) fn new(stream: TcpStream, largest: usize) -> Pieces {
         Pieces { stream, largest }
     }
+
+    pub(super) fn tcp(&self) -> &TcpStream {
+        &self.stream
+    }
 }
 
 impl AsyncRead for Pieces {

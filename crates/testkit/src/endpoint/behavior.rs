@@ -1,6 +1,9 @@
 //! What an endpoint can be told to do. Names only; [`super::serve`] acts.
 
+use std::sync::Arc;
 use std::time::Duration;
+
+use tokio::sync::Notify;
 
 /// What an endpoint does with a request.
 #[derive(Clone, Debug)]
@@ -19,9 +22,9 @@ pub enum Behavior {
     ResetBeforeAnswer,
     /// Sends a head and half of the body, then resets the connection.
     ResetMidBody,
-    /// Never answers, and keeps the connection.
+    /// Never answers, and keeps the connection until the peer closes it.
     Hang,
-    /// Sends a head and half of the body, then nothing more.
+    /// Sends a head and half of the body, then nothing more until the peer closes.
     HangMidBody,
     /// Answers with bytes that are not HTTP.
     Garbage,
@@ -39,6 +42,44 @@ pub enum Behavior {
     CloseAfterAnswer,
     /// Answers 200 as if the connection stayed, and closes it.
     CloseUnannounced,
+    /// Answers 200 at once and sends the request body back, chunked, piece by piece as it comes.
+    EchoStream,
+    /// Does exactly this with each request, once its head is there.
+    Script(Vec<Step>),
+}
+
+impl Behavior {
+    /// Reads the whole request, sends these bytes and waits for the next one.
+    pub fn raw(bytes: impl Into<Vec<u8>>) -> Behavior {
+        Behavior::Script(vec![Step::Receive, Step::Send(bytes.into())])
+    }
+
+    /// Reads the whole request, sends these bytes and closes.
+    pub fn raw_then_close(bytes: impl Into<Vec<u8>>) -> Behavior {
+        Behavior::Script(vec![Step::Receive, Step::Send(bytes.into()), Step::Close])
+    }
+}
+
+/// One step of a [`Behavior::Script`]. Behind the last one the next request is awaited.
+#[derive(Clone, Debug)]
+pub enum Step {
+    /// Reads the request body. Without this step the request is remembered by its head alone, and
+    /// what there is of a body is taken for the next request.
+    Receive,
+    /// Sends these bytes at once.
+    Send(Vec<u8>),
+    /// Sends these bytes one by one, with a pause after each.
+    SendBytewise(Vec<u8>, Duration),
+    /// Waits for the test.
+    Await(Arc<Notify>),
+    /// Closes the sending half.
+    FinishSending,
+    /// Says nothing more until the peer closes.
+    AwaitClose,
+    /// Closes the connection.
+    Close,
+    /// Resets the connection.
+    Reset,
 }
 
 /// What an endpoint answers to its health checks (paths that begin with `/health`).

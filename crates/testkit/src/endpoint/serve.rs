@@ -7,12 +7,12 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
 use super::state::State;
-use super::{Behavior, Health, Received};
+use super::{Behavior, Health, Received, script};
 use crate::wire::{Head, Reader, malformed};
 
 /// Whether the connection may carry another request.
 #[derive(PartialEq, Eq)]
-enum Next {
+pub(super) enum Next {
     Request,
     Close,
 }
@@ -36,6 +36,16 @@ pub(super) async fn connection(stream: TcpStream, state: Arc<State>) -> io::Resu
                 return std::future::pending().await;
             }
             let _in_flight = state.enter();
+            if let Behavior::Script(steps) = behavior {
+                match script::run(&mut reader, &state, head, steps).await? {
+                    Next::Request => continue,
+                    Next::Close => break,
+                }
+            }
+            if matches!(behavior, Behavior::EchoStream) {
+                script::echo_stream(&mut reader, &state, &head).await?;
+                continue;
+            }
             let request = receive(&mut reader, head).await?;
             state.record(request.clone());
             match behavior {
@@ -52,7 +62,7 @@ pub(super) async fn connection(stream: TcpStream, state: Arc<State>) -> io::Resu
     Ok(())
 }
 
-async fn receive(reader: &mut Reader<TcpStream>, head: Head) -> io::Result<Received> {
+pub(super) async fn receive(reader: &mut Reader<TcpStream>, head: Head) -> io::Result<Received> {
     if head
         .field("expect")
         .is_some_and(|v| v.eq_ignore_ascii_case("100-continue"))
@@ -62,11 +72,21 @@ async fn receive(reader: &mut Reader<TcpStream>, head: Head) -> io::Result<Recei
             .write_all(b"HTTP/1.1 100 Continue\r\n\r\n")
             .await?;
     }
-    let body = if head.is_chunked() {
+    let (body, trailers) = if head.is_chunked() {
         reader.chunked().await?
     } else {
-        reader.exact(head.content_length().unwrap_or(0)).await?
+        let length = head.content_length().unwrap_or(0);
+        (reader.exact(length).await?, Vec::new())
     };
+    Ok(Received {
+        body,
+        trailers,
+        ..without_body(&head)?
+    })
+}
+
+/// A request as its head alone tells it.
+pub(super) fn without_body(head: &Head) -> io::Result<Received> {
     let mut words = head.start_line.split(' ');
     let (Some(method), Some(target)) = (words.next(), words.next()) else {
         return Err(malformed(&head.start_line));
@@ -74,9 +94,16 @@ async fn receive(reader: &mut Reader<TcpStream>, head: Head) -> io::Result<Recei
     Ok(Received {
         method: method.to_owned(),
         target: target.to_owned(),
-        fields: head.fields,
-        body,
+        fields: head.fields.clone(),
+        body: Vec::new(),
+        trailers: Vec::new(),
     })
+}
+
+/// Reads until the peer closes, then closes too.
+pub(super) async fn until_closed(reader: &mut Reader<TcpStream>) -> io::Result<Next> {
+    while !reader.some().await?.is_empty() {}
+    Ok(Next::Close)
 }
 
 async fn answer_health(reader: &mut Reader<TcpStream>, health: Health) -> io::Result<Next> {
@@ -143,7 +170,7 @@ async fn answer(
         }
         Behavior::HangMidBody => {
             send_half(reader).await?;
-            return std::future::pending().await;
+            return until_closed(reader).await;
         }
         Behavior::Garbage => {
             reader
@@ -159,10 +186,13 @@ async fn answer(
             }
             reader.stream.write_all(b"{}").await?;
         }
-        Behavior::Hang | Behavior::StopReading | Behavior::ResetTunnel => {
-            return std::future::pending().await;
-        }
-        Behavior::CloseAfterAccept => return Ok(Next::Close),
+        Behavior::Hang => return until_closed(reader).await,
+        // Acted on as soon as the head is there, or before.
+        Behavior::StopReading
+        | Behavior::ResetTunnel
+        | Behavior::EchoStream
+        | Behavior::Script(_)
+        | Behavior::CloseAfterAccept => return Ok(Next::Close),
     }
     Ok(Next::Request)
 }

@@ -126,3 +126,55 @@ async fn dropping_closes_the_port_and_its_connections() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_script_sends_exactly_its_bytes_and_ends_as_told() {
+    let head = b"HTTP/1.1 103 X\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n".to_vec();
+    for (ending, rest) in [(Step::Close, Some(&b""[..])), (Step::Reset, None)] {
+        let steps = vec![Step::Receive, Step::Send(head.clone()), ending];
+        let endpoint = Endpoint::with("a", Behavior::Script(steps)).await;
+        let mut client = Connection::open(endpoint.address()).await.unwrap();
+        client
+            .send(b"POST /x HTTP/1.1\r\nContent-Length: 3\r\n\r\nabc")
+            .await
+            .unwrap();
+        assert_eq!(client.head().await.unwrap().status, 103);
+        assert_eq!(client.head().await.unwrap().status, 200);
+        assert_eq!(client.read_some().await.ok().as_deref(), rest);
+        assert_eq!(endpoint.received()[0].body, b"abc");
+    }
+}
+
+#[tokio::test]
+async fn a_stream_comes_back_while_it_is_sent() {
+    let endpoint = Endpoint::with("a", Behavior::EchoStream).await;
+    let mut client = Connection::open(endpoint.address()).await.unwrap();
+    client
+        .send(b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n")
+        .await
+        .unwrap();
+    assert_eq!(client.head().await.unwrap().status, 200);
+    for _ in 0..3 {
+        client.send(b"2\r\nhi\r\n").await.unwrap();
+        assert_eq!(client.read_some().await.unwrap(), b"2\r\nhi\r\n");
+    }
+    client.send(b"0\r\n\r\n").await.unwrap();
+    assert_eq!(client.read_some().await.unwrap(), b"0\r\n\r\n");
+}
+
+#[tokio::test]
+async fn a_client_may_reset_read_little_and_see_trailers() {
+    let trailers =
+        "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n1\r\nx\r\n0\r\nA: b\r\n\r\n";
+    let endpoint = Endpoint::with("a", Behavior::raw(trailers)).await;
+    let mut client = Connection::open_narrow(endpoint.address(), 4_096)
+        .await
+        .unwrap();
+    let response = client.get("/").await.unwrap();
+    assert_eq!(response.trailers, [("A".to_owned(), "b".to_owned())]);
+    client.reset().unwrap();
+    wait_until("the reset", async || {
+        (endpoint.open_connections() == 0).then_some(())
+    })
+    .await;
+}
