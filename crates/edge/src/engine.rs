@@ -3,6 +3,7 @@
 
 mod control;
 mod guard;
+mod h1;
 mod pingora;
 mod refusal;
 

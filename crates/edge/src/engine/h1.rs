@@ -1,0 +1,4 @@
+//! The native engine: HTTP/1.1 from clients to endpoints, with no library between. Never decides
+//! what the pipeline decides.
+
+mod codec;

@@ -1,0 +1,86 @@
+//! What the pipeline asked to change in a head, applied while the head is written. Never touches a
+//! field that is not named.
+
+use http::HeaderName;
+
+use super::fields::Field;
+use super::known::Tag;
+use super::write::line;
+use crate::pipeline::HeaderEdit;
+
+/// Edits in their order, and which names they may concern.
+pub(super) struct Edits<'a> {
+    edits: &'a [HeaderEdit],
+    /// Bits of the names that are set or removed: most fields are passed by one look at it.
+    replaced: u64,
+    /// Whether a later edit may undo an earlier one.
+    may_repeat: bool,
+}
+
+impl<'a> Edits<'a> {
+    pub(super) fn new(edits: &'a [HeaderEdit]) -> Self {
+        let (mut named, mut replaced, mut may_repeat) = (0, 0, false);
+        for edit in edits {
+            let bit = Tag::of(name(edit).as_str().as_bytes()).bit();
+            if replaces(edit) {
+                may_repeat |= named & bit != 0;
+                replaced |= bit;
+            }
+            named |= bit;
+        }
+        Self {
+            edits,
+            replaced,
+            may_repeat,
+        }
+    }
+
+    /// Whether a field that was sent has to go.
+    #[inline]
+    pub(super) fn replaces(&self, buffer: &[u8], field: &Field) -> bool {
+        self.replaced & field.tag.bit() != 0
+            && self
+                .edits
+                .iter()
+                .filter(|edit| replaces(edit))
+                .map(|edit| name(edit).as_str().as_bytes())
+                .any(|name| field.is_named(buffer, Tag::of(name), name))
+    }
+
+    /// Whether what we would write ourselves under that name has to go.
+    pub(super) fn replaces_name(&self, wanted: &HeaderName) -> bool {
+        self.replaced & Tag::of(wanted.as_str().as_bytes()).bit() != 0
+            && self
+                .edits
+                .iter()
+                .any(|edit| replaces(edit) && name(edit) == wanted)
+    }
+
+    /// Writes the fields that the edits add.
+    pub(super) fn write(&self, out: &mut Vec<u8>) {
+        for (at, edit) in self.edits.iter().enumerate() {
+            let (HeaderEdit::Set(name, value) | HeaderEdit::Append(name, value)) = edit else {
+                continue;
+            };
+            if !self.may_repeat || !is_undone(name, &self.edits[at + 1..]) {
+                line(out, name.as_str().as_bytes(), value.as_bytes());
+            }
+        }
+    }
+}
+
+fn is_undone(wanted: &HeaderName, later: &[HeaderEdit]) -> bool {
+    later
+        .iter()
+        .any(|edit| replaces(edit) && name(edit) == wanted)
+}
+
+fn replaces(edit: &HeaderEdit) -> bool {
+    matches!(edit, HeaderEdit::Set(..) | HeaderEdit::Remove(_))
+}
+
+fn name(edit: &HeaderEdit) -> &HeaderName {
+    match edit {
+        HeaderEdit::Set(name, _) | HeaderEdit::Append(name, _) | HeaderEdit::Remove(name) => name,
+    }
+}

@@ -1,0 +1,155 @@
+//! Header fields as positions in the buffer that the head was read from. Never copies a name or a
+//! value, and never allocates once the table has grown to the usual size.
+
+use std::ops::Range;
+
+use http::HeaderName;
+
+use super::HeadError;
+use super::known::{Known, Tag};
+use super::line::{is_token_byte, is_value, trim};
+
+/// Positions of some bytes in the buffer of a head.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Span {
+    start: u32,
+    end: u32,
+}
+
+impl Span {
+    /// Heads are shorter than 4 GiB: parsers look at no more.
+    #[inline]
+    pub(super) fn new(range: Range<usize>) -> Self {
+        Self {
+            start: range.start as u32,
+            end: range.end as u32,
+        }
+    }
+
+    /// Where `part` lies in `buffer`, of which it is a part.
+    #[inline]
+    pub(super) fn within(buffer: &[u8], part: &[u8]) -> Self {
+        let start = part.as_ptr().addr() - buffer.as_ptr().addr();
+        Self::new(start..start + part.len())
+    }
+
+    #[inline]
+    pub(super) fn of(self, buffer: &[u8]) -> &[u8] {
+        &buffer[self.start as usize..self.end as usize]
+    }
+
+    pub(super) fn is_empty(self) -> bool {
+        self.start == self.end
+    }
+}
+
+/// One field line.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Field {
+    pub(super) name: Span,
+    pub(super) value: Span,
+    pub(super) tag: Tag,
+    pub(super) known: Known,
+}
+
+impl Field {
+    /// `line` of `window` as a field (RFC 9112, 5).
+    #[inline]
+    pub(super) fn parse(window: &[u8], line: Range<usize>) -> Result<Self, HeadError> {
+        let text = &window[line.clone()];
+        let colon = text.iter().position(|&byte| !is_token_byte(byte));
+        let Some(colon) = colon.filter(|&at| at > 0 && text[at] == b':') else {
+            return Err(HeadError::Malformed("field name"));
+        };
+        let (name, behind) = (&text[..colon], &text[colon + 1..]);
+        let value = trim(behind);
+        if !is_value(value) {
+            return Err(HeadError::Malformed("field value"));
+        }
+        let tag = Tag::of(name);
+        Ok(Self {
+            name: Span::new(line.start..line.start + colon),
+            value: Span::within(window, value),
+            tag,
+            known: Known::of(name, tag),
+        })
+    }
+
+    /// Whether both are one name. `text` is lower-case.
+    #[inline]
+    pub(super) fn is_named(&self, buffer: &[u8], tag: Tag, text: &[u8]) -> bool {
+        self.tag == tag && self.name.of(buffer).eq_ignore_ascii_case(text)
+    }
+}
+
+/// The fields of one head, in order. Reused from head to head.
+#[derive(Debug, Default)]
+pub(super) struct FieldTable {
+    fields: Vec<Field>,
+}
+
+impl FieldTable {
+    pub(super) fn clear(&mut self) {
+        self.fields.clear();
+    }
+
+    #[inline]
+    pub(super) fn push(
+        &mut self,
+        window: &[u8],
+        line: Range<usize>,
+        fields_max: usize,
+    ) -> Result<Field, HeadError> {
+        if self.fields.len() >= fields_max {
+            return Err(HeadError::TooLarge);
+        }
+        let field = Field::parse(window, line)?;
+        self.fields.push(field);
+        Ok(field)
+    }
+
+    pub(super) fn iter(&self) -> impl DoubleEndedIterator<Item = &Field> {
+        self.fields.iter()
+    }
+}
+
+/// The fields of a complete head.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct FieldsView<'a> {
+    pub(super) buffer: &'a [u8],
+    pub(super) table: &'a FieldTable,
+}
+
+impl<'a> FieldsView<'a> {
+    /// Field lines, duplicates included.
+    pub(crate) fn len(&self) -> usize {
+        self.table.fields.len()
+    }
+
+    /// The first value of that name.
+    pub(crate) fn first(&self, name: &HeaderName) -> Option<&'a [u8]> {
+        self.all(name).next()
+    }
+
+    /// All values of that name, in order.
+    pub(crate) fn all(
+        &self,
+        name: &HeaderName,
+    ) -> impl DoubleEndedIterator<Item = &'a [u8]> + use<'a> {
+        let buffer = self.buffer;
+        let tag = Tag::of(name.as_str().as_bytes());
+        let name = name.clone();
+        self.table
+            .fields
+            .iter()
+            .filter(move |field| field.is_named(buffer, tag, name.as_str().as_bytes()))
+            .map(move |field| field.value.of(buffer))
+    }
+
+    /// All names as sent, once for each line.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+        let buffer = self.buffer;
+        let fields = self.table.fields.iter();
+        fields.map(move |field| field.name.of(buffer))
+    }
+}

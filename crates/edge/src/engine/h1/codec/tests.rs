@@ -1,0 +1,3 @@
+//! What the codec takes, what it refuses, and what it writes. Never opens a socket.
+
+mod request;
