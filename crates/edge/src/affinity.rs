@@ -11,9 +11,10 @@ use aws_lc_rs::aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey};
 use aws_lc_rs::{hmac, rand};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use http::{HeaderMap, HeaderValue, header};
+use http::{HeaderValue, header};
 
 use crate::config;
+use crate::pipeline::Fields;
 
 /// Cookie affinity of one cluster.
 #[derive(Debug)]
@@ -68,9 +69,9 @@ impl Affinity {
     }
 
     /// The binding that the request's cookie proves, if it does and has not run out.
-    pub(crate) fn read(&self, headers: &HeaderMap, now_unix_seconds: u64) -> Option<Binding> {
+    pub(crate) fn read(&self, fields: &impl Fields, now_unix_seconds: u64) -> Option<Binding> {
         // A browser may send several of a name (paths, domains); a stranger may send many.
-        cookies(headers, &self.cookie)
+        cookies(fields, &self.cookie)
             .take(COOKIES_MAX)
             .filter_map(|value| self.open(value))
             .find(|binding| binding.expires_unix_seconds > now_unix_seconds)
@@ -145,11 +146,10 @@ impl Affinity {
 }
 
 /// Values of one cookie over all `Cookie` fields.
-fn cookies<'a>(headers: &'a HeaderMap, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
-    headers
-        .get_all(header::COOKIE)
-        .iter()
-        .flat_map(|field| field.as_bytes().split(|byte| *byte == b';'))
+fn cookies<'a>(fields: &'a impl Fields, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
+    fields
+        .all(&header::COOKIE)
+        .flat_map(|field| field.split(|byte| *byte == b';'))
         .filter_map(|pair| {
             pair.trim_ascii()
                 .strip_prefix(name.as_bytes())?
@@ -173,6 +173,7 @@ const COOKIES_MAX: usize = 4;
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderMap;
     use portcullis_ops::Secret;
 
     use super::*;

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
 
-use http::{HeaderMap, StatusCode};
+use http::StatusCode;
 use portcullis_traffic::health::Observation;
 use portcullis_traffic::retry::is_retried_status;
 
@@ -47,7 +47,7 @@ mod tests;
 mod trace;
 
 use admit::Request;
-pub use head::{Head, HeaderEdit};
+pub use head::{Fields, Head, HeaderEdit, Said};
 pub use identify::IdSource;
 pub(crate) use respond::announces_draining;
 pub use step::{Answer, Attempt, End, ResponseStep};
@@ -104,7 +104,7 @@ impl Exchange {
     }
 
     /// Admits and routes. `Err` is the answer to send now.
-    pub fn on_request(&mut self, head: &dyn Head) -> Result<(), Answer> {
+    pub fn on_request(&mut self, head: &impl Head) -> Result<(), Answer> {
         let trusted = &self.edge.trusted_proxies;
         self.request = Some(admit::identify(
             head,
@@ -117,14 +117,14 @@ impl Exchange {
         let route = decided.map_err(|cause| self.on_failure(cause))?;
         self.route = Some(route);
         if let Some(affinity) = self.snapshot.route(route).cluster.affinity() {
-            self.binding = affinity.read(head.headers(), unix_seconds());
+            self.binding = affinity.read(head.fields(), unix_seconds());
         }
         Ok(())
     }
 
     /// Once per attempt: picks an endpoint, never one already tried while another is eligible, and
     /// takes a place in its in-flight count. `Err` is the answer to send now.
-    pub fn on_attempt(&mut self, _head: &dyn Head, now: Instant) -> Result<Attempt, Answer> {
+    pub fn on_attempt(&mut self, _head: &impl Head, now: Instant) -> Result<Attempt, Answer> {
         let Some(cluster) = self.cluster().map(Arc::clone) else {
             return Err(self.on_failure(Cause::NoRoute));
         };
@@ -152,7 +152,7 @@ impl Exchange {
 
     /// Edits of the request head for this attempt. The engine removes hop-by-hop fields from the
     /// client's head first and applies these after, so that `Connection` cannot name ours.
-    pub fn on_forward(&mut self, head: &dyn Head) -> Vec<HeaderEdit> {
+    pub fn on_forward(&mut self, head: &impl Head) -> Vec<HeaderEdit> {
         let span = self.edge.ids.draw_span();
         match &self.request {
             Some(request) => forward::edits(request, head, &self.connection, span),
@@ -175,7 +175,7 @@ impl Exchange {
     pub fn on_response_head(
         &mut self,
         status: StatusCode,
-        headers: &HeaderMap,
+        fields: &impl Fields,
         body_replayable: bool,
         now: Instant,
     ) -> ResponseStep {
@@ -188,7 +188,7 @@ impl Exchange {
         }
         let (cluster, endpoint) = (Arc::clone(cluster), Arc::clone(endpoint));
         self.endpoint_time = Some(now.saturating_duration_since(self.attempt_started));
-        if announces_draining(headers) {
+        if announces_draining(fields) {
             cluster.observe(
                 &endpoint,
                 Observation::Draining,
@@ -208,7 +208,7 @@ impl Exchange {
             }
         }
         self.endpoint_status = Some(status);
-        ResponseStep::Deliver(self.response_edits(&cluster, &endpoint, headers))
+        ResponseStep::Deliver(self.response_edits(&cluster, &endpoint, fields))
     }
 
     /// Counts request body bytes. `Err` beyond the limit: stop reading, call
@@ -349,7 +349,7 @@ impl Exchange {
         &self,
         cluster: &Cluster,
         endpoint: &Endpoint,
-        headers: &HeaderMap,
+        fields: &impl Fields,
     ) -> Vec<HeaderEdit> {
         let Some(request) = &self.request else {
             return Vec::new();
@@ -363,7 +363,7 @@ impl Exchange {
                 .then(|| affinity.issue(id, now, request.is_https))
                 .flatten()
         });
-        respond::edits(endpoint, is_local, &request.id, cookie, headers)
+        respond::edits(endpoint, is_local, &request.id, cookie, fields)
     }
 }
 

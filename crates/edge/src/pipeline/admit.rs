@@ -3,11 +3,11 @@
 use std::net::IpAddr;
 
 use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING, USER_AGENT};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Version};
+use http::{HeaderName, HeaderValue, Method, Version};
 use ipnet::IpNet;
 
 use super::client_address::{client_address, is_trusted};
-use super::head::Head;
+use super::head::{Fields, Head, Said};
 use super::identify::{IdSource, hex_id};
 use super::trace::Trace;
 use crate::config::Limits;
@@ -39,43 +39,45 @@ pub(super) struct Request {
 
 /// Names the request and whoever sent it. Cannot fail: a request that is refused has a name too.
 pub(super) fn identify(
-    head: &dyn Head,
+    head: &impl Head,
     connection: &Connection,
     trusted: &[IpNet],
     ids: &IdSource,
 ) -> Request {
-    let headers = head.headers();
+    let fields = head.fields();
     let peer = connection.client.ip();
     let is_peer_trusted = is_trusted(peer, trusted);
     let claimed_id = if is_peer_trusted {
-        claimed_request_id(headers)
+        claimed_request_id(fields)
     } else {
         None
     };
-    let is_https = match headers.get(X_FORWARDED_PROTO) {
+    let is_https = match fields.first(&X_FORWARDED_PROTO) {
         Some(scheme) if is_peer_trusted && is_scheme(scheme) => {
-            scheme.as_bytes().eq_ignore_ascii_case(b"https")
+            scheme.eq_ignore_ascii_case(b"https")
         }
         _ => connection.listener.is_tls,
     };
     Request {
         id: claimed_id.unwrap_or_else(|| hex_id(ids.draw())),
-        trace: Trace::read(headers).unwrap_or_else(|| Trace::begin(ids.draw())),
-        client: client_address(peer, headers, trusted),
+        trace: Trace::read(fields).unwrap_or_else(|| Trace::begin(ids.draw())),
+        client: client_address(peer, fields, trusted),
         is_peer_trusted,
         is_https,
         method: head.method().clone(),
         version: head.version(),
         host: head.authority().map(Box::from),
         path: Box::from(head.path()),
-        user_agent: headers.get(USER_AGENT).cloned(),
+        user_agent: fields
+            .first(&USER_AGENT)
+            .and_then(|agent| HeaderValue::from_bytes(agent).ok()),
     }
 }
 
 /// Whether the head keeps to the protocol and to the listener's limits.
-pub(super) fn check(head: &dyn Head, limits: &Limits) -> Result<(), Cause> {
-    let headers = head.headers();
-    if headers.len() > limits.header_count {
+pub(super) fn check(head: &impl Head, limits: &Limits) -> Result<(), Cause> {
+    let fields = head.fields();
+    if fields.len() > limits.header_count {
         return Err(Cause::HeadTooLarge);
     }
     if matches!(*head.method(), Method::CONNECT | Method::TRACE) {
@@ -85,42 +87,43 @@ pub(super) fn check(head: &dyn Head, limits: &Limits) -> Result<(), Cause> {
     if has_hidden_path(head.path()) {
         return Err(Cause::HeadMalformed);
     }
-    match body_length(headers, head.version())? {
+    match body_length(fields, head.version())? {
         Some(length) if length > limits.body_bytes => Err(Cause::BodyTooLarge),
         _ => Ok(()),
     }
 }
 
 /// Whether a forwarded scheme is one that we know.
-pub(super) fn is_scheme(value: &HeaderValue) -> bool {
-    let value = value.as_bytes();
+pub(super) fn is_scheme(value: &[u8]) -> bool {
     value.eq_ignore_ascii_case(b"https") || value.eq_ignore_ascii_case(b"http")
 }
 
 /// An id that a proxy gave; taken over only if it can be quoted anywhere without harm.
-fn claimed_request_id(headers: &HeaderMap) -> Option<HeaderValue> {
-    let id = headers.get(X_REQUEST_ID)?;
+fn claimed_request_id(fields: &impl Fields) -> Option<HeaderValue> {
+    let id = fields.first(&X_REQUEST_ID)?;
     let is_harmless = |byte: &u8| byte.is_ascii_alphanumeric() || b"._-".contains(byte);
-    let bytes = id.as_bytes();
-    (!bytes.is_empty() && bytes.len() <= REQUEST_ID_BYTES_MAX && bytes.iter().all(is_harmless))
-        .then(|| id.clone())
+    let is_quotable =
+        !id.is_empty() && id.len() <= REQUEST_ID_BYTES_MAX && id.iter().all(is_harmless);
+    is_quotable.then(|| HeaderValue::from_bytes(id).ok())?
 }
 
 /// One host, and the same wherever it is said (RFC 9112, 3.2; RFC 9113, 8.3.1). Only HTTP/1.0 may
 /// leave it out.
-fn check_host(head: &dyn Head) -> Result<(), Cause> {
-    let mut fields = head.headers().get_all(HOST).iter();
-    let (field, second) = (fields.next(), fields.next());
+fn check_host(head: &impl Head) -> Result<(), Cause> {
+    let field = head.fields().said(&HOST);
     let Some(authority) = head.authority() else {
         let is_old = matches!(head.version(), Version::HTTP_09 | Version::HTTP_10);
-        return if is_old && field.is_none() {
+        return if is_old && field == Said::Never {
             Ok(())
         } else {
             Err(Cause::HeadMalformed)
         };
     };
-    let is_consistent = second.is_none()
-        && field.is_none_or(|field| field.as_bytes().eq_ignore_ascii_case(authority.as_bytes()));
+    let is_consistent = match field {
+        Said::Never => true,
+        Said::Once(field) => field.eq_ignore_ascii_case(authority.as_bytes()),
+        Said::Repeatedly => false,
+    };
     if is_consistent && is_authority(authority) {
         Ok(())
     } else {
@@ -159,31 +162,19 @@ fn is_dot_segment(segment: &str) -> bool {
 
 /// Length that the head declares. Exactly one framing, or none: two readings of one message are
 /// how requests are smuggled (RFC 9112, 6.3).
-fn body_length(headers: &HeaderMap, version: Version) -> Result<Option<u64>, Cause> {
-    let mut encodings = headers.get_all(TRANSFER_ENCODING).iter();
-    let encoding = encodings.next();
-    let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
-    let length = lengths.next();
-    match (encoding, length) {
-        (None, None) => Ok(None),
-        (Some(_), Some(_)) => Err(Cause::HeadMalformed),
-        (Some(encoding), None) => {
-            let is_chunked = version == Version::HTTP_11
-                && encodings.next().is_none()
-                && encoding.as_bytes().eq_ignore_ascii_case(b"chunked");
-            if is_chunked {
-                Ok(None)
-            } else {
-                Err(Cause::HeadMalformed)
-            }
+fn body_length(fields: &impl Fields, version: Version) -> Result<Option<u64>, Cause> {
+    match (
+        fields.said(&TRANSFER_ENCODING),
+        fields.said(&CONTENT_LENGTH),
+    ) {
+        (Said::Never, Said::Never) => Ok(None),
+        (Said::Once(encoding), Said::Never)
+            if version == Version::HTTP_11 && encoding.eq_ignore_ascii_case(b"chunked") =>
+        {
+            Ok(None)
         }
-        (None, Some(length)) => {
-            let length = (lengths.next().is_none())
-                .then(|| digits(length.as_bytes()))
-                .flatten()
-                .ok_or(Cause::HeadMalformed)?;
-            Ok(Some(length))
-        }
+        (Said::Never, Said::Once(length)) => digits(length).map(Some).ok_or(Cause::HeadMalformed),
+        _ => Err(Cause::HeadMalformed),
     }
 }
 
@@ -271,7 +262,7 @@ mod tests {
     #[test]
     fn header_count_is_bounded() {
         let mut head = FakeHead::get("/");
-        let free = limits().header_count - head.headers().len();
+        let free = limits().header_count - head.fields().len();
         for number in 0..free {
             head = head.with(&format!("x-{number}"), "1");
         }

@@ -2,9 +2,10 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use http::header::GetAll;
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::HeaderName;
 use ipnet::IpNet;
+
+use super::head::Fields;
 
 /// `X-Forwarded-For`.
 pub(crate) const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -19,12 +20,12 @@ pub(crate) fn is_trusted(address: IpAddr, trusted: &[IpNet]) -> bool {
 /// The client: the nearest hop that is not a trusted proxy. Every hop is vouched for by the one to
 /// its right, the rightmost by the TCP peer; so the walk goes from the right and ends at the first
 /// hop nobody trusted wrote, or at the first entry that is not an address.
-pub(crate) fn client_address(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
+pub(crate) fn client_address(peer: IpAddr, fields: &impl Fields, trusted: &[IpNet]) -> IpAddr {
     let mut nearest = peer.to_canonical();
     if !is_trusted(nearest, trusted) {
         return nearest;
     }
-    for entry in entries_from_right(&headers.get_all(X_FORWARDED_FOR)) {
+    for entry in entries_from_right(fields, &X_FORWARDED_FOR) {
         match parse_hop(entry) {
             Some(hop) if is_trusted(hop, trusted) => nearest = hop,
             Some(hop) => return hop,
@@ -35,9 +36,8 @@ pub(crate) fn client_address(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet
 }
 
 /// The `X-Forwarded-For` to send on: the believable part of the list and the peer.
-pub(crate) fn extended_chain(peer: &str, headers: &HeaderMap) -> Vec<u8> {
-    let values = headers.get_all(X_FORWARDED_FOR);
-    let mut hops: Vec<&[u8]> = entries_from_right(&values)
+pub(crate) fn extended_chain(peer: &str, fields: &impl Fields) -> Vec<u8> {
+    let mut hops: Vec<&[u8]> = entries_from_right(fields, &X_FORWARDED_FOR)
         .take_while(|entry| parse_hop(entry).is_some())
         .collect();
     hops.reverse();
@@ -53,12 +53,13 @@ pub(crate) fn extended_chain(peer: &str, headers: &HeaderMap) -> Vec<u8> {
 /// List entries of all fields of that name, nearest first. Empty elements do not count (RFC 9110,
 /// 5.6.1.2).
 fn entries_from_right<'a>(
-    values: &GetAll<'a, HeaderValue>,
-) -> impl Iterator<Item = &'a [u8]> + use<'a> {
-    values
-        .iter()
+    fields: &'a impl Fields,
+    name: &HeaderName,
+) -> impl Iterator<Item = &'a [u8]> {
+    fields
+        .all(name)
         .rev()
-        .flat_map(|value| value.as_bytes().rsplit(|byte| *byte == b','))
+        .flat_map(|value| value.rsplit(|byte| *byte == b','))
         .map(<[u8]>::trim_ascii)
         .filter(|entry| !entry.is_empty())
 }
@@ -81,6 +82,8 @@ fn parse_hop(entry: &[u8]) -> Option<IpAddr> {
 
 #[cfg(test)]
 mod tests {
+    use http::{HeaderMap, HeaderValue};
+
     use super::*;
 
     fn trusted() -> Vec<IpNet> {

@@ -65,6 +65,8 @@ impl FakeHead {
 }
 
 impl Head for FakeHead {
+    type Fields = HeaderMap;
+
     fn method(&self) -> &Method {
         &self.method
     }
@@ -86,7 +88,7 @@ impl Head for FakeHead {
         target.or_else(|| std::str::from_utf8(self.headers.get("host")?.as_bytes()).ok())
     }
 
-    fn headers(&self) -> &HeaderMap {
+    fn fields(&self) -> &HeaderMap {
         &self.headers
     }
 }

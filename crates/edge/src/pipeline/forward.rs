@@ -1,12 +1,12 @@
 //! Phase 7: what an endpoint is told beyond the client's own words. Never lets a client speak in our name.
 
-use http::header::{FORWARDED, HOST};
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::header::FORWARDED;
+use http::{HeaderName, HeaderValue};
 use portcullis_token::headers as internal;
 
 use super::admit::{Request, X_FORWARDED_PROTO, X_REQUEST_ID, is_scheme};
 use super::client_address::{X_FORWARDED_FOR, extended_chain};
-use super::head::{Head, HeaderEdit};
+use super::head::{Fields, Head, HeaderEdit, Said};
 use super::trace::{TRACEPARENT, TRACESTATE};
 use crate::connection::Connection;
 
@@ -17,22 +17,21 @@ const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 /// Edits of the head for one attempt. `span` names us as the parent in the trace.
 pub(super) fn edits(
     request: &Request,
-    head: &dyn Head,
+    head: &impl Head,
     connection: &Connection,
     span: u64,
 ) -> Vec<HeaderEdit> {
-    let headers = head.headers();
+    let fields = head.fields();
     let mut edits = Vec::with_capacity(EDITS_USUAL);
-    for name in headers
-        .keys()
-        .filter(|name| is_ours(name.as_str(), request.is_peer_trusted))
-    {
-        edits.push(HeaderEdit::Remove(name.clone()));
-    }
+    let ours = fields
+        .names()
+        .filter(|name| is_ours(name, request.is_peer_trusted))
+        .filter_map(|name| HeaderName::from_bytes(name).ok());
+    edits.extend(ours.map(HeaderEdit::Remove));
     forwarded_edits(request, head, connection, &mut edits);
     edits.push(HeaderEdit::Set(X_REQUEST_ID, request.id.clone()));
     edits.push(HeaderEdit::Set(TRACEPARENT, request.trace.header(span)));
-    if !request.trace.is_continued && headers.contains_key(TRACESTATE) {
+    if !request.trace.is_continued && fields.has(&TRACESTATE) {
         edits.push(HeaderEdit::Remove(TRACESTATE));
     }
     edits
@@ -42,19 +41,19 @@ pub(super) fn edits(
 /// port stands; everybody else's is overwritten.
 fn forwarded_edits(
     request: &Request,
-    head: &dyn Head,
+    head: &impl Head,
     connection: &Connection,
     edits: &mut Vec<HeaderEdit>,
 ) {
-    let headers = head.headers();
+    let fields = head.fields();
     let peer = &connection.client_text;
-    let stands = |name: &HeaderName, is_valid: fn(&HeaderValue) -> bool| {
-        request.is_peer_trusted && single(headers, name).is_some_and(is_valid)
+    let stands = |name: &HeaderName, is_valid: fn(&[u8]) -> bool| {
+        request.is_peer_trusted && matches!(fields.said(name), Said::Once(value) if is_valid(value))
     };
-    let (chain, client) = if request.is_peer_trusted && headers.contains_key(X_FORWARDED_FOR) {
+    let (chain, client) = if request.is_peer_trusted && fields.has(&X_FORWARDED_FOR) {
         let peer = peer.to_str().unwrap_or_default();
         (
-            visible(&extended_chain(peer, headers)),
+            visible(&extended_chain(peer, fields)),
             visible(request.client.to_string().as_bytes()),
         )
     } else {
@@ -88,8 +87,8 @@ fn forwarded_edits(
 /// Header names that only we may write: a client's are removed. Many applications read `_` as `-`
 /// (CGI and its heirs), so spellings with underscores count as well; of the forwarding headers only
 /// those need removing, since ours overwrite the plain ones.
-fn is_ours(name: &str, is_peer_trusted: bool) -> bool {
-    let may_be = name.starts_with(['x', 'p', 'f']);
+fn is_ours(name: &[u8], is_peer_trusted: bool) -> bool {
+    let may_be = matches!(name, [b'x' | b'X' | b'p' | b'P' | b'f' | b'F', ..]);
     if !may_be {
         return false;
     }
@@ -108,35 +107,26 @@ fn is_ours(name: &str, is_peer_trusted: bool) -> bool {
         .any(is)
         || is("proxy")
         || (!is_peer_trusted && is(FORWARDED.as_str()))
-        || (name.contains('_')
+        || (name.contains(&b'_')
             && (begins("x-forwarded-") || is(X_REAL_IP.as_str()) || is(X_REQUEST_ID.as_str())))
 }
 
-fn same_name(name: &str, other: &str) -> bool {
-    let plain = |byte: u8| if byte == b'_' { b'-' } else { byte };
-    name.len() == other.len() && name.bytes().map(plain).eq(other.bytes())
+/// `other` is lower-case and has no underscore.
+fn same_name(name: &[u8], other: &str) -> bool {
+    let plain = |byte: &u8| match byte {
+        b'_' => b'-',
+        byte => byte.to_ascii_lowercase(),
+    };
+    name.len() == other.len() && name.iter().map(plain).eq(other.bytes())
 }
 
-/// The host as the client asked for it. The field itself when it says the same: cloning it costs
-/// no copy.
-fn own_host(head: &dyn Head) -> Option<HeaderValue> {
-    let authority = head.authority()?;
-    match head.headers().get(HOST) {
-        Some(field) if field.as_bytes() == authority.as_bytes() => Some(field.clone()),
-        _ => HeaderValue::from_str(authority).ok(),
-    }
+/// The host as the client asked for it.
+fn own_host(head: &impl Head) -> Option<HeaderValue> {
+    HeaderValue::from_str(head.authority()?).ok()
 }
 
-fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a HeaderValue> {
-    let mut values = headers.get_all(name).iter();
-    let value = values.next();
-    if values.next().is_none() { value } else { None }
-}
-
-fn is_port(value: &HeaderValue) -> bool {
-    value
-        .to_str()
-        .is_ok_and(|text| text.parse::<u16>().is_ok_and(|port| port != 0))
+fn is_port(value: &[u8]) -> bool {
+    std::str::from_utf8(value).is_ok_and(|text| text.parse::<u16>().is_ok_and(|port| port != 0))
 }
 
 fn visible(bytes: &[u8]) -> HeaderValue {
@@ -151,6 +141,7 @@ const EDITS_USUAL: usize = 8;
 mod tests {
     use std::sync::Arc;
 
+    use http::HeaderMap;
     use ipnet::IpNet;
 
     use super::super::admit::identify;
@@ -165,7 +156,7 @@ mod tests {
     fn forwarded(head: &FakeHead, connection: &Arc<Connection>) -> HeaderMap {
         let trusted: [IpNet; 1] = ["10.0.0.0/8".parse().unwrap()];
         let request = identify(head, connection, &trusted, &IdSource::new(1));
-        let mut headers = head.headers().clone();
+        let mut headers = head.fields().clone();
         for edit in edits(&request, head, connection, 0xabc) {
             edit.apply(&mut headers);
         }
@@ -274,6 +265,24 @@ mod tests {
                     "{name}: {sent} by {peer}"
                 );
             }
+        }
+    }
+
+    #[test]
+    fn case_of_a_name_does_not_hide_that_it_is_ours() {
+        for name in [
+            "X-Auth-Subject",
+            "X_AUTH_Roles",
+            "X-Served-By",
+            "Proxy",
+            "Forwarded",
+            "X-Forwarded_For",
+            "X_REAL_IP",
+        ] {
+            assert!(is_ours(name.as_bytes(), false), "{name}");
+        }
+        for name in ["X-Forwarded-For", "X-Authority", "Proxy-Authorization", "F"] {
+            assert!(!is_ours(name.as_bytes(), false), "{name}");
         }
     }
 

@@ -3,11 +3,11 @@
 use std::net::IpAddr;
 
 use http::header::SET_COOKIE;
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderName, HeaderValue};
 use portcullis_token::headers::{HEALTH_CAUSE, HEALTH_CAUSE_DRAINING, X_SERVED_BY};
 
 use super::admit::X_REQUEST_ID;
-use super::head::HeaderEdit;
+use super::head::{Fields, HeaderEdit};
 use crate::cluster::Endpoint;
 
 const SERVED_BY: HeaderName = HeaderName::from_static(X_SERVED_BY);
@@ -19,7 +19,7 @@ pub(super) fn edits(
     is_local: bool,
     request_id: &HeaderValue,
     affinity_cookie: Option<HeaderValue>,
-    headers: &HeaderMap,
+    fields: &impl Fields,
 ) -> Vec<HeaderEdit> {
     let served_by = if is_local {
         endpoint.served_by_plain()
@@ -32,7 +32,7 @@ pub(super) fn edits(
     if let Some(cookie) = affinity_cookie {
         edits.push(HeaderEdit::Append(SET_COOKIE, cookie));
     }
-    if headers.contains_key(CAUSE) {
+    if fields.has(&CAUSE) {
         edits.push(HeaderEdit::Remove(CAUSE));
     }
     edits
@@ -44,14 +44,16 @@ pub(super) fn is_local(peer: IpAddr, client: IpAddr) -> bool {
 }
 
 /// Whether the endpoint says that it is about to leave.
-pub(crate) fn announces_draining(headers: &HeaderMap) -> bool {
-    headers
-        .get(CAUSE)
-        .is_some_and(|cause| cause.as_bytes() == HEALTH_CAUSE_DRAINING.as_bytes())
+pub(crate) fn announces_draining(fields: &impl Fields) -> bool {
+    fields
+        .first(&CAUSE)
+        .is_some_and(|cause| cause == HEALTH_CAUSE_DRAINING.as_bytes())
 }
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderMap;
+
     use super::*;
 
     fn is_local(peer: &str, client: &str) -> bool {

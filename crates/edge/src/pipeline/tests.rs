@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 use std::sync::Mutex;
 
-use http::HeaderValue;
+use http::{HeaderMap, HeaderValue};
 use prometheus::IntCounter;
 use serde_json::Value;
 

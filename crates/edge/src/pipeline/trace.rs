@@ -1,7 +1,8 @@
 //! W3C trace context: continue the caller's trace or begin one. Never forwards a malformed one.
 
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderName, HeaderValue};
 
+use super::head::{Fields, Said};
 use super::identify::write_hex;
 
 /// `traceparent`.
@@ -30,13 +31,11 @@ impl Trace {
     }
 
     /// The caller's trace if it sent exactly one valid `traceparent`.
-    pub(crate) fn read(headers: &HeaderMap) -> Option<Self> {
-        let mut values = headers.get_all(TRACEPARENT).iter();
-        let value = values.next()?;
-        if values.next().is_some() {
-            return None;
+    pub(crate) fn read(fields: &impl Fields) -> Option<Self> {
+        match fields.said(&TRACEPARENT) {
+            Said::Once(value) => parse(value),
+            Said::Never | Said::Repeatedly => None,
         }
-        parse(value.as_bytes())
     }
 
     /// The field to send on, with us as the parent.
@@ -90,6 +89,8 @@ const SAMPLED: u8 = 1;
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderMap;
+
     use super::*;
 
     const GOOD: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";

@@ -19,6 +19,8 @@ impl<'a> PingoraHead<'a> {
 }
 
 impl Head for PingoraHead<'_> {
+    type Fields = HeaderMap;
+
     fn method(&self) -> &Method {
         &self.0.method
     }
@@ -40,7 +42,7 @@ impl Head for PingoraHead<'_> {
         target.or_else(|| self.0.headers.get(http::header::HOST)?.to_str().ok())
     }
 
-    fn headers(&self) -> &HeaderMap {
+    fn fields(&self) -> &HeaderMap {
         &self.0.headers
     }
 }
