@@ -9,5 +9,7 @@ mod refusal;
 
 pub(crate) use control::Control;
 pub(crate) use guard::Guard;
+#[cfg(any(test, feature = "fuzzing"))]
+pub use h1::fuzzing;
 pub(crate) use pingora::Engine;
 pub(crate) use refusal::{refusal, to_http1};

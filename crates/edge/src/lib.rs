@@ -38,4 +38,7 @@ pub mod state;
 mod tls;
 
 pub use config::Config;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub use engine::fuzzing;
 pub use server::{Running, StartError, start};

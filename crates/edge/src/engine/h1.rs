@@ -2,3 +2,6 @@
 //! what the pipeline decides.
 
 mod codec;
+
+#[cfg(any(test, feature = "fuzzing"))]
+pub use codec::fuzzing;

@@ -17,6 +17,8 @@ mod body;
 mod chunked;
 mod edits;
 mod fields;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 mod hop;
 mod known;
 mod line;

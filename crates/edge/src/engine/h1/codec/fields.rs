@@ -8,6 +8,7 @@ use http::HeaderName;
 use super::HeadError;
 use super::known::{Known, Tag};
 use super::line::{is_token_byte, is_value, trim};
+use crate::pipeline::Fields;
 
 /// Positions of some bytes in the buffer of a head.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -120,36 +121,26 @@ pub(crate) struct FieldsView<'a> {
     pub(super) table: &'a FieldTable,
 }
 
-impl<'a> FieldsView<'a> {
-    /// Field lines, duplicates included.
-    pub(crate) fn len(&self) -> usize {
+impl Fields for FieldsView<'_> {
+    fn len(&self) -> usize {
         self.table.fields.len()
     }
 
-    /// The first value of that name.
-    pub(crate) fn first(&self, name: &HeaderName) -> Option<&'a [u8]> {
+    fn first(&self, name: &HeaderName) -> Option<&[u8]> {
         self.all(name).next()
     }
 
-    /// All values of that name, in order.
-    pub(crate) fn all(
-        &self,
-        name: &HeaderName,
-    ) -> impl DoubleEndedIterator<Item = &'a [u8]> + use<'a> {
-        let buffer = self.buffer;
-        let tag = Tag::of(name.as_str().as_bytes());
-        let name = name.clone();
-        self.table
-            .fields
-            .iter()
-            .filter(move |field| field.is_named(buffer, tag, name.as_str().as_bytes()))
-            .map(move |field| field.value.of(buffer))
+    fn all(&self, name: &HeaderName) -> impl DoubleEndedIterator<Item = &[u8]> {
+        let text = name.as_str().as_bytes();
+        let tag = Tag::of(text);
+        let fields = self.table.fields.iter();
+        fields
+            .filter(move |field| field.is_named(self.buffer, tag, text))
+            .map(|field| field.value.of(self.buffer))
     }
 
-    /// All names as sent, once for each line.
-    pub(crate) fn names(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
-        let buffer = self.buffer;
+    fn names(&self) -> impl Iterator<Item = &[u8]> {
         let fields = self.table.fields.iter();
-        fields.map(move |field| field.name.of(buffer))
+        fields.map(|field| field.name.of(self.buffer))
     }
 }

@@ -9,6 +9,7 @@ use super::fields::{FieldsView, Span};
 use super::line::{Line, LineReader, is_target, is_token_byte};
 use super::message::{Message, Rules};
 use super::{Framing, HeadError, HeadLimits};
+use crate::pipeline::Head;
 
 /// The longest registered method has 17 characters; http keeps up to 15 without memory of its own.
 const METHOD_BYTES_MAX: usize = 32;
@@ -151,34 +152,31 @@ impl RequestParser {
     }
 }
 
-impl<'a> RequestHead<'a> {
-    /// Method as sent.
-    pub(crate) fn method(&self) -> &'a Method {
+/// The path is `*` for `OPTIONS *` and empty for CONNECT. A `Host` that is no text is no authority.
+impl<'a> Head for RequestHead<'a> {
+    type Fields = FieldsView<'a>;
+
+    fn method(&self) -> &Method {
         &self.line.method
     }
 
-    /// HTTP/1.0 or HTTP/1.1.
-    pub(crate) fn version(&self) -> Version {
+    fn version(&self) -> Version {
         self.line.version
     }
 
-    /// Raw path, without query; `*` of `OPTIONS *`, empty for CONNECT.
-    pub(crate) fn path(&self) -> &'a str {
+    fn path(&self) -> &str {
         self.path
     }
 
-    /// Raw query, without the question mark.
-    pub(crate) fn query(&self) -> Option<&'a str> {
+    fn query(&self) -> Option<&str> {
         self.query
     }
 
-    /// Of the target if it has one, else `Host`. `None` as well if that is no text.
-    pub(crate) fn authority(&self) -> Option<&'a str> {
+    fn authority(&self) -> Option<&str> {
         self.authority
     }
 
-    /// The field lines.
-    pub(crate) fn fields(&self) -> &FieldsView<'a> {
+    fn fields(&self) -> &FieldsView<'a> {
         &self.fields
     }
 }

@@ -1,13 +1,13 @@
 //! Heads, answers and chunks as bytes, written anew from what was parsed. Never leaves framing or
 //! connection options to what the other side sent.
 
-use http::{StatusCode, header};
+use http::{StatusCode, Version, header};
 
 use super::edits::Edits;
 use super::known::Known;
 use super::response::has_no_body;
 use super::{Framing, RequestHead, ResponseHead};
-use crate::pipeline::{Answer, HeaderEdit};
+use crate::pipeline::{Answer, Head, HeaderEdit};
 
 /// Towards the client: whether the connection goes on after a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,7 +54,8 @@ pub(crate) fn request_head(
     for field in head.fields().table.iter() {
         let is_ours = match field.known {
             Known::Host | Known::ProxyAuthorization => true,
-            Known::Expect => !message.expects_continue(),
+            // HTTP/1.0 clients cannot wait for 100 (RFC 9110, 10.1.1).
+            Known::Expect => !message.expects_continue() || head.version() == Version::HTTP_10,
             _ => message.options.removes(buffer, field),
         };
         if !is_ours && !edits.replaces(buffer, field) {
@@ -212,7 +213,7 @@ fn reason<'a>(head: &ResponseHead<'a>) -> &'a [u8] {
 }
 
 /// Of the target, else the field's. Only HTTP/1.0 may have neither.
-fn host<'a>(head: &RequestHead<'a>) -> &'a [u8] {
+fn host<'a>(head: &'a RequestHead<'_>) -> &'a [u8] {
     match (head.authority(), head.message.host) {
         (Some(authority), _) => authority.as_bytes(),
         (None, Some(field)) => field.value.of(head.fields().buffer),

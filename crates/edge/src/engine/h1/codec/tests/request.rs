@@ -3,7 +3,7 @@
 use http::{HeaderValue, Method, Version, header};
 
 use super::super::*;
-use crate::pipeline::HeaderEdit;
+use crate::pipeline::{Fields, Head, HeaderEdit};
 
 pub(super) const LIMITS: HeadLimits = HeadLimits {
     bytes: 4096,
