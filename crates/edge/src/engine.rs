@@ -1,15 +1,27 @@
 //! What carries bytes between client and endpoint. Engines know sockets and framing, never policy:
 //! every decision is asked of the [`pipeline`](crate::pipeline).
 
+mod buffer;
 mod control;
+mod deadline;
 mod guard;
 mod h1;
+mod linger;
 mod pingora;
 mod refusal;
+mod stream;
+mod tunnel;
+
+use std::time::Duration;
 
 pub(crate) use control::Control;
 pub(crate) use guard::Guard;
 #[cfg(any(test, feature = "fuzzing"))]
 pub use h1::fuzzing;
-pub(crate) use pingora::Engine;
+pub(crate) use h1::{Engine as NativeEngine, Pool};
+pub(crate) use pingora::Engine as PingoraEngine;
 pub(crate) use refusal::{refusal, to_http1};
+pub(crate) use stream::Stream;
+
+/// Silence allowed on an upgraded connection (WebSocket) before it is cut.
+const UPGRADE_IDLE_TIMEOUT: Duration = Duration::from_secs(3600);

@@ -12,17 +12,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use self::hello::{Rewound, read_client_hello};
+pub(crate) use self::hello::Rewound;
+use self::hello::read_client_hello;
 use self::passthrough::Passthrough;
 use crate::config;
 use crate::connection::{Connection, ListenerContext, TlsFacts};
-use crate::engine::{Control, Engine, Guard, refusal, to_http1};
+use crate::engine::{Control, Guard, NativeEngine, PingoraEngine, Pool, Stream, refusal, to_http1};
 use crate::outcome::Cause;
 use crate::pipeline;
 use crate::state::Edge;
@@ -59,7 +59,9 @@ pub(crate) struct Listener {
     context: Arc<ListenerContext>,
     tls: Option<TlsAcceptor>,
     passthrough: Passthrough,
-    engine: Engine,
+    pingora: PingoraEngine,
+    /// Carries HTTP/1.1 unless the listener asks for pingora.
+    native: Option<NativeEngine>,
     max_connections: u32,
     slots: Arc<Slots>,
 }
@@ -108,6 +110,7 @@ impl Listener {
         context: Arc<ListenerContext>,
         edge: Arc<Edge>,
         slots: Arc<Slots>,
+        pool: Arc<Pool>,
     ) -> Result<Self, rustls::Error> {
         let tls = config
             .tls
@@ -115,7 +118,8 @@ impl Listener {
             .map(crate::tls::server_config)
             .transpose()?;
         Ok(Self {
-            engine: Engine::new(Arc::clone(&edge), config),
+            pingora: PingoraEngine::new(Arc::clone(&edge), config),
+            native: Some(NativeEngine::new(Arc::clone(&edge), pool)),
             tls: tls.map(TlsAcceptor::from),
             passthrough: Passthrough::new(&config.passthrough),
             max_connections: config.max_connections,
@@ -256,8 +260,12 @@ impl Listener {
         place: OpenConnection,
         mut drain: watch::Receiver<bool>,
     ) where
-        S: AsyncRead + AsyncWrite + Unpin + Send + Sync + 'static,
+        S: Stream + Sync + 'static,
     {
+        if let Some(native) = self.native.as_ref().filter(|_| !connection.is_h2()) {
+            let _place = place;
+            return native.serve(stream, Arc::new(connection), drain).await;
+        }
         let control = Arc::new(Control::holding(place));
         let old_at = connection.opened + self.context.limits.connection_age;
         let is_h2 = connection.is_h2();
@@ -269,7 +277,7 @@ impl Listener {
             Arc::clone(&control),
         );
         let (stop, stopped) = watch::channel(false);
-        let served = self.engine.serve(guard, &stopped);
+        let served = self.pingora.serve(guard, &stopped);
         tokio::pin!(served);
         tokio::select! {
             () = &mut served => return,

@@ -14,6 +14,7 @@ use tokio::task::JoinSet;
 
 use crate::config::{Config, Shutdown};
 use crate::connection::ListenerContext;
+use crate::engine::Pool;
 use crate::listener::{self, Listener, Signals, Slots};
 use crate::state::{BuildError, Edge};
 use crate::{admin, probe};
@@ -72,6 +73,7 @@ pub struct Running {
 pub async fn start(config: Config) -> Result<Running, StartError> {
     let edge = Arc::new(Edge::build(&config)?);
     let slots = Arc::new(Slots::new(config.max_connections));
+    let pool = Arc::new(Pool::new());
     let (drain, draining) = watch::channel(false);
     let (stop, stopped) = watch::channel(false);
 
@@ -85,6 +87,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
             Arc::new(context),
             Arc::clone(&edge),
             Arc::clone(&slots),
+            Arc::clone(&pool),
         );
         let built = built.map_err(|source| StartError::Tls {
             listener: listener.name.clone(),
@@ -100,6 +103,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
 
     let mut tasks = JoinSet::new();
     tasks.spawn(probe::run(Arc::clone(&edge), stopped.clone()));
+    tasks.spawn(pool.run(stopped.clone()));
     let admin_address = admin.as_ref().map(|(_, address)| *address);
     if let Some((socket, _)) = admin {
         tasks.spawn(admin::run(Arc::clone(&edge), socket, stopped.clone()));

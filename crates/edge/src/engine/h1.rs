@@ -1,7 +1,259 @@
-//! The native engine: HTTP/1.1 from clients to endpoints, with no library between. Never decides
-//! what the pipeline decides.
+//! The native HTTP/1.1 path: from a client's connection, plain or TLS, to endpoints that speak
+//! HTTP/1.1. Never decides anything about a request: the [`Exchange`] is asked at every step.
+//!
+//! | room | holds |
+//! |---|---|
+//! | `h1` | the life of a client's connection: idle, requests one after another, the end |
+//! | `h1/exchange` | the life of one request: attempts, tunnels, our own answers |
+//! | `h1/relay` | one attempt: request and answer pass each other between two sockets |
+//! | `h1/codec` | what bytes mean and how they are written; pure |
+//! | `h1/pool`, `h1/connect` | connections to endpoints |
+//! | `h1/peer`, `h1/outgoing` | what was received and not used, what waits to be written |
+//!
+//! An idle connection holds no buffer: it waits for its socket to become readable, and what serves
+//! requests is one future in a box that exists only meanwhile.
 
 mod codec;
+mod connect;
+mod exchange;
+mod outgoing;
+mod peer;
+mod pool;
+mod relay;
+
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Instant;
+
+use tokio::sync::watch;
 
 #[cfg(any(test, feature = "fuzzing"))]
-pub use codec::fuzzing;
+pub use self::codec::fuzzing;
+use self::codec::{HeadError, HeadLimits, RequestParser};
+use self::outgoing::Outgoing;
+use self::peer::Peer;
+pub(crate) use self::pool::Pool;
+use super::buffer::Buffer;
+use super::deadline::Deadline;
+use super::linger::linger;
+use super::refusal::{refusal, to_http1};
+use super::stream::Stream;
+use crate::connection::Connection;
+use crate::outcome::Cause;
+use crate::pipeline;
+use crate::state::Edge;
+
+/// Serves HTTP/1.1 connections of all listeners.
+pub(crate) struct Engine {
+    edge: Arc<Edge>,
+    pool: Arc<Pool>,
+}
+
+impl Engine {
+    /// An engine that asks the pipeline of `edge` and keeps connections to endpoints in `pool`.
+    pub(crate) fn new(edge: Arc<Edge>, pool: Arc<Pool>) -> Self {
+        Self { edge, pool }
+    }
+
+    /// Serves one connection to its end. When `drain` turns true, an idle connection ends at once
+    /// and a busy one with its next answer, which says so.
+    pub(crate) async fn serve<S: Stream>(
+        &self,
+        stream: S,
+        connection: Arc<Connection>,
+        drain: watch::Receiver<bool>,
+    ) {
+        let mut session = Session {
+            edge: &self.edge,
+            pool: &self.pool,
+            connection,
+            client: Peer::new(stream),
+            deadline: Deadline::default(),
+        };
+        session.run(drain).await;
+    }
+}
+
+/// One client's connection.
+struct Session<'a, S> {
+    edge: &'a Arc<Edge>,
+    pool: &'a Pool,
+    connection: Arc<Connection>,
+    client: Peer<S>,
+    deadline: Deadline,
+}
+
+/// What becomes of the connection after a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Next {
+    /// It was nothing: readiness is only a hint.
+    Unchanged,
+    /// Another request may come.
+    KeepAlive,
+    /// Nobody waits for anything.
+    Close,
+    /// The client may still be sending: closing at once could destroy the answer on its way.
+    Linger,
+    /// The client must notice that its answer is incomplete, though the end of the stream is all
+    /// the framing it has.
+    Reset,
+}
+
+/// Why there is no request head.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum NoHead {
+    /// Not a byte has come.
+    Nothing,
+    /// The client closed between requests.
+    Closed,
+    /// What has come is no request, or not in time.
+    Refused(Cause),
+}
+
+impl<S: Stream> Session<'_, S> {
+    async fn run(&mut self, mut drain: watch::Receiver<bool>) {
+        let mut idle_until = Instant::now() + self.connection.listener.timeouts.header;
+        while self.becomes_readable(idle_until, &mut drain).await {
+            // In a box, so that an idle connection does not hold the memory of a busy one.
+            match Box::pin(self.serve_requests()).await {
+                Next::Unchanged => {}
+                Next::KeepAlive => {
+                    idle_until = Instant::now() + self.connection.listener.timeouts.keep_alive;
+                }
+                Next::Close => return,
+                Next::Linger => return linger(&mut self.client.stream).await,
+                Next::Reset => return self.client.stream.reset_on_close(),
+            }
+        }
+    }
+
+    /// Waits between requests; `false` when the connection shall end.
+    async fn becomes_readable(
+        &mut self,
+        until: Instant,
+        drain: &mut watch::Receiver<bool>,
+    ) -> bool {
+        self.deadline.set(Some(until));
+        let mut draining = pin!(drain.wait_for(|drain| *drain));
+        poll_fn(|cx| {
+            // A request that has already arrived is still served, even when the edge drains.
+            if let Poll::Ready(readable) = self.client.stream.poll_readable(cx) {
+                return Poll::Ready(readable.is_ok());
+            }
+            let is_over =
+                draining.as_mut().poll(cx).is_ready() || self.deadline.poll(cx).is_ready();
+            if is_over {
+                Poll::Ready(false)
+            } else {
+                Poll::Pending
+            }
+        })
+        .await
+    }
+
+    /// Serves requests until none is there.
+    async fn serve_requests(&mut self) -> Next {
+        let mut parser = RequestParser::default();
+        loop {
+            parser.reset();
+            let next = match self.read_head(&mut parser).await {
+                Ok(bytes) => self.serve_request(&parser, bytes).await,
+                Err(NoHead::Nothing) => return Next::Unchanged,
+                Err(NoHead::Closed) => return Next::Close,
+                Err(NoHead::Refused(cause)) => return self.refuse(cause).await,
+            };
+            if next != Next::KeepAlive || self.client.received().is_empty() {
+                return next;
+            }
+        }
+    }
+
+    /// Reads a request head; returns its size in bytes.
+    async fn read_head(&mut self, parser: &mut RequestParser) -> Result<usize, NoHead> {
+        let limits = &self.connection.listener.limits;
+        let limits = HeadLimits {
+            bytes: limits.header_bytes,
+            fields: limits.header_count,
+            target_bytes: 8192,
+        };
+        let by = Instant::now() + self.connection.listener.timeouts.header;
+        self.deadline.set(Some(by));
+        poll_fn(|cx| self.poll_head(cx, parser, &limits)).await
+    }
+
+    fn poll_head(
+        &mut self,
+        cx: &mut Context<'_>,
+        parser: &mut RequestParser,
+        limits: &HeadLimits,
+    ) -> Poll<Result<usize, NoHead>> {
+        loop {
+            let is_begun = !self.client.received().is_empty();
+            if is_begun {
+                match parser.advance(self.client.received(), limits) {
+                    Ok(Some(bytes)) => return Poll::Ready(Ok(bytes)),
+                    Ok(None) if self.client.make_room(limits.bytes + 1) => {}
+                    Ok(None) => return refused(Cause::HeadTooLarge),
+                    Err(error) => return refused(self.blame(error)),
+                }
+            }
+            match (self.client.poll_fill(cx, Buffer::small), is_begun) {
+                (Poll::Ready(Ok(1..)), _) => {}
+                (Poll::Ready(_), true) => return refused(Cause::ClientGone),
+                (Poll::Ready(_), false) => return Poll::Ready(Err(NoHead::Closed)),
+                (Poll::Pending, false) => return Poll::Ready(Err(NoHead::Nothing)),
+                (Poll::Pending, true) => {
+                    ready!(self.deadline.poll(cx));
+                    return refused(Cause::HeadTimeout);
+                }
+            }
+        }
+    }
+
+    fn blame(&self, error: HeadError) -> Cause {
+        match error {
+            HeadError::Malformed(what) => {
+                let client = self.connection.client;
+                tracing::debug!(%client, what, "malformed request head");
+                Cause::HeadMalformed
+            }
+            HeadError::TooLarge => Cause::HeadTooLarge,
+            HeadError::TargetTooLong => Cause::HeadTooLarge,
+        }
+    }
+
+    /// Answers what never became a request, and reports it.
+    async fn refuse(&mut self, cause: Cause) -> Next {
+        let answer = (cause != Cause::ClientGone).then(|| refusal(cause));
+        let status = answer.as_ref().map(|answer| answer.status);
+        pipeline::report_unparsed(self.edge, &self.connection, cause, status, Instant::now());
+        let Some(answer) = answer else {
+            return Next::Close;
+        };
+        let mut out = Outgoing::default();
+        out.text().extend_from_slice(&to_http1(&answer));
+        match self.write(&mut out).await {
+            Ok(()) => Next::Linger,
+            Err(_) => Next::Close,
+        }
+    }
+
+    /// Writes text of our own within the write deadline.
+    async fn write(&mut self, out: &mut Outgoing) -> Result<(), Cause> {
+        let patience = self.connection.listener.timeouts.write;
+        self.deadline.set(Some(Instant::now() + patience));
+        poll_fn(|cx| {
+            if let Poll::Ready(written) = out.poll_write(cx, &mut self.client.stream, &[]) {
+                return Poll::Ready(written.map_err(|_| Cause::ClientGone));
+            }
+            self.deadline.poll(cx).map(|()| Err(Cause::ClientGone))
+        })
+        .await
+    }
+}
+
+fn refused<T>(cause: Cause) -> Poll<Result<T, NoHead>> {
+    Poll::Ready(Err(NoHead::Refused(cause)))
+}

@@ -25,14 +25,13 @@ use tokio::sync::watch;
 use self::message::{PingoraHead, apply, asks_for_upgrade, write_answer};
 use self::peer::peer;
 use super::Guard;
+use super::UPGRADE_IDLE_TIMEOUT;
 use super::guard::ConnectionHandle;
 use crate::config;
 use crate::outcome::Cause;
 use crate::pipeline::{Answer, Attempt, End, Exchange, ResponseStep};
 use crate::state::Edge;
 
-/// Silence allowed on an upgraded connection (WebSocket) before it is cut.
-const UPGRADE_IDLE_TIMEOUT: Duration = Duration::from_secs(3600);
 /// Discarding the rest of a request body that nobody wants ends after this long.
 const BODY_DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 

@@ -3,7 +3,7 @@
 
 use std::os::fd::RawFd;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use async_trait::async_trait;
 use pingora::http::ResponseHeader;
@@ -13,17 +13,12 @@ use pingora::protocols::{
     ALPN, GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl,
     TimingDigest, UniqueID, UniqueIDType,
 };
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 
 use super::Guard;
 use crate::connection::Connection;
 use crate::engine::Control;
-
-/// After the last response, a client may still be sending: closing at once would reset the
-/// connection and could destroy the response in flight.
-const LINGER: Duration = Duration::from_secs(2);
-/// What is read and thrown away meanwhile.
-const LINGER_BYTES: usize = 1 << 20;
+use crate::engine::linger::discard;
 
 /// What request hooks find behind a session's digest.
 pub(crate) struct ConnectionHandle {
@@ -78,18 +73,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + Sync> Shutdown for Guard<S> {
         if AsyncWriteExt::shutdown(self).await.is_err() {
             return;
         }
-        let discard = async {
-            let mut scratch = [0; 2048];
-            let mut discarded = 0;
-            while discarded < LINGER_BYTES {
-                match self.io.read(&mut scratch).await {
-                    Ok(0) | Err(_) => break,
-                    Ok(count) => discarded += count,
-                }
-            }
-        };
-        // Running out of time is the other way to be done.
-        let _ = tokio::time::timeout(LINGER, discard).await;
+        discard(&mut self.io).await;
     }
 }
 

@@ -7,12 +7,6 @@
 //!
 //! Parsers are fed a buffer that grows, and answer the same however the bytes were cut.
 
-#![expect(
-    dead_code,
-    unused_imports,
-    reason = "the engine that uses it is being written"
-)]
-
 mod body;
 mod chunked;
 mod edits;
@@ -29,12 +23,11 @@ mod response;
 mod tests;
 mod write;
 
-pub(crate) use body::{BodyDecoder, BodyError, Decoded};
-pub(crate) use fields::FieldsView;
+pub(crate) use body::BodyDecoder;
 pub(crate) use request::{RequestHead, RequestParser};
 pub(crate) use response::{ResponseHead, ResponseParser};
 pub(crate) use write::{
-    CHUNK_END, Connection, ResponseNote, answer, chunk, chunk_start, interim_head, last_chunk,
+    CHUNK_END, Connection, ResponseNote, answer, chunk_start, interim_head, last_chunk,
     request_head, response_head,
 };
 

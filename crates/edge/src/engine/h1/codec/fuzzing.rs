@@ -5,10 +5,12 @@ use std::fmt::Debug;
 
 use http::Method;
 
+use super::body::BodyError;
+use super::fields::FieldsView;
 use super::known::Known;
 use super::{
-    BodyDecoder, BodyError, Connection, FieldsView, Framing, HeadError, HeadLimits, RequestHead,
-    RequestParser, ResponseHead, ResponseNote, ResponseParser, chunk, interim_head, last_chunk,
+    BodyDecoder, CHUNK_END, Connection, Framing, HeadError, HeadLimits, RequestHead, RequestParser,
+    ResponseHead, ResponseNote, ResponseParser, chunk_start, interim_head, last_chunk,
     request_head, response_head,
 };
 use crate::pipeline::{Fields, Head};
@@ -231,7 +233,11 @@ fn body(bytes: &[u8], framing: Framing) {
     assert!(reading.is_done || reading.consumed == bytes.len());
     if framing == Framing::Chunked && reading.is_done {
         let mut written = Vec::new();
-        chunk(&mut written, &reading.payload);
+        if !reading.payload.is_empty() {
+            chunk_start(&mut written, reading.payload.len());
+            written.extend_from_slice(&reading.payload);
+            written.extend_from_slice(CHUNK_END);
+        }
         last_chunk(&mut written, &reading.trailers);
         let copy = decode(&written, &[written.len()], framing);
         let expected = Reading {

@@ -138,15 +138,6 @@ pub(crate) fn answer(out: &mut Vec<u8>, answer: &Answer, is_head: bool, closes: 
     }
 }
 
-/// Appends one chunk; nothing for no data, since an empty chunk is the last.
-pub(crate) fn chunk(out: &mut Vec<u8>, data: &[u8]) {
-    if !data.is_empty() {
-        chunk_start(out, data.len());
-        put(out, data);
-        put(out, CHUNK_END);
-    }
-}
-
 /// Appends what goes before the data of a chunk; [`CHUNK_END`] goes behind it. `bytes` is not 0.
 pub(crate) fn chunk_start(out: &mut Vec<u8>, bytes: usize) {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";

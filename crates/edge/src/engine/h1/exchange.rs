@@ -1,0 +1,364 @@
+//! The life of one request: attempts until one is answered, and our own answer when none is. Never
+//! reads a head and never chooses an endpoint.
+
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use http::Method;
+use portcullis_traffic::retry::is_repeatable;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+
+use super::codec::{self, BodyDecoder, Framing, RequestHead, RequestParser};
+use super::connect::connect;
+use super::outgoing::Outgoing;
+use super::peer::Peer;
+use super::pool::PoolKey;
+use super::relay::{Answered, Asked, Ends, Relay, Timeouts, poll_gone};
+use super::{Next, Session};
+use crate::engine::UPGRADE_IDLE_TIMEOUT;
+use crate::engine::buffer::Buffer;
+use crate::engine::stream::Stream;
+use crate::engine::tunnel::tunnel;
+use crate::outcome::Cause;
+use crate::pipeline::{Answer, Attempt, End, Exchange, Head, HeaderEdit};
+
+/// A request body that nobody wants is read up to this size, so that the connection can go on.
+const DISCARDED_BODY_BYTES: u64 = 64 * 1024;
+/// And for this long.
+const DISCARD_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A request as the attempts need it.
+struct Request<'a> {
+    head: RequestHead<'a>,
+    framing: Framing,
+    asked: Asked,
+}
+
+impl<'a> Request<'a> {
+    fn new(parser: &'a RequestParser, bytes: &'a [u8]) -> Self {
+        let head = parser.head(bytes);
+        let framing = parser.framing();
+        let asked = Asked {
+            is_head: *head.method() == Method::HEAD,
+            is_http10: head.version() == http::Version::HTTP_10,
+            keeps_alive: parser.keeps_alive(),
+            expects_continue: parser.expects_continue(),
+            // A body would stand between the request and the other protocol.
+            asks_for_upgrade: parser.asks_for_upgrade() && framing == Framing::None,
+        };
+        Self {
+            head,
+            framing,
+            asked,
+        }
+    }
+
+    /// Whether an unwanted body is worth reading for the sake of the connection. A client that
+    /// waits for `100 Continue` may never send it.
+    fn is_discardable(&self) -> bool {
+        match self.framing {
+            Framing::None => true,
+            Framing::Length(bytes) => bytes <= DISCARDED_BODY_BYTES && !self.asked.expects_continue,
+            _ => !self.asked.expects_continue,
+        }
+    }
+}
+
+/// How an attempt ended.
+enum Attempted {
+    /// The request is over.
+    Over(Next),
+    /// Try another endpoint.
+    Again,
+    /// The client must get our own answer. Whether its body was received to the end, if it was
+    /// touched at all.
+    Failed(Cause, Option<bool>),
+}
+
+impl<S: Stream> Session<'_, S> {
+    /// Serves the request whose head has arrived.
+    pub(super) async fn serve_request(&mut self, parser: &RequestParser, bytes: usize) -> Next {
+        let room = match parser.framing() {
+            Framing::Length(length) if length <= Buffer::small_bytes() as u64 => Buffer::small,
+            Framing::None => Buffer::small,
+            _ => Buffer::large,
+        };
+        let buffer = self.client.split(bytes, room);
+        let request = Request::new(parser, buffer.filled());
+        let now = Instant::now();
+        let connection = std::sync::Arc::clone(&self.connection);
+        let mut exchange = Exchange::new(std::sync::Arc::clone(self.edge), connection, now);
+        if let Err(answer) = exchange.on_request(&request.head) {
+            return self.answer(exchange, &request, answer, None).await;
+        }
+        loop {
+            let attempt = match exchange.on_attempt(&request.head, Instant::now()) {
+                Ok(attempt) => attempt,
+                Err(answer) => return self.answer(exchange, &request, answer, None).await,
+            };
+            match self.attempt(&mut exchange, &request, &attempt).await {
+                Attempted::Again => {}
+                Attempted::Over(next) => return next,
+                Attempted::Failed(cause, received) => {
+                    let answer = exchange.on_failure(cause);
+                    if cause == Cause::ClientGone {
+                        return end_unanswered(&mut exchange, cause);
+                    }
+                    return self.answer(exchange, &request, answer, received).await;
+                }
+            }
+        }
+    }
+
+    /// One attempt at one endpoint. A pooled connection that its endpoint has closed meanwhile is
+    /// no fault of anybody: the request goes out again on a new one.
+    async fn attempt(
+        &mut self,
+        exchange: &mut Exchange,
+        request: &Request<'_>,
+        attempt: &Attempt,
+    ) -> Attempted {
+        let edits = exchange.on_forward(&request.head);
+        let key = PoolKey {
+            cluster: attempt.cluster_key,
+            address: attempt.address,
+        };
+        let mut pooled = self.pool.take(&key, Instant::now());
+        loop {
+            let is_reused = pooled.is_some();
+            let stream = match pooled.take() {
+                Some(stream) => stream,
+                None => match self.connect(attempt).await {
+                    Ok(stream) => stream,
+                    Err(cause) => return failed(exchange, cause, None),
+                },
+            };
+            let mut endpoint = Peer::new(stream);
+            let mut relay = relay(request, &edits);
+            let ends = Ends {
+                client: &mut self.client,
+                endpoint: &mut endpoint,
+                exchange,
+                deadline: &mut self.deadline,
+            };
+            let timeouts = Timeouts {
+                client: &self.connection.listener.timeouts,
+                endpoint: &attempt.timeouts,
+            };
+            let answered = relay.run(ends, timeouts).await;
+            let is_stale = is_reused
+                && answered == Err(Cause::EndpointReset)
+                && relay.is_unanswered()
+                && relay.is_replayable()
+                && is_repeatable(request.head.method());
+            if is_stale {
+                continue;
+            }
+            return match answered {
+                Ok(Answered::Retry) => Attempted::Again,
+                Ok(Answered::Upgraded) => self.upgrade(exchange, endpoint, &relay).await,
+                Ok(Answered::Whole) => {
+                    if relay.leaves_endpoint_reusable() && endpoint.received().is_empty() {
+                        let idle = attempt.timeouts.idle;
+                        self.pool.put(key, endpoint.stream, idle, Instant::now());
+                    }
+                    end(exchange, &relay, None);
+                    Attempted::Over(self.after(&relay, request))
+                }
+                Err(cause) if relay.status_sent().is_none() => {
+                    let is_touched = !relay.is_replayable();
+                    failed(
+                        exchange,
+                        cause,
+                        is_touched.then(|| relay.is_request_received()),
+                    )
+                }
+                Err(cause) => {
+                    end(exchange, &relay, Some(cause));
+                    Attempted::Over(if cause == Cause::ClientGone {
+                        Next::Close
+                    } else {
+                        Next::Reset
+                    })
+                }
+            };
+        }
+    }
+
+    /// Connects, unless the client leaves first.
+    async fn connect(&mut self, attempt: &Attempt) -> Result<TcpStream, Cause> {
+        let mut connecting = pin!(connect(attempt.address, attempt.timeouts.connect));
+        poll_fn(|cx: &mut Context<'_>| {
+            if let Poll::Ready(connected) = connecting.as_mut().poll(cx) {
+                return Poll::Ready(connected);
+            }
+            poll_gone(cx, &mut self.client).map(|()| Err(Cause::ClientGone))
+        })
+        .await
+    }
+
+    fn after(&self, relay: &Relay, request: &Request<'_>) -> Next {
+        if relay.leaves_client_reusable() {
+            Next::KeepAlive
+        } else if request.asked.keeps_alive || !self.client.received().is_empty() {
+            // It may not expect the end, and have sent more.
+            Next::Linger
+        } else {
+            Next::Close
+        }
+    }
+
+    /// Carries the other protocol, with what was already received of it, until it ends.
+    async fn upgrade(
+        &mut self,
+        exchange: &mut Exchange,
+        mut endpoint: Peer<TcpStream>,
+        relay: &Relay,
+    ) -> Attempted {
+        let early = endpoint.received().len() as u64;
+        let mut response_bytes = early;
+        let handed_on = async {
+            self.client.stream.write_all(endpoint.received()).await?;
+            self.client.stream.flush().await?;
+            endpoint.stream.write_all(self.client.received()).await
+        };
+        if let Ok(Ok(())) = tokio::time::timeout(UPGRADE_IDLE_TIMEOUT, handed_on).await {
+            self.client.consume(self.client.received().len());
+            endpoint.consume(endpoint.received().len());
+            let copied = tunnel(
+                &mut self.client.stream,
+                &mut endpoint.stream,
+                UPGRADE_IDLE_TIMEOUT,
+            )
+            .await;
+            response_bytes += copied.to_client;
+            tracing::debug!(
+                client = %self.connection.client,
+                to_endpoint = copied.to_endpoint,
+                to_client = copied.to_client,
+                ended = ?copied.ended,
+                "tunnel ended"
+            );
+        }
+        let end = End {
+            status: relay.status_sent(),
+            response_bytes,
+            failure: None,
+        };
+        exchange.on_end(end, Instant::now());
+        Attempted::Over(Next::Close)
+    }
+
+    /// Sends an answer of our own. `received` says whether the body was received to its end, if any
+    /// of it was touched; else it may be read away.
+    async fn answer(
+        &mut self,
+        mut exchange: Exchange,
+        request: &Request<'_>,
+        answer: Answer,
+        received: Option<bool>,
+    ) -> Next {
+        let is_whole = received.unwrap_or_else(|| request.is_discardable());
+        let closes = answer.close
+            || !request.asked.keeps_alive
+            || !is_whole
+            || exchange.must_close(Instant::now());
+        let mut out = Outgoing::with_room_for_head();
+        codec::answer(out.text(), &answer, request.asked.is_head, closes);
+        let written = self.write(&mut out).await;
+        let body_bytes = if request.asked.is_head {
+            0
+        } else {
+            answer.body.len() as u64
+        };
+        let end = End {
+            status: Some(answer.status),
+            response_bytes: body_bytes,
+            failure: written.err(),
+        };
+        exchange.on_end(end, Instant::now());
+        drop(exchange);
+        if written.is_err() {
+            return Next::Close;
+        }
+        if closes {
+            return Next::Linger;
+        }
+        if received.is_none() && !self.discard_body(request.framing).await {
+            return Next::Linger;
+        }
+        Next::KeepAlive
+    }
+
+    /// Reads away a body that nobody wants; `false` when it is too much, late or malformed.
+    async fn discard_body(&mut self, framing: Framing) -> bool {
+        let mut body = BodyDecoder::new(framing);
+        let mut discarded = 0;
+        self.deadline.set(Some(Instant::now() + DISCARD_TIMEOUT));
+        poll_fn(|cx| {
+            while !body.is_done() {
+                let Ok(decoded) = body.decode(self.client.received_mut()) else {
+                    return Poll::Ready(false);
+                };
+                self.client.consume(decoded.consumed);
+                discarded += decoded.consumed as u64;
+                if discarded > DISCARDED_BODY_BYTES {
+                    return Poll::Ready(false);
+                }
+                if decoded.consumed == 0 {
+                    match self.client.poll_fill(cx, Buffer::small) {
+                        Poll::Ready(Ok(1..)) => {}
+                        Poll::Ready(_) => return Poll::Ready(false),
+                        Poll::Pending => return self.deadline.poll(cx).map(|()| false),
+                    }
+                }
+            }
+            Poll::Ready(true)
+        })
+        .await
+    }
+}
+
+fn relay(request: &Request<'_>, edits: &[HeaderEdit]) -> Relay {
+    let mut out = Outgoing::with_room_for_head();
+    codec::request_head(
+        out.text(),
+        &request.head,
+        edits,
+        request.framing,
+        request.asked.asks_for_upgrade,
+    );
+    Relay::new(out, request.framing, request.asked, Instant::now())
+}
+
+/// An attempt broke before the client got anything of its answer.
+fn failed(exchange: &mut Exchange, cause: Cause, received: Option<bool>) -> Attempted {
+    let is_retried = cause.is_endpoint_fault()
+        && exchange.on_attempt_failed(cause, received.is_none(), Instant::now());
+    if is_retried {
+        Attempted::Again
+    } else {
+        Attempted::Failed(cause, received)
+    }
+}
+
+fn end(exchange: &mut Exchange, relay: &Relay, failure: Option<Cause>) {
+    let end = End {
+        status: relay.status_sent(),
+        response_bytes: relay.response_bytes(),
+        failure,
+    };
+    exchange.on_end(end, Instant::now());
+}
+
+fn end_unanswered(exchange: &mut Exchange, cause: Cause) -> Next {
+    let end = End {
+        failure: Some(cause),
+        ..End::default()
+    };
+    exchange.on_end(end, Instant::now());
+    Next::Close
+}

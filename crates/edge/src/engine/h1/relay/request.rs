@@ -1,0 +1,152 @@
+//! The way from client to endpoint: the head, then the body as it comes. Never waits for the answer.
+
+use std::task::{Context, Poll, ready};
+use std::time::Instant;
+
+use super::{Wait, What};
+use crate::engine::buffer::Buffer;
+use crate::engine::h1::codec::{BodyDecoder, Framing};
+use crate::engine::h1::outgoing::Outgoing;
+use crate::engine::h1::peer::Peer;
+use crate::engine::stream::Stream;
+use crate::outcome::Cause;
+use crate::pipeline::Exchange;
+
+/// One request on its way to one endpoint.
+#[derive(Debug)]
+pub(super) struct RequestSide {
+    out: Outgoing,
+    body: BodyDecoder,
+    is_chunked: bool,
+    /// Received bytes behind the payload in `out`: used up when it is written.
+    pending: usize,
+    /// Body bytes were taken from the client: the request cannot be sent again.
+    is_body_begun: bool,
+    /// The endpoint takes no more; it may have answered all the same.
+    is_broken: bool,
+    pub(super) wait: Wait,
+}
+
+impl RequestSide {
+    /// `out` holds the head.
+    pub(super) fn new(out: Outgoing, framing: Framing, now: Instant) -> Self {
+        Self {
+            out,
+            body: BodyDecoder::new(framing),
+            is_chunked: framing == Framing::Chunked,
+            pending: 0,
+            is_body_begun: false,
+            is_broken: false,
+            wait: Wait::new(now),
+        }
+    }
+
+    /// Whether the whole request was taken from the client and handed to the endpoint's socket.
+    pub(super) fn is_complete(&self) -> bool {
+        self.body.is_done() && self.out.is_empty() && !self.is_broken
+    }
+
+    /// Whether the client's body was received to its end.
+    pub(super) fn is_body_received(&self) -> bool {
+        self.body.is_done()
+    }
+
+    /// Whether the same request can be sent again from its first byte.
+    pub(super) fn is_replayable(&self) -> bool {
+        !self.is_body_begun
+    }
+
+    /// Whether nothing more will be sent, for whichever reason.
+    pub(super) fn is_over(&self) -> bool {
+        self.is_broken || self.is_complete()
+    }
+
+    /// Carries on as far as both sockets allow. Ready when nothing more will be sent; an error is
+    /// the client's fault.
+    pub(super) fn poll<C: Stream, E: Stream>(
+        &mut self,
+        cx: &mut Context<'_>,
+        client: &mut Peer<C>,
+        endpoint: &mut Peer<E>,
+        exchange: &mut Exchange,
+        now: Instant,
+    ) -> Poll<Result<(), Cause>> {
+        while !self.is_over() {
+            self.take_in(client, exchange)?;
+            if self.out.is_empty() {
+                self.wait.on(What::ClientBytes);
+                match ready!(client.poll_fill(cx, Buffer::large)) {
+                    Ok(0) | Err(_) => return Poll::Ready(Err(Cause::ClientGone)),
+                    Ok(_) => self.wait.progress(now),
+                }
+            } else {
+                ready!(self.poll_write(cx, client, endpoint, now));
+            }
+        }
+        self.wait.on(What::Nothing);
+        Poll::Ready(Ok(()))
+    }
+
+    /// Decodes what has been received into the next thing to write.
+    fn take_in<C: Stream>(
+        &mut self,
+        client: &mut Peer<C>,
+        exchange: &mut Exchange,
+    ) -> Result<(), Cause> {
+        while self.out.payload_bytes() == 0 && self.out.written() == 0 && !self.body.is_done() {
+            let decoded = self
+                .body
+                .decode(client.received_mut())
+                .map_err(|_| Cause::BodyMalformed)?;
+            if decoded.consumed == 0 {
+                break;
+            }
+            self.is_body_begun = true;
+            exchange.on_request_body(decoded.data)?;
+            self.put(decoded.data);
+            if decoded.data == 0 {
+                client.consume(decoded.consumed);
+            } else {
+                self.pending = decoded.consumed;
+            }
+        }
+        Ok(())
+    }
+
+    fn put(&mut self, payload: usize) {
+        if self.is_chunked {
+            self.out.chunk(payload);
+            if self.body.is_done() {
+                self.out.last_chunk(self.body.trailers());
+            }
+        } else {
+            self.out.payload(payload);
+        }
+    }
+
+    fn poll_write<C: Stream, E: Stream>(
+        &mut self,
+        cx: &mut Context<'_>,
+        client: &mut Peer<C>,
+        endpoint: &mut Peer<E>,
+        now: Instant,
+    ) -> Poll<()> {
+        let before = self.out.written();
+        let polled = self
+            .out
+            .poll_write(cx, &mut endpoint.stream, client.received());
+        if self.out.written() > before {
+            self.wait.progress(now);
+        }
+        self.wait.on(What::EndpointTakes);
+        match ready!(polled) {
+            Ok(()) => {
+                client.consume(std::mem::take(&mut self.pending));
+                self.out.clear();
+            }
+            Err(_) => self.is_broken = true,
+        }
+        self.wait.progress(now);
+        Poll::Ready(())
+    }
+}
