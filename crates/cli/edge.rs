@@ -68,8 +68,14 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     for warning in &parsed.warnings {
         tracing::warn!("{warning}");
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread()
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    // Without a number tokio takes one worker per core.
+    if let Some(workers) = parsed.config.workers {
+        runtime.worker_threads(workers.get());
+    }
+    let runtime = runtime
         .enable_all()
+        .thread_name("edge-worker")
         .build()
         .context("cannot start the runtime")?;
     runtime.block_on(serve(parsed.config))?;

@@ -129,6 +129,10 @@ const OBSERVED: &[(&str, &str)] = &[
         "listeners[].address",
         "lifecycle::a_taken_port_is_one_line_and_exit_1_at_once",
     ),
+    (
+        "listeners[].engine",
+        "keys::the_engine_is_chosen_for_each_listener",
+    ),
     ("listeners[].http2", "keys::http2_limits_are_announced"),
     (
         "listeners[].http2.connection_window",
@@ -151,6 +155,10 @@ const OBSERVED: &[(&str, &str)] = &[
         "limits::a_declared_body_beyond_the_limit_is_413_before_it_is_sent",
     ),
     (
+        "listeners[].limits.body_rate",
+        "limits::a_slow_body_may_take_its_time_without_a_least_rate",
+    ),
+    (
         "listeners[].limits.connection_age",
         "limits::an_old_connection_is_closed_politely",
     ),
@@ -165,6 +173,10 @@ const OBSERVED: &[(&str, &str)] = &[
     (
         "listeners[].limits.requests_per_connection",
         "limits::requests_on_one_connection_are_counted",
+    ),
+    (
+        "listeners[].limits.target_bytes",
+        "limits::a_target_beyond_its_limit_is_414",
     ),
     (
         "listeners[].max_connections",
@@ -251,6 +263,7 @@ const OBSERVED: &[(&str, &str)] = &[
         "trusted_proxies",
         "forwarding::a_trusted_proxy_is_believed_and_a_stranger_beside_it_is_not",
     ),
+    ("workers", "keys::workers_are_as_many_threads"),
 ];
 
 #[test]

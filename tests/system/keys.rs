@@ -378,3 +378,40 @@ fn take_frame(bytes: &mut Vec<u8>) -> Option<(u8, u32, Vec<u8>)> {
     bytes.drain(..9 + length);
     Some((kind, stream, payload))
 }
+
+#[tokio::test]
+async fn workers_are_as_many_threads() {
+    for workers in [1, 5] {
+        let a = Endpoint::start("a").await;
+        let edge = Setup::new(&[&a])
+            .set("workers", json!(workers))
+            .start()
+            .await;
+        assert_eq!(edge.get("/").await.status, 200);
+        assert_eq!(threads(&edge, "edge-worker"), workers);
+    }
+}
+
+/// Threads of this name in the edge's process.
+fn threads(edge: &Edge, name: &str) -> usize {
+    let tasks = std::fs::read_dir(format!("/proc/{}/task", edge.process.id())).unwrap();
+    // A thread that ends meanwhile has no name any more.
+    let names =
+        tasks.filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("comm")).ok());
+    names.filter(|found| found.trim_end() == name).count()
+}
+
+#[tokio::test]
+async fn the_engine_is_chosen_for_each_listener() {
+    let a = Endpoint::start("a").await;
+    let edge = Setup::new(&[&a])
+        .set("listeners.0.engine", json!("pingora"))
+        .start()
+        .await;
+    // Only the native engine serves requests that are sent without waiting for answers.
+    let mut client = edge.connect().await;
+    let request = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+    client.send(request.repeat(2).as_bytes()).await.unwrap();
+    assert_eq!(client.response().await.unwrap().status, 200);
+    assert!(client.response().await.is_err());
+}

@@ -59,6 +59,22 @@ async fn a_request_line_without_end_is_cut_off() {
 }
 
 #[tokio::test]
+async fn a_target_beyond_its_limit_is_414() {
+    let a = Endpoint::start("a").await;
+    let edge = Setup::new(&[&a])
+        .set("listeners.0.limits", json!({ "target_bytes": "1KiB" }))
+        .start()
+        .await;
+    for (length, status) in [(1_000, 200), (2_000, 414)] {
+        let target = format!("/?{}", "x".repeat(length));
+        let mut client = edge.connect().await;
+        assert_eq!(client.get(&target).await.unwrap().status, status);
+    }
+    edge.wait_for_outcome("client_target_too_long", 1).await;
+    assert_eq!(a.requests(), 1);
+}
+
+#[tokio::test]
 async fn too_many_header_fields_are_431() {
     let a = Endpoint::start("a").await;
     let edge = Setup::new(&[&a])
@@ -249,6 +265,47 @@ async fn a_body_that_stalls_is_cut_off() {
         edge.log_of("/stall").await["outcome"],
         "client_body_timeout"
     );
+}
+
+#[tokio::test]
+async fn a_body_below_the_least_rate_is_cut_off() {
+    let a = Endpoint::start("a").await;
+    let edge = Setup::new(&[&a])
+        .set("listeners.0.timeouts", json!({ "body": "400ms" }))
+        .set("listeners.0.limits", json!({ "body_rate": "1MiB" }))
+        .start()
+        .await;
+    let mut client = edge.connect().await;
+    let started = Instant::now();
+    let head = b"POST /slow HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n1";
+    let answer = trickle(&mut client, head).await;
+    assert!(started.elapsed() >= Duration::from_millis(400), "cut early");
+    assert!(
+        answer.is_empty() || answer.starts_with("HTTP/1.1 408"),
+        "{answer}"
+    );
+    assert_eq!(edge.log_of("/slow").await["outcome"], "client_body_timeout");
+}
+
+#[tokio::test]
+async fn a_slow_body_may_take_its_time_without_a_least_rate() {
+    let a = Endpoint::start("a").await;
+    let edge = Setup::new(&[&a])
+        .set("listeners.0.timeouts", json!({ "body": "400ms" }))
+        .set("listeners.0.limits", json!({ "body_rate": 0 }))
+        .start()
+        .await;
+    let mut client = edge.connect().await;
+    let head = b"POST /slow HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
+    client.send(head).await.unwrap();
+    let started = Instant::now();
+    wait_until("three times the patience with silence", async || {
+        client.send(b"1\r\nx\r\n").await.unwrap();
+        (started.elapsed() > Duration::from_millis(1_200)).then_some(())
+    })
+    .await;
+    client.send(b"0\r\n\r\n").await.unwrap();
+    assert_eq!(client.response().await.unwrap().status, 200);
 }
 
 #[tokio::test]

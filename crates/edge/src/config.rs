@@ -2,7 +2,7 @@
 //! Never serialised, and never holds a string that somebody must parse again.
 
 use std::net::SocketAddr;
-use std::num::{NonZeroU16, NonZeroU32};
+use std::num::{NonZeroU16, NonZeroU32, NonZeroUsize};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -43,6 +43,8 @@ pub struct Config {
     pub shutdown: Shutdown,
     /// Connections of all listeners together (default 50,000).
     pub max_connections: u32,
+    /// Threads that carry requests; `None` (default) is one per processor core.
+    pub workers: Option<NonZeroUsize>,
 }
 
 /// Position of a cluster in [`Config::clusters`]. Made by the parser, so it always resolves.
@@ -58,6 +60,8 @@ pub struct Listener {
     pub address: SocketAddr,
     /// Certificates to terminate TLS with; `None` serves plain HTTP.
     pub tls: Option<Tls>,
+    /// What carries HTTP/1.1 (default `native`).
+    pub engine: Engine,
     /// Server names whose TLS bytes go to a cluster untouched. First match wins.
     pub passthrough: Vec<Passthrough>,
     /// Connections open at once on this listener (default 10,000).
@@ -68,6 +72,15 @@ pub struct Listener {
     pub timeouts: ClientTimeouts,
     /// HTTP/2 limits.
     pub http2: Http2,
+}
+
+/// What carries the HTTP/1.1 of a listener. HTTP/2 is always pingora's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Engine {
+    /// Our own.
+    Native,
+    /// pingora's proxy.
+    Pingora,
 }
 
 /// TLS termination on one listener.
@@ -138,8 +151,13 @@ pub struct Limits {
     pub header_bytes: usize,
     /// Header fields (default 100): 431 beyond.
     pub header_count: usize,
+    /// Path and query (default 8 KiB): 414 beyond.
+    pub target_bytes: usize,
     /// Request body (default 1 MiB): 413 beyond.
     pub body_bytes: u64,
+    /// Least bytes a second of a request body, on average over the time it was waited for (default
+    /// 240): 408 below. 0 allows any.
+    pub body_rate: u64,
     /// Requests on one connection before it is closed politely (default 1,000).
     pub requests_per_connection: NonZeroU32,
     /// Age after which a connection is closed politely (default 1 h).

@@ -8,10 +8,11 @@
 //! | `endpoint_error` | the endpoint's 5xx | the endpoint answered 5xx; it was passed on |
 //! | `client_malformed` | 400 | the head breaks the protocol |
 //! | `client_head_too_large` | 431 | too many header fields or bytes |
+//! | `client_target_too_long` | 414 | path and query are too long |
 //! | `client_head_timeout` | 408 | the head did not arrive in time |
 //! | `client_method` | 405 | CONNECT or TRACE |
 //! | `client_body_too_large` | 413 | the body is, or grew, beyond the limit |
-//! | `client_body_timeout` | 408 | silence inside the body |
+//! | `client_body_timeout` | 408 | the body fell silent, or trickled |
 //! | `client_body_malformed` | 400 | the body breaks its framing |
 //! | `client_gone` | none, or cut short | the client left before the answer was complete |
 //! | `refused_no_route` | 404 | no route matches host and path |
@@ -39,6 +40,7 @@ pub enum Outcome {
     EndpointError,
     ClientMalformed,
     ClientHeadTooLarge,
+    ClientTargetTooLong,
     ClientHeadTimeout,
     ClientMethod,
     ClientBodyTooLarge,
@@ -62,11 +64,12 @@ pub enum Outcome {
 
 impl Outcome {
     /// All of them, in declaration order.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 24] = [
         Self::Served,
         Self::EndpointError,
         Self::ClientMalformed,
         Self::ClientHeadTooLarge,
+        Self::ClientTargetTooLong,
         Self::ClientHeadTimeout,
         Self::ClientMethod,
         Self::ClientBodyTooLarge,
@@ -95,6 +98,7 @@ impl Outcome {
             Self::EndpointError => "endpoint_error",
             Self::ClientMalformed => "client_malformed",
             Self::ClientHeadTooLarge => "client_head_too_large",
+            Self::ClientTargetTooLong => "client_target_too_long",
             Self::ClientHeadTimeout => "client_head_timeout",
             Self::ClientMethod => "client_method",
             Self::ClientBodyTooLarge => "client_body_too_large",
@@ -130,13 +134,15 @@ pub enum Cause {
     HeadMalformed,
     /// Too many header fields or bytes.
     HeadTooLarge,
+    /// Path and query are too long.
+    TargetTooLong,
     /// The head did not arrive in time.
     HeadTimeout,
     /// CONNECT or TRACE.
     MethodNotAllowed,
     /// The request body is beyond the limit.
     BodyTooLarge,
-    /// Silence inside the request body.
+    /// The request body fell silent, or arrives too slowly.
     BodyTimeout,
     /// The request body breaks its framing.
     BodyMalformed,
@@ -172,9 +178,10 @@ pub enum Cause {
 
 impl Cause {
     /// All of them, for tables and tests.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::HeadMalformed,
         Self::HeadTooLarge,
+        Self::TargetTooLong,
         Self::HeadTimeout,
         Self::MethodNotAllowed,
         Self::BodyTooLarge,

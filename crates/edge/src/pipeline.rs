@@ -5,8 +5,8 @@
 //! 1. [`Exchange::new`], [`Exchange::on_request`]
 //! 2. per attempt [`Exchange::on_attempt`], [`Exchange::on_forward`], then either
 //!    [`Exchange::on_attempt_failed`] or [`Exchange::on_response_head`]; both may ask for another
-//! 3. [`Exchange::on_request_body`] as body bytes pass, [`Exchange::on_failure`] when there is
-//!    nothing left to try
+//! 3. [`Exchange::on_request_body`] as body bytes pass, [`Exchange::on_request_body_wait`] whenever
+//!    it begins to wait for more of them, [`Exchange::on_failure`] when there is nothing left to try
 //! 4. [`Exchange::on_end`], always
 //!
 //! The phases behind these calls are functions from a [`Head`] and what is known of the request to
@@ -29,6 +29,7 @@ pub use crate::outcome::{Cause, Outcome};
 use crate::state::{Edge, RouteId, Snapshot};
 
 mod admit;
+mod body;
 mod client_address;
 mod fail;
 #[cfg(test)]
@@ -47,6 +48,7 @@ mod tests;
 mod trace;
 
 use admit::Request;
+use body::Body;
 pub use head::{Fields, Head, HeaderEdit, Said};
 pub use identify::IdSource;
 pub(crate) use respond::announces_draining;
@@ -71,7 +73,7 @@ pub struct Exchange {
     attempt_started: Instant,
     endpoint_time: Option<Duration>,
     endpoint_status: Option<StatusCode>,
-    request_bytes: u64,
+    body: Body,
     /// Set once: the first failure is the reason, later ones follow from it.
     failed: Option<Outcome>,
     has_ended: bool,
@@ -97,7 +99,7 @@ impl Exchange {
             attempt_started: now,
             endpoint_time: None,
             endpoint_status: None,
-            request_bytes: 0,
+            body: Body::default(),
             failed: None,
             has_ended: false,
         }
@@ -211,16 +213,21 @@ impl Exchange {
         ResponseStep::Deliver(self.response_edits(&cluster, &endpoint, fields))
     }
 
-    /// Counts request body bytes. `Err` beyond the limit: stop reading, call
-    /// [`Exchange::on_failure`] with it.
-    pub fn on_request_body(&mut self, bytes: usize) -> Result<(), Cause> {
-        self.request_bytes = self.request_bytes.saturating_add(bytes as u64);
-        let is_too_large = self.request_bytes > self.limits().body_bytes;
-        if is_too_large {
-            Err(Cause::BodyTooLarge)
-        } else {
-            Ok(())
-        }
+    /// Request body bytes arrived. `Err` when they are too many or came too slowly: stop reading,
+    /// call [`Exchange::on_failure`] with it.
+    pub fn on_request_body(&mut self, bytes: usize, now: Instant) -> Result<(), Cause> {
+        let listener = &self.connection.listener;
+        self.body
+            .receive(bytes, &listener.limits, &listener.timeouts, now)
+    }
+
+    /// The engine could take request body bytes and there are none. If none arrive until the
+    /// instant returned, call [`Exchange::on_failure`] with [`Cause::BodyTimeout`]. The client is
+    /// charged for the time from here to the next [`Exchange::on_request_body`] and no other, so an
+    /// endpoint that takes the body slowly is not its fault. Calling it again changes nothing.
+    pub fn on_request_body_wait(&mut self, now: Instant) -> Instant {
+        let listener = &self.connection.listener;
+        self.body.wait(&listener.limits, &listener.timeouts, now)
     }
 
     /// The exchange failed for good. The answer is to be sent if nothing has been sent yet.
@@ -259,7 +266,7 @@ impl Exchange {
             status: end.status,
             duration: now.saturating_duration_since(self.started),
             endpoint_time: self.endpoint_time,
-            request_bytes: self.request_bytes,
+            request_bytes: self.body.bytes(),
             response_bytes: end.response_bytes,
         };
         finish::finish(&self.edge, &ended);

@@ -2,7 +2,7 @@
 //! Never touches the machine, and never decides whether two values fit together.
 
 use std::net::SocketAddr;
-use std::num::{NonZeroU16, NonZeroU32};
+use std::num::{NonZeroU16, NonZeroU32, NonZeroUsize};
 
 use ipnet::IpNet;
 use portcullis_ops::Secret;
@@ -13,8 +13,8 @@ use portcullis_ops::yaml::Node;
 use super::keys;
 use super::names::{self, Access, HostPort};
 use super::{
-    Balance, ClientTimeouts, Ejection, HealthCheck, HostPattern, Http2, Limits, NamePattern,
-    PathPattern, Shutdown, TlsVersion, UpstreamTimeouts,
+    Balance, ClientTimeouts, Ejection, Engine, HealthCheck, HostPattern, Http2, Limits,
+    NamePattern, PathPattern, Shutdown, TlsVersion, UpstreamTimeouts,
 };
 
 /// What the file says. `None` where a value is missing or mistaken; the report knows.
@@ -28,6 +28,7 @@ pub(super) struct FileConfig {
     pub(super) access_log: Option<Located<Access>>,
     pub(super) shutdown: Shutdown,
     pub(super) max_connections: Located<u32>,
+    pub(super) workers: Option<NonZeroUsize>,
 }
 
 #[derive(Debug)]
@@ -36,6 +37,7 @@ pub(super) struct FileListener {
     pub(super) name: Option<Located<String>>,
     pub(super) address: Option<Located<SocketAddr>>,
     pub(super) tls: Option<FileTls>,
+    pub(super) engine: Engine,
     pub(super) passthrough: Vec<FilePassthrough>,
     pub(super) max_connections: Located<u32>,
     pub(super) limits: Limits,
@@ -117,6 +119,9 @@ impl FileConfig {
             access_log: file.text("access_log", names::access),
             shutdown: shutdown(&file.table("shutdown")),
             max_connections: file.number("max_connections"),
+            workers: file
+                .optional_number("workers")
+                .and_then(|workers| NonZeroUsize::new(workers.value)),
         }
     }
 }
@@ -127,6 +132,10 @@ fn listener(fields: &Fields<'_>) -> FileListener {
         name: fields.text("name", names::label),
         address: fields.optional_address("address"),
         tls: fields.optional_table("tls").as_ref().map(tls),
+        engine: match fields.word("engine").value {
+            "pingora" => Engine::Pingora,
+            _ => Engine::Native,
+        },
         passthrough: fields
             .tables("passthrough")
             .iter()
@@ -167,7 +176,9 @@ fn limits(fields: &Fields<'_>) -> Limits {
     Limits {
         header_bytes: fields.number("header_bytes").value,
         header_count: fields.number("header_count").value,
+        target_bytes: fields.number("target_bytes").value,
         body_bytes: fields.number("body_bytes").value,
+        body_rate: fields.number("body_rate").value,
         requests_per_connection: positive(fields, "requests_per_connection"),
         connection_age: fields.duration("connection_age").value,
     }

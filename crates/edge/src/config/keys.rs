@@ -26,6 +26,7 @@ pub(super) static FILE: Table = Table {
         key("access_log", text(&ACCESS_LOG), Default("stdout"), "Finished requests as JSON lines: `stdout`, `off` or a file (./access.log)."),
         key("shutdown", Kind::Table(&SHUTDOWN), Default(""), "How the process leaves after SIGTERM."),
         key("max_connections", CONNECTIONS, Default("50000"), "Client connections of all listeners together."),
+        key("workers", count(1, 1_024), Optional("4"), "Threads that carry requests; one per processor core by default."),
     ],
 };
 
@@ -35,6 +36,7 @@ static LISTENER: Table = Table {
         key("name", text(&NAME), Optional("public"), "Label in logs and metrics; the address by default."),
         key("address", ADDRESS, Required("0.0.0.0:8080"), "IP address and port; port 0 takes any free one."),
         key("tls", Kind::Table(&TLS), Optional(""), "Terminates TLS; without it the listener speaks plain HTTP (or only passes TLS through)."),
+        key("engine", Kind::Scalar(Scalar::Word(&["native", "pingora"])), Default("native"), "What carries HTTP/1.1: native or pingora; HTTP/2 is always pingora's."),
         key("passthrough", Kind::List(&PASSTHROUGHS), Optional(""), "TLS connections that go to a cluster unopened; the first match wins."),
         key("max_connections", CONNECTIONS, Default("10000"), "Connections of this listener; further ones are refused."),
         key("limits", Kind::Table(&LIMITS), Default(""), "Sizes and counts that bound one client."),
@@ -70,7 +72,9 @@ static LIMITS: Table = Table {
     keys: &[
         key("header_bytes", size(1 << 10, 1 << 20), Default("32KiB"), "Request line and headers together; beyond it 431."),
         key("header_count", count(1, 256), Default("100"), "Header fields; beyond it 431."),
+        key("target_bytes", size(64, 1 << 20), Default("8KiB"), "Path and query; beyond it 414."),
         key("body_bytes", size(0, 1 << 40), Default("1MiB"), "Request body; beyond it 413."),
+        key("body_rate", size(0, 1 << 30), Default("240"), "Bytes a second of a request body, on average after 10s (or timeouts.body, if shorter) of waiting for it; below it 408, 0 allows any."),
         key("requests_per_connection", count(1, 1_000_000_000), Default("1000"), "Then the connection is closed politely."),
         key("connection_age", Kind::Scalar(Scalar::Duration(Duration::from_secs(1), DAY)), Default("1h"), "Then the connection is closed politely."),
     ],

@@ -112,6 +112,7 @@ impl Parser<'_> {
             access_log: self.access_log(),
             shutdown: self.file.shutdown.clone(),
             max_connections: self.file.max_connections.value,
+            workers: self.file.workers,
         };
         self.check_trust();
         self.check_admin();

@@ -20,6 +20,7 @@ use pingora::protocols::http::v2::server::default_h2_options;
 use pingora::proxy::{FailToProxy, HttpProxy, http_proxy};
 use pingora::server::configuration::ServerConf;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 use self::message::{PingoraHead, apply, asks_for_upgrade, write_answer};
@@ -50,7 +51,7 @@ impl Engine {
     /// An engine that asks the pipeline of `edge` and keeps the limits of `listener`.
     pub(crate) fn new(edge: Arc<Edge>, listener: &config::Listener) -> Self {
         let conf = ServerConf {
-            threads: std::thread::available_parallelism().map_or(1, usize::from),
+            threads: Handle::current().metrics().num_workers(),
             upstream_keepalive_pool_size: POOLED_CONNECTIONS,
             max_retries: ATTEMPT_CEILING,
             ..ServerConf::default()
@@ -199,14 +200,22 @@ impl ProxyHttp for Hooks {
         &self,
         session: &mut Session,
         body: &mut Option<Bytes>,
-        _end_of_stream: bool,
+        end_of_stream: bool,
         ctx: &mut RequestContext,
     ) -> Result<()> {
         if session.was_upgraded() {
             return Ok(());
         }
         let received = body.as_ref().map_or(0, Bytes::len);
-        ctx.exchange().on_request_body(received).map_err(|cause| {
+        let now = Instant::now();
+        let accepted = ctx.exchange().on_request_body(received, now);
+        // Nobody tells when pingora is ready to read on, so an endpoint that takes the body slowly
+        // costs its client time. At the rates that are usual what the sockets hold makes up for it.
+        // Silence is pingora's read timeout.
+        if !end_of_stream {
+            ctx.exchange().on_request_body_wait(now);
+        }
+        accepted.map_err(|cause| {
             ctx.failure = Some(cause);
             let mut error = Error::explain(ErrorType::InternalError, "request body refused");
             error.as_down();

@@ -80,6 +80,9 @@ pub(super) fn check(head: &impl Head, limits: &Limits) -> Result<(), Cause> {
     if fields.len() > limits.header_count {
         return Err(Cause::HeadTooLarge);
     }
+    if head.path().len() + head.query().map_or(0, str::len) > limits.target_bytes {
+        return Err(Cause::TargetTooLong);
+    }
     if matches!(*head.method(), Method::CONNECT | Method::TRACE) {
         return Err(Cause::MethodNotAllowed);
     }
@@ -277,6 +280,19 @@ mod tests {
             head = head.with("x-same", "1");
         }
         assert_eq!(check(&head), Err(Cause::HeadTooLarge));
+    }
+
+    #[test]
+    fn path_and_query_are_bounded_together() {
+        let limit = limits().target_bytes;
+        let path = format!("/{}", "a".repeat(limit / 2 - 1));
+        let target = |query: usize| format!("{path}?{}", "q".repeat(query));
+        let check = |target: &str| check(&FakeHead::get(target));
+        assert_eq!(check(&target(limit - limit / 2)), Ok(()));
+        let beyond = target(limit - limit / 2 + 1);
+        assert_eq!(check(&beyond), Err(Cause::TargetTooLong));
+        let long_path = format!("/{}", "a".repeat(limit));
+        assert_eq!(check(&long_path), Err(Cause::TargetTooLong));
     }
 
     #[test]

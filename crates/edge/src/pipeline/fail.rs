@@ -33,6 +33,7 @@ fn outcome_and_status(cause: Cause) -> (Outcome, StatusCode) {
     match cause {
         Cause::HeadMalformed => (O::ClientMalformed, S::BAD_REQUEST),
         Cause::HeadTooLarge => (O::ClientHeadTooLarge, S::REQUEST_HEADER_FIELDS_TOO_LARGE),
+        Cause::TargetTooLong => (O::ClientTargetTooLong, S::URI_TOO_LONG),
         Cause::HeadTimeout => (O::ClientHeadTimeout, S::REQUEST_TIMEOUT),
         Cause::MethodNotAllowed => (O::ClientMethod, S::METHOD_NOT_ALLOWED),
         Cause::BodyTooLarge => (O::ClientBodyTooLarge, S::PAYLOAD_TOO_LARGE),
@@ -64,6 +65,9 @@ fn detail(cause: Cause) -> &'static str {
         Cause::HeadTooLarge => {
             "The header fields are too many or too large. Send fewer or shorter ones; old cookies are the usual reason."
         }
+        Cause::TargetTooLong => {
+            "Path and query are too long. Send what is long in the body of a POST."
+        }
         Cause::HeadTimeout => {
             "The request did not arrive in time. Send it again on a new connection."
         }
@@ -71,7 +75,9 @@ fn detail(cause: Cause) -> &'static str {
             "CONNECT and TRACE are not served. Use one of the methods in Allow."
         }
         Cause::BodyTooLarge => "The request body is beyond the limit. Send less at once.",
-        Cause::BodyTimeout => "The request body stopped arriving. Send the request again.",
+        Cause::BodyTimeout => {
+            "The request body stopped arriving, or came too slowly. Send the request again."
+        }
         Cause::BodyMalformed => {
             "The request body breaks its framing. Send as many bytes as declared, in valid chunks."
         }
@@ -270,6 +276,7 @@ mod tests {
         for (cause, status, closes) in [
             (Cause::HeadMalformed, 400, true),
             (Cause::HeadTooLarge, 431, true),
+            (Cause::TargetTooLong, 414, true),
             (Cause::HeadTimeout, 408, true),
             (Cause::MethodNotAllowed, 405, true),
             (Cause::BodyTooLarge, 413, true),

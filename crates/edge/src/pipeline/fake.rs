@@ -16,18 +16,24 @@ pub(crate) struct FakeHead {
     method: Method,
     version: Version,
     path: String,
+    query: Option<String>,
     target_authority: Option<String>,
     headers: HeaderMap,
 }
 
 impl FakeHead {
-    pub(crate) fn new(method: Method, path: &str) -> Self {
+    /// `target` is a path, with or without a query.
+    pub(crate) fn new(method: Method, target: &str) -> Self {
+        let (path, query) = target
+            .split_once('?')
+            .map_or((target, None), |(path, query)| (path, Some(query)));
         let mut headers = HeaderMap::new();
         headers.insert("host", HeaderValue::from_static("example.com"));
         Self {
             method,
             version: Version::HTTP_11,
             path: path.to_owned(),
+            query: query.map(str::to_owned),
             target_authority: None,
             headers,
         }
@@ -80,7 +86,7 @@ impl Head for FakeHead {
     }
 
     fn query(&self) -> Option<&str> {
-        None
+        self.query.as_deref()
     }
 
     fn authority(&self) -> Option<&str> {
@@ -98,12 +104,15 @@ pub(crate) fn listener(name: &str) -> config::Listener {
         name: name.to_owned(),
         address: SocketAddr::from(([0, 0, 0, 0], 8080)),
         tls: None,
+        engine: config::Engine::Native,
         passthrough: Vec::new(),
         max_connections: 10,
         limits: Limits {
             header_bytes: 32 * 1024,
             header_count: 100,
+            target_bytes: 8 * 1024,
             body_bytes: 1024 * 1024,
+            body_rate: 240,
             requests_per_connection: NonZeroU32::new(3).unwrap(),
             connection_age: Duration::from_secs(3_600),
         },
@@ -205,5 +214,6 @@ pub(crate) fn config(cluster: config::Cluster) -> config::Config {
             drain: Duration::from_secs(1),
         },
         max_connections: 100,
+        workers: None,
     }
 }

@@ -49,6 +49,7 @@ fn failure_of(cause: Cause) -> Option<Failure> {
         Cause::EndpointMalformed => Some(Failure::BadResponse),
         Cause::HeadMalformed
         | Cause::HeadTooLarge
+        | Cause::TargetTooLong
         | Cause::HeadTimeout
         | Cause::MethodNotAllowed
         | Cause::BodyTooLarge

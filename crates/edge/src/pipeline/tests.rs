@@ -151,7 +151,7 @@ fn request_that_is_served_leaves_one_line_with_all_it_was() {
         (ADDRESSES[0].to_owned(), 1)
     );
     assert_eq!(bench.in_flight(), 1);
-    exchange.on_request_body(3).unwrap();
+    exchange.on_request_body(3, bench.now).unwrap();
     bench.respond(&mut exchange, 200);
     exchange.on_end(ended(200), bench.now + Duration::from_millis(7));
     assert_eq!(bench.in_flight(), 0);
@@ -416,8 +416,11 @@ fn body_is_counted_against_the_limit() {
     let bench = Bench::new();
     let mut exchange = bench.exchange();
     let limit = exchange.limits().body_bytes as usize;
-    assert_eq!(exchange.on_request_body(limit), Ok(()));
-    assert_eq!(exchange.on_request_body(1), Err(Cause::BodyTooLarge));
+    assert_eq!(exchange.on_request_body(limit, bench.now), Ok(()));
+    assert_eq!(
+        exchange.on_request_body(1, bench.now),
+        Err(Cause::BodyTooLarge)
+    );
     let answer = exchange.on_failure(Cause::BodyTooLarge);
     assert_eq!(
         (answer.status, answer.close),

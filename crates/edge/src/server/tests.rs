@@ -20,12 +20,15 @@ fn edge_config(endpoints: &[&Endpoint]) -> Config {
             name: "main".to_owned(),
             address: ([127, 0, 0, 1], 0).into(),
             tls: None,
+            engine: Engine::Native,
             passthrough: Vec::new(),
             max_connections: 100,
             limits: Limits {
                 header_bytes: 4096,
                 header_count: 100,
+                target_bytes: 2048,
                 body_bytes: 64 * 1024,
+                body_rate: 240,
                 requests_per_connection: NonZeroU32::new(1000).unwrap(),
                 connection_age: seconds(3600),
             },
@@ -72,6 +75,7 @@ fn edge_config(endpoints: &[&Endpoint]) -> Config {
             drain: seconds(5),
         },
         max_connections: 1000,
+        workers: None,
     }
 }
 

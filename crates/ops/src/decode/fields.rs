@@ -154,6 +154,14 @@ impl<'f> Fields<'f> {
         })
     }
 
+    /// A count or size without a default.
+    pub fn optional_number<T: TryFrom<u64>>(&self, name: &str) -> Option<Located<T>> {
+        self.typed(name, |parsed| match parsed {
+            Parsed::Number(number) => T::try_from(number).ok(),
+            _ => None,
+        })
+    }
+
     /// The members of a list of single texts.
     pub fn networks(&self, name: &str) -> Vec<Located<IpNet>> {
         let key = self.key(name);

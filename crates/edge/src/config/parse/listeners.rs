@@ -39,6 +39,7 @@ impl Parser<'_> {
             name: name?,
             address: file.address.as_ref()?.value,
             tls,
+            engine: file.engine,
             passthrough,
             max_connections: file.max_connections.value,
             limits: file.limits.clone(),

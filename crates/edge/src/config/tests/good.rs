@@ -20,6 +20,7 @@ fn seven_lines_are_a_useful_edge() {
     assert_eq!(config.shutdown.delay, Duration::from_secs(15));
     assert_eq!(config.shutdown.drain, Duration::from_secs(30));
     assert!(config.trusted_proxies.is_empty());
+    assert_eq!(config.workers, None);
 }
 
 #[test]
@@ -28,10 +29,13 @@ fn listener_defaults_are_those_of_the_documents() {
     let listener = &config.listeners[0];
     let seconds = Duration::from_secs;
     assert!(listener.tls.is_none() && listener.passthrough.is_empty());
+    assert_eq!(listener.engine, Engine::Native);
     assert_eq!(listener.max_connections, 10_000);
     assert_eq!(listener.limits.header_bytes, 32 << 10);
     assert_eq!(listener.limits.header_count, 100);
+    assert_eq!(listener.limits.target_bytes, 8 << 10);
     assert_eq!(listener.limits.body_bytes, 1 << 20);
+    assert_eq!(listener.limits.body_rate, 240);
     assert_eq!(listener.limits.requests_per_connection.get(), 1000);
     assert_eq!(listener.limits.connection_age, seconds(3600));
     let timeouts = &listener.timeouts;

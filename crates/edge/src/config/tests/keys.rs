@@ -13,12 +13,15 @@ const OTHER: &[(&str, &str)] = &[
     ("listeners[].tls.certificates[].cert", "./certs/auth.pem"),
     ("listeners[].tls.certificates[].key", "./certs/auth.key"),
     ("listeners[].tls.min_version", "1.3"),
+    ("listeners[].engine", "pingora"),
     ("listeners[].passthrough[].sni", "other.example.com"),
     ("listeners[].passthrough[].cluster", "other"),
     ("listeners[].max_connections", "9"),
     ("listeners[].limits.header_bytes", "16KiB"),
     ("listeners[].limits.header_count", "9"),
+    ("listeners[].limits.target_bytes", "99"),
     ("listeners[].limits.body_bytes", "9"),
+    ("listeners[].limits.body_rate", "9"),
     ("listeners[].limits.requests_per_connection", "9"),
     ("listeners[].limits.connection_age", "9s"),
     ("listeners[].timeouts.handshake", "9s"),
@@ -61,6 +64,7 @@ const OTHER: &[(&str, &str)] = &[
     ("shutdown.delay", "9s"),
     ("shutdown.drain", "9s"),
     ("max_connections", "9"),
+    ("workers", "9"),
 ];
 
 /// Held by [`exact_path_and_secret_reach_the_configuration`].
