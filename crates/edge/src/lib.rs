@@ -5,15 +5,18 @@
 //! 1. `listener` accepts the connection, within its limits. With passthrough rules it reads the
 //!    ClientHello first (`listener/hello`): a chosen server name leaves here for its cluster,
 //!    untouched (`listener/passthrough`). `tls` picks a certificate for the others.
-//! 2. `engine/guard` wraps the stream: header deadline and size, keep-alive timeout, HTTP/2 frame
+//! 2. HTTP/1.1 goes to `engine/h1`, our own path: it parses the head, within its deadline and size.
+//!    HTTP/2, and listeners with `engine: pingora`, go to `engine/pingora` behind `engine/guard`,
+//!    which keeps what pingora does not: header deadline and size, keep-alive timeout, HTTP/2 frame
 //!    rates, and a report of every answer given before a request exists.
-//! 3. `engine/pingora` parses the head and asks one [`pipeline::Exchange`] at every step from here.
-//!    The exchange holds one [`state::Snapshot`] from beginning to end.
+//! 3. The engine asks one [`pipeline::Exchange`] at every step from here. The exchange holds one
+//!    [`state::Snapshot`] from beginning to end.
 //! 4. [`pipeline`] admits (request id, client address, sizes) and routes; what fails becomes an
 //!    answer in `pipeline/fail`, the only place that chooses a status.
 //! 5. Once per attempt `pipeline/select` picks an endpoint of the [`cluster`] and takes a place in
 //!    its in-flight count; `pipeline/forward` edits the request head.
-//! 6. The endpoint answers, or `pipeline/retry` decides about another attempt elsewhere.
+//! 6. `engine/h1/relay` lets request and answer pass each other. The endpoint answers, or
+//!    `pipeline/retry` decides about another attempt elsewhere.
 //! 7. `pipeline/respond` edits the response head on its way to the client.
 //! 8. `pipeline/finish` always runs: it releases the place, feeds ejection, metrics and the access
 //!    log. The request has ended in exactly one [`outcome::Outcome`].

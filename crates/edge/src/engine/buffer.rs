@@ -180,7 +180,10 @@ mod tests {
         assert!(odd.grow(LARGE_BYTES * 2));
         drop(odd);
         let kept = FREE.with(|free| free.borrow().large.len());
-        assert_eq!(kept, LARGE_KEPT, "what was outgrown came back, the grown one did not");
+        assert_eq!(
+            kept, LARGE_KEPT,
+            "what was outgrown came back, the grown one did not"
+        );
     }
 
     #[test]

@@ -37,7 +37,7 @@ use self::peer::Peer;
 pub(crate) use self::pool::Pool;
 use super::buffer::Buffer;
 use super::deadline::Deadline;
-use super::linger::linger;
+use super::linger::{farewell, linger};
 use super::refusal::{refusal, to_http1};
 use super::stream::Stream;
 use crate::connection::Connection;
@@ -122,11 +122,12 @@ impl<S: Stream> Session<'_, S> {
                 Next::KeepAlive => {
                     idle_until = Instant::now() + self.connection.listener.timeouts.keep_alive;
                 }
-                Next::Close => return,
+                Next::Close => break,
                 Next::Linger => return linger(&mut self.client.stream).await,
                 Next::Reset => return self.client.stream.reset_on_close(),
             }
         }
+        farewell(&mut self.client.stream).await;
     }
 
     /// Waits between requests; `false` when the connection shall end.

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
+
+use super::stream::Stream;
 
 /// After the last response, a client may still be sending: closing at once would reset the
 /// connection and could destroy the response in flight.
@@ -10,8 +12,16 @@ const LINGER: Duration = Duration::from_secs(2);
 /// What is read and thrown away meanwhile.
 const LINGER_BYTES: usize = 1 << 20;
 
+/// Ends our side for a client that waits for nothing more.
+pub(super) async fn farewell<S: Stream>(stream: &mut S) {
+    if stream.needs_farewell() {
+        // Who does not take it, misses it.
+        let _ = tokio::time::timeout(LINGER, stream.shutdown()).await;
+    }
+}
+
 /// Ends our side, then reads until the client has ended its own.
-pub(super) async fn linger<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S) {
+pub(super) async fn linger<S: Stream>(stream: &mut S) {
     let ended = tokio::time::timeout(LINGER, stream.shutdown()).await;
     if matches!(ended, Ok(Ok(()))) {
         discard(stream).await;

@@ -16,6 +16,10 @@ pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin + Send {
     /// Ready when a read would give bytes, the end or an error. Consumes nothing.
     fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
 
+    /// Whether dropping the stream would leave the other side in doubt about the end: TLS says
+    /// goodbye in words of its own (RFC 8446, 6.1).
+    fn needs_farewell(&self) -> bool;
+
     /// Makes closing a reset instead of an orderly end: the other side must notice that something
     /// is missing.
     fn reset_on_close(&mut self);
@@ -24,6 +28,10 @@ pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin + Send {
 impl Stream for TcpStream {
     fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.poll_read_ready(cx)
+    }
+
+    fn needs_farewell(&self) -> bool {
+        false
     }
 
     fn reset_on_close(&mut self) {
@@ -36,6 +44,10 @@ impl Stream for TlsStream<Rewound<TcpStream>> {
     fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(Pin::new(self).poll_fill_buf(cx))?;
         Poll::Ready(Ok(()))
+    }
+
+    fn needs_farewell(&self) -> bool {
+        true
     }
 
     fn reset_on_close(&mut self) {
