@@ -1,0 +1,88 @@
+//! The checks of the fuzzer over its corpus and over mutations of it.
+
+use std::fs;
+use std::path::PathBuf;
+
+use super::*;
+
+/// Mutations of each file; a fuzzer makes many more.
+const MUTATIONS: usize = 60;
+/// Fixed, so that a failure can be repeated; any other should pass as well.
+const SEED: u64 = 0x9c1d_44a7;
+
+#[test]
+fn requests_mean_the_same_however_they_arrive() {
+    run("requests", fuzzing::request);
+}
+
+#[test]
+fn responses_mean_the_same_however_they_arrive() {
+    run("responses", fuzzing::response);
+}
+
+#[test]
+fn chunked_bodies_mean_the_same_however_they_arrive() {
+    run("chunked_bodies", fuzzing::chunked_body);
+}
+
+fn run(target: &str, check: impl Fn(&[u8])) {
+    println!("seed {SEED:#x}");
+    let files = corpus(target);
+    assert!(files.len() >= 20, "where is the corpus of {target}?");
+    let mut random = fastrand::Rng::with_seed(SEED);
+    for (name, bytes) in &files {
+        check(bytes);
+        for round in 0..MUTATIONS {
+            let mut mutated = bytes.clone();
+            for _ in 0..random.usize(1..4) {
+                mutate(&mut mutated, &files, &mut random);
+            }
+            println!("{name}, mutation {round}: {}", show(&mutated));
+            check(&mutated);
+        }
+    }
+}
+
+/// Name and bytes of every committed input.
+fn corpus(target: &str) -> Vec<(String, Vec<u8>)> {
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus");
+    let entries = fs::read_dir(root.join(target)).unwrap();
+    let mut files: Vec<_> = entries
+        .map(|entry| entry.unwrap())
+        .map(|entry| {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            (name, fs::read(entry.path()).unwrap())
+        })
+        .collect();
+    files.sort();
+    files
+}
+
+/// One change: a byte replaced, removed or put in, a piece repeated, the end cut off, or the end of
+/// another input put on.
+fn mutate(bytes: &mut Vec<u8>, others: &[(String, Vec<u8>)], random: &mut fastrand::Rng) {
+    const TELLING: &[u8] = b"\r\n\0 \t:;,/*?#0159aA\x7f\x80\xff";
+    let at = random.usize(0..=bytes.len());
+    let byte = match random.bool() {
+        true => TELLING[random.usize(0..TELLING.len())],
+        false => random.u8(..),
+    };
+    match random.u8(0..6) {
+        0 if at < bytes.len() => bytes[at] = byte,
+        1 if at < bytes.len() => {
+            bytes.remove(at);
+        }
+        2 => bytes.truncate(at),
+        3 => {
+            let end = random.usize(at..=bytes.len());
+            let piece = bytes[at..end].to_vec();
+            bytes.splice(end..end, piece);
+        }
+        4 => {
+            let (_, other) = &others[random.usize(0..others.len())];
+            let from = random.usize(0..=other.len());
+            bytes.splice(at.., other[from..].iter().copied());
+        }
+        _ => bytes.insert(at, byte),
+    }
+}
