@@ -119,7 +119,8 @@ impl Listener {
             .transpose()?;
         Ok(Self {
             pingora: PingoraEngine::new(Arc::clone(&edge), config),
-            native: Some(NativeEngine::new(Arc::clone(&edge), pool)),
+            native: (config.engine == config::Engine::Native)
+                .then(|| NativeEngine::new(Arc::clone(&edge), pool)),
             tls: tls.map(TlsAcceptor::from),
             passthrough: Passthrough::new(&config.passthrough),
             max_connections: config.max_connections,

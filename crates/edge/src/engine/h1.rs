@@ -177,7 +177,7 @@ impl<S: Stream> Session<'_, S> {
         let limits = HeadLimits {
             bytes: limits.header_bytes,
             fields: limits.header_count,
-            target_bytes: 8192,
+            target_bytes: limits.target_bytes,
         };
         let by = Instant::now() + self.connection.listener.timeouts.header;
         self.deadline.set(Some(by));
@@ -221,7 +221,7 @@ impl<S: Stream> Session<'_, S> {
                 Cause::HeadMalformed
             }
             HeadError::TooLarge => Cause::HeadTooLarge,
-            HeadError::TargetTooLong => Cause::HeadTooLarge,
+            HeadError::TargetTooLong => Cause::TargetTooLong,
         }
     }
 

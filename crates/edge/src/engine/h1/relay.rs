@@ -150,7 +150,7 @@ impl Relay {
     fn request_deadline(&self, timeouts: Timeouts<'_>) -> Option<(Instant, Cause)> {
         let wait = self.request.wait;
         match wait.what {
-            What::ClientBytes => Some((wait.since + timeouts.client.body, Cause::BodyTimeout)),
+            What::ClientBytes => Some((self.request.client_until, Cause::BodyTimeout)),
             What::EndpointTakes => {
                 Some((wait.since + timeouts.endpoint.write, Cause::EndpointTimeout))
             }

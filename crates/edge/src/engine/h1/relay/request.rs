@@ -25,6 +25,8 @@ pub(super) struct RequestSide {
     /// The endpoint takes no more; it may have answered all the same.
     is_broken: bool,
     pub(super) wait: Wait,
+    /// Until when the client may take to send more; matters while that is waited for.
+    pub(super) client_until: Instant,
 }
 
 impl RequestSide {
@@ -38,6 +40,7 @@ impl RequestSide {
             is_body_begun: false,
             is_broken: false,
             wait: Wait::new(now),
+            client_until: now,
         }
     }
 
@@ -72,9 +75,10 @@ impl RequestSide {
         now: Instant,
     ) -> Poll<Result<(), Cause>> {
         while !self.is_over() {
-            self.take_in(client, exchange)?;
+            self.take_in(client, exchange, now)?;
             if self.out.is_empty() {
                 self.wait.on(What::ClientBytes);
+                self.client_until = exchange.on_request_body_wait(now);
                 match ready!(client.poll_fill(cx, Buffer::large)) {
                     Ok(0) | Err(_) => return Poll::Ready(Err(Cause::ClientGone)),
                     Ok(_) => self.wait.progress(now),
@@ -92,6 +96,7 @@ impl RequestSide {
         &mut self,
         client: &mut Peer<C>,
         exchange: &mut Exchange,
+        now: Instant,
     ) -> Result<(), Cause> {
         while self.out.payload_bytes() == 0 && self.out.written() == 0 && !self.body.is_done() {
             let decoded = self
@@ -102,7 +107,7 @@ impl RequestSide {
                 break;
             }
             self.is_body_begun = true;
-            exchange.on_request_body(decoded.data)?;
+            exchange.on_request_body(decoded.data, now)?;
             self.put(decoded.data);
             if decoded.data == 0 {
                 client.consume(decoded.consumed);
