@@ -3,10 +3,13 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench
+.PHONY: help run test check bench fuzz
 
 # More arguments for `portcullis up`: make run ARGS="--instances 5"
 ARGS ?=
+# How long each target of `make fuzz` runs.
+FUZZ_SECONDS ?= 60
+FUZZ_TARGETS = requests responses chunked_bodies
 
 help: ## print this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -43,3 +46,18 @@ bench: ## measure the pure parts, failed logins and a whole cluster under load
 	cargo bench --locked --bench selection --bench routing --bench tokens
 	cargo bench --locked --package portcullis-auth --bench login_timing
 	cargo bench --locked --profile dist --bench cluster
+
+# What the fuzzer finds stays in target/fuzz/; an input worth keeping goes to
+# fuzz/corpus/, which tests read. No `unsafe` here, so no sanitizer: stable will do.
+fuzz: ## throw bytes at the HTTP/1.1 codec, FUZZ_SECONDS=60 for each kind of message
+	@scripts/build-tools
+	@if ! cargo fuzz --version >/dev/null 2>&1; then \
+		echo "Fuzzing needs cargo-fuzz: cargo install --locked cargo-fuzz" >&2; exit 1; \
+	fi
+	@set -e; for target in $(FUZZ_TARGETS); do \
+		mkdir -p target/fuzz/found/$$target; \
+		cargo fuzz run --sanitizer none --target-dir target/fuzz $$target \
+			target/fuzz/found/$$target fuzz/corpus/$$target -- -max_len=1600 \
+			-max_total_time=$(FUZZ_SECONDS) -print_final_stats=1 \
+			-artifact_prefix=target/fuzz/found/$$target- ; \
+	done

@@ -83,6 +83,9 @@ impl Field {
     }
 }
 
+/// Few heads have more fields: the table takes memory once.
+const FIELDS_USUAL: usize = 24;
+
 /// The fields of one head, in order. Reused from head to head.
 #[derive(Debug, Default)]
 pub(super) struct FieldTable {
@@ -105,6 +108,9 @@ impl FieldTable {
             return Err(HeadError::TooLarge);
         }
         let field = Field::parse(window, line)?;
+        if self.fields.capacity() == 0 {
+            self.fields.reserve(FIELDS_USUAL);
+        }
         self.fields.push(field);
         Ok(field)
     }
