@@ -197,7 +197,7 @@ impl Listener {
 
     async fn serve(
         &self,
-        mut stream: TcpStream,
+        stream: TcpStream,
         client: SocketAddr,
         place: OpenConnection,
         drain: watch::Receiver<bool>,
@@ -207,53 +207,90 @@ impl Listener {
         };
         // Only a hint to the kernel; a socket that refuses it still works.
         let _ = stream.set_nodelay(true);
-        let raw_fd = stream.as_raw_fd();
         if self.tls.is_none() && self.passthrough.is_empty() {
+            let raw_fd = stream.as_raw_fd();
             let connection = self.connection(client, local, None);
             return self.carry(stream, raw_fd, connection, place, drain).await;
         }
+        // In boxes, so that a connection pays for what it is and not for what it might have been.
+        let Some((stream, facts)) = Box::pin(self.open(stream, client)).await else {
+            return;
+        };
+        let raw_fd = stream.get_ref().0.get_ref().as_raw_fd();
+        let connection = self.connection(client, local, Some(facts));
+        self.carry(stream, raw_fd, connection, place, drain).await;
+    }
+
+    /// Terminates TLS. The session is in a box: it is large, and moves through many hands. `None`: the connection was passed through, or came to nothing.
+    async fn open(
+        &self,
+        mut stream: TcpStream,
+        client: SocketAddr,
+    ) -> Option<(Box<TlsStream<Rewound<TcpStream>>>, TlsFacts)> {
+        let metrics = &self.context.metrics;
         let deadline = tokio::time::Instant::now() + self.context.timeouts.handshake;
         let mut prefix = bytes::Bytes::new();
         if !self.passthrough.is_empty() {
             let hello = tokio::time::timeout_at(deadline, read_client_hello(&mut stream)).await;
             let Ok(Ok((server_name, seen))) = hello else {
-                self.context.metrics.handshakes_failed.inc();
-                return;
+                metrics.handshakes_failed.inc();
+                return None;
             };
             if let Some(cluster) = self.passthrough.cluster(server_name.as_deref()) {
                 // A raw tunnel has no polite end: when the edge drains it may use all the time.
                 let snapshot = self.edge.snapshot.load_full();
-                return passthrough::tunnel(stream, seen, snapshot.cluster(cluster), client).await;
+                passthrough::tunnel(stream, seen, snapshot.cluster(cluster), client).await;
+                return None;
             }
             prefix = seen;
         }
         let Some(acceptor) = &self.tls else {
             tracing::debug!(%client, listener = %self.context.name, "no route for this server name");
-            return;
+            return None;
         };
         let handshake = acceptor.accept(Rewound::new(prefix, stream));
-        match tokio::time::timeout_at(deadline, handshake).await {
-            Ok(Ok(stream)) => {
-                self.context.metrics.handshakes_ok.inc();
+        let opened = match tokio::time::timeout_at(deadline, handshake).await {
+            Ok(opened) => opened,
+            Err(elapsed) => Err(elapsed.into()),
+        };
+        match opened {
+            Ok(stream) => {
+                metrics.handshakes_ok.inc();
                 let facts = tls_facts(&stream);
-                let connection = self.connection(client, local, Some(facts));
-                self.carry(stream, raw_fd, connection, place, drain).await;
+                Some((Box::new(stream), facts))
             }
-            Ok(Err(error)) => {
-                self.context.metrics.handshakes_failed.inc();
+            Err(error) => {
+                metrics.handshakes_failed.inc();
                 tracing::debug!(%client, listener = %self.context.name, %error, "TLS handshake failed");
-            }
-            Err(_elapsed) => {
-                self.context.metrics.handshakes_failed.inc();
-                tracing::debug!(%client, listener = %self.context.name, "TLS handshake timed out");
+                None
             }
         }
     }
 
-    /// Hands the connection to the engine until it ends; asks it to end when the edge drains, or
-    /// when an HTTP/2 connection is old or has served enough. An HTTP/1.1 connection then ends
-    /// with its next answer, which says so: closing it while idle could meet a request on its way.
+    /// Hands the connection to the engine of its protocol until it ends.
     async fn carry<S>(
+        &self,
+        stream: S,
+        raw_fd: RawFd,
+        connection: Connection,
+        place: OpenConnection,
+        drain: watch::Receiver<bool>,
+    ) where
+        S: Stream + Sync + 'static,
+    {
+        match &self.native {
+            Some(native) if !connection.is_h2() => {
+                native.serve(stream, connection, drain).await;
+                drop(place);
+            }
+            _ => Box::pin(self.carry_by_pingora(stream, raw_fd, connection, place, drain)).await,
+        }
+    }
+
+    /// Asks pingora to end the connection when the edge drains, or when an HTTP/2 connection is old
+    /// or has served enough. An HTTP/1.1 connection then ends with its next answer, which says so:
+    /// closing it while idle could meet a request on its way.
+    async fn carry_by_pingora<S>(
         &self,
         stream: S,
         raw_fd: RawFd,
@@ -263,10 +300,6 @@ impl Listener {
     ) where
         S: Stream + Sync + 'static,
     {
-        if let Some(native) = self.native.as_ref().filter(|_| !connection.is_h2()) {
-            let _place = place;
-            return native.serve(stream, Arc::new(connection), drain).await;
-        }
         let control = Arc::new(Control::holding(place));
         let old_at = connection.opened + self.context.limits.connection_age;
         let is_h2 = connection.is_h2();

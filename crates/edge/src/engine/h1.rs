@@ -62,13 +62,13 @@ impl Engine {
     pub(crate) async fn serve<S: Stream>(
         &self,
         stream: S,
-        connection: Arc<Connection>,
+        connection: Connection,
         drain: watch::Receiver<bool>,
     ) {
         let mut session = Session {
             edge: &self.edge,
             pool: &self.pool,
-            connection,
+            connection: Arc::new(connection),
             client: Peer::new(stream),
             deadline: Deadline::default(),
         };
@@ -123,11 +123,11 @@ impl<S: Stream> Session<'_, S> {
                     idle_until = Instant::now() + self.connection.listener.timeouts.keep_alive;
                 }
                 Next::Close => break,
-                Next::Linger => return linger(&mut self.client.stream).await,
+                Next::Linger => return Box::pin(linger(&mut self.client.stream)).await,
                 Next::Reset => return self.client.stream.reset_on_close(),
             }
         }
-        farewell(&mut self.client.stream).await;
+        Box::pin(farewell(&mut self.client.stream)).await;
     }
 
     /// Waits between requests; `false` when the connection shall end.

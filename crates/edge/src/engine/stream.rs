@@ -40,7 +40,7 @@ impl Stream for TcpStream {
     }
 }
 
-impl Stream for TlsStream<Rewound<TcpStream>> {
+impl Stream for Box<TlsStream<Rewound<TcpStream>>> {
     fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(Pin::new(self).poll_fill_buf(cx))?;
         Poll::Ready(Ok(()))

@@ -24,6 +24,11 @@ impl<S> Rewound<S> {
     pub(crate) fn new(prefix: Bytes, io: S) -> Self {
         Self { prefix, io }
     }
+
+    /// The connection itself.
+    pub(crate) fn get_ref(&self) -> &S {
+        &self.io
+    }
 }
 
 /// Reads until the ClientHello is complete, in however many pieces it comes. Returns the server
