@@ -3,7 +3,8 @@
 use portcullis_testkit::{Endpoint, Response, wait_until};
 use serde_json::{Value, json};
 
-use crate::harness::{Edge, Setup};
+use super::Setup;
+use crate::harness::Edge;
 
 struct Three {
     endpoints: Vec<Endpoint>,

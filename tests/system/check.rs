@@ -6,7 +6,8 @@ use portcullis_testkit::{Authority, Connection, Endpoint, Process, free_port};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::harness::{PORTCULLIS, Setup};
+use crate::harness::PORTCULLIS;
+use crate::native::Setup;
 
 struct Checked {
     code: i32,

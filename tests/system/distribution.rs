@@ -7,7 +7,8 @@ use std::time::Duration;
 use portcullis_testkit::{Behavior, Connection, Endpoint};
 use serde_json::json;
 
-use crate::harness::{Edge, Setup};
+use super::Setup;
+use crate::harness::Edge;
 
 /// Sends `total` requests over `concurrency` connections and expects 200 for each.
 async fn load(edge: &Edge, total: usize, concurrency: usize) {

@@ -3,7 +3,8 @@
 use portcullis_testkit::{Authority, Connection, Endpoint, Response};
 use serde_json::json;
 
-use crate::harness::{Setup, open_tls};
+use super::Setup;
+use crate::harness::open_tls;
 
 /// Headers by which a client could claim to be somebody else, with a claim each.
 const CLAIMS: [(&str, &str); 6] = [

@@ -1,13 +1,15 @@
 //! The real `portcullis edge` with a configuration written for one test. Never shared by two.
 
+pub(crate) mod doors;
 pub(crate) mod up;
 
+use std::marker::PhantomData;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::Command;
 
 use portcullis_testkit::{
-    Connection, Endpoint, Process, ReservedPort, Response, client, free_port, wait_until,
+    Connection, Endpoint, Process, ReservedPort, Response, client, free_port, process, wait_until,
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -15,24 +17,31 @@ use tempfile::TempDir;
 /// The binary under test.
 pub(crate) const PORTCULLIS: &str = env!("CARGO_BIN_EXE_portcullis");
 
+/// Who carries HTTP/1.1 on the listeners of a test.
+pub(crate) trait Engine {
+    /// The word for it in a configuration; `None` leaves the key out.
+    const KEY: Option<&'static str>;
+}
+
 /// A configuration in the making. It is written as JSON, which is YAML too; block style is
-/// covered by the sample configurations.
-pub(crate) struct Setup {
+/// covered by the sample configurations. Tests name it through the module of their engine.
+pub(crate) struct Setup<E> {
     config: Value,
     ports: Vec<ReservedPort>,
     directory: TempDir,
+    engine: PhantomData<E>,
 }
 
-impl Setup {
+impl<E: Engine> Setup<E> {
     /// One plain listener `http`, one route for everything, one cluster `main` over `endpoints`
     /// with round robin and no health check. Admin and access log are on, nothing waits at the end.
-    pub(crate) fn new(endpoints: &[&Endpoint]) -> Setup {
+    pub(crate) fn new(endpoints: &[&Endpoint]) -> Setup<E> {
         let addresses: Vec<SocketAddr> = endpoints.iter().map(|e| e.address()).collect();
         Setup::for_addresses(&addresses)
     }
 
     /// As [`Setup::new`], for addresses that need not have anything behind them.
-    pub(crate) fn for_addresses(endpoints: &[SocketAddr]) -> Setup {
+    pub(crate) fn for_addresses(endpoints: &[SocketAddr]) -> Setup<E> {
         let (http, admin) = (free_port(), free_port());
         let directory = TempDir::new().unwrap();
         let endpoints: Vec<String> = endpoints.iter().map(SocketAddr::to_string).collect();
@@ -48,11 +57,12 @@ impl Setup {
             config,
             ports: vec![http, admin],
             directory,
+            engine: PhantomData,
         }
     }
 
     /// Sets the value at a dotted path; numbers index lists, and what is missing is made.
-    pub(crate) fn set(mut self, path: &str, value: Value) -> Setup {
+    pub(crate) fn set(mut self, path: &str, value: Value) -> Setup<E> {
         let mut place = &mut self.config;
         for step in path.split('.') {
             place = match step.parse::<usize>() {
@@ -74,14 +84,14 @@ impl Setup {
     }
 
     /// Adds another cluster without health check.
-    pub(crate) fn cluster(self, name: &str, endpoints: &[&Endpoint]) -> Setup {
+    pub(crate) fn cluster(self, name: &str, endpoints: &[&Endpoint]) -> Setup<E> {
         let addresses: Vec<String> = endpoints.iter().map(|e| e.address().to_string()).collect();
         let cluster = json!({ "balance": "round_robin", "endpoints": addresses });
         self.set(&format!("clusters.{name}"), cluster)
     }
 
     /// Adds a listener, on a port of its own, with further keys.
-    pub(crate) fn listener(mut self, name: &str, keys: &Value) -> Setup {
+    pub(crate) fn listener(mut self, name: &str, keys: &Value) -> Setup<E> {
         let port = free_port();
         let mut listener = json!({ "name": name, "address": port.address().to_string() });
         for (key, value) in keys.as_object().unwrap() {
@@ -105,8 +115,14 @@ impl Setup {
         &self.config
     }
 
-    /// Writes the file and starts the process, without waiting for anything.
-    pub(crate) fn spawn(self) -> Edge {
+    /// Writes the file and starts the process, without waiting for anything. A listener that
+    /// names an engine keeps it.
+    pub(crate) fn spawn(mut self) -> Edge {
+        for listener in self.config["listeners"].as_array_mut().unwrap() {
+            if let (Some(key), true) = (E::KEY, listener["engine"].is_null()) {
+                listener["engine"] = json!(key);
+            }
+        }
         let file = self.directory.path().join("edge.yaml");
         std::fs::write(&file, serde_json::to_string_pretty(&self.config).unwrap()).unwrap();
         let mut command = Command::new(PORTCULLIS);
@@ -122,6 +138,7 @@ impl Setup {
                 .as_str()
                 .map(|a| a.parse().unwrap()),
             process: Process::spawn(command),
+            sockets_at_rest: 0,
             directory: self.directory,
             _ports: self.ports,
         }
@@ -131,6 +148,7 @@ impl Setup {
     pub(crate) async fn start(self) -> Edge {
         let mut edge = self.spawn();
         edge.wait_for_admin("/readyz", 200).await;
+        edge.sockets_at_rest = process::open_sockets(edge.process.id());
         edge
     }
 
@@ -147,6 +165,7 @@ pub(crate) struct Edge {
     pub(crate) process: Process,
     listeners: Vec<SocketAddr>,
     admin: Option<SocketAddr>,
+    sockets_at_rest: usize,
     directory: TempDir,
     _ports: Vec<ReservedPort>,
 }
@@ -255,6 +274,26 @@ impl Edge {
             (self.metric(name, labels).await == value).then_some(())
         })
         .await;
+    }
+
+    /// Waits until the process holds no more sockets than at its start and `idle` more, which are
+    /// its idle connections to endpoints.
+    pub(crate) async fn expect_sockets_at_rest(&self, idle: usize) {
+        let most = self.sockets_at_rest + idle;
+        wait_until(&format!("no more than {most} sockets"), async || {
+            (process::open_sockets(self.process.id()) <= most).then_some(())
+        })
+        .await;
+    }
+
+    /// Waits until no client is connected and no endpoint is being asked.
+    pub(crate) async fn expect_nothing_left(&self) {
+        for gauge in [
+            "portcullis_edge_connections_open",
+            "portcullis_edge_endpoint_in_flight",
+        ] {
+            self.wait_for_metric(gauge, &[], 0.0).await;
+        }
     }
 
     /// Waits until requests with an outcome have been counted, exactly `count` of them.

@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 use portcullis_testkit::{Endpoint, Health, wait_until};
 use serde_json::{Value, json};
 
-use crate::harness::{Edge, Setup};
+use super::Setup;
+use crate::harness::Edge;
 
 fn check(keys: &Value) -> Value {
     let mut check = json!({ "interval": "200ms", "timeout": "200ms", "rise": 2, "fall": 3 });

@@ -7,7 +7,8 @@ use portcullis_testkit::client::Http2Connection;
 use portcullis_testkit::{Authority, Behavior, Endpoint, wait_until};
 use serde_json::{Value, json};
 
-use crate::harness::{Edge, Setup};
+use crate::harness::Edge;
+use crate::native::Setup;
 
 async fn tls_edge(endpoint: &Endpoint, authority: &Authority, extra: &Value) -> Edge {
     let identity = authority.issue("app", &["app.example"]);

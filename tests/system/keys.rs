@@ -6,7 +6,8 @@ use portcullis_testkit::fault::FullBacklog;
 use portcullis_testkit::{Authority, Behavior, Connection, Endpoint, wait_until};
 use serde_json::{Value, json};
 
-use crate::harness::{Edge, Setup};
+use super::Setup;
+use crate::harness::Edge;
 
 #[tokio::test]
 async fn retries_are_off_when_set_to_0() {

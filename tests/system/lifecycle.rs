@@ -6,7 +6,7 @@ use nix::sys::signal::Signal;
 use portcullis_testkit::{Behavior, Connection, Endpoint, wait_until};
 use serde_json::json;
 
-use crate::harness::Setup;
+use super::Setup;
 
 #[tokio::test]
 async fn admin_paths_answer() {

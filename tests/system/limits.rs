@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use portcullis_testkit::{Connection, Endpoint, wait_until};
 use serde_json::json;
 
-use crate::harness::Setup;
+use super::Setup;
 
 #[tokio::test]
 async fn too_many_header_bytes_are_431() {

@@ -3,29 +3,25 @@
 //!
 //! One integration binary with a module per subject, so that there is one link and every test
 //! runs beside every other. What a test needs of the outside world comes from the testkit.
+//!
+//! What must hold whoever carries HTTP/1.1 is compiled twice, below `native` and below `pingora`:
+//! such a file takes its `Setup` from `super`. Modules named here run once, on the default engine.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+#![expect(
+    clippy::duplicate_mod,
+    reason = "a subject is loaded once for each engine"
+)]
 
 mod harness;
 
 mod accounts;
-mod affinity;
 mod check;
 mod config_keys;
-mod distribution;
 mod examples;
-mod forwarding;
-mod health;
 mod http2;
-mod keys;
-mod lifecycle;
-mod limits;
-mod malformed;
+mod native;
 mod operation;
+mod pingora;
 mod printed;
-mod proxying;
-mod retries;
-mod routing;
 mod survival;
-mod tls;
-mod upgrades;

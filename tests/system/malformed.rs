@@ -3,7 +3,7 @@
 use portcullis_testkit::Endpoint;
 use serde_json::json;
 
-use crate::harness::Setup;
+use super::Setup;
 
 /// What breaks the rules, and why; sent as it stands.
 const MALFORMED: [(&str, &[u8]); 19] = [

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use portcullis_testkit::{Behavior, Connection, Endpoint};
 use serde_json::json;
 
-use crate::harness::Setup;
+use super::Setup;
 
 #[tokio::test]
 async fn a_request_and_its_answer_pass_whole() {

@@ -6,7 +6,7 @@ use portcullis_testkit::fault::{Fault, FaultProxy};
 use portcullis_testkit::{Behavior, Connection, Endpoint, free_port, wait_until};
 use serde_json::json;
 
-use crate::harness::Setup;
+use super::Setup;
 
 /// Ejection would hide what a retry does.
 fn without_ejection(setup: Setup) -> Setup {

@@ -3,7 +3,8 @@
 use portcullis_testkit::{Connection, Endpoint, free_port};
 use serde_json::json;
 
-use crate::harness::{Edge, Setup};
+use super::Setup;
+use crate::harness::Edge;
 
 async fn answered_by(edge: &Edge, host: &str, path: &str) -> String {
     let mut client = Connection::open(edge.http()).await.unwrap().with_host(host);

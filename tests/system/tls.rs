@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 use portcullis_testkit::{Authority, Connection, Endpoint, TlsOrigin, wait_until};
 use serde_json::{Value, json};
 
-use crate::harness::{Edge, Setup, open_tls};
+use super::Setup;
+use crate::harness::{Edge, open_tls};
 
 fn tls(identities: &[&portcullis_testkit::certificates::Identity]) -> Value {
     let list: Vec<Value> = identities

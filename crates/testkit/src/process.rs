@@ -15,7 +15,9 @@ use crate::wait::DEADLINE;
 
 mod tree;
 
-pub use tree::{children, descendants, is_running, resident_kilobytes};
+pub use tree::{
+    children, descendants, is_running, open_sockets, peak_resident_kilobytes, resident_kilobytes,
+};
 
 /// A process this test started. Dropping it kills its process group and its descendants.
 pub struct Process {

@@ -79,7 +79,8 @@ impl<S: AsyncRead + Unpin> Reader<S> {
                 ));
             }
         }
-        Ok(self.ahead.drain(..length).collect())
+        let behind = self.ahead.split_off(length);
+        Ok(std::mem::replace(&mut self.ahead, behind))
     }
 
     /// A chunked body, decoded, and its trailers.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Notify;
+use tokio::sync::Semaphore;
 
 /// What an endpoint does with a request.
 #[derive(Clone, Debug)]
@@ -70,8 +70,8 @@ pub enum Step {
     Send(Vec<u8>),
     /// Sends these bytes one by one, with a pause after each.
     SendBytewise(Vec<u8>, Duration),
-    /// Waits for the test.
-    Await(Arc<Notify>),
+    /// Waits for a permit of the test's, and uses it up.
+    Await(Arc<Semaphore>),
     /// Closes the sending half.
     FinishSending,
     /// Says nothing more until the peer closes.

@@ -29,7 +29,10 @@ pub(super) async fn run(
                     tokio::time::sleep(pause).await;
                 }
             }
-            Step::Await(signal) => signal.notified().await,
+            Step::Await(permits) => match permits.acquire().await {
+                Ok(permit) => permit.forget(),
+                Err(_) => return Ok(Next::Close),
+            },
             Step::FinishSending => reader.stream.shutdown().await?,
             Step::AwaitClose => return until_closed(reader).await,
             Step::Close => return Ok(Next::Close),

@@ -31,12 +31,31 @@ pub fn is_running(id: u32) -> bool {
     stat(id).is_some_and(|(state, _)| !matches!(state, 'Z' | 'X'))
 }
 
+/// How many sockets the process holds open.
+pub fn open_sockets(id: u32) -> usize {
+    let Ok(entries) = fs::read_dir(format!("/proc/{id}/fd")) else {
+        return 0;
+    };
+    entries
+        .flatten()
+        .filter_map(|entry| fs::read_link(entry.path()).ok())
+        .filter(|target| target.to_string_lossy().starts_with("socket:"))
+        .count()
+}
+
 /// Resident memory, or `None` once the process is gone.
 pub fn resident_kilobytes(id: u32) -> Option<u64> {
+    status_kilobytes(id, "VmRSS:")
+}
+
+/// The most memory that was ever resident, or `None` once the process is gone.
+pub fn peak_resident_kilobytes(id: u32) -> Option<u64> {
+    status_kilobytes(id, "VmHWM:")
+}
+
+fn status_kilobytes(id: u32, field: &str) -> Option<u64> {
     let status = fs::read_to_string(format!("/proc/{id}/status")).ok()?;
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix(field))?;
     line.trim().trim_end_matches("kB").trim().parse().ok()
 }
 

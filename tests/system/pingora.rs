@@ -1,0 +1,48 @@
+//! What must hold on every engine, on listeners with `engine: pingora`.
+
+use crate::harness::{self, Engine};
+
+pub(crate) type Setup = harness::Setup<Pingora>;
+
+pub(crate) struct Pingora;
+
+impl Engine for Pingora {
+    const KEY: Option<&'static str> = Some("pingora");
+}
+
+#[path = "affinity.rs"]
+mod affinity;
+#[path = "client_phases.rs"]
+mod client_phases;
+#[path = "distribution.rs"]
+mod distribution;
+#[path = "endpoint_phases.rs"]
+mod endpoint_phases;
+#[path = "forwarding.rs"]
+mod forwarding;
+#[path = "health.rs"]
+mod health;
+#[path = "keys.rs"]
+mod keys;
+#[path = "large.rs"]
+mod large;
+#[path = "lifecycle.rs"]
+mod lifecycle;
+#[path = "limits.rs"]
+mod limits;
+#[path = "malformed.rs"]
+mod malformed;
+#[path = "messages.rs"]
+mod messages;
+#[path = "proxying.rs"]
+mod proxying;
+#[path = "retries.rs"]
+mod retries;
+#[path = "reuse.rs"]
+mod reuse;
+#[path = "routing.rs"]
+mod routing;
+#[path = "tls.rs"]
+mod tls;
+#[path = "upgrades.rs"]
+mod upgrades;
