@@ -18,6 +18,7 @@ mod harness;
 mod accounts;
 mod check;
 mod config_keys;
+mod differential;
 mod examples;
 mod http2;
 mod native;
