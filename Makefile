@@ -3,9 +3,10 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench fuzz
+.PHONY: help run test check bench bench-peers fuzz
 
-# More arguments for `portcullis up`: make run ARGS="--instances 5"
+# More arguments for `portcullis up` and for the comparison: make run ARGS="--instances 5",
+# make bench-peers ARGS=--quick
 ARGS ?=
 # How long each target of `make fuzz` runs.
 FUZZ_SECONDS ?= 60
@@ -46,6 +47,11 @@ bench: ## measure the pure parts, failed logins and a whole cluster under load
 	cargo bench --locked --bench selection --bench routing --bench tokens
 	cargo bench --locked --package portcullis-auth --bench login_timing
 	cargo bench --locked --profile dist --bench cluster
+
+# Three rounds of everything take some nine minutes, the build apart.
+bench-peers: ## measure Portcullis beside nginx, HAProxy and Caddy; ARGS=--quick, ARGS=--help
+	@scripts/build-tools peers
+	cargo bench --locked --profile dist --bench peers -- $(ARGS)
 
 # What the fuzzer finds stays in target/fuzz/; an input worth keeping goes to
 # fuzz/corpus/, which tests read. No `unsafe` here, so no sanitizer: stable will do.

@@ -9,6 +9,7 @@ pub mod certificates;
 pub mod client;
 pub mod endpoint;
 pub mod fault;
+pub mod measure;
 mod origin;
 mod ports;
 pub mod process;

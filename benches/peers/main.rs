@@ -1,0 +1,289 @@
+//! Portcullis beside nginx, HAProxy and Caddy: processor time, latency, memory and system calls
+//! per request in one interleaved run. Never fails for being slow; fails when the contenders do not
+//! do the same, and says when the machine spoiled the figures.
+//!
+//! Run it with `make bench-peers`, which installs what it needs; `benches/README.md` has the method.
+
+#![expect(clippy::print_stdout, reason = "its tables are what it is for")]
+#![expect(clippy::print_stderr, reason = "its progress is for whoever waits")]
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use clap::Parser;
+use portcullis_testkit::Authority;
+
+mod cases;
+mod check;
+mod configs;
+mod contender;
+mod load;
+mod machine;
+mod noise;
+mod origin;
+mod plot;
+mod report;
+mod results;
+mod rounds;
+
+use check::Trust;
+use contender::{Contender, Instance, Setting};
+use load::client::Client;
+use load::{Loads, Programs};
+use machine::Cores;
+use noise::Noise;
+use origin::Origins;
+use report::About;
+use results::Results;
+use rounds::{Extent, Run};
+
+/// Measure Portcullis beside nginx, HAProxy and Caddy.
+#[derive(Debug, Parser)]
+#[command(name = "peers", bin_name = "make bench-peers ARGS=")]
+struct Options {
+    /// One short round with fewer cases, under 2 minutes
+    #[arg(long)]
+    quick: bool,
+    /// Rounds of each case [default: 3, with --quick 1]
+    #[arg(long, value_name = "COUNT")]
+    rounds: Option<usize>,
+    /// Measure these alone, separated by commas
+    #[arg(long, value_name = "CASE", value_delimiter = ',')]
+    only: Vec<String>,
+    /// Start these alone, separated by commas
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    contenders: Vec<String>,
+    /// Where the figures go
+    #[arg(
+        long,
+        value_name = "FILE",
+        default_value = "target/bench-peers/results.json"
+    )]
+    json: PathBuf,
+    /// Where the plot goes
+    #[arg(
+        long,
+        value_name = "FILE",
+        default_value = "target/bench-peers/cpu.svg"
+    )]
+    svg: PathBuf,
+    /// Put the results into benches/README.md too
+    #[arg(long)]
+    update_readme: bool,
+    /// Another binary of Portcullis than the one built along
+    #[arg(long, value_name = "FILE", default_value = env!("CARGO_BIN_EXE_portcullis"))]
+    portcullis: PathBuf,
+    /// What cargo adds
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+fn main() -> ExitCode {
+    let options = Options::parse();
+    match run(&options) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Without the backtrace that anyhow would add.
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(options: &Options) -> Result<()> {
+    let known = cases::keys();
+    for key in &options.only {
+        let is_known = known.contains(&key.as_str());
+        ensure!(
+            is_known,
+            "no case is called {key:?}; known are {}",
+            known.join(", ")
+        );
+    }
+    let cores = Cores::share_out()?;
+    // Before the first thread, so that all threads and load generators follow.
+    cores.leave_the_proxys()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()?;
+    runtime.block_on(measure(options, &cores))
+}
+
+async fn measure(options: &Options, cores: &Cores) -> Result<()> {
+    let started = Instant::now();
+    let contenders = contender::chosen(&options.contenders)?;
+    let files = machine::raise_file_limit()?;
+    ensure!(
+        files >= 12_000,
+        "10,000 connections need more than {files} open files"
+    );
+    let directory = tempfile::tempdir()?;
+    let authority = Authority::new();
+    let identity = authority.issue("peers", &[load::client::NAME, "127.0.0.1"]);
+    let trust = Trust {
+        root: authority.root_file(),
+        leaf: identity.leaf,
+    };
+    let origins = Origins::start()?;
+    let setting = Setting {
+        portcullis: options
+            .portcullis
+            .canonicalize()
+            .context("no such binary")?,
+        origins: origins.addresses.clone(),
+        cert: identity.cert,
+        key: identity.key,
+        directory: directory.path().to_owned(),
+        cores: cores.clone(),
+    };
+    let loads = Loads {
+        client: Client::new(&trust.root)?,
+        programs: Programs::prepare(directory.path())?,
+    };
+    let mut noise = Noise::calibrate(cores);
+    let mut results = Results::new(contenders.clone());
+    let mut run = Run {
+        loads: &loads,
+        setting: &setting,
+        extent: options.extent(),
+        results: &mut results,
+        noise: &mut noise,
+        started,
+    };
+    let has_cases = cases::CASES.iter().any(|case| options.is_chosen(case.key));
+    for is_logging in [false, true] {
+        if !has_cases && (is_logging || !options.needs_instances()) {
+            continue;
+        }
+        eprintln!("   . starting everyone, log: {is_logging}");
+        let instances = start(&contenders, &setting, is_logging, &origins, &trust).await?;
+        run.closed_loop(&instances, &|key| options.is_chosen(key))
+            .await?;
+        if is_logging {
+            continue;
+        }
+        if options.is_chosen(cases::LATENCY) {
+            run.open_loop(&instances).await?;
+        }
+        if options.is_chosen(cases::SYSTEM_CALLS) {
+            let is_traced = |key: &str| !has_cases || options.is_chosen(key);
+            run.system_calls(&instances, &is_traced).await?;
+        }
+    }
+    if options.is_chosen(cases::MEMORY) {
+        run.memory().await?;
+    }
+    let about = options.about(&contenders, cores);
+    publish(options, &results, &about, &noise)
+}
+
+async fn start(
+    contenders: &[Contender],
+    setting: &Setting,
+    is_logging: bool,
+    origins: &Origins,
+    trust: &Trust,
+) -> Result<Vec<Instance>> {
+    let mut instances = Vec::new();
+    for &contender in contenders {
+        let instance = Instance::start(contender, setting, is_logging).await?;
+        check::check(&instance, origins, trust).await?;
+        instances.push(instance);
+    }
+    Ok(instances)
+}
+
+fn publish(options: &Options, results: &Results, about: &About, noise: &Noise) -> Result<()> {
+    let verdict = noise.verdict();
+    print!("{}", report::terminal(results, about, &verdict));
+    let json = serde_json::to_string_pretty(&report::json(results, about, &verdict))?;
+    write(&options.json, &json)?;
+    if let Some(svg) = plot::svg(results, about, &verdict) {
+        write(&options.svg, &svg)?;
+    }
+    if options.update_readme {
+        let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/README.md");
+        report::update(&readme, &report::markdown(results, about, &verdict))
+            .with_context(|| format!("updating {}", readme.display()))?;
+    }
+    Ok(())
+}
+
+fn write(file: &Path, text: &str) -> Result<()> {
+    if let Some(directory) = file.parent() {
+        std::fs::create_dir_all(directory)?;
+    }
+    std::fs::write(file, text).with_context(|| format!("writing {}", file.display()))?;
+    println!("{}", file.display());
+    Ok(())
+}
+
+impl Options {
+    fn is_chosen(&self, key: &str) -> bool {
+        self.only.is_empty() || self.only.iter().any(|only| only == key)
+    }
+
+    fn needs_instances(&self) -> bool {
+        self.is_chosen(cases::LATENCY) || self.is_chosen(cases::SYSTEM_CALLS)
+    }
+
+    fn extent(&self) -> Extent {
+        let milliseconds = Duration::from_millis;
+        if self.quick {
+            Extent {
+                rounds: self.rounds.unwrap_or(1),
+                duration: milliseconds(500),
+                open_loop: milliseconds(1000),
+                is_thorough: false,
+            }
+        } else {
+            Extent {
+                rounds: self.rounds.unwrap_or(3),
+                duration: milliseconds(1000),
+                open_loop: milliseconds(2000),
+                is_thorough: true,
+            }
+        }
+    }
+
+    fn about(&self, contenders: &[Contender], cores: &Cores) -> About {
+        let mut versions: Vec<(String, String)> = contenders
+            .iter()
+            .map(|contender| {
+                (
+                    contender.name.to_owned(),
+                    contender.version(&self.portcullis),
+                )
+            })
+            .collect();
+        for program in ["wrk", "h2load"] {
+            versions.push((program.to_owned(), package_version(program)));
+        }
+        let quick = if self.quick { " ARGS=--quick" } else { "" };
+        About {
+            command: format!("make bench-peers{quick}"),
+            machine: machine::describe(),
+            cores: cores.describe(),
+            rounds: self.extent().rounds,
+            versions,
+        }
+    }
+}
+
+/// As Debian calls it: `wrk` itself only knows when it was built.
+fn package_version(program: &str) -> String {
+    let package = if program == "h2load" {
+        "nghttp2-client"
+    } else {
+        program
+    };
+    let output = Command::new("dpkg-query")
+        .args(["-W", "-f", "${Package} ${Version}", package])
+        .output();
+    output.map_or("unknown".to_owned(), |output| {
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    })
+}
