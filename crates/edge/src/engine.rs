@@ -18,10 +18,11 @@ pub(crate) use control::Control;
 pub(crate) use guard::Guard;
 #[cfg(any(test, feature = "fuzzing"))]
 pub use h1::fuzzing;
-pub(crate) use h1::{Engine as NativeEngine, Pool};
+pub(crate) use h1::{Engine as NativeEngine, Pool, connect};
 pub(crate) use pingora::Engine as PingoraEngine;
 pub(crate) use refusal::{refusal, to_http1};
 pub(crate) use stream::Stream;
+pub(crate) use tunnel::tunnel;
 
 /// Silence allowed on an upgraded connection (WebSocket) before it is cut.
 const UPGRADE_IDLE_TIMEOUT: Duration = Duration::from_secs(3600);

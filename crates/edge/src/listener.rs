@@ -239,7 +239,7 @@ impl Listener {
             if let Some(cluster) = self.passthrough.cluster(server_name.as_deref()) {
                 // A raw tunnel has no polite end: when the edge drains it may use all the time.
                 let snapshot = self.edge.snapshot.load_full();
-                passthrough::tunnel(stream, seen, snapshot.cluster(cluster), client).await;
+                passthrough::pass_on(stream, seen, snapshot.cluster(cluster), client).await;
                 return None;
             }
             prefix = seen;

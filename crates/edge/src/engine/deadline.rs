@@ -97,6 +97,29 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn timer_is_touched_only_when_the_deadline_moves_to_earlier() {
+        let mut deadline = Deadline::default();
+        let begun = now();
+        for (seconds, armed) in [(5, 5), (9, 5), (7, 5), (3, 3), (5, 3)] {
+            deadline.set(Some(begun + seconds * SECOND));
+            assert!(is_pending(&mut deadline).await);
+            let timer = deadline.timer.as_ref().unwrap();
+            assert_eq!(timer.armed, begun + armed * SECOND, "at {seconds}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn deadline_in_the_past_has_passed_until_it_is_moved() {
+        let mut deadline = Deadline::default();
+        deadline.set(Some(now()));
+        tokio::time::advance(SECOND).await;
+        assert!(!is_pending(&mut deadline).await);
+        assert!(!is_pending(&mut deadline).await, "asked twice");
+        deadline.set(Some(now() + SECOND));
+        assert_eq!(passed(&mut deadline).await.as_secs(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn without_a_deadline_nothing_passes() {
         let mut deadline = Deadline::default();
         assert!(is_pending(&mut deadline).await);

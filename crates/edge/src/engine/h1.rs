@@ -32,6 +32,7 @@ use tokio::sync::watch;
 #[cfg(any(test, feature = "fuzzing"))]
 pub use self::codec::fuzzing;
 use self::codec::{HeadError, HeadLimits, RequestParser};
+pub(crate) use self::connect::connect;
 use self::outgoing::Outgoing;
 use self::peer::Peer;
 pub(crate) use self::pool::Pool;

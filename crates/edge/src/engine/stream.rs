@@ -13,7 +13,8 @@ use crate::listener::Rewound;
 
 /// A stream that can be waited for without a buffer to read into.
 pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin + Send {
-    /// Ready when a read would give bytes, the end or an error. Consumes nothing.
+    /// Ready when a read would give bytes, the end or an error. Consumes nothing. A hint: the read
+    /// may have to wait after all, and then so does the next call.
     fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
 
     /// Whether dropping the stream would leave the other side in doubt about the end: TLS says
@@ -52,5 +53,128 @@ impl Stream for Box<TlsStream<Rewound<TcpStream>>> {
 
     fn reset_on_close(&mut self) {
         // Without close_notify the end counts as truncation already (RFC 8446, 6.1).
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+    use std::sync::Arc;
+
+    use bytes::Bytes;
+    use rustls::crypto::aws_lc_rs;
+    use rustls::{ClientConfig, RootCertStore, ServerConfig};
+    use rustls_pki_types::PrivateKeyDer;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader, DuplexStream};
+    use tokio::net::TcpListener;
+    use tokio_rustls::{TlsAcceptor, TlsConnector};
+
+    use super::*;
+
+    impl Stream for BufReader<DuplexStream> {
+        fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+            ready!(Pin::new(self).poll_fill_buf(cx))?;
+            Poll::Ready(Ok(()))
+        }
+
+        fn needs_farewell(&self) -> bool {
+            false
+        }
+
+        fn reset_on_close(&mut self) {}
+    }
+
+    async fn tcp_pair() -> (TcpStream, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let far = TcpStream::connect(listener.local_addr().unwrap()).await;
+        (far.unwrap(), listener.accept().await.unwrap().0)
+    }
+
+    type Server = Box<TlsStream<Rewound<TcpStream>>>;
+    type Client = tokio_rustls::client::TlsStream<TcpStream>;
+
+    async fn tls_pair() -> (Client, Server) {
+        let made = rcgen::generate_simple_self_signed(vec!["a.test".to_owned()]).unwrap();
+        let certificate = made.cert.der().clone();
+        let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let server = ServerConfig::builder_with_provider(Arc::clone(&provider))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![certificate.clone()], key)
+            .unwrap();
+        let mut roots = RootCertStore::empty();
+        roots.add(certificate).unwrap();
+        let client = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let (far, near) = tcp_pair().await;
+        let (client, server) = tokio::join!(
+            TlsConnector::from(Arc::new(client)).connect("a.test".try_into().unwrap(), far),
+            TlsAcceptor::from(Arc::new(server)).accept(Rewound::new(Bytes::new(), near)),
+        );
+        (client.unwrap(), Box::new(server.unwrap()))
+    }
+
+    async fn is_readable<S: Stream>(stream: &mut S) -> bool {
+        poll_fn(|cx| Poll::Ready(stream.poll_readable(cx).is_ready())).await
+    }
+
+    async fn becomes_readable<S: Stream>(stream: &mut S) {
+        poll_fn(|cx| stream.poll_readable(cx)).await.unwrap();
+    }
+
+    /// What every stream must do once `far` is connected to `near`.
+    async fn waits_without_reading<F, N>(mut far: F, mut near: N)
+    where
+        F: AsyncWrite + Unpin,
+        N: Stream,
+    {
+        assert!(!is_readable(&mut near).await, "nothing was sent yet");
+        far.write_all(b"hello").await.unwrap();
+        far.flush().await.unwrap();
+        becomes_readable(&mut near).await;
+        becomes_readable(&mut near).await;
+        let mut received = [0; 5];
+        near.read_exact(&mut received).await.unwrap();
+        assert_eq!(&received, b"hello", "waiting took nothing");
+        far.shutdown().await.unwrap();
+        becomes_readable(&mut near).await;
+        assert_eq!(near.read(&mut received).await.unwrap(), 0);
+        becomes_readable(&mut near).await;
+    }
+
+    #[tokio::test]
+    async fn plain_stream_is_waited_for_without_reading() {
+        let (far, near) = tcp_pair().await;
+        // An accepted socket counts as ready until the first attempt.
+        assert!(near.try_read(&mut [0]).is_err());
+        waits_without_reading(far, near).await;
+    }
+
+    #[tokio::test]
+    async fn tls_stream_is_waited_for_without_reading() {
+        let (far, near) = tls_pair().await;
+        waits_without_reading(far, near).await;
+    }
+
+    #[tokio::test]
+    async fn what_was_read_ahead_is_readable_at_once() {
+        let (_far, near) = tokio::io::duplex(1);
+        let near = BufReader::new(near);
+        let mut rewound = Rewound::new(Bytes::from_static(b"hello"), near);
+        assert!(is_readable(&mut rewound).await);
+        rewound.read_exact(&mut [0; 5]).await.unwrap();
+        assert!(!is_readable(&mut rewound).await);
+    }
+
+    #[tokio::test]
+    async fn tls_stream_that_is_cut_off_is_readable_and_fails() {
+        let (far, mut near) = tls_pair().await;
+        drop(far.into_inner());
+        assert!(poll_fn(|cx| near.poll_readable(cx)).await.is_err());
     }
 }

@@ -9,6 +9,8 @@ use bytes::{Buf, Bytes, BytesMut};
 use rustls::server::Acceptor;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 
+use crate::engine::Stream;
+
 /// A ClientHello larger than this is refused; with post-quantum key shares they reach about 2 KiB.
 const MAX_HELLO_BYTES: usize = 16 * 1024;
 
@@ -97,6 +99,24 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Rewound<S> {
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.get_mut().io).poll_shutdown(cx)
+    }
+}
+
+impl<S: Stream> Stream for Rewound<S> {
+    fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.prefix.is_empty() {
+            self.io.poll_readable(cx)
+        } else {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    fn needs_farewell(&self) -> bool {
+        self.io.needs_farewell()
+    }
+
+    fn reset_on_close(&mut self) {
+        self.io.reset_on_close();
     }
 }
 

@@ -9,7 +9,7 @@ use tokio::net::TcpStream;
 use crate::outcome::Cause;
 
 /// A new connection to an endpoint; the error says what stood in the way.
-pub(super) async fn connect(address: SocketAddr, timeout: Duration) -> Result<TcpStream, Cause> {
+pub(crate) async fn connect(address: SocketAddr, timeout: Duration) -> Result<TcpStream, Cause> {
     let connecting = TcpStream::connect(address);
     let connected = tokio::time::timeout(timeout, connecting).await;
     let stream = connected

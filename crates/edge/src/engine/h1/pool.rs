@@ -3,6 +3,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
+use std::mem;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -10,10 +11,11 @@ use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 
-/// Idle connections to one endpoint: beyond it the oldest goes.
-const PER_ENDPOINT: usize = 1024;
-/// Idle connections in all: beyond it none is taken.
-const IN_ALL: usize = 16_384;
+/// How many connections may be idle; beyond it the oldest goes.
+const BOUNDS: Bounds = Bounds {
+    per_endpoint: 1024,
+    in_all: 16_384,
+};
 /// How often expired and closed connections are looked for.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -27,13 +29,20 @@ pub(crate) struct PoolKey {
 }
 
 /// Connections between two requests.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Pool {
     idle: Mutex<Idle>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Copy, Debug)]
+struct Bounds {
+    per_endpoint: usize,
+    in_all: usize,
+}
+
+#[derive(Debug)]
 struct Idle {
+    bounds: Bounds,
     /// The newest last: it is the least likely to have been closed.
     by_key: HashMap<PoolKey, VecDeque<Kept>>,
     count: usize,
@@ -60,7 +69,13 @@ impl Kept {
 impl Pool {
     /// An empty pool.
     pub(crate) fn new() -> Self {
-        Self::default()
+        Self::bounded(BOUNDS)
+    }
+
+    fn bounded(bounds: Bounds) -> Self {
+        Self {
+            idle: Mutex::new(Idle::new(bounds)),
+        }
     }
 
     /// The newest usable connection.
@@ -94,7 +109,7 @@ impl Pool {
                 _ = interval.tick() => self.sweep(Instant::now()),
             }
         }
-        *self.lock() = Idle::default();
+        let _all = self.lock().take_all();
     }
 
     fn lock(&self) -> MutexGuard<'_, Idle> {
@@ -103,6 +118,14 @@ impl Pool {
 }
 
 impl Idle {
+    fn new(bounds: Bounds) -> Self {
+        Self {
+            bounds,
+            by_key: HashMap::new(),
+            count: 0,
+        }
+    }
+
     fn pop(&mut self, key: &PoolKey) -> Option<Kept> {
         let kept = self.by_key.get_mut(key)?.pop_back()?;
         self.count -= 1;
@@ -112,32 +135,46 @@ impl Idle {
     /// Returns what must go for it.
     fn push(&mut self, key: PoolKey, kept: Kept) -> Option<Kept> {
         let of_endpoint = self.by_key.entry(key).or_default();
-        if of_endpoint.len() >= PER_ENDPOINT {
-            of_endpoint.push_back(kept);
+        let is_full = of_endpoint.len() >= self.bounds.per_endpoint;
+        of_endpoint.push_back(kept);
+        if is_full {
             return of_endpoint.pop_front();
         }
-        if self.count >= IN_ALL {
-            return Some(kept);
+        if self.count >= self.bounds.in_all {
+            return self.pop_next_to_expire();
         }
-        of_endpoint.push_back(kept);
         self.count += 1;
         None
+    }
+
+    /// Looks at every endpoint, which only a full pool has to.
+    fn pop_next_to_expire(&mut self) -> Option<Kept> {
+        let fronts = self.by_key.values_mut();
+        fronts
+            .filter(|of_endpoint| !of_endpoint.is_empty())
+            .min_by_key(|of_endpoint| of_endpoint.front().map(|kept| kept.until))?
+            .pop_front()
     }
 
     fn take_unusable(&mut self, now: Instant) -> Vec<Kept> {
         let mut unusable = Vec::new();
         for of_endpoint in self.by_key.values_mut() {
-            for kept in std::mem::take(of_endpoint) {
-                if kept.is_usable(now) {
-                    of_endpoint.push_back(kept);
-                } else {
-                    unusable.push(kept);
+            // Once around: the order stays.
+            for _ in 0..of_endpoint.len() {
+                match of_endpoint.pop_front() {
+                    Some(kept) if kept.is_usable(now) => of_endpoint.push_back(kept),
+                    Some(kept) => unusable.push(kept),
+                    None => break,
                 }
             }
         }
         self.by_key.retain(|_, of_endpoint| !of_endpoint.is_empty());
         self.count -= unusable.len();
         unusable
+    }
+
+    fn take_all(&mut self) -> Self {
+        mem::replace(self, Self::new(self.bounds))
     }
 }
 
@@ -243,22 +280,60 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn pool_is_bounded_per_endpoint() {
+    async fn pool_is_bounded_and_the_oldest_goes() {
+        let pool = Pool::bounded(Bounds {
+            per_endpoint: 2,
+            in_all: 3,
+        });
+        let (first, second) = (Endpoint::start().await, Endpoint::start().await);
+        let begun = Instant::now();
+        let mut ends = Vec::new();
+        let mut ports = Vec::new();
+        for (age, endpoint) in [&first, &first, &first, &second, &second]
+            .into_iter()
+            .enumerate()
+        {
+            let (stream, accepted) = endpoint.connect().await;
+            ports.push(port(&stream));
+            ends.push(accepted);
+            let now = begun + Duration::from_secs(age as u64);
+            pool.put(endpoint.key, stream, IDLE, now);
+        }
+        assert_eq!(pool.lock().count, 3);
+        // The first went for the third of its endpoint, the second for the fourth of all.
+        for gone in &mut ends[..2] {
+            assert_eq!(gone.read(&mut [0]).await.unwrap(), 0);
+        }
+        let taken = |key| pool.take(key, begun).map(|stream| port(&stream));
+        assert_eq!(taken(&first.key), Some(ports[2]));
+        assert_eq!(taken(&first.key), None);
+        assert_eq!(taken(&second.key), Some(ports[4]));
+        assert_eq!(taken(&second.key), Some(ports[3]));
+        assert_eq!(taken(&second.key), None);
+        assert_eq!(pool.lock().count, 0);
+    }
+
+    #[tokio::test]
+    async fn sweep_closes_what_has_expired_and_keeps_the_order_of_the_rest() {
         let (pool, endpoint, now) = (Pool::new(), Endpoint::start().await, Instant::now());
         let mut ends = Vec::new();
-        let mut oldest = None;
-        for _ in 0..=PER_ENDPOINT {
+        let mut ports = Vec::new();
+        for idle in [2 * IDLE, IDLE, 2 * IDLE] {
             let (stream, accepted) = endpoint.connect().await;
-            oldest.get_or_insert(port(&stream));
-            pool.put(endpoint.key, stream, IDLE, now);
+            ports.push(port(&stream));
             ends.push(accepted);
+            pool.put(endpoint.key, stream, idle, now);
         }
-        assert_eq!(pool.lock().count, PER_ENDPOINT);
-        let mut kept = Vec::new();
-        while let Some(stream) = pool.take(&endpoint.key, now) {
-            assert_ne!(Some(port(&stream)), oldest, "the oldest went");
-            kept.push(stream);
-        }
-        assert_eq!(kept.len(), PER_ENDPOINT);
+        pool.sweep(now + IDLE);
+        assert_eq!(ends[1].read(&mut [0]).await.unwrap(), 0);
+        let taken = || pool.take(&endpoint.key, now).map(|stream| port(&stream));
+        assert_eq!(taken(), Some(ports[2]));
+        assert_eq!(taken(), Some(ports[0]));
+        assert_eq!(taken(), None);
+        pool.sweep(now);
+        assert!(
+            pool.lock().by_key.is_empty(),
+            "an endpoint without any is forgotten"
+        );
     }
 }
