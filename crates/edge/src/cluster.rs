@@ -31,7 +31,7 @@ pub struct Cluster {
     health: Option<HealthCheck>,
     ejection: Option<eject::Policy>,
     affinity: Option<Arc<Affinity>>,
-    timeouts: Arc<UpstreamTimeouts>,
+    timeouts: UpstreamTimeouts,
     retries: u32,
     metrics: ClusterMetrics,
 }
@@ -92,7 +92,7 @@ impl Cluster {
                 Some(affinity) => Some(Affinity::build(affinity, &config.name, known_affinity)?),
                 None => None,
             },
-            timeouts: Arc::new(config.timeouts.clone()),
+            timeouts: config.timeouts,
             retries: config.retries,
             metrics: metrics.cluster(&config.name),
         })
@@ -121,7 +121,7 @@ impl Cluster {
     }
 
     /// Deadlines towards endpoints.
-    pub fn timeouts(&self) -> &Arc<UpstreamTimeouts> {
+    pub fn timeouts(&self) -> &UpstreamTimeouts {
         &self.timeouts
     }
 

@@ -262,7 +262,7 @@ pub struct Ejection {
 }
 
 /// Deadlines towards endpoints.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct UpstreamTimeouts {
     /// TCP connect (default 5 s).
     pub connect: Duration,

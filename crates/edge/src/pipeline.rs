@@ -31,6 +31,7 @@ use crate::state::{Edge, RouteId, Snapshot};
 mod admit;
 mod body;
 mod client_address;
+mod excerpt;
 mod fail;
 #[cfg(test)]
 pub(crate) mod fake;
@@ -51,6 +52,7 @@ use admit::Request;
 use body::Body;
 pub use head::{Fields, Head, HeaderEdit, Said};
 pub use identify::IdSource;
+pub(crate) use identify::hex;
 pub(crate) use respond::announces_draining;
 pub use step::{Answer, Attempt, End, ResponseStep};
 
@@ -107,17 +109,17 @@ impl Exchange {
 
     /// Admits and routes. `Err` is the answer to send now.
     pub fn on_request(&mut self, head: &impl Head) -> Result<(), Answer> {
-        let trusted = &self.edge.trusted_proxies;
+        let decided =
+            admit::check(head, self.limits()).and_then(|()| route::find(&self.snapshot, head));
+        self.route = decided.ok();
         self.request = Some(admit::identify(
             head,
             &self.connection,
-            trusted,
+            &self.edge.trusted_proxies,
             &self.edge.ids,
+            finish::is_logged(&self.edge, &self.snapshot, self.route),
         ));
-        let decided =
-            admit::check(head, self.limits()).and_then(|()| route::find(&self.snapshot, head));
         let route = decided.map_err(|cause| self.on_failure(cause))?;
-        self.route = Some(route);
         if let Some(affinity) = self.snapshot.route(route).cluster.affinity() {
             self.binding = affinity.read(head.fields(), unix_seconds());
         }
@@ -127,13 +129,16 @@ impl Exchange {
     /// Once per attempt: picks an endpoint, never one already tried while another is eligible, and
     /// takes a place in its in-flight count. `Err` is the answer to send now.
     pub fn on_attempt(&mut self, _head: &impl Head, now: Instant) -> Result<Attempt, Answer> {
-        let Some(cluster) = self.cluster().map(Arc::clone) else {
+        let Some(route) = self.route else {
             return Err(self.on_failure(Cause::NoRoute));
         };
         // Given back before the next is taken: an attempt that is over no longer counts.
         self.slot = None;
-        let slot = select::select(&cluster, self.binding, &self.tried, now)
-            .map_err(|cause| self.on_failure(cause))?;
+        let cluster = &self.snapshot.route(route).cluster;
+        let slot = match select::select(cluster, self.binding, &self.tried, now) {
+            Ok(slot) => slot,
+            Err(cause) => return Err(self.on_failure(cause)),
+        };
         self.attempts += 1;
         if self.attempts > 1 {
             cluster.metrics().retries.inc();
@@ -143,7 +148,7 @@ impl Exchange {
         self.endpoint_status = None;
         let attempt = Attempt {
             address: slot.endpoint().address(),
-            timeouts: Arc::clone(cluster.timeouts()),
+            timeouts: *cluster.timeouts(),
             cluster_key: cluster.key(),
             number: self.attempts,
         };
@@ -182,23 +187,20 @@ impl Exchange {
         now: Instant,
     ) -> ResponseStep {
         let is_interim = status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS;
-        let (Some(cluster), Some(endpoint)) = (self.cluster(), &self.endpoint) else {
+        let (Some(route), Some(endpoint), false) = (self.route, &self.endpoint, is_interim) else {
             return ResponseStep::Deliver(Vec::new());
         };
-        if is_interim {
-            return ResponseStep::Deliver(Vec::new());
-        }
-        let (cluster, endpoint) = (Arc::clone(cluster), Arc::clone(endpoint));
+        let cluster = &self.snapshot.route(route).cluster;
         self.endpoint_time = Some(now.saturating_duration_since(self.attempt_started));
         if announces_draining(fields) {
             cluster.observe(
-                &endpoint,
+                endpoint,
                 Observation::Draining,
                 "it answered that it is draining",
             );
         }
         if is_retried_status(status.as_u16()) && self.slot.is_some() {
-            cluster.record_failure(&endpoint, "it answered 502, 503 or 504", now);
+            cluster.record_failure(endpoint, "it answered 502, 503 or 504", now);
             let may_retry = self
                 .tried(body_replayable)
                 .is_some_and(|tried| retry::after_status(status, tried));
@@ -210,7 +212,7 @@ impl Exchange {
             }
         }
         self.endpoint_status = Some(status);
-        ResponseStep::Deliver(self.response_edits(&cluster, &endpoint, fields))
+        ResponseStep::Deliver(self.response_edits(cluster, endpoint, fields))
     }
 
     /// Request body bytes arrived. `Err` when they are too many or came too slowly: stop reading,
@@ -236,7 +238,7 @@ impl Exchange {
         let failure = fail::failure(cause);
         self.blame_endpoint(cause, Instant::now());
         self.failed.get_or_insert(failure.outcome);
-        failure.answer(self.request.as_ref().map(|request| &request.id))
+        failure.answer(self.request.as_ref().map(|request| &request.excerpt.id))
     }
 
     /// Always the last call: releases guards, feeds metrics and access log. Later calls do nothing.
@@ -287,7 +289,7 @@ impl Exchange {
         let id = self
             .request
             .as_ref()
-            .and_then(|request| request.id.to_str().ok());
+            .and_then(|request| request.excerpt.id.to_str().ok());
         id.unwrap_or_default()
     }
 
@@ -370,7 +372,7 @@ impl Exchange {
                 .then(|| affinity.issue(id, now, request.is_https))
                 .flatten()
         });
-        respond::edits(endpoint, is_local, &request.id, cookie, fields)
+        respond::edits(endpoint, is_local, &request.excerpt.id, cookie, fields)
     }
 }
 

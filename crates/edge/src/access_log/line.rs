@@ -4,6 +4,7 @@ use std::io::Write as _;
 use std::time::{Duration, SystemTime};
 
 use crate::outcome::Outcome;
+use crate::pipeline::hex;
 
 /// What the access log says of a request. Fields that are not known are `null`, so that every line
 /// has the same keys.
@@ -46,24 +47,30 @@ impl Line<'_> {
         out.time(self.time);
         out.raw("\"");
         out.text("listener", Some(self.listener));
-        out.display("client", Some(format_args!("\"{}\"", self.client)));
+        out.display("client", self.client);
         out.text("scheme", Some(self.scheme));
         out.text("method", self.method);
         out.text("host", self.host);
         out.text("path", self.path);
         out.text("protocol", self.protocol);
-        out.display("status", self.status);
+        out.number("status", self.status.map(u64::from));
         out.text("outcome", Some(self.outcome.name()));
         out.text("route", self.route);
         out.text("cluster", self.cluster);
         out.text("endpoint", self.endpoint);
-        out.display("attempts", Some(self.attempts));
+        out.number("attempts", Some(u64::from(self.attempts)));
         out.text("request_id", Some(self.request_id));
-        out.display("trace_id", self.trace_id.map(TraceId));
-        out.display("duration_ms", Some(Milliseconds(self.duration)));
-        out.display("endpoint_ms", self.endpoint_time.map(Milliseconds));
-        out.display("request_bytes", Some(self.request_bytes));
-        out.display("response_bytes", Some(self.response_bytes));
+        let trace_id = self.trace_id.map(hex::<32>);
+        out.text(
+            "trace_id",
+            trace_id
+                .as_ref()
+                .and_then(|id| std::str::from_utf8(id).ok()),
+        );
+        out.milliseconds("duration_ms", Some(self.duration));
+        out.milliseconds("endpoint_ms", self.endpoint_time);
+        out.number("request_bytes", Some(self.request_bytes));
+        out.number("response_bytes", Some(self.response_bytes));
         out.text("tls_version", self.tls_version);
         out.text("server_name", self.server_name);
         let user_agent = self.user_agent.map(String::from_utf8_lossy);
@@ -73,6 +80,7 @@ impl Line<'_> {
     }
 }
 
+/// JSON by hand where that is simple: a line is written for every request.
 struct Encoder(Vec<u8>);
 
 impl Encoder {
@@ -89,53 +97,76 @@ impl Encoder {
     fn text(&mut self, key: &str, value: Option<&str>) {
         self.key(key);
         match value {
+            Some(value) if value.bytes().all(stands_for_itself) => {
+                self.raw("\"");
+                self.raw(value);
+                self.raw("\"");
+            }
             Some(value) => serde_json::to_writer(&mut self.0, value)
                 .expect("a string is valid JSON and a vector takes it"),
             None => self.raw("null"),
         }
     }
 
-    fn display(&mut self, key: &str, value: Option<impl std::fmt::Display>) {
+    fn display(&mut self, key: &str, value: impl std::fmt::Display) {
+        self.key(key);
+        write!(self.0, "\"{value}\"").expect("a vector takes everything");
+    }
+
+    fn number(&mut self, key: &str, value: Option<u64>) {
         self.key(key);
         match value {
-            Some(value) => write!(self.0, "{value}").expect("a vector takes everything"),
+            Some(value) => self.digits(value, 1),
             None => self.raw("null"),
         }
+    }
+
+    fn milliseconds(&mut self, key: &str, value: Option<Duration>) {
+        self.key(key);
+        let Some(value) = value else {
+            return self.raw("null");
+        };
+        self.digits(u64::try_from(value.as_millis()).unwrap_or(u64::MAX), 1);
+        self.raw(".");
+        self.digits(u64::from(value.subsec_micros() % 1_000), 3);
+    }
+
+    /// Decimal, with zeros in front up to the width.
+    fn digits(&mut self, mut value: u64, width: usize) {
+        let mut text = [b'0'; u64::MAX.ilog10() as usize + 1];
+        let mut start = text.len();
+        while value > 0 {
+            start -= 1;
+            text[start] = b'0' + (value % 10) as u8;
+            value /= 10;
+        }
+        self.0
+            .extend_from_slice(&text[start.min(text.len() - width)..]);
     }
 
     /// RFC 3339 in UTC with milliseconds.
     fn time(&mut self, time: SystemTime) {
         let at = time::OffsetDateTime::from(time);
-        let (date, hour, minute, second) = (at.date(), at.hour(), at.minute(), at.second());
-        let (year, month, day) = (date.year(), u8::from(date.month()), date.day());
-        let ms = at.millisecond();
-        write!(
-            self.0,
-            "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{ms:03}Z"
-        )
-        .expect("a vector takes everything");
+        let year = u64::try_from(at.year()).unwrap_or_default();
+        for (before, value, width) in [
+            ("", year, 4),
+            ("-", u64::from(u8::from(at.month())), 2),
+            ("-", u64::from(at.day()), 2),
+            ("T", u64::from(at.hour()), 2),
+            (":", u64::from(at.minute()), 2),
+            (":", u64::from(at.second()), 2),
+            (".", u64::from(at.millisecond()), 3),
+        ] {
+            self.raw(before);
+            self.digits(value, width);
+        }
+        self.raw("Z");
     }
 }
 
-struct Milliseconds(Duration);
-
-impl std::fmt::Display for Milliseconds {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(
-            f,
-            "{}.{:03}",
-            self.0.as_millis(),
-            self.0.subsec_micros() % 1_000
-        )
-    }
-}
-
-struct TraceId(u128);
-
-impl std::fmt::Display for TraceId {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "\"{:032x}\"", self.0)
-    }
+/// Whether JSON has this byte in a string as it is.
+fn stands_for_itself(byte: u8) -> bool {
+    matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\'
 }
 
 const LINE_BYTES_USUAL: usize = 640;
@@ -185,6 +216,26 @@ mod tests {
         assert_eq!(value["endpoint_ms"], Value::Null);
         assert_eq!(value["trace_id"], json!("00000000000000000000000000000abc"));
         assert_eq!(value.as_object().unwrap().len(), 23);
+    }
+
+    #[test]
+    fn numbers_have_all_their_digits() {
+        let extreme = Line {
+            status: None,
+            attempts: 0,
+            duration: Duration::MAX,
+            endpoint_time: Some(Duration::from_micros(5)),
+            request_bytes: u64::MAX,
+            response_bytes: 10,
+            ..line()
+        };
+        let value: Value = serde_json::from_slice(&extreme.encode()).unwrap();
+        assert_eq!(value["status"], Value::Null);
+        assert_eq!(value["attempts"], json!(0));
+        assert_eq!(value["endpoint_ms"], json!(0.005));
+        assert_eq!(value["request_bytes"], json!(u64::MAX));
+        assert_eq!(value["response_bytes"], json!(10));
+        assert!(value["duration_ms"].as_f64().unwrap() > 1e18);
     }
 
     #[test]

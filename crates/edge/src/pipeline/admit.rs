@@ -2,13 +2,14 @@
 
 use std::net::IpAddr;
 
-use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING, USER_AGENT};
-use http::{HeaderName, HeaderValue, Method, Version};
+use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
+use http::{HeaderName, Method, Version};
 use ipnet::IpNet;
 
-use super::client_address::{client_address, is_trusted};
+use super::client_address::{client_behind, is_trusted};
+use super::excerpt::Excerpt;
 use super::head::{Fields, Head, Said};
-use super::identify::{IdSource, hex_id};
+use super::identify::{IdSource, hex};
 use super::trace::Trace;
 use crate::config::Limits;
 use crate::connection::Connection;
@@ -22,7 +23,7 @@ pub(crate) const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forw
 /// A request as all later phases and the access log know it.
 #[derive(Debug)]
 pub(super) struct Request {
-    pub(super) id: HeaderValue,
+    pub(super) excerpt: Excerpt,
     pub(super) trace: Trace,
     /// The client, behind however many trusted proxies.
     pub(super) client: IpAddr,
@@ -32,45 +33,41 @@ pub(super) struct Request {
     pub(super) is_https: bool,
     pub(super) method: Method,
     pub(super) version: Version,
-    pub(super) host: Option<Box<str>>,
-    pub(super) path: Box<str>,
-    pub(super) user_agent: Option<HeaderValue>,
 }
 
 /// Names the request and whoever sent it. Cannot fail: a request that is refused has a name too.
+/// `is_logged`: whether the access log will ask for its words.
 pub(super) fn identify(
     head: &impl Head,
     connection: &Connection,
     trusted: &[IpNet],
     ids: &IdSource,
+    is_logged: bool,
 ) -> Request {
     let fields = head.fields();
     let peer = connection.client.ip();
     let is_peer_trusted = is_trusted(peer, trusted);
-    let claimed_id = if is_peer_trusted {
-        claimed_request_id(fields)
-    } else {
-        None
-    };
-    let is_https = match fields.first(&X_FORWARDED_PROTO) {
-        Some(scheme) if is_peer_trusted && is_scheme(scheme) => {
-            scheme.eq_ignore_ascii_case(b"https")
-        }
-        _ => connection.listener.is_tls,
-    };
+    // One number names both the request and the trace that begins with it: there is one thing to
+    // look for.
+    let number = ids.draw();
+    let own_id = hex::<32>(number);
+    let claims = is_peer_trusted.then_some(fields);
+    let id = claims.and_then(claimed_request_id).unwrap_or(&own_id);
+    let scheme = claims.and_then(|fields| fields.first(&X_FORWARDED_PROTO));
     Request {
-        id: claimed_id.unwrap_or_else(|| hex_id(ids.draw())),
-        trace: Trace::read(fields).unwrap_or_else(|| Trace::begin(ids.draw())),
-        client: client_address(peer, fields, trusted),
+        excerpt: Excerpt::new(id, head, is_logged),
+        trace: Trace::read(fields).unwrap_or_else(|| Trace::begin(number)),
+        client: match claims {
+            Some(fields) => client_behind(peer, fields, trusted),
+            None => peer.to_canonical(),
+        },
         is_peer_trusted,
-        is_https,
+        is_https: match scheme.filter(|scheme| is_scheme(scheme)) {
+            Some(scheme) => scheme.eq_ignore_ascii_case(b"https"),
+            None => connection.listener.is_tls,
+        },
         method: head.method().clone(),
         version: head.version(),
-        host: head.authority().map(Box::from),
-        path: Box::from(head.path()),
-        user_agent: fields
-            .first(&USER_AGENT)
-            .and_then(|agent| HeaderValue::from_bytes(agent).ok()),
     }
 }
 
@@ -102,12 +99,12 @@ pub(super) fn is_scheme(value: &[u8]) -> bool {
 }
 
 /// An id that a proxy gave; taken over only if it can be quoted anywhere without harm.
-fn claimed_request_id(fields: &impl Fields) -> Option<HeaderValue> {
+fn claimed_request_id(fields: &impl Fields) -> Option<&[u8]> {
     let id = fields.first(&X_REQUEST_ID)?;
     let is_harmless = |byte: &u8| byte.is_ascii_alphanumeric() || b"._-".contains(byte);
     let is_quotable =
         !id.is_empty() && id.len() <= REQUEST_ID_BYTES_MAX && id.iter().all(is_harmless);
-    is_quotable.then(|| HeaderValue::from_bytes(id).ok())?
+    is_quotable.then_some(id)
 }
 
 /// One host, and the same wherever it is said (RFC 9112, 3.2; RFC 9113, 8.3.1). Only HTTP/1.0 may
@@ -136,15 +133,38 @@ fn check_host(head: &impl Head) -> Result<(), Cause> {
 
 /// Characters of a host and port (RFC 3986, 3.2.2), so no user info, path, list or white space.
 fn is_authority(authority: &str) -> bool {
-    let is_host_byte =
-        |byte: u8| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+;=:[]".contains(&byte);
+    let is_host_byte = |byte: u8| {
+        byte.is_ascii_alphanumeric()
+            || matches!(
+                byte,
+                b'-' | b'.'
+                    | b'_'
+                    | b'~'
+                    | b'%'
+                    | b'!'
+                    | b'$'
+                    | b'&'
+                    | b'\''
+                    | b'('
+                    | b')'
+                    | b'*'
+                    | b'+'
+                    | b';'
+                    | b'='
+                    | b':'
+                    | b'['
+                    | b']'
+            )
+    };
     !authority.is_empty() && authority.bytes().all(is_host_byte)
 }
 
 /// Whether some endpoint may read another path than we route by: a segment that is `.` or `..`,
 /// plain or encoded, with or without parameters. Clients resolve these before they send.
 fn has_hidden_path(path: &str) -> bool {
-    let is_suspect = path.contains("/.") || path.contains("%2e") || path.contains("%2E");
+    // Nearly all paths pass the cheap look.
+    let bytes = path.as_bytes();
+    let is_suspect = bytes.contains(&b'%') || bytes.windows(2).any(|pair| pair == b"/.");
     is_suspect && path.split('/').any(is_dot_segment)
 }
 
@@ -210,7 +230,7 @@ mod tests {
     }
 
     fn request(peer: &str, head: &FakeHead) -> Request {
-        identify(head, &connection(peer), &trusted(), &IdSource::new(1))
+        identify(head, &connection(peer), &trusted(), &IdSource::new(1), true)
     }
 
     fn check(head: &FakeHead) -> Result<(), Cause> {
@@ -220,34 +240,38 @@ mod tests {
     #[test]
     fn request_id_is_believed_from_trusted_proxies_only() {
         let head = FakeHead::get("/").with("x-request-id", "abc-1.2_3");
-        assert_eq!(request("10.0.0.1:80", &head).id, "abc-1.2_3");
-        assert_ne!(request("203.0.113.9:80", &head).id, "abc-1.2_3");
+        assert_eq!(request("10.0.0.1:80", &head).excerpt.id, "abc-1.2_3");
+        assert_ne!(request("203.0.113.9:80", &head).excerpt.id, "abc-1.2_3");
     }
 
     #[test]
     fn request_id_that_cannot_be_quoted_is_replaced() {
         for id in ["", " ", "a b", "a\"b", "a\u{e9}", "<x>", &"a".repeat(129)] {
             let head = FakeHead::get("/").with("x-request-id", id);
-            let request = request("10.0.0.1:80", &head);
-            assert_eq!(request.id.len(), 32, "{id:?}");
-            assert_ne!(request.id.as_bytes(), id.as_bytes());
+            let given = request("10.0.0.1:80", &head).excerpt.id;
+            assert_eq!(given.len(), 32, "{id:?}");
+            assert_ne!(given.as_bytes(), id.as_bytes());
         }
         let longest = "a".repeat(128);
         let head = FakeHead::get("/").with("x-request-id", &longest);
-        assert_eq!(request("10.0.0.1:80", &head).id, longest);
+        assert_eq!(request("10.0.0.1:80", &head).excerpt.id, longest);
     }
 
     #[test]
     fn every_request_gets_an_id_of_its_own() {
         let (ids, head) = (IdSource::new(1), FakeHead::get("/"));
-        let id = || identify(&head, &connection("203.0.113.9:80"), &[], &ids).id;
+        let id = || {
+            identify(&head, &connection("203.0.113.9:80"), &[], &ids, true)
+                .excerpt
+                .id
+        };
         assert_ne!(id(), id());
     }
 
     #[test]
     fn scheme_comes_from_the_listener_or_a_trusted_proxy() {
         let https = |connection: &Connection, head: &FakeHead| {
-            identify(head, connection, &trusted(), &IdSource::new(1)).is_https
+            identify(head, connection, &trusted(), &IdSource::new(1), true).is_https
         };
         let plain = FakeHead::get("/");
         let claims = FakeHead::get("/").with("x-forwarded-proto", "https");

@@ -17,14 +17,12 @@ pub(crate) fn is_trusted(address: IpAddr, trusted: &[IpNet]) -> bool {
     trusted.iter().any(|net| net.contains(&address))
 }
 
-/// The client: the nearest hop that is not a trusted proxy. Every hop is vouched for by the one to
-/// its right, the rightmost by the TCP peer; so the walk goes from the right and ends at the first
-/// hop nobody trusted wrote, or at the first entry that is not an address.
-pub(crate) fn client_address(peer: IpAddr, fields: &impl Fields, trusted: &[IpNet]) -> IpAddr {
+/// The client behind a trusted peer: the nearest hop that is not a trusted proxy. Every hop is
+/// vouched for by the one to its right, the rightmost by the TCP peer; so the walk goes from the
+/// right and ends at the first hop nobody trusted wrote, or at the first entry that is not an
+/// address.
+pub(crate) fn client_behind(peer: IpAddr, fields: &impl Fields, trusted: &[IpNet]) -> IpAddr {
     let mut nearest = peer.to_canonical();
-    if !is_trusted(nearest, trusted) {
-        return nearest;
-    }
     for entry in entries_from_right(fields, &X_FORWARDED_FOR) {
         match parse_hop(entry) {
             Some(hop) if is_trusted(hop, trusted) => nearest = hop,
@@ -104,7 +102,12 @@ mod tests {
     }
 
     fn client(peer: &str, values: &[&str]) -> String {
-        client_address(peer.parse().unwrap(), &headers(values), &trusted()).to_string()
+        let peer: IpAddr = peer.parse().unwrap();
+        if is_trusted(peer, &trusted()) {
+            client_behind(peer, &headers(values), &trusted()).to_string()
+        } else {
+            peer.to_canonical().to_string()
+        }
     }
 
     /// Peer, header fields, client, why it is believed.

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant, SystemTime};
 use http::{StatusCode, Version};
 
 use super::admit::Request;
-use super::identify::hex_id;
+use super::excerpt::Excerpt;
+use super::identify::hex;
 use crate::access_log::Line;
 use crate::cluster::Endpoint;
 use crate::connection::Connection;
@@ -46,9 +47,14 @@ pub(super) fn finish(edge: &Edge, ended: &Ended<'_>) {
             .duration
             .observe(ended.duration.as_secs_f64());
     }
-    if edge.access_log.is_on() && route.is_none_or(|route| route.is_logged) {
+    if is_logged(edge, ended.snapshot, ended.route) {
         edge.access_log.write(&line(edge, ended));
     }
+}
+
+/// Whether the access log gets a line of requests on this route, or of those without any.
+pub(super) fn is_logged(edge: &Edge, snapshot: &Snapshot, route: Option<RouteId>) -> bool {
+    edge.access_log.is_on() && route.is_none_or(|route| snapshot.route(route).is_logged)
 }
 
 fn line(edge: &Edge, ended: &Ended<'_>) -> Vec<u8> {
@@ -61,12 +67,13 @@ fn line(edge: &Edge, ended: &Ended<'_>) -> Vec<u8> {
     let tls = connection.tls.as_ref();
     let made_id;
     let request_id = match request {
-        Some(request) => &request.id,
+        Some(request) => request.excerpt.id.as_bytes(),
         None => {
-            made_id = hex_id(edge.ids.draw());
+            made_id = hex::<32>(edge.ids.draw());
             &made_id
         }
     };
+    let excerpt = request.map(|request| &request.excerpt);
     let is_https = request.map_or(connection.listener.is_tls, |request| request.is_https);
     let client = request.map_or_else(|| peer(connection), |request| request.client);
     Line {
@@ -75,8 +82,8 @@ fn line(edge: &Edge, ended: &Ended<'_>) -> Vec<u8> {
         client,
         scheme: if is_https { "https" } else { "http" },
         method: request.map(|request| request.method.as_str()),
-        host: request.and_then(|request| request.host.as_deref()),
-        path: request.map(|request| &*request.path),
+        host: excerpt.and_then(Excerpt::logged_host),
+        path: excerpt.and_then(Excerpt::logged_path),
         protocol: request.map(|request| protocol(request.version)),
         status: ended.status.map(|status| status.as_u16()),
         outcome: ended.outcome,
@@ -84,7 +91,7 @@ fn line(edge: &Edge, ended: &Ended<'_>) -> Vec<u8> {
         cluster: route.map(|route| route.cluster.name()),
         endpoint: ended.endpoint.map(Endpoint::label),
         attempts: ended.attempts,
-        request_id: request_id.to_str().unwrap_or_default(),
+        request_id: std::str::from_utf8(request_id).unwrap_or_default(),
         trace_id: request.map(|request| request.trace.id),
         duration: ended.duration,
         endpoint_time: ended.endpoint_time,
@@ -92,7 +99,7 @@ fn line(edge: &Edge, ended: &Ended<'_>) -> Vec<u8> {
         response_bytes: ended.response_bytes,
         tls_version: tls.map(|tls| tls.version),
         server_name: tls.and_then(|tls| tls.server_name.as_deref()),
-        user_agent: request.and_then(|request| Some(request.user_agent.as_ref()?.as_bytes())),
+        user_agent: excerpt.and_then(Excerpt::logged_user_agent),
     }
     .encode()
 }

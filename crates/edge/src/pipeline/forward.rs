@@ -25,15 +25,12 @@ pub(super) fn edits(
     let mut edits = Vec::with_capacity(EDITS_USUAL);
     let ours = fields
         .names()
-        .filter(|name| is_ours(name, request.is_peer_trusted))
+        .filter(|name| is_ours(name, request))
         .filter_map(|name| HeaderName::from_bytes(name).ok());
     edits.extend(ours.map(HeaderEdit::Remove));
-    forwarded_edits(request, head, connection, &mut edits);
-    edits.push(HeaderEdit::Set(X_REQUEST_ID, request.id.clone()));
+    forwarded_edits(request, fields, connection, &mut edits);
+    edits.push(HeaderEdit::Set(X_REQUEST_ID, request.excerpt.id.clone()));
     edits.push(HeaderEdit::Set(TRACEPARENT, request.trace.header(span)));
-    if !request.trace.is_continued && fields.has(&TRACESTATE) {
-        edits.push(HeaderEdit::Remove(TRACESTATE));
-    }
     edits
 }
 
@@ -41,11 +38,10 @@ pub(super) fn edits(
 /// port stands; everybody else's is overwritten.
 fn forwarded_edits(
     request: &Request,
-    head: &impl Head,
+    fields: &impl Fields,
     connection: &Connection,
     edits: &mut Vec<HeaderEdit>,
 ) {
-    let fields = head.fields();
     let peer = &connection.client_text;
     let stands = |name: &HeaderName, is_valid: fn(&[u8]) -> bool| {
         request.is_peer_trusted && matches!(fields.said(name), Said::Once(value) if is_valid(value))
@@ -73,8 +69,8 @@ fn forwarded_edits(
         ));
     }
     if !stands(&X_FORWARDED_HOST, |host| !host.is_empty()) {
-        edits.push(match own_host(head) {
-            Some(host) => HeaderEdit::Set(X_FORWARDED_HOST, host),
+        edits.push(match &request.excerpt.host {
+            Some(host) => HeaderEdit::Set(X_FORWARDED_HOST, host.clone()),
             None => HeaderEdit::Remove(X_FORWARDED_HOST),
         });
     }
@@ -86,9 +82,13 @@ fn forwarded_edits(
 
 /// Header names that only we may write: a client's are removed. Many applications read `_` as `-`
 /// (CGI and its heirs), so spellings with underscores count as well; of the forwarding headers only
-/// those need removing, since ours overwrite the plain ones.
-fn is_ours(name: &[u8], is_peer_trusted: bool) -> bool {
-    let may_be = matches!(name, [b'x' | b'X' | b'p' | b'P' | b'f' | b'F', ..]);
+/// those need removing, since ours overwrite the plain ones. The state of a trace goes with the
+/// trace.
+fn is_ours(name: &[u8], request: &Request) -> bool {
+    let may_be = matches!(
+        name,
+        [b'x' | b'X' | b'p' | b'P' | b'f' | b'F' | b't' | b'T', ..]
+    );
     if !may_be {
         return false;
     }
@@ -106,7 +106,8 @@ fn is_ours(name: &[u8], is_peer_trusted: bool) -> bool {
         .into_iter()
         .any(is)
         || is("proxy")
-        || (!is_peer_trusted && is(FORWARDED.as_str()))
+        || (!request.is_peer_trusted && is(FORWARDED.as_str()))
+        || (!request.trace.is_continued && is(TRACESTATE.as_str()))
         || (name.contains(&b'_')
             && (begins("x-forwarded-") || is(X_REAL_IP.as_str()) || is(X_REQUEST_ID.as_str())))
 }
@@ -118,11 +119,6 @@ fn same_name(name: &[u8], other: &str) -> bool {
         byte => byte.to_ascii_lowercase(),
     };
     name.len() == other.len() && name.iter().map(plain).eq(other.bytes())
-}
-
-/// The host as the client asked for it.
-fn own_host(head: &impl Head) -> Option<HeaderValue> {
-    HeaderValue::from_str(head.authority()?).ok()
 }
 
 fn is_port(value: &[u8]) -> bool {
@@ -155,7 +151,7 @@ mod tests {
     /// The head that an endpoint would get.
     fn forwarded(head: &FakeHead, connection: &Arc<Connection>) -> HeaderMap {
         let trusted: [IpNet; 1] = ["10.0.0.0/8".parse().unwrap()];
-        let request = identify(head, connection, &trusted, &IdSource::new(1));
+        let request = identify(head, connection, &trusted, &IdSource::new(1), false);
         let mut headers = head.fields().clone();
         for edit in edits(&request, head, connection, 0xabc) {
             edit.apply(&mut headers);
@@ -270,6 +266,9 @@ mod tests {
 
     #[test]
     fn case_of_a_name_does_not_hide_that_it_is_ours() {
+        let head = FakeHead::get("/");
+        let ids = IdSource::new(1);
+        let request = identify(&head, &connection(STRANGER), &[], &ids, false);
         for name in [
             "X-Auth-Subject",
             "X_AUTH_Roles",
@@ -278,11 +277,12 @@ mod tests {
             "Forwarded",
             "X-Forwarded_For",
             "X_REAL_IP",
+            "TraceState",
         ] {
-            assert!(is_ours(name.as_bytes(), false), "{name}");
+            assert!(is_ours(name.as_bytes(), &request), "{name}");
         }
         for name in ["X-Forwarded-For", "X-Authority", "Proxy-Authorization", "F"] {
-            assert!(!is_ours(name.as_bytes(), false), "{name}");
+            assert!(!is_ours(name.as_bytes(), &request), "{name}");
         }
     }
 

@@ -2,8 +2,6 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use http::HeaderValue;
-
 /// Hands out 128-bit numbers without locks or system calls. Two processes share no numbers because
 /// each draws its own keys from the system.
 #[derive(Debug)]
@@ -36,19 +34,15 @@ impl IdSource {
     }
 }
 
-/// 32 lower-case hexadecimal digits.
-pub(crate) fn hex_id(id: u128) -> HeaderValue {
-    let mut text = [0; 32];
-    write_hex(id, &mut text);
-    HeaderValue::from_bytes(&text).expect("hexadecimal digits are visible ASCII")
-}
-
-/// Writes the low digits of `value`, as many as fit.
-pub(crate) fn write_hex(mut value: u128, into: &mut [u8]) {
-    for digit in into.iter_mut().rev() {
-        *digit = b"0123456789abcdef"[(value & 0xf) as usize];
-        value >>= 4;
-    }
+/// The low `N` digits of a number, hexadecimal in lower case.
+pub(crate) fn hex<const N: usize>(number: u128) -> [u8; N] {
+    let bytes = number.to_be_bytes();
+    std::array::from_fn(|position| {
+        let place = 32 - N + position;
+        let (byte, is_high) = (bytes[place / 2], place.is_multiple_of(2));
+        let digit = if is_high { byte >> 4 } else { byte & 0xf };
+        b"0123456789abcdef"[usize::from(digit)]
+    })
 }
 
 /// The finaliser of SplitMix64: a bijection that spreads every input bit.
@@ -81,6 +75,7 @@ mod tests {
 
     #[test]
     fn hex_keeps_leading_zeros() {
-        assert_eq!(hex_id(0xab), "000000000000000000000000000000ab");
+        assert_eq!(&hex::<32>(0xab), b"000000000000000000000000000000ab");
+        assert_eq!(&hex::<3>(0x1ab), b"1ab");
     }
 }

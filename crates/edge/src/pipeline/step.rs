@@ -1,7 +1,6 @@
 //! What the driver tells engines, and what they tell it. Plain facts: never decides.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, StatusCode};
@@ -16,7 +15,7 @@ pub struct Attempt {
     /// Where to connect.
     pub address: SocketAddr,
     /// Deadlines towards the endpoint.
-    pub timeouts: Arc<UpstreamTimeouts>,
+    pub timeouts: UpstreamTimeouts,
     /// Pooled connections of different keys must not be shared.
     pub cluster_key: u64,
     /// 1 for the first attempt.

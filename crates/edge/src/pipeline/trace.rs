@@ -3,7 +3,7 @@
 use http::{HeaderName, HeaderValue};
 
 use super::head::{Fields, Said};
-use super::identify::write_hex;
+use super::identify::hex;
 
 /// `traceparent`.
 pub(crate) const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
@@ -41,9 +41,9 @@ impl Trace {
     /// The field to send on, with us as the parent.
     pub(crate) fn header(self, span: u64) -> HeaderValue {
         let mut text = *b"00-00000000000000000000000000000000-0000000000000000-00";
-        write_hex(self.id, &mut text[3..35]);
-        write_hex(u128::from(span), &mut text[36..52]);
-        write_hex(u128::from(self.flags), &mut text[53..55]);
+        text[3..35].copy_from_slice(&hex::<32>(self.id));
+        text[36..52].copy_from_slice(&hex::<16>(u128::from(span)));
+        text[53..55].copy_from_slice(&hex::<2>(u128::from(self.flags)));
         HeaderValue::from_bytes(&text).expect("digits and dashes are visible ASCII")
     }
 }
@@ -51,7 +51,7 @@ impl Trace {
 /// `version-traceid-parentid-flags`. Higher versions may say more after another dash; version 0 may
 /// not, and version ff does not exist (Trace Context, 3.2.2).
 fn parse(value: &[u8]) -> Option<Trace> {
-    let version = hex(value.get(0..2)?)?;
+    let version = parse_hex(value.get(0..2)?)?;
     let is_whole = match version {
         0xff => false,
         0 => value.len() == LENGTH,
@@ -61,9 +61,9 @@ fn parse(value: &[u8]) -> Option<Trace> {
     if !is_whole || dashes.iter().any(|at| value.get(*at) != Some(&b'-')) {
         return None;
     }
-    let id = hex(value.get(3..35)?)?;
-    let parent = hex(value.get(36..52)?)?;
-    let flags = hex(value.get(53..55)?)?;
+    let id = parse_hex(value.get(3..35)?)?;
+    let parent = parse_hex(value.get(36..52)?)?;
+    let flags = parse_hex(value.get(53..55)?)?;
     // Of the flags only "sampled" is defined in the version that we write.
     (id != 0 && parent != 0).then_some(Trace {
         id,
@@ -73,7 +73,7 @@ fn parse(value: &[u8]) -> Option<Trace> {
 }
 
 /// Lower-case only, as the specification demands.
-fn hex(digits: &[u8]) -> Option<u128> {
+fn parse_hex(digits: &[u8]) -> Option<u128> {
     digits.iter().try_fold(0_u128, |value, digit| {
         let digit = match digit {
             b'0'..=b'9' => digit - b'0',

@@ -30,7 +30,7 @@ impl Parser<'_> {
             health: file.health.as_ref().map(|health| self.health(health)),
             ejection: file.ejection.clone(),
             retries: file.retries,
-            timeouts: file.timeouts.clone(),
+            timeouts: file.timeouts,
             affinity: file
                 .affinity
                 .as_ref()

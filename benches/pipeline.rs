@@ -1,0 +1,174 @@
+//! Cost of all decisions about one request that is served at the first attempt: what the edge does
+//! beside reading and writing. Never opens a socket.
+
+use std::fmt::Write as _;
+use std::hint::black_box;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use criterion::{Criterion, criterion_group, criterion_main};
+use http::{HeaderName, Method, StatusCode, Version};
+use portcullis_edge::config;
+use portcullis_edge::connection::{Connection, ListenerContext};
+use portcullis_edge::pipeline::{End, Exchange, Fields, Head};
+use portcullis_edge::state::Edge;
+
+type Field = (&'static str, &'static str);
+
+const COMMAND_LINE: &[Field] = &[
+    ("Host", "127.0.0.1:8080"),
+    ("User-Agent", "curl/8.5.0"),
+    ("Accept", "*/*"),
+];
+
+const BROWSER: &[Field] = &[
+    ("Host", "www.example.com"),
+    (
+        "User-Agent",
+        "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0",
+    ),
+    (
+        "Accept",
+        "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",
+    ),
+    ("Accept-Language", "en-US,en;q=0.5"),
+    ("Accept-Encoding", "gzip, deflate, br, zstd"),
+    ("Referer", "https://www.example.com/start"),
+    ("Connection", "keep-alive"),
+    (
+        "Cookie",
+        "session=4bf92f3577b34da6a3ce929d0e0e4736; theme=dark",
+    ),
+    ("Upgrade-Insecure-Requests", "1"),
+    ("Sec-Fetch-Dest", "document"),
+    ("Sec-Fetch-Mode", "navigate"),
+    ("Sec-Fetch-Site", "same-origin"),
+    ("Priority", "u=0, i"),
+];
+
+const ANSWER: &[Field] = &[
+    ("Content-Type", "application/json"),
+    ("Content-Length", "27"),
+    ("Date", "Thu, 01 Jan 2026 00:00:00 GMT"),
+    ("Server", "origin"),
+];
+
+/// Fields as an engine of its own would keep them: in a row, as sent.
+struct Sent(&'static [Field]);
+
+impl Fields for Sent {
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    fn first(&self, name: &HeaderName) -> Option<&[u8]> {
+        self.all(name).next()
+    }
+
+    fn all(&self, name: &HeaderName) -> impl DoubleEndedIterator<Item = &[u8]> {
+        let name = name.as_str();
+        let found = self
+            .0
+            .iter()
+            .filter(|field| field.0.eq_ignore_ascii_case(name));
+        found.map(|field| field.1.as_bytes())
+    }
+
+    fn names(&self) -> impl Iterator<Item = &[u8]> {
+        self.0.iter().map(|field| field.0.as_bytes())
+    }
+}
+
+struct Get(Sent);
+
+impl Head for Get {
+    type Fields = Sent;
+
+    fn method(&self) -> &Method {
+        &Method::GET
+    }
+
+    fn version(&self) -> Version {
+        Version::HTTP_11
+    }
+
+    fn path(&self) -> &str {
+        "/api/v1/users/4711"
+    }
+
+    fn query(&self) -> Option<&str> {
+        None
+    }
+
+    fn authority(&self) -> Option<&str> {
+        self.0.0.first().map(|host| host.1)
+    }
+
+    fn fields(&self) -> &Sent {
+        &self.0
+    }
+}
+
+/// An edge with three endpoints, and a connection that it has accepted.
+struct Bench {
+    edge: Arc<Edge>,
+    connection: Arc<Connection>,
+}
+
+impl Bench {
+    fn new(access_log: &str) -> Self {
+        let mut file = "listeners: [{ address: '127.0.0.1:8080' }]\n".to_owned();
+        write!(file, "access_log: '{access_log}'\n\
+                clusters: {{ app: {{ endpoints: ['127.0.0.1:4001', '127.0.0.1:4002', '127.0.0.1:4003'] }} }}\n\
+                routes: [{{ cluster: app }}, {{ path: /api, cluster: app }}]\n").expect("a string takes everything");
+        let config = config::parse("edge.yaml", &file)
+            .expect("a sound file")
+            .config;
+        let edge = Edge::build(&config).expect("nothing here can fail");
+        let listener = ListenerContext::new(&config.listeners[0], 0, 8080, &edge.metrics);
+        let client: SocketAddr = ([203, 0, 113, 9], 5000).into();
+        let local = config.listeners[0].address;
+        let connection =
+            Connection::new(1, Arc::new(listener), client, local, None, Instant::now());
+        Self {
+            edge: Arc::new(edge),
+            connection: Arc::new(connection),
+        }
+    }
+
+    /// What an engine calls for one request.
+    fn serve(&self, head: &Get, answer: &Sent) {
+        let now = Instant::now();
+        let mut exchange = Exchange::new(Arc::clone(&self.edge), Arc::clone(&self.connection), now);
+        exchange.on_request(head).expect("a sound request");
+        black_box(exchange.on_attempt(head, now).expect("an endpoint"));
+        black_box(exchange.on_forward(head));
+        let step = exchange.on_response_head(StatusCode::OK, answer, true, now);
+        black_box(step);
+        let end = End {
+            status: Some(StatusCode::OK),
+            response_bytes: 27,
+            failure: None,
+        };
+        exchange.on_end(end, now);
+    }
+}
+
+fn exchange(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("exchange");
+    let answer = Sent(ANSWER);
+    for (client, fields) in [("command_line", COMMAND_LINE), ("browser", BROWSER)] {
+        let head = Get(Sent(fields));
+        for (log, access_log) in [("log_off", "off"), ("log_on", "/dev/null")] {
+            let bench = Bench::new(access_log);
+            group.bench_function(format!("{client}/{log}"), |bencher| {
+                bencher.iter(|| bench.serve(black_box(&head), &answer));
+            });
+        }
+    }
+    group.finish();
+}
+
+criterion_group!(benches, exchange);
+criterion_main!(benches);
