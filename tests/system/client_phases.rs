@@ -241,6 +241,38 @@ async fn a_client_that_stops_reading_is_given_up() {
 }
 
 #[tokio::test]
+async fn a_client_that_reads_slowly_but_steadily_is_served() {
+    let size = 32 << 20;
+    let a = Endpoint::with("a", Behavior::Bytes(size)).await;
+    let house = Setup::new(&[&a])
+        .set("listeners.0.timeouts", json!({ "write": "1s" }))
+        .start_with_both_doors()
+        .await;
+    for door in DOORS {
+        let mut client = house.enter(door).await;
+        client
+            .send(b"GET /slow HTTP/1.1\r\nHost: a\r\n\r\n")
+            .await
+            .unwrap();
+        assert_eq!(client.head().await.unwrap().status, 200);
+        let mut turn = tokio::time::interval(Duration::from_millis(10));
+        let (started, mut received) = (Instant::now(), 0);
+        while received < size {
+            // Leisurely for longer than any one write may stall.
+            if started.elapsed() < Duration::from_secs(2) {
+                turn.tick().await;
+            }
+            let bytes = client.read_some().await.unwrap();
+            assert!(!bytes.is_empty(), "{door:?}: cut after {received} bytes");
+            received += bytes.len();
+        }
+        drop(client);
+        expect_nothing_left(&house, &a).await;
+    }
+    house.edge.wait_for_outcome("served", 2).await;
+}
+
+#[tokio::test]
 async fn a_client_that_resets_inside_an_answer_frees_the_endpoint() {
     let a = Endpoint::with("a", Behavior::Bytes(64 << 20)).await;
     let house = Setup::new(&[&a]).start_with_both_doors().await;

@@ -3,17 +3,27 @@
 use std::time::{Duration, Instant};
 
 use portcullis_testkit::{Connection, Endpoint, wait_until};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::Setup;
+use crate::harness::Edge;
+
+/// An edge whose clients have these limits.
+async fn limited(endpoint: &Endpoint, limits: Value) -> Edge {
+    let setup = Setup::new(&[endpoint]).set("listeners.0.limits", limits);
+    setup.start().await
+}
+
+/// An edge that waits no longer than this for its clients.
+async fn timed(endpoint: &Endpoint, timeouts: Value) -> Edge {
+    let setup = Setup::new(&[endpoint]).set("listeners.0.timeouts", timeouts);
+    setup.start().await
+}
 
 #[tokio::test]
 async fn too_many_header_bytes_are_431() {
     let a = Endpoint::start("a").await;
-    let edge = Setup::new(&[&a])
-        .set("listeners.0.limits", json!({ "header_bytes": "4KiB" }))
-        .start()
-        .await;
+    let edge = limited(&a, json!({ "header_bytes": "4KiB" })).await;
     let fits = "x".repeat(3_000);
     let response = edge
         .connect()
@@ -41,10 +51,7 @@ async fn too_many_header_bytes_are_431() {
 #[tokio::test]
 async fn a_request_line_without_end_is_cut_off() {
     let a = Endpoint::start("a").await;
-    let edge = Setup::new(&[&a])
-        .set("listeners.0.limits", json!({ "header_bytes": "4KiB" }))
-        .start()
-        .await;
+    let edge = limited(&a, json!({ "header_bytes": "4KiB" })).await;
     let mut client = edge.connect().await;
     // The edge may close while this is still being sent.
     let _ = client
@@ -61,10 +68,7 @@ async fn a_request_line_without_end_is_cut_off() {
 #[tokio::test]
 async fn a_target_beyond_its_limit_is_414() {
     let a = Endpoint::start("a").await;
-    let edge = Setup::new(&[&a])
-        .set("listeners.0.limits", json!({ "target_bytes": "1KiB" }))
-        .start()
-        .await;
+    let edge = limited(&a, json!({ "target_bytes": "1KiB" })).await;
     for (length, status) in [(1_000, 200), (2_000, 414)] {
         let target = format!("/?{}", "x".repeat(length));
         let mut client = edge.connect().await;
@@ -77,10 +81,7 @@ async fn a_target_beyond_its_limit_is_414() {
 #[tokio::test]
 async fn too_many_header_fields_are_431() {
     let a = Endpoint::start("a").await;
-    let edge = Setup::new(&[&a])
-        .set("listeners.0.limits", json!({ "header_count": 10 }))
-        .start()
-        .await;
+    let edge = limited(&a, json!({ "header_count": 10 })).await;
     for (count, status) in [(8, 200), (30, 431)] {
         let names: Vec<String> = (0..count).map(|n| format!("X-{n}")).collect();
         let fields: Vec<(&str, &str)> = names.iter().map(|n| (n.as_str(), "1")).collect();
@@ -99,10 +100,7 @@ async fn too_many_header_fields_are_431() {
 #[tokio::test]
 async fn a_declared_body_beyond_the_limit_is_413_before_it_is_sent() {
     let a = Endpoint::start("a").await;
-    let edge = Setup::new(&[&a])
-        .set("listeners.0.limits", json!({ "body_bytes": "1KiB" }))
-        .start()
-        .await;
+    let edge = limited(&a, json!({ "body_bytes": "1KiB" })).await;
     let response = edge
         .connect()
         .await
@@ -132,10 +130,7 @@ async fn a_declared_body_beyond_the_limit_is_413_before_it_is_sent() {
 #[tokio::test]
 async fn a_chunked_body_that_grows_beyond_the_limit_is_413() {
     let a = Endpoint::start("a").await;
-    let edge = Setup::new(&[&a])
-        .set("listeners.0.limits", json!({ "body_bytes": "1KiB" }))
-        .start()
-        .await;
+    let edge = limited(&a, json!({ "body_bytes": "1KiB" })).await;
     let mut client = edge.connect().await;
     client
         .send(b"POST /grow HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n")
@@ -158,10 +153,7 @@ async fn a_chunked_body_that_grows_beyond_the_limit_is_413() {
 #[tokio::test]
 async fn a_slow_header_is_cut_off_however_it_trickles() {
     let a = Endpoint::start("a").await;
-    let edge = Setup::new(&[&a])
-        .set("listeners.0.timeouts", json!({ "header": "500ms" }))
-        .start()
-        .await;
+    let edge = timed(&a, json!({ "header": "500ms" })).await;
     let mut client = edge.connect().await;
     let started = Instant::now();
     let trickled = trickle(&mut client, b"GET / HTTP/1.1\r\nHost: a\r\nX-Slow: ").await;
@@ -182,10 +174,7 @@ async fn a_slow_header_is_cut_off_however_it_trickles() {
 #[tokio::test]
 async fn a_slow_second_header_is_cut_off_too() {
     let a = Endpoint::start("a").await;
-    let edge = Setup::new(&[&a])
-        .set("listeners.0.timeouts", json!({ "header": "500ms" }))
-        .start()
-        .await;
+    let edge = timed(&a, json!({ "header": "500ms" })).await;
     let mut client = edge.connect().await;
     assert_eq!(client.get("/first").await.unwrap().status, 200);
     let answer = trickle(&mut client, b"GET / HTTP/1.1\r\nHost: a\r\nX-Slow: ").await;
@@ -206,10 +195,7 @@ async fn trickle(client: &mut Connection, start: &[u8]) -> String {
 #[tokio::test]
 async fn a_connection_that_says_nothing_is_closed() {
     let a = Endpoint::start("a").await;
-    let edge = Setup::new(&[&a])
-        .set("listeners.0.timeouts", json!({ "header": "300ms" }))
-        .start()
-        .await;
+    let edge = timed(&a, json!({ "header": "300ms" })).await;
     let mut client = edge.connect().await;
     let started = Instant::now();
     let answer = String::from_utf8(client.read_to_end().await.unwrap()).unwrap();
@@ -226,10 +212,7 @@ async fn a_connection_that_says_nothing_is_closed() {
 #[tokio::test]
 async fn an_idle_connection_is_closed_after_its_keep_alive() {
     let a = Endpoint::start("a").await;
-    let edge = Setup::new(&[&a])
-        .set("listeners.0.timeouts", json!({ "keep_alive": "1s" }))
-        .start()
-        .await;
+    let edge = timed(&a, json!({ "keep_alive": "1s" })).await;
     let mut client = edge.connect().await;
     assert_eq!(client.get("/").await.unwrap().status, 200);
     let started = Instant::now();
@@ -247,10 +230,7 @@ async fn an_idle_connection_is_closed_after_its_keep_alive() {
 #[tokio::test]
 async fn a_body_that_stalls_is_cut_off() {
     let a = Endpoint::start("a").await;
-    let edge = Setup::new(&[&a])
-        .set("listeners.0.timeouts", json!({ "body": "300ms" }))
-        .start()
-        .await;
+    let edge = timed(&a, json!({ "body": "300ms" })).await;
     let mut client = edge.connect().await;
     client
         .send(b"POST /stall HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n12345")
@@ -311,10 +291,7 @@ async fn a_slow_body_may_take_its_time_without_a_least_rate() {
 #[tokio::test]
 async fn a_client_that_does_not_read_is_given_up() {
     let a = Endpoint::with("a", portcullis_testkit::Behavior::Bytes(64 << 20)).await;
-    let edge = Setup::new(&[&a])
-        .set("listeners.0.timeouts", json!({ "write": "300ms" }))
-        .start()
-        .await;
+    let edge = timed(&a, json!({ "write": "300ms" })).await;
     let mut client = edge.connect().await;
     client
         .send(b"GET /stall HTTP/1.1\r\nHost: a\r\n\r\n")
@@ -326,13 +303,7 @@ async fn a_client_that_does_not_read_is_given_up() {
 #[tokio::test]
 async fn requests_on_one_connection_are_counted() {
     let a = Endpoint::start("a").await;
-    let edge = Setup::new(&[&a])
-        .set(
-            "listeners.0.limits",
-            json!({ "requests_per_connection": 3 }),
-        )
-        .start()
-        .await;
+    let edge = limited(&a, json!({ "requests_per_connection": 3 })).await;
     let mut client = edge.connect().await;
     for number in 1..=3 {
         let response = client.get("/").await.unwrap();
@@ -346,10 +317,7 @@ async fn requests_on_one_connection_are_counted() {
 #[tokio::test]
 async fn an_old_connection_is_closed_politely() {
     let a = Endpoint::start("a").await;
-    let edge = Setup::new(&[&a])
-        .set("listeners.0.limits", json!({ "connection_age": "1s" }))
-        .start()
-        .await;
+    let edge = limited(&a, json!({ "connection_age": "1s" })).await;
     let mut client = edge.connect().await;
     wait_until("the farewell", async || {
         let response = client.get("/").await.unwrap();

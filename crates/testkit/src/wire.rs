@@ -161,6 +161,7 @@ impl<S: AsyncRead + Unpin> Reader<S> {
     }
 
     async fn fill(&mut self) -> io::Result<usize> {
+        self.ahead.reserve(READ_BYTES);
         self.stream.read_buf(&mut self.ahead).await
     }
 
@@ -196,6 +197,9 @@ pub(crate) fn malformed(what: &str) -> io::Error {
         format!("malformed message: {what}"),
     )
 }
+
+/// Room for each read; a buffer that starts empty would otherwise ask for a few bytes only.
+const READ_BYTES: usize = 64 << 10;
 
 /// More than any limit under test, so that oversized heads reach the code under test.
 const HEAD_BYTES_MAX: usize = 1 << 20;

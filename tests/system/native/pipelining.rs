@@ -1,6 +1,10 @@
 //! Requests sent without waiting for answers: each is answered, in order, whatever stands between
 //! them.
 
+use std::io::ErrorKind;
+use std::time::Duration;
+
+use portcullis_testkit::process::peak_resident_kilobytes;
 use portcullis_testkit::{Behavior, Endpoint, wait_until};
 use serde_json::json;
 
@@ -186,4 +190,64 @@ async fn a_client_that_leaves_behind_pipelined_requests_is_noticed() {
         house.edge.expect_nothing_left().await;
     }
     house.edge.wait_for_outcome("client_gone", 2).await;
+}
+
+#[tokio::test]
+async fn a_row_ends_at_the_limit_of_its_connection_and_not_before() {
+    let a = Endpoint::start("a").await;
+    let house = Setup::new(&[&a])
+        .set(
+            "listeners.0.limits",
+            json!({ "requests_per_connection": 3 }),
+        )
+        .start_with_both_doors()
+        .await;
+    for door in DOORS {
+        for _ in 0..10 {
+            let mut client = house.enter(door).await;
+            // What is not answered stays unread; its loss must not take answers along.
+            let row: String = (1..200).map(|number| get(&format!("/{number}"))).collect();
+            client.send(row.as_bytes()).await.unwrap();
+            for number in 1..=3 {
+                let response = client.response().await.unwrap();
+                assert_eq!(response.json()["path"], format!("/{number}"), "{door:?}");
+                let is_last = response.field("connection") == Some("close");
+                assert_eq!(is_last, number == 3, "{door:?} {number}");
+            }
+            client.expect_close().await;
+        }
+    }
+    assert_eq!(a.requests(), 60);
+    house.edge.expect_nothing_left().await;
+}
+
+#[tokio::test]
+async fn what_is_sent_ahead_is_read_no_further_than_a_bound() {
+    let a = Endpoint::with("a", Behavior::Hang).await;
+    // A client that leaves behind bytes nobody reads cannot be noticed before the endpoint's time.
+    let house = Setup::new(&[&a])
+        .set("clusters.main.timeouts", json!({ "read": "1s" }))
+        .set("clusters.main.ejection", json!("off"))
+        .start_with_both_doors()
+        .await;
+    for door in DOORS {
+        let before = peak_resident_kilobytes(house.edge.process.id()).unwrap();
+        let client = house.enter(door).await;
+        // Until the edge reads no more and the buffers between are full.
+        let mut client = client.with_deadline(Duration::from_millis(500));
+        let row = get("/row").repeat(20_000);
+        let is_stuck = async || client.send(row.as_bytes()).await.err();
+        let error = wait_until("the edge to stop reading", is_stuck).await;
+        assert_eq!(error.kind(), ErrorKind::TimedOut, "{door:?}");
+        let after = peak_resident_kilobytes(house.edge.process.id()).unwrap();
+        let grown = after - before;
+        assert!(grown < 4 << 10, "{door:?}: by {grown} KiB");
+        assert_eq!(a.in_flight_max(), 1, "{door:?}");
+        drop(client);
+        house.edge.expect_nothing_left().await;
+        wait_until("the endpoint to see the end", async || {
+            (a.open_connections() == 0).then_some(())
+        })
+        .await;
+    }
 }
