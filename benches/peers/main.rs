@@ -11,9 +11,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use clap::Parser;
 use portcullis_testkit::Authority;
+use tokio::signal::unix::{SignalKind, signal};
 
 mod cases;
 mod check;
@@ -109,7 +110,16 @@ fn run(options: &Options) -> Result<()> {
         .worker_threads(1)
         .enable_all()
         .build()?;
-    runtime.block_on(measure(options, &cores))
+    runtime.block_on(async {
+        // Both, so that nothing that was started is left behind.
+        let mut terminated = signal(SignalKind::terminate())?;
+        let mut interrupted = signal(SignalKind::interrupt())?;
+        tokio::select! {
+            result = measure(options, &cores) => result,
+            _ = terminated.recv() => bail!("terminated"),
+            _ = interrupted.recv() => bail!("interrupted"),
+        }
+    })
 }
 
 async fn measure(options: &Options, cores: &Cores) -> Result<()> {
@@ -262,14 +272,24 @@ impl Options {
         for program in ["wrk", "h2load"] {
             versions.push((program.to_owned(), package_version(program)));
         }
-        let quick = if self.quick { " ARGS=--quick" } else { "" };
         About {
-            command: format!("make bench-peers{quick}"),
+            command: command(),
             machine: machine::describe(),
             cores: cores.describe(),
             rounds: self.extent().rounds,
             versions,
         }
+    }
+}
+
+/// What to type for the same run.
+fn command() -> String {
+    let is_cargos = |argument: &String| argument == "--bench";
+    let arguments: Vec<String> = std::env::args().skip(1).filter(|a| !is_cargos(a)).collect();
+    if arguments.is_empty() {
+        "make bench-peers".to_owned()
+    } else {
+        format!("make bench-peers ARGS=\"{}\"", arguments.join(" "))
     }
 }
 

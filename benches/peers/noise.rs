@@ -38,7 +38,8 @@ impl Noise {
         let spins: Vec<f64> = (0..7).map(|_| cores.spin()).collect();
         Noise {
             cores: cores.clone(),
-            baseline: Spread::of(&spins).map_or(1.0, |spread| spread.median),
+            // The least disturbed one.
+            baseline: Spread::of(&spins).map_or(1.0, |spread| spread.min),
             spins: spins.clone(),
             lateness_us: Vec::new(),
             ticks: machine_and_stolen_ticks(),
@@ -70,7 +71,7 @@ impl Noise {
         let mut reasons = Vec::new();
         if disturbed > 1 && disturbed_share > DISTURBED_SHARE {
             reasons.push(format!(
-                "{disturbed} of {} spins took more than {:.0} % longer or shorter than at the start",
+                "{disturbed} of {} spins took over {:.0} % longer or shorter than at the start",
                 drifts.len(),
                 DRIFT * 100.0
             ));
@@ -113,7 +114,7 @@ impl Verdict {
     /// One line for every output.
     pub(crate) fn line(&self) -> String {
         if self.is_noisy() {
-            format!("NOISY, DO NOT TRUST: {}", self.reasons.join("; "))
+            format!("NOISY, DO NOT TRUST: {}.", self.reasons.join("; "))
         } else {
             "The machine was quiet.".to_owned()
         }

@@ -2,6 +2,7 @@
 //! noise spoiled without saying so.
 
 use std::fmt::Write as _;
+use std::ops::Range;
 
 use crate::contender::Program;
 use crate::noise::Verdict;
@@ -11,7 +12,8 @@ use crate::results::{Metric, Results, Row};
 const WIDTH: f64 = 960.0;
 const LEFT: f64 = 300.0;
 const RIGHT: f64 = 70.0;
-const TOP: f64 = 96.0;
+const TOP: f64 = 84.0;
+const WARNING: f64 = 16.0;
 const BAR: f64 = 11.0;
 const GAP: f64 = 12.0;
 
@@ -36,7 +38,9 @@ pub(crate) fn svg(results: &Results, about: &About, verdict: &Verdict) -> Option
     })?;
     let most = most.ceil().max(2.0);
     let group = BAR * results.contenders.len() as f64 + GAP;
-    let bottom = TOP + group * rows.len() as f64;
+    let warnings = warnings(verdict);
+    let top = TOP + WARNING * warnings.len() as f64;
+    let bottom = top + group * rows.len() as f64;
     let height = bottom + 50.0;
     let mut svg = format!(
         r##"<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height}" viewBox="0 0 {WIDTH} {height}" font-family="sans-serif" font-size="12">
@@ -46,18 +50,19 @@ pub(crate) fn svg(results: &Results, about: &About, verdict: &Verdict) -> Option
 "##,
         escaped(&about.machine)
     );
-    if verdict.is_noisy() {
+    for (index, warning) in warnings.iter().enumerate() {
         let _ = writeln!(
             svg,
-            r##"<text x="16" y="90" fill="#c00000" font-weight="bold">{}</text>"##,
-            escaped(&verdict.line())
+            r##"<text x="16" y="{:.0}" fill="#c00000" font-weight="bold">{}</text>"##,
+            TOP + WARNING * (index as f64 + 0.5),
+            escaped(warning)
         );
     }
     legend(&mut svg, results);
     let scale = (WIDTH - LEFT - RIGHT) / most;
-    axis(&mut svg, most, scale, bottom);
+    axis(&mut svg, most, scale, top..bottom);
     for (place, row) in rows.iter().enumerate() {
-        let top = TOP + group * place as f64 + GAP / 2.0;
+        let top = top + group * place as f64 + GAP / 2.0;
         let middle = top + (group - GAP) / 2.0 + 4.0;
         let _ = writeln!(
             svg,
@@ -69,6 +74,15 @@ pub(crate) fn svg(results: &Results, about: &About, verdict: &Verdict) -> Option
     }
     svg.push_str("</svg>\n");
     Some(svg)
+}
+
+/// Nothing for a run that can be trusted.
+fn warnings(verdict: &Verdict) -> Vec<String> {
+    let mut lines = verdict.reasons.clone();
+    if verdict.is_noisy() {
+        lines.insert(0, "NOISY, DO NOT TRUST:".to_owned());
+    }
+    lines
 }
 
 fn bars(svg: &mut String, results: &Results, row: &Row, nginx: usize, top: f64, scale: f64) {
@@ -104,7 +118,8 @@ fn legend(svg: &mut String, results: &Results) {
     }
 }
 
-fn axis(svg: &mut String, most: f64, scale: f64, bottom: f64) {
+fn axis(svg: &mut String, most: f64, scale: f64, height: Range<f64>) {
+    let (top, bottom) = (height.start, height.end);
     // At most some ten lines, at whole numbers.
     let step = (most / 10.0).ceil();
     let mut value = 0.0;
@@ -113,7 +128,7 @@ fn axis(svg: &mut String, most: f64, scale: f64, bottom: f64) {
         let color = if value == 1.0 { "#333333" } else { "#dddddd" };
         let _ = writeln!(
             svg,
-            r#"<line x1="{x:.1}" y1="{TOP}" x2="{x:.1}" y2="{bottom:.1}" stroke="{color}"/><text x="{x:.1}" y="{:.1}" text-anchor="middle">{value}</text>"#,
+            r#"<line x1="{x:.1}" y1="{top}" x2="{x:.1}" y2="{bottom:.1}" stroke="{color}"/><text x="{x:.1}" y="{:.1}" text-anchor="middle">{value}</text>"#,
             bottom + 16.0
         );
         value += if value == 0.0 {
