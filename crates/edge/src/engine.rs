@@ -9,6 +9,7 @@ mod h1;
 mod linger;
 mod pingora;
 mod refusal;
+mod signal;
 mod stream;
 mod tunnel;
 
@@ -21,6 +22,7 @@ pub use h1::fuzzing;
 pub(crate) use h1::{Engine as NativeEngine, Pool, connect};
 pub(crate) use pingora::Engine as PingoraEngine;
 pub(crate) use refusal::{refusal, to_http1};
+pub(crate) use signal::Signal;
 pub(crate) use stream::Stream;
 pub(crate) use tunnel::tunnel;
 

@@ -4,9 +4,11 @@
 mod hello;
 mod passthrough;
 
+use std::future::{Future, poll_fn};
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, RawFd};
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
@@ -22,7 +24,9 @@ use self::hello::read_client_hello;
 use self::passthrough::Passthrough;
 use crate::config;
 use crate::connection::{Connection, ListenerContext, TlsFacts};
-use crate::engine::{Control, Guard, NativeEngine, PingoraEngine, Pool, Stream, refusal, to_http1};
+use crate::engine::{
+    Control, Guard, NativeEngine, PingoraEngine, Pool, Signal, Stream, refusal, to_http1,
+};
 use crate::outcome::Cause;
 use crate::pipeline;
 use crate::state::Edge;
@@ -172,13 +176,17 @@ impl Listener {
         }
         metrics.connections.inc();
         let listener = Arc::clone(self);
-        let mut signals = signals.clone();
+        let drain = signals.drain.clone();
+        let mut stop = Signal::new(signals.stop.clone());
         tokio::spawn(async move {
-            let drain = signals.drain;
-            tokio::select! {
-                () = listener.serve(stream, client, place, drain) => {}
-                _ = signals.stop.wait_for(|stop| *stop) => {}
-            }
+            let mut served = pin!(listener.serve(stream, client, place, drain));
+            poll_fn(|cx| {
+                if served.as_mut().poll(cx).is_ready() {
+                    return Poll::Ready(());
+                }
+                stop.poll(cx)
+            })
+            .await;
         });
     }
 
@@ -280,7 +288,7 @@ impl Listener {
     {
         match &self.native {
             Some(native) if !connection.is_h2() => {
-                native.serve(stream, connection, drain).await;
+                native.serve(stream, connection, Signal::new(drain)).await;
                 drop(place);
             }
             _ => Box::pin(self.carry_by_pingora(stream, raw_fd, connection, place, drain)).await,
@@ -344,7 +352,7 @@ impl Listener {
 }
 
 async fn poll_once<T>(mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>) -> Poll<T> {
-    std::future::poll_fn(|cx| Poll::Ready(poll(cx))).await
+    poll_fn(|cx| Poll::Ready(poll(cx))).await
 }
 
 fn tls_facts<S>(stream: &TlsStream<S>) -> TlsFacts {

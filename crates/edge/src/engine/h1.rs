@@ -21,13 +21,10 @@ mod peer;
 mod pool;
 mod relay;
 
-use std::future::{Future, poll_fn};
-use std::pin::pin;
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::Instant;
-
-use tokio::sync::watch;
+use std::time::{Duration, Instant};
 
 #[cfg(any(test, feature = "fuzzing"))]
 pub use self::codec::fuzzing;
@@ -40,11 +37,16 @@ use super::buffer::Buffer;
 use super::deadline::Deadline;
 use super::linger::{farewell, linger};
 use super::refusal::{refusal, to_http1};
+use super::signal::Signal;
 use super::stream::Stream;
 use crate::connection::Connection;
 use crate::outcome::Cause;
 use crate::pipeline;
 use crate::state::Edge;
+
+/// A connection that has just been busy keeps its memory for this long: the next request is likely to
+/// come within it, and finds everything in place.
+const WARM: Duration = Duration::from_secs(1);
 
 /// Serves HTTP/1.1 connections of all listeners.
 pub(crate) struct Engine {
@@ -58,22 +60,20 @@ impl Engine {
         Self { edge, pool }
     }
 
-    /// Serves one connection to its end. When `drain` turns true, an idle connection ends at once
+    /// Serves one connection to its end. When `drain` is given, an idle connection ends at once
     /// and a busy one with its next answer, which says so.
-    pub(crate) async fn serve<S: Stream>(
-        &self,
-        stream: S,
-        connection: Connection,
-        drain: watch::Receiver<bool>,
-    ) {
+    pub(crate) async fn serve<S: Stream>(&self, stream: S, connection: Connection, drain: Signal) {
+        let idle_until = connection.opened + connection.listener.timeouts.header;
         let mut session = Session {
             edge: &self.edge,
             pool: &self.pool,
             connection: Arc::new(connection),
             client: Peer::new(stream),
             deadline: Deadline::default(),
+            drain,
+            idle_until,
         };
-        session.run(drain).await;
+        session.run().await;
     }
 }
 
@@ -84,6 +84,9 @@ struct Session<'a, S> {
     connection: Arc<Connection>,
     client: Peer<S>,
     deadline: Deadline,
+    drain: Signal,
+    /// Until when it may stay without a request.
+    idle_until: Instant,
 }
 
 /// What becomes of the connection after a request.
@@ -114,15 +117,11 @@ enum NoHead {
 }
 
 impl<S: Stream> Session<'_, S> {
-    async fn run(&mut self, mut drain: watch::Receiver<bool>) {
-        let mut idle_until = Instant::now() + self.connection.listener.timeouts.header;
-        while self.becomes_readable(idle_until, &mut drain).await {
+    async fn run(&mut self) {
+        while self.becomes_readable(self.idle_until).await {
             // In a box, so that an idle connection does not hold the memory of a busy one.
             match Box::pin(self.serve_requests()).await {
-                Next::Unchanged => {}
-                Next::KeepAlive => {
-                    idle_until = Instant::now() + self.connection.listener.timeouts.keep_alive;
-                }
+                Next::Unchanged | Next::KeepAlive => {}
                 Next::Close => break,
                 Next::Linger => return Box::pin(linger(&mut self.client.stream)).await,
                 Next::Reset => return self.client.stream.reset_on_close(),
@@ -131,21 +130,15 @@ impl<S: Stream> Session<'_, S> {
         Box::pin(farewell(&mut self.client.stream)).await;
     }
 
-    /// Waits between requests; `false` when the connection shall end.
-    async fn becomes_readable(
-        &mut self,
-        until: Instant,
-        drain: &mut watch::Receiver<bool>,
-    ) -> bool {
+    /// Waits between requests; `false` when it is late or the edge drains.
+    async fn becomes_readable(&mut self, until: Instant) -> bool {
         self.deadline.set(Some(until));
-        let mut draining = pin!(drain.wait_for(|drain| *drain));
         poll_fn(|cx| {
             // A request that has already arrived is still served, even when the edge drains.
             if let Poll::Ready(readable) = self.client.stream.poll_readable(cx) {
                 return Poll::Ready(readable.is_ok());
             }
-            let is_over =
-                draining.as_mut().poll(cx).is_ready() || self.deadline.poll(cx).is_ready();
+            let is_over = self.drain.poll(cx).is_ready() || self.deadline.poll(cx).is_ready();
             if is_over {
                 Poll::Ready(false)
             } else {
@@ -155,7 +148,7 @@ impl<S: Stream> Session<'_, S> {
         .await
     }
 
-    /// Serves requests until none is there.
+    /// Serves requests until none has come for a moment.
     async fn serve_requests(&mut self) -> Next {
         let mut parser = RequestParser::default();
         loop {
@@ -166,7 +159,13 @@ impl<S: Stream> Session<'_, S> {
                 Err(NoHead::Closed) => return Next::Close,
                 Err(NoHead::Refused(cause)) => return self.refuse(cause).await,
             };
-            if next != Next::KeepAlive || self.client.received().is_empty() {
+            if next != Next::KeepAlive {
+                return next;
+            }
+            let now = Instant::now();
+            self.idle_until = now + self.connection.listener.timeouts.keep_alive;
+            let is_idle = self.client.received().is_empty();
+            if is_idle && !self.becomes_readable(self.idle_until.min(now + WARM)).await {
                 return next;
             }
         }

@@ -94,13 +94,15 @@ impl<S: Stream> Session<'_, S> {
         if let Err(answer) = exchange.on_request(&request.head) {
             return self.answer(exchange, &request, answer, None).await;
         }
+        // One look at the clock serves all that happens at once.
+        let mut now = now;
         loop {
-            let attempt = match exchange.on_attempt(&request.head, Instant::now()) {
+            let attempt = match exchange.on_attempt(&request.head, now) {
                 Ok(attempt) => attempt,
                 Err(answer) => return self.answer(exchange, &request, answer, None).await,
             };
-            match self.attempt(&mut exchange, &request, &attempt).await {
-                Attempted::Again => {}
+            match self.attempt(&mut exchange, &request, &attempt, now).await {
+                Attempted::Again => now = Instant::now(),
                 Attempted::Over(next) => return next,
                 Attempted::Failed(cause, received) => {
                     let answer = exchange.on_failure(cause);
@@ -120,24 +122,24 @@ impl<S: Stream> Session<'_, S> {
         exchange: &mut Exchange,
         request: &Request<'_>,
         attempt: &Attempt,
+        mut now: Instant,
     ) -> Attempted {
         let edits = exchange.on_forward(&request.head);
-        let key = PoolKey {
-            cluster: attempt.cluster_key,
-            address: attempt.address,
-        };
-        let mut pooled = self.pool.take(&key, Instant::now());
+        let mut pooled = self.pool.take(&key(attempt), now);
         loop {
             let is_reused = pooled.is_some();
             let stream = match pooled.take() {
                 Some(stream) => stream,
                 None => match self.connect(attempt).await {
-                    Ok(stream) => stream,
+                    Ok(stream) => {
+                        now = Instant::now();
+                        stream
+                    }
                     Err(cause) => return failed(exchange, cause, None),
                 },
             };
             let mut endpoint = Peer::new(stream);
-            let mut relay = relay(request, &edits);
+            let mut relay = relay(request, &edits, now);
             let ends = Ends {
                 client: &mut self.client,
                 endpoint: &mut endpoint,
@@ -154,37 +156,53 @@ impl<S: Stream> Session<'_, S> {
                 && relay.is_unanswered()
                 && relay.is_replayable()
                 && is_repeatable(request.head.method());
-            if is_stale {
-                continue;
+            if !is_stale {
+                return self
+                    .settle(exchange, request, attempt, endpoint, &relay, answered)
+                    .await;
             }
-            return match answered {
-                Ok(Answered::Retry) => Attempted::Again,
-                Ok(Answered::Upgraded) => self.upgrade(exchange, endpoint, &relay).await,
-                Ok(Answered::Whole) => {
-                    if relay.leaves_endpoint_reusable() && endpoint.received().is_empty() {
-                        let idle = attempt.timeouts.idle;
-                        self.pool.put(key, endpoint.stream, idle, Instant::now());
-                    }
-                    end(exchange, &relay, None);
-                    Attempted::Over(self.after(&relay, request))
+        }
+    }
+
+    /// What an attempt that was relayed means for its connections and for the request.
+    async fn settle(
+        &mut self,
+        exchange: &mut Exchange,
+        request: &Request<'_>,
+        attempt: &Attempt,
+        endpoint: Peer<TcpStream>,
+        relay: &Relay,
+        answered: Result<Answered, Cause>,
+    ) -> Attempted {
+        match answered {
+            Ok(Answered::Retry) => Attempted::Again,
+            Ok(Answered::Upgraded) => self.upgrade(exchange, endpoint, relay).await,
+            Ok(Answered::Whole) => {
+                let now = Instant::now();
+                if relay.leaves_endpoint_reusable() && endpoint.received().is_empty() {
+                    let (key, idle) = (key(attempt), attempt.timeouts.idle);
+                    self.pool.put(key, endpoint.stream, idle, now);
                 }
-                Err(cause) if relay.status_sent().is_none() => {
-                    let is_touched = !relay.is_replayable();
-                    failed(
-                        exchange,
-                        cause,
-                        is_touched.then(|| relay.is_request_received()),
-                    )
-                }
-                Err(cause) => {
-                    end(exchange, &relay, Some(cause));
-                    Attempted::Over(if cause == Cause::ClientGone {
-                        Next::Close
-                    } else {
-                        Next::Reset
-                    })
-                }
-            };
+                end(exchange, relay, None, now);
+                Attempted::Over(self.after(relay, request))
+            }
+            Err(cause) if relay.status_sent().is_none() => {
+                let is_touched = !relay.is_replayable();
+                failed(
+                    exchange,
+                    cause,
+                    is_touched.then(|| relay.is_request_received()),
+                )
+            }
+            Err(cause) => {
+                end(exchange, relay, Some(cause), Instant::now());
+                Attempted::Over(match cause {
+                    Cause::ClientGone => Next::Close,
+                    // Of framing such a client may know none but the end of the stream.
+                    _ if request.asked.is_http10 => Next::Reset,
+                    _ => Next::Linger,
+                })
+            }
         }
     }
 
@@ -322,7 +340,14 @@ impl<S: Stream> Session<'_, S> {
     }
 }
 
-fn relay(request: &Request<'_>, edits: &[HeaderEdit]) -> Relay {
+fn key(attempt: &Attempt) -> PoolKey {
+    PoolKey {
+        cluster: attempt.cluster_key,
+        address: attempt.address,
+    }
+}
+
+fn relay(request: &Request<'_>, edits: &[HeaderEdit], now: Instant) -> Relay {
     let mut out = Outgoing::with_room_for_head();
     codec::request_head(
         out.text(),
@@ -331,7 +356,7 @@ fn relay(request: &Request<'_>, edits: &[HeaderEdit]) -> Relay {
         request.framing,
         request.asked.asks_for_upgrade,
     );
-    Relay::new(out, request.framing, request.asked, Instant::now())
+    Relay::new(out, request.framing, request.asked, now)
 }
 
 /// An attempt broke before the client got anything of its answer.
@@ -345,13 +370,13 @@ fn failed(exchange: &mut Exchange, cause: Cause, received: Option<bool>) -> Atte
     }
 }
 
-fn end(exchange: &mut Exchange, relay: &Relay, failure: Option<Cause>) {
+fn end(exchange: &mut Exchange, relay: &Relay, failure: Option<Cause>, now: Instant) {
     let end = End {
         status: relay.status_sent(),
         response_bytes: relay.response_bytes(),
         failure,
     };
-    exchange.on_end(end, Instant::now());
+    exchange.on_end(end, now);
 }
 
 fn end_unanswered(exchange: &mut Exchange, cause: Cause) -> Next {

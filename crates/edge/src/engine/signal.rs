@@ -1,0 +1,76 @@
+//! A switch that is thrown once for all connections, watched by each at the cost of one atomic load
+//! whenever it wakes. Never goes back.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use tokio::sync::watch;
+
+/// Watches a switch on behalf of one task.
+///
+/// Polling a `watch` anew takes a lock that all connections share. A task has one waker for life,
+/// so leaving it there once is enough; from then on the version tells.
+pub(crate) struct Signal {
+    switch: watch::Receiver<bool>,
+    thrown: Pin<Box<dyn Future<Output = ()> + Send + Sync>>,
+    is_registered: bool,
+}
+
+impl Signal {
+    /// Watches `switch`; a sender that is gone counts as having thrown it.
+    pub(crate) fn new(switch: watch::Receiver<bool>) -> Self {
+        let mut waiting = switch.clone();
+        Self {
+            switch,
+            thrown: Box::pin(async move {
+                // Either way there is nothing more to wait for.
+                let _ = waiting.wait_for(|is_thrown| *is_thrown).await;
+            }),
+            is_registered: false,
+        }
+    }
+
+    /// Ready once the switch was thrown. Only ever one task may poll, and none after it was ready.
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let is_unchanged = matches!(self.switch.has_changed(), Ok(false));
+        if self.is_registered && is_unchanged {
+            return Poll::Pending;
+        }
+        self.is_registered = true;
+        self.thrown.as_mut().poll(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use super::*;
+
+    async fn is_pending(signal: &mut Signal) -> bool {
+        poll_fn(|cx| Poll::Ready(signal.poll(cx).is_pending())).await
+    }
+
+    #[tokio::test]
+    async fn waiting_task_is_woken_by_the_switch_and_not_by_other_news() {
+        let (switch, switched) = watch::channel(false);
+        let mut signal = Signal::new(switched);
+        assert!(is_pending(&mut signal).await);
+        switch.send(false).unwrap();
+        assert!(is_pending(&mut signal).await);
+        let waiting = tokio::spawn(async move { poll_fn(|cx| signal.poll(cx)).await });
+        tokio::task::yield_now().await;
+        switch.send(true).unwrap();
+        waiting.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn switch_thrown_before_or_gone_is_seen_at_once() {
+        let (switch, switched) = watch::channel(true);
+        assert!(!is_pending(&mut Signal::new(switched.clone())).await);
+        let (_, gone) = watch::channel(false);
+        assert!(!is_pending(&mut Signal::new(gone)).await);
+        drop(switch);
+    }
+}
