@@ -86,6 +86,15 @@ pub(super) const ALLOWED: &[Allowance] = &[
         },
     },
     Allowance {
+        why: "RFC 9110, 5.3: pingora looks for close in the first Connection field alone",
+        example: b"GET / HTTP/1.1\r\nHost: a\r\nConnection: x\r\nConnection: close\r\n\r\n",
+        forgive: |bytes, native, pingora| {
+            if count_fields(bytes, "connection") > 1 && !native.goes_on {
+                pingora.goes_on = false;
+            }
+        },
+    },
+    Allowance {
         why: "RFC 9110, 6.5 and 10.1.4: the native engine passes trailers on and says so",
         example: b"GET / HTTP/1.1\r\nHost: a\r\nTE: trailers\r\nTrailer: x\r\n\r\n",
         forgive: |bytes, native, pingora| {
@@ -179,8 +188,12 @@ fn has_bare_line_end(bytes: &[u8]) -> bool {
 }
 
 fn has_field(bytes: &[u8], name: &str) -> bool {
+    count_fields(bytes, name) > 0
+}
+
+fn count_fields(bytes: &[u8], name: &str) -> usize {
     let text = String::from_utf8_lossy(bytes).to_ascii_lowercase();
-    text.lines().any(|line| line.starts_with(name))
+    text.lines().filter(|line| line.starts_with(name)).count()
 }
 
 fn has_old_version(bytes: &[u8]) -> bool {
