@@ -410,10 +410,11 @@ fn threads(edge: &Edge, name: &str) -> usize {
 async fn the_engine_is_chosen_for_each_listener() {
     let a = Endpoint::start("a").await;
     let edge = Setup::new(&[&a])
+        .set("listeners.0.engine", json!("native"))
         .listener("other", &json!({ "engine": "pingora" }))
         .start()
         .await;
-    // Only the native engine, the default, serves requests sent without waiting for answers.
+    // Only the native engine serves requests sent without waiting for answers.
     let requests = "GET / HTTP/1.1\r\nHost: a\r\n\r\n".repeat(2);
     for (listener, is_native) in [(0, true), (1, false)] {
         let mut client = Connection::open(edge.listener(listener)).await.unwrap();

@@ -19,6 +19,15 @@ pub(super) struct Outgoing {
     written: usize,
 }
 
+/// What became of payload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Taken {
+    /// It was copied.
+    Copied,
+    /// It must stay where it is until it is written.
+    Left,
+}
+
 impl Outgoing {
     /// An empty one whose text has room for a usual head.
     pub(super) fn with_room_for_head() -> Self {
@@ -34,23 +43,41 @@ impl Outgoing {
         &mut self.before
     }
 
-    /// Adds payload as it is.
-    pub(super) fn payload(&mut self, bytes: usize) {
-        self.payload = bytes;
+    /// Adds payload as it is; `source` holds it. Whether it was copied, and may be used up at once:
+    /// a short piece in one write costs the kernel less than two pieces.
+    pub(super) fn payload(&mut self, source: &[u8]) -> Taken {
+        let has_room = self.before.len() + source.len() <= COPIED_BYTES_MAX;
+        if has_room && self.payload == 0 && self.after.is_empty() {
+            self.before.extend_from_slice(source);
+            return Taken::Copied;
+        }
+        self.payload = source.len();
+        Taken::Left
     }
 
     /// Adds payload as a chunk; none adds nothing.
-    pub(super) fn chunk(&mut self, bytes: usize) {
-        if bytes > 0 {
-            codec::chunk_start(&mut self.before, bytes);
-            self.payload = bytes;
-            self.after.extend_from_slice(codec::CHUNK_END);
+    pub(super) fn chunk(&mut self, source: &[u8]) -> Taken {
+        if source.is_empty() {
+            return Taken::Copied;
         }
+        codec::chunk_start(&mut self.before, source.len());
+        let taken = self.payload(source);
+        let behind = match taken {
+            Taken::Copied => &mut self.before,
+            Taken::Left => &mut self.after,
+        };
+        behind.extend_from_slice(codec::CHUNK_END);
+        taken
     }
 
     /// Adds the end of a chunked body.
     pub(super) fn last_chunk(&mut self, trailers: &[u8]) {
-        codec::last_chunk(&mut self.after, trailers);
+        let behind = if self.payload == 0 {
+            &mut self.before
+        } else {
+            &mut self.after
+        };
+        codec::last_chunk(behind, trailers);
     }
 
     /// Whether there is nothing to write.
@@ -58,9 +85,9 @@ impl Outgoing {
         self.before.is_empty() && self.payload == 0 && self.after.is_empty()
     }
 
-    /// Payload bytes in it.
-    pub(super) fn payload_bytes(&self) -> usize {
-        self.payload
+    /// Whether payload waits where it was received.
+    pub(super) fn has_payload(&self) -> bool {
+        self.payload > 0
     }
 
     /// Bytes of all kinds written so far.
@@ -120,6 +147,9 @@ fn poll_write_rest(
     }
 }
 
+/// Beyond this, text and payload leave in two pieces.
+const COPIED_BYTES_MAX: usize = 2048;
+
 /// Room for a head as browsers and endpoints send it, with what we add.
 const HEAD_BYTES_USUAL: usize = 1024;
 
@@ -163,20 +193,25 @@ mod tests {
 
     #[tokio::test]
     async fn all_parts_arrive_in_order_however_little_is_taken_at_once() {
-        for at_once in 1..20 {
+        for (size, at_once) in [(5, 1), (5, 3), (5, 100), (3000, 7), (3000, 5000)] {
             let mut out = Outgoing::with_room_for_head();
             out.text().extend_from_slice(b"head");
-            out.chunk(5);
+            let body = vec![b'x'; size];
+            let taken = out.chunk(&body);
+            assert_eq!(taken == Taken::Copied, size < COPIED_BYTES_MAX);
             out.last_chunk(b"");
             let mut io = Trickle {
                 taken: Vec::new(),
                 at_once,
                 is_busy: false,
             };
-            poll_fn(|cx| out.poll_write(cx, &mut io, b"hello, and what came behind"))
+            let source = [&body[..], b"what came behind"].concat();
+            poll_fn(|cx| out.poll_write(cx, &mut io, &source))
                 .await
                 .unwrap();
-            assert_eq!(io.taken, b"head5\r\nhello\r\n0\r\n\r\n", "{at_once}");
+            let body = String::from_utf8(body).unwrap();
+            let expected = format!("head{size:x}\r\n{body}\r\n0\r\n\r\n");
+            assert_eq!(io.taken, expected.as_bytes(), "{size} {at_once}");
             out.clear();
             assert!(out.is_empty());
         }

@@ -6,7 +6,7 @@ use std::time::Instant;
 use super::{Wait, What};
 use crate::engine::buffer::Buffer;
 use crate::engine::h1::codec::{BodyDecoder, Framing};
-use crate::engine::h1::outgoing::Outgoing;
+use crate::engine::h1::outgoing::{Outgoing, Taken};
 use crate::engine::h1::peer::Peer;
 use crate::engine::stream::Stream;
 use crate::outcome::Cause;
@@ -98,7 +98,7 @@ impl RequestSide {
         exchange: &mut Exchange,
         now: Instant,
     ) -> Result<(), Cause> {
-        while self.out.payload_bytes() == 0 && self.out.written() == 0 && !self.body.is_done() {
+        while !self.out.has_payload() && self.out.written() == 0 && !self.body.is_done() {
             let decoded = self
                 .body
                 .decode(client.received_mut())
@@ -108,25 +108,23 @@ impl RequestSide {
             }
             self.is_body_begun = true;
             exchange.on_request_body(decoded.data, now)?;
-            self.put(decoded.data);
-            if decoded.data == 0 {
-                client.consume(decoded.consumed);
-            } else {
-                self.pending = decoded.consumed;
+            match self.put(&client.received()[..decoded.data]) {
+                Taken::Copied => client.consume(decoded.consumed),
+                Taken::Left => self.pending = decoded.consumed,
             }
         }
         Ok(())
     }
 
-    fn put(&mut self, payload: usize) {
-        if self.is_chunked {
-            self.out.chunk(payload);
-            if self.body.is_done() {
-                self.out.last_chunk(self.body.trailers());
-            }
-        } else {
-            self.out.payload(payload);
+    fn put(&mut self, payload: &[u8]) -> Taken {
+        if !self.is_chunked {
+            return self.out.payload(payload);
         }
+        let taken = self.out.chunk(payload);
+        if self.body.is_done() {
+            self.out.last_chunk(self.body.trailers());
+        }
+        taken
     }
 
     fn poll_write<C: Stream, E: Stream>(

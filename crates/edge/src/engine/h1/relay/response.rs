@@ -11,7 +11,7 @@ use crate::engine::buffer::Buffer;
 use crate::engine::h1::codec::{
     self, BodyDecoder, Framing, HeadLimits, ResponseNote, ResponseParser,
 };
-use crate::engine::h1::outgoing::Outgoing;
+use crate::engine::h1::outgoing::{Outgoing, Taken};
 use crate::engine::h1::peer::Peer;
 use crate::engine::stream::Stream;
 use crate::outcome::Cause;
@@ -61,6 +61,8 @@ pub(super) struct ResponseSide {
     /// Received bytes behind the payload in `out`: used up when it is written.
     pending: usize,
     body_bytes: u64,
+    /// Body bytes in `out`.
+    unwritten_bytes: u64,
     is_begun: bool,
     has_bytes: bool,
     pub(super) wait: Wait,
@@ -80,6 +82,7 @@ impl ResponseSide {
             out: Outgoing::with_room_for_head(),
             pending: 0,
             body_bytes: 0,
+            unwritten_bytes: 0,
             is_begun: false,
             has_bytes: false,
             wait: Wait::new(now),
@@ -241,18 +244,19 @@ impl ResponseSide {
                 let decoded = body
                     .decode(endpoint.received_mut())
                     .map_err(|_| Cause::EndpointMalformed)?;
-                if decoded.data > 0 {
-                    self.pending = decoded.consumed;
-                    if self.is_chunked {
-                        self.out.chunk(decoded.data);
-                    } else {
-                        self.out.payload(decoded.data);
-                    }
+                if decoded.consumed == 0 {
+                    break;
+                }
+                let payload = &endpoint.received()[..decoded.data];
+                let taken = if self.is_chunked {
+                    self.out.chunk(payload)
                 } else {
-                    endpoint.consume(decoded.consumed);
-                    if decoded.consumed == 0 {
-                        break;
-                    }
+                    self.out.payload(payload)
+                };
+                self.unwritten_bytes += decoded.data as u64;
+                match taken {
+                    Taken::Copied => endpoint.consume(decoded.consumed),
+                    Taken::Left => self.pending = decoded.consumed,
                 }
             }
             if body.is_done() {
@@ -282,7 +286,7 @@ impl ResponseSide {
         }
         self.wait.on(What::ClientTakes);
         ready!(polled).map_err(|_| Cause::ClientGone)?;
-        self.body_bytes += self.out.payload_bytes() as u64;
+        self.body_bytes += std::mem::take(&mut self.unwritten_bytes);
         endpoint.consume(std::mem::take(&mut self.pending));
         self.out.clear();
         self.wait.progress(now);
