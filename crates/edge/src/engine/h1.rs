@@ -105,6 +105,17 @@ enum Next {
     Reset,
 }
 
+/// How waiting for a request ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Idle {
+    /// Something has come.
+    Readable,
+    /// Nothing has come in time.
+    Late,
+    /// The connection has broken, or the edge drains.
+    Over,
+}
+
 /// Why there is no request head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum NoHead {
@@ -118,7 +129,7 @@ enum NoHead {
 
 impl<S: Stream> Session<'_, S> {
     async fn run(&mut self) {
-        while self.becomes_readable(self.idle_until).await {
+        while self.becomes_readable(self.idle_until).await == Idle::Readable {
             // In a box, so that an idle connection does not hold the memory of a busy one.
             match Box::pin(self.serve_requests()).await {
                 Next::Unchanged | Next::KeepAlive => {}
@@ -130,20 +141,21 @@ impl<S: Stream> Session<'_, S> {
         Box::pin(farewell(&mut self.client.stream)).await;
     }
 
-    /// Waits between requests; `false` when it is late or the edge drains.
-    async fn becomes_readable(&mut self, until: Instant) -> bool {
+    /// Waits between requests.
+    async fn becomes_readable(&mut self, until: Instant) -> Idle {
         self.deadline.set(Some(until));
         poll_fn(|cx| {
             // A request that has already arrived is still served, even when the edge drains.
             if let Poll::Ready(readable) = self.client.stream.poll_readable(cx) {
-                return Poll::Ready(readable.is_ok());
+                return Poll::Ready(match readable {
+                    Ok(()) => Idle::Readable,
+                    Err(_) => Idle::Over,
+                });
             }
-            let is_over = self.drain.poll(cx).is_ready() || self.deadline.poll(cx).is_ready();
-            if is_over {
-                Poll::Ready(false)
-            } else {
-                Poll::Pending
+            if self.drain.poll(cx).is_ready() {
+                return Poll::Ready(Idle::Over);
             }
+            self.deadline.poll(cx).map(|()| Idle::Late)
         })
         .await
     }
@@ -164,9 +176,13 @@ impl<S: Stream> Session<'_, S> {
             }
             let now = Instant::now();
             self.idle_until = now + self.connection.listener.timeouts.keep_alive;
-            let is_idle = self.client.received().is_empty();
-            if is_idle && !self.becomes_readable(self.idle_until.min(now + WARM)).await {
-                return next;
+            if !self.client.received().is_empty() {
+                continue;
+            }
+            match self.becomes_readable(self.idle_until.min(now + WARM)).await {
+                Idle::Readable => {}
+                Idle::Late => return next,
+                Idle::Over => return Next::Close,
             }
         }
     }
@@ -191,6 +207,10 @@ impl<S: Stream> Session<'_, S> {
         limits: &HeadLimits,
     ) -> Poll<Result<usize, NoHead>> {
         loop {
+            // What some clients send behind a body begins nothing (RFC 9112, 2.2).
+            if self.client.received() == b"\r\n" {
+                self.client.consume(2);
+            }
             let is_begun = !self.client.received().is_empty();
             if is_begun {
                 match parser.advance(self.client.received(), limits) {

@@ -3,7 +3,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use tokio::sync::watch;
 
@@ -15,6 +15,7 @@ pub(crate) struct Signal {
     switch: watch::Receiver<bool>,
     thrown: Pin<Box<dyn Future<Output = ()> + Send + Sync>>,
     is_registered: bool,
+    is_thrown: bool,
 }
 
 impl Signal {
@@ -25,20 +26,28 @@ impl Signal {
             switch,
             thrown: Box::pin(async move {
                 // Either way there is nothing more to wait for.
-                let _ = waiting.wait_for(|is_thrown| *is_thrown).await;
+                let thrown = waiting.wait_for(|is_thrown| *is_thrown);
+                // A busy task must not be told to come back later: it polls this once only.
+                let _ = tokio::task::unconstrained(thrown).await;
             }),
             is_registered: false,
+            is_thrown: false,
         }
     }
 
-    /// Ready once the switch was thrown. Only ever one task may poll, and none after it was ready.
+    /// Ready once the switch was thrown. Only ever one task may poll.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.is_thrown {
+            return Poll::Ready(());
+        }
         let is_unchanged = matches!(self.switch.has_changed(), Ok(false));
         if self.is_registered && is_unchanged {
             return Poll::Pending;
         }
         self.is_registered = true;
-        self.thrown.as_mut().poll(cx)
+        ready!(self.thrown.as_mut().poll(cx));
+        self.is_thrown = true;
+        Poll::Ready(())
     }
 }
 
@@ -68,7 +77,9 @@ mod tests {
     #[tokio::test]
     async fn switch_thrown_before_or_gone_is_seen_at_once() {
         let (switch, switched) = watch::channel(true);
-        assert!(!is_pending(&mut Signal::new(switched.clone())).await);
+        let mut signal = Signal::new(switched);
+        assert!(!is_pending(&mut signal).await);
+        assert!(!is_pending(&mut signal).await, "it stays thrown");
         let (_, gone) = watch::channel(false);
         assert!(!is_pending(&mut Signal::new(gone)).await);
         drop(switch);

@@ -10,6 +10,8 @@ use crate::outcome::Cause;
 #[derive(Debug, Default)]
 pub(super) struct Body {
     bytes: u64,
+    /// Something of it has arrived, if only framing.
+    has_begun: bool,
     /// Since when the engine waits for more; `None` while it is busy with what it has.
     waiting_since: Option<Instant>,
     /// All waiting after the first byte. Before it only silence is bounded: the client may have
@@ -32,7 +34,7 @@ impl Body {
     ) -> Instant {
         let since = *self.waiting_since.get_or_insert(now);
         let silent = since + timeouts.body;
-        if self.bytes == 0 {
+        if !self.has_begun {
             return silent;
         }
         let left = self.patience(limits, timeouts).saturating_sub(self.waited);
@@ -50,10 +52,11 @@ impl Body {
         now: Instant,
     ) -> Result<(), Cause> {
         if let Some(since) = self.waiting_since.take()
-            && self.bytes > 0
+            && self.has_begun
         {
             self.waited += now.saturating_duration_since(since);
         }
+        self.has_begun = true;
         self.bytes = self.bytes.saturating_add(bytes as u64);
         if self.bytes > limits.body_bytes {
             Err(Cause::BodyTooLarge)
@@ -134,6 +137,15 @@ mod tests {
             assert_eq!(client.send(1, SECOND), Ok(()));
         }
         assert_eq!(client.send(1, SECOND), Err(Cause::BodyTimeout));
+    }
+
+    #[test]
+    fn framing_without_a_byte_of_body_is_a_trickle_too() {
+        let mut client = Client::new();
+        client.send(0, 5 * SECOND).unwrap();
+        assert_eq!(client.send(0, 9 * SECOND), Ok(()));
+        assert_eq!(client.wait(), SECOND, "what is left of the grace");
+        assert_eq!(client.send(0, 2 * SECOND), Err(Cause::BodyTimeout));
     }
 
     #[test]

@@ -186,7 +186,7 @@ impl<S: Stream> Session<'_, S> {
                 end(exchange, relay, None, now);
                 Attempted::Over(self.after(relay, request))
             }
-            Err(cause) if relay.status_sent().is_none() => {
+            Err(cause) if relay.status_sent().is_none() && !relay.is_inside_interim_head() => {
                 let is_touched = !relay.is_replayable();
                 failed(
                     exchange,
@@ -197,9 +197,9 @@ impl<S: Stream> Session<'_, S> {
             Err(cause) => {
                 end(exchange, relay, Some(cause), Instant::now());
                 Attempted::Over(match cause {
-                    Cause::ClientGone => Next::Close,
                     // Of framing such a client may know none but the end of the stream.
                     _ if request.asked.is_http10 => Next::Reset,
+                    Cause::ClientGone => Next::Close,
                     _ => Next::Linger,
                 })
             }
@@ -221,8 +221,11 @@ impl<S: Stream> Session<'_, S> {
     fn after(&self, relay: &Relay, request: &Request<'_>) -> Next {
         if relay.leaves_client_reusable() {
             Next::KeepAlive
-        } else if request.asked.keeps_alive || !self.client.received().is_empty() {
-            // It may not expect the end, and have sent more.
+        } else if request.asked.keeps_alive
+            || !relay.is_request_received()
+            || !self.client.received().is_empty()
+        {
+            // It may not expect the end, and be sending.
             Next::Linger
         } else {
             Next::Close
@@ -282,6 +285,8 @@ impl<S: Stream> Session<'_, S> {
         let is_whole = received.unwrap_or_else(|| request.is_discardable());
         let closes = answer.close
             || !request.asked.keeps_alive
+            // It would have to be told that the connection stays open.
+            || request.asked.is_http10
             || !is_whole
             || exchange.must_close(Instant::now());
         let mut out = Outgoing::with_room_for_head();

@@ -55,11 +55,8 @@ impl<S: Stream> Peer<S> {
         let front = self.received.take().unwrap_or_else(Buffer::small);
         let rest = &front.filled()[bytes..];
         if !rest.is_empty() {
-            let mut back = if rest.len() > Buffer::small_bytes() {
-                Buffer::large()
-            } else {
-                room()
-            };
+            let mut back = room();
+            while back.spare_mut().len() < rest.len() && back.grow(rest.len()) {}
             back.spare_mut()[..rest.len()].copy_from_slice(rest);
             back.advance_filled(rest.len());
             self.received = Some(back);
@@ -72,6 +69,7 @@ impl<S: Stream> Peer<S> {
         let Some(buffer) = &mut self.received else {
             return true;
         };
+        buffer.compact();
         !buffer.spare_mut().is_empty() || buffer.grow(max)
     }
 
@@ -104,5 +102,50 @@ impl<S: Stream> Peer<S> {
         }
         ready!(polled)?;
         Poll::Ready(Ok(count))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use tokio::io::{AsyncWriteExt, BufReader, DuplexStream, duplex};
+
+    use super::*;
+
+    async fn receive(peer: &mut Peer<BufReader<DuplexStream>>, bytes: usize) {
+        while peer.received().len() < bytes {
+            assert!(peer.make_room(1 << 20));
+            let filled = poll_fn(|cx| peer.poll_fill(cx, Buffer::small)).await;
+            assert_ne!(filled.unwrap(), 0);
+        }
+    }
+
+    #[tokio::test]
+    async fn whatever_lies_behind_a_head_is_kept_however_much_it_is() {
+        let (near, mut far) = duplex(1 << 20);
+        let mut peer = Peer::new(BufReader::new(near));
+        let sent: Vec<u8> = (0..100_000_u32).map(|n| n as u8).collect();
+        far.write_all(&sent).await.unwrap();
+        receive(&mut peer, sent.len()).await;
+        let front = peer.split(10, Buffer::small);
+        assert_eq!(&front.filled()[..10], &sent[..10]);
+        assert_eq!(peer.received(), &sent[10..]);
+    }
+
+    #[tokio::test]
+    async fn room_is_made_by_moving_before_it_is_refused() {
+        let (near, mut far) = duplex(1 << 20);
+        let mut peer = Peer::new(BufReader::new(near));
+        let size = Buffer::small_bytes();
+        far.write_all(&vec![b'x'; size]).await.unwrap();
+        receive(&mut peer, size).await;
+        assert!(!peer.make_room(size), "full");
+        peer.consume(size - 10);
+        assert!(
+            peer.make_room(size),
+            "a few bytes at the end of a full buffer"
+        );
+        assert_eq!(peer.received(), [b'x'; 10]);
     }
 }

@@ -3,6 +3,8 @@
 
 mod request;
 mod response;
+#[cfg(test)]
+mod tests;
 
 use std::future::poll_fn;
 use std::task::{Context, Poll};
@@ -95,7 +97,9 @@ impl Relay {
         mut ends: Ends<'_, C, E>,
         timeouts: Timeouts<'_>,
     ) -> Result<Answered, Cause> {
-        poll_fn(|cx| self.poll(cx, &mut ends, timeouts)).await
+        let answered = poll_fn(|cx| self.poll(cx, &mut ends, timeouts)).await;
+        self.request.release(ends.client);
+        answered
     }
 
     fn poll<C: Stream, E: Stream>(
@@ -189,6 +193,11 @@ impl Relay {
     /// Status of the final head, once any of it was written to the client.
     pub(super) fn status_sent(&self) -> Option<StatusCode> {
         self.response.status_sent()
+    }
+
+    /// Whether an interim head reached the client in part: an answer of ours would end inside it.
+    pub(super) fn is_inside_interim_head(&self) -> bool {
+        self.response.is_inside_interim_head()
     }
 
     /// Body bytes written to the client.

@@ -59,6 +59,12 @@ impl RequestSide {
         !self.is_body_begun
     }
 
+    /// Uses up what was taken from the client and never written: it must not be taken for the next
+    /// request.
+    pub(super) fn release<C: Stream>(&mut self, client: &mut Peer<C>) {
+        client.consume(std::mem::take(&mut self.pending));
+    }
+
     /// Whether nothing more will be sent, for whichever reason.
     pub(super) fn is_over(&self) -> bool {
         self.is_broken || self.is_complete()

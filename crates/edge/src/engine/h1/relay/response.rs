@@ -104,6 +104,11 @@ impl ResponseSide {
         self.has_bytes
     }
 
+    /// Whether an interim head reached the client in part.
+    pub(super) fn is_inside_interim_head(&self) -> bool {
+        self.out.written() > 0 && !self.is_begun
+    }
+
     /// Whether the client was told, or must find out, that its connection ends.
     pub(super) fn closes_client(&self) -> bool {
         self.closes_client
