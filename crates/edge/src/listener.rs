@@ -44,6 +44,8 @@ pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
         TcpSocket::new_v4()
     }?;
     socket.set_reuseaddr(true)?;
+    // Inherited by every connection that is accepted here. Only a hint to the kernel.
+    let _ = socket.set_nodelay(true);
     socket.bind(address)?;
     socket.listen(BACKLOG)
 }
@@ -67,6 +69,8 @@ pub(crate) struct Listener {
     /// Carries HTTP/1.1 unless the listener asks for pingora.
     native: Option<NativeEngine>,
     max_connections: u32,
+    /// Our end of every connection; `None` where it depends on the connection.
+    local: Option<SocketAddr>,
     slots: Arc<Slots>,
 }
 
@@ -128,6 +132,8 @@ impl Listener {
             tls: tls.map(TlsAcceptor::from),
             passthrough: Passthrough::new(&config.passthrough),
             max_connections: config.max_connections,
+            local: (!config.address.ip().is_unspecified())
+                .then(|| SocketAddr::new(config.address.ip(), context.port)),
             edge,
             context,
             slots,
@@ -210,11 +216,9 @@ impl Listener {
         place: OpenConnection,
         drain: watch::Receiver<bool>,
     ) {
-        let Ok(local) = stream.local_addr() else {
+        let Ok(local) = self.local.map_or_else(|| stream.local_addr(), Ok) else {
             return;
         };
-        // Only a hint to the kernel; a socket that refuses it still works.
-        let _ = stream.set_nodelay(true);
         if self.tls.is_none() && self.passthrough.is_empty() {
             let raw_fd = stream.as_raw_fd();
             let connection = self.connection(client, local, None);
