@@ -23,6 +23,7 @@ mod relay;
 
 use std::future::poll_fn;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
@@ -44,8 +45,8 @@ use crate::outcome::Cause;
 use crate::pipeline;
 use crate::state::Edge;
 
-/// A connection that has just been busy keeps its memory for this long: the next request is likely to
-/// come within it, and finds everything in place.
+/// A connection that has been used again keeps its memory for this long after each request: the next
+/// one is likely to come within it, and finds everything in place.
 const WARM: Duration = Duration::from_secs(1);
 
 /// Serves HTTP/1.1 connections of all listeners.
@@ -178,6 +179,9 @@ impl<S: Stream> Session<'_, S> {
             self.idle_until = now + self.connection.listener.timeouts.keep_alive;
             if !self.client.received().is_empty() {
                 continue;
+            }
+            if self.connection.requests.load(Ordering::Relaxed) < 2 {
+                return next;
             }
             match self.becomes_readable(self.idle_until.min(now + WARM)).await {
                 Idle::Readable => {}
