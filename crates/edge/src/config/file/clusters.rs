@@ -1,0 +1,121 @@
+//! Clusters as written. Never compares two values.
+
+use std::num::NonZeroU16;
+use std::time::Duration;
+
+use portcullis_ops::Secret;
+use portcullis_ops::decode::{Fields, Located};
+use portcullis_ops::diagnostic::Span;
+
+use super::super::names::{self, HostPort};
+use super::super::{Balance, Ejection, HealthCheck, UpstreamTimeouts};
+use super::positive;
+
+#[derive(Debug)]
+pub(in crate::config) struct FileCluster {
+    pub(in crate::config) name: Located<String>,
+    pub(in crate::config) balance: Balance,
+    pub(in crate::config) endpoints: Vec<FileEndpoint>,
+    pub(in crate::config) health: Option<FileHealth>,
+    pub(in crate::config) ejection: Option<Ejection>,
+    pub(in crate::config) retries: u32,
+    pub(in crate::config) timeouts: UpstreamTimeouts,
+    pub(in crate::config) affinity: Option<FileAffinity>,
+}
+
+#[derive(Debug)]
+pub(in crate::config) struct FileEndpoint {
+    pub(in crate::config) address: Option<Located<HostPort>>,
+    pub(in crate::config) weight: NonZeroU16,
+}
+
+#[derive(Debug)]
+pub(in crate::config) struct FileHealth {
+    pub(in crate::config) timeout_span: Span,
+    pub(in crate::config) check: HealthCheck,
+}
+
+#[derive(Debug)]
+pub(in crate::config) struct FileAffinity {
+    pub(in crate::config) span: Span,
+    pub(in crate::config) cookie: Option<Located<String>>,
+    pub(in crate::config) ttl: Duration,
+    pub(in crate::config) secret: Option<Located<Secret<String>>>,
+}
+
+pub(super) fn cluster((name, fields): (Located<String>, Fields<'_>)) -> FileCluster {
+    if let Err(mistake) = names::label(&name.value) {
+        let message = format!(
+            "the name `{}` {}",
+            names::shown(&name.value),
+            mistake.message
+        );
+        fields
+            .report()
+            .error_with_hint(name.span, message, mistake.hint);
+    }
+    FileCluster {
+        name,
+        balance: match fields.word("balance").value {
+            "round_robin" => Balance::RoundRobin,
+            _ => Balance::LeastConn,
+        },
+        endpoints: fields.tables("endpoints").iter().map(endpoint).collect(),
+        health: fields.switch("health").as_ref().map(health),
+        ejection: fields.switch("ejection").as_ref().map(ejection),
+        retries: fields.number("retries").value,
+        timeouts: upstream_timeouts(&fields.table("timeouts")),
+        affinity: fields.switch("affinity").as_ref().map(affinity),
+    }
+}
+
+fn endpoint(fields: &Fields<'_>) -> FileEndpoint {
+    FileEndpoint {
+        address: fields.text("address", names::host_port),
+        weight: NonZeroU16::new(fields.number("weight").value).unwrap_or(NonZeroU16::MIN),
+    }
+}
+
+fn health(fields: &Fields<'_>) -> FileHealth {
+    FileHealth {
+        timeout_span: fields.span_of("timeout"),
+        check: HealthCheck {
+            path: fields
+                .text("path", names::target)
+                .map_or_else(String::new, |path| path.value),
+            host: fields.text("host", names::authority).map(|host| host.value),
+            interval: fields.duration("interval").value,
+            timeout: fields.duration("timeout").value,
+            rise: positive(fields, "rise"),
+            fall: positive(fields, "fall"),
+            expect: fields.statuses("expect").value,
+        },
+    }
+}
+
+fn ejection(fields: &Fields<'_>) -> Ejection {
+    Ejection {
+        failures: positive(fields, "failures"),
+        window: fields.duration("window").value,
+        duration: fields.duration("duration").value,
+        max_percent: fields.number("max_percent").value,
+    }
+}
+
+fn upstream_timeouts(fields: &Fields<'_>) -> UpstreamTimeouts {
+    UpstreamTimeouts {
+        connect: fields.duration("connect").value,
+        read: fields.duration("read").value,
+        write: fields.duration("write").value,
+        idle: fields.duration("idle").value,
+    }
+}
+
+fn affinity(fields: &Fields<'_>) -> FileAffinity {
+    FileAffinity {
+        span: fields.span(),
+        cookie: fields.text("cookie", names::cookie),
+        ttl: fields.duration("ttl").value,
+        secret: fields.secret("secret"),
+    }
+}

@@ -1,0 +1,118 @@
+//! Listeners as written. Never compares two values.
+
+use std::net::SocketAddr;
+
+use portcullis_ops::decode::{Fields, Located};
+use portcullis_ops::diagnostic::Span;
+
+use super::super::names;
+use super::super::{ClientTimeouts, Engine, Http2, Limits, NamePattern, TlsVersion};
+use super::positive;
+
+#[derive(Debug)]
+pub(in crate::config) struct FileListener {
+    pub(in crate::config) span: Span,
+    pub(in crate::config) name: Option<Located<String>>,
+    pub(in crate::config) address: Option<Located<SocketAddr>>,
+    pub(in crate::config) tls: Option<FileTls>,
+    pub(in crate::config) engine: Engine,
+    pub(in crate::config) passthrough: Vec<FilePassthrough>,
+    pub(in crate::config) max_connections: Located<u32>,
+    pub(in crate::config) limits: Limits,
+    pub(in crate::config) timeouts: ClientTimeouts,
+    pub(in crate::config) http2: Http2,
+}
+
+#[derive(Debug)]
+pub(in crate::config) struct FileTls {
+    pub(in crate::config) certificates: Vec<FileCertificate>,
+    pub(in crate::config) min_version: TlsVersion,
+}
+
+#[derive(Debug)]
+pub(in crate::config) struct FileCertificate {
+    pub(in crate::config) cert: Option<Located<String>>,
+    pub(in crate::config) key: Option<Located<String>>,
+}
+
+#[derive(Debug)]
+pub(in crate::config) struct FilePassthrough {
+    pub(in crate::config) sni: Option<Located<NamePattern>>,
+    pub(in crate::config) cluster: Option<Located<String>>,
+}
+
+pub(super) fn listener(fields: &Fields<'_>) -> FileListener {
+    FileListener {
+        span: fields.span(),
+        name: fields.text("name", names::label),
+        address: fields.optional_address("address"),
+        tls: fields.optional_table("tls").as_ref().map(tls),
+        engine: match fields.word("engine").value {
+            "pingora" => Engine::Pingora,
+            _ => Engine::Native,
+        },
+        passthrough: fields
+            .tables("passthrough")
+            .iter()
+            .map(passthrough)
+            .collect(),
+        max_connections: fields.number("max_connections"),
+        limits: limits(&fields.table("limits")),
+        timeouts: client_timeouts(&fields.table("timeouts")),
+        http2: http2(&fields.table("http2")),
+    }
+}
+
+fn tls(fields: &Fields<'_>) -> FileTls {
+    let certificates = fields.tables("certificates");
+    FileTls {
+        certificates: certificates
+            .iter()
+            .map(|certificate| FileCertificate {
+                cert: certificate.text("cert", names::file),
+                key: certificate.text("key", names::file),
+            })
+            .collect(),
+        min_version: match fields.word("min_version").value {
+            "1.3" => TlsVersion::Tls13,
+            _ => TlsVersion::Tls12,
+        },
+    }
+}
+
+fn passthrough(fields: &Fields<'_>) -> FilePassthrough {
+    FilePassthrough {
+        sni: fields.text("sni", names::server_name),
+        cluster: fields.text("cluster", names::label),
+    }
+}
+
+fn limits(fields: &Fields<'_>) -> Limits {
+    Limits {
+        header_bytes: fields.number("header_bytes").value,
+        header_count: fields.number("header_count").value,
+        target_bytes: fields.number("target_bytes").value,
+        body_bytes: fields.number("body_bytes").value,
+        body_rate: fields.number("body_rate").value,
+        requests_per_connection: positive(fields, "requests_per_connection"),
+        connection_age: fields.duration("connection_age").value,
+    }
+}
+
+fn client_timeouts(fields: &Fields<'_>) -> ClientTimeouts {
+    ClientTimeouts {
+        handshake: fields.duration("handshake").value,
+        header: fields.duration("header").value,
+        body: fields.duration("body").value,
+        write: fields.duration("write").value,
+        keep_alive: fields.duration("keep_alive").value,
+    }
+}
+
+fn http2(fields: &Fields<'_>) -> Http2 {
+    Http2 {
+        max_streams: fields.number("max_streams").value,
+        stream_window: fields.number("stream_window").value,
+        connection_window: fields.number("connection_window").value,
+    }
+}

@@ -1,0 +1,70 @@
+//! Keys of clusters. Never holds a rule that concerns two keys.
+
+use std::time::Duration;
+
+use portcullis_ops::decode::{Kind, Scalar, Table, Text};
+
+use super::{Default, Optional, Required, TIMEOUT, count, key, text};
+
+pub(super) static CLUSTER: Table = Table {
+    keys: &[
+        key("balance", Kind::Scalar(Scalar::Word(&["round_robin", "least_conn"])), Default("least_conn"), "How to choose an endpoint: least_conn or round_robin."),
+        key("endpoints", Kind::List(&ENDPOINTS), Required(""), "Interchangeable servers; instead of a mapping just the address will do."),
+        key("health", Kind::Switch(&HEALTH), Optional(""), "Active HTTP check; without it (or `off`) every endpoint counts as healthy."),
+        key("ejection", Kind::Switch(&EJECTION), Default(""), "Puts endpoints aside after failures of real requests, or `off`."),
+        key("retries", count(0, 10), Default("1"), "Further attempts on other endpoints; only what is safe to repeat is repeated."),
+        key("timeouts", Kind::Table(&UPSTREAM_TIMEOUTS), Default(""), "Patience with endpoints."),
+        key("affinity", Kind::Switch(&AFFINITY), Optional(""), "Keeps a client at one endpoint by an authenticated cookie; off by default."),
+    ],
+};
+
+static ENDPOINTS: Kind = Kind::Short(&ENDPOINT);
+static ENDPOINT: Table = Table {
+    keys: &[
+        key("address", text(&HOST_PORT), Required("10.0.1.10:8000"), "IP address or host name, and port; names are resolved when the file is read."),
+        key("weight", count(1, 1000), Default("1"), "Share of the traffic."),
+    ],
+};
+
+static HEALTH: Table = Table {
+    keys: &[
+        key("path", text(&TARGET), Default("/health/ready"), "What to GET."),
+        key("host", text(&AUTHORITY), Optional("auth.example.com"), "Host header to send; the endpoint's address by default."),
+        key("interval", TIMEOUT, Default("10s"), "Time between two checks of an endpoint."),
+        key("timeout", TIMEOUT, Default("5s"), "Patience with one check; at most the interval."),
+        key("rise", count(1, 100), Default("2"), "Successes in a row that bring an endpoint back."),
+        key("fall", count(1, 100), Default("3"), "Failures in a row that take an endpoint out."),
+        key("expect", Kind::Scalar(Scalar::StatusRange), Default("200-299"), "Status codes that count as success."),
+    ],
+};
+
+static EJECTION: Table = Table {
+    keys: &[
+        key("failures", count(1, 1000), Default("3"), "Failures in a row that eject an endpoint."),
+        key("window", TIMEOUT, Default("30s"), "Time within which they must happen."),
+        key("duration", TIMEOUT, Default("30s"), "How long the endpoint stays out."),
+        key("max_percent", count(0, 100), Default("50"), "Most endpoints of a cluster out at once, in percent; never the last one."),
+    ],
+};
+
+static UPSTREAM_TIMEOUTS: Table = Table {
+    keys: &[
+        key("connect", TIMEOUT, Default("5s"), "Until a connection stands."),
+        key("read", TIMEOUT, Default("60s"), "Silence while a response is awaited or read; beyond it 504."),
+        key("write", TIMEOUT, Default("60s"), "Stall while a request is sent."),
+        key("idle", TIMEOUT, Default("60s"), "How long an unused connection is kept."),
+    ],
+};
+
+static AFFINITY: Table = Table {
+    keys: &[
+        key("cookie", text(&COOKIE_NAME), Default("_portcullis_affinity"), "Name of the cookie."),
+        key("ttl", Kind::Scalar(Scalar::Duration(Duration::from_secs(1), Duration::from_secs(400 * 24 * 3600))), Default("1h"), "How long a client is kept."),
+        key("secret", Kind::Scalar(Scalar::Secret), Optional("${AFFINITY_SECRET}"), "At least 32 characters, the same on every edge; drawn anew at each start by default."),
+    ],
+};
+
+static AUTHORITY: Text = Text { what: "a host, with or without port, such as `auth.example.com`", pattern: "^[^/ ]+$" };
+static HOST_PORT: Text = Text { what: "an address such as `10.0.1.10:8000`", pattern: "^.+:[0-9]+$" };
+static TARGET: Text = Text { what: "a path such as `/health/ready`", pattern: "^/[^#]*$" };
+static COOKIE_NAME: Text = Text { what: "a cookie name such as `_portcullis_affinity`", pattern: "^[!#$%&'*+.^_`|~0-9A-Za-z-]+$" };

@@ -1,0 +1,78 @@
+//! Keys of listeners. Never holds a rule that concerns two keys.
+
+use std::time::Duration;
+
+use portcullis_ops::decode::{Kind, Scalar, Table, Text};
+
+use super::{ADDRESS, CONNECTIONS, DAY, Default, NAME, Optional, Required, TIMEOUT, count, key, size, text};
+
+pub(super) static LISTENERS: Kind = Kind::Table(&LISTENER);
+static LISTENER: Table = Table {
+    keys: &[
+        key("name", text(&NAME), Optional("public"), "Label in logs and metrics; the address by default."),
+        key("address", ADDRESS, Required("0.0.0.0:8080"), "IP address and port; port 0 takes any free one."),
+        key("tls", Kind::Table(&TLS), Optional(""), "Terminates TLS; without it the listener speaks plain HTTP (or only passes TLS through)."),
+        key("engine", Kind::Scalar(Scalar::Word(&["native", "pingora"])), Default("native"), "What carries HTTP/1.1: native or pingora; HTTP/2 is always pingora's."),
+        key("passthrough", Kind::List(&PASSTHROUGHS), Optional(""), "TLS connections that go to a cluster unopened; the first match wins."),
+        key("max_connections", CONNECTIONS, Default("10000"), "Connections of this listener; further ones are refused."),
+        key("limits", Kind::Table(&LIMITS), Default(""), "Sizes and counts that bound one client."),
+        key("timeouts", Kind::Table(&CLIENT_TIMEOUTS), Default(""), "Patience with clients."),
+        key("http2", Kind::Table(&HTTP2), Default(""), "HTTP/2 limits; HTTP/2 is offered on TLS."),
+    ],
+};
+
+static TLS: Table = Table {
+    keys: &[
+        key("certificates", Kind::List(&CERTIFICATES), Required(""), "Chosen by server name; the first answers all other names."),
+        key("min_version", Kind::Scalar(Scalar::Word(&["1.2", "1.3"])), Default("1.2"), "Oldest TLS version: 1.2 or 1.3."),
+    ],
+};
+
+static CERTIFICATES: Kind = Kind::Table(&CERTIFICATE);
+static CERTIFICATE: Table = Table {
+    keys: &[
+        key("cert", text(&PATH), Required("certs/auth.pem"), "PEM file with the chain, leaf first; relative to this file."),
+        key("key", text(&PATH), Required("certs/auth.key"), "PEM file with the private key of the leaf."),
+    ],
+};
+
+static PASSTHROUGHS: Kind = Kind::Table(&PASSTHROUGH);
+static PASSTHROUGH: Table = Table {
+    keys: &[
+        key("sni", text(&SERVER_NAME), Required("legacy.example.com"), "Server name, or \"*.example.com\" for one label in front."),
+        key("cluster", text(&NAME), Required("auth"), "Where its bytes go."),
+    ],
+};
+
+static LIMITS: Table = Table {
+    keys: &[
+        key("header_bytes", size(1 << 10, 1 << 20), Default("32KiB"), "Request line and headers together; beyond it 431."),
+        key("header_count", count(1, 256), Default("100"), "Header fields; beyond it 431."),
+        key("target_bytes", size(64, 1 << 20), Default("8KiB"), "Path and query; beyond it 414."),
+        key("body_bytes", size(0, 1 << 40), Default("1MiB"), "Request body; beyond it 413."),
+        key("body_rate", size(0, 1 << 30), Default("240"), "Bytes a second of a request body, on average after 10s (or timeouts.body, if shorter) of waiting for it; below it 408, 0 allows any."),
+        key("requests_per_connection", count(1, 1_000_000_000), Default("1000"), "Then the connection is closed politely."),
+        key("connection_age", Kind::Scalar(Scalar::Duration(Duration::from_secs(1), DAY)), Default("1h"), "Then the connection is closed politely."),
+    ],
+};
+
+static CLIENT_TIMEOUTS: Table = Table {
+    keys: &[
+        key("handshake", TIMEOUT, Default("10s"), "TLS handshake."),
+        key("header", TIMEOUT, Default("10s"), "Until the request header is complete; beyond it 408."),
+        key("body", TIMEOUT, Default("30s"), "Silence inside a request body; beyond it 408."),
+        key("write", TIMEOUT, Default("60s"), "Stall while a response is sent."),
+        key("keep_alive", TIMEOUT, Default("75s"), "Idle time between requests."),
+    ],
+};
+
+static HTTP2: Table = Table {
+    keys: &[
+        key("max_streams", count(1, 10_000), Default("100"), "Concurrent requests of one connection."),
+        key("stream_window", size(16 << 10, 16 << 20), Default("64KiB"), "Flow-control window of one request."),
+        key("connection_window", size(64 << 10, 1 << 30), Default("1MiB"), "Flow-control window of one connection."),
+    ],
+};
+
+static PATH: Text = Text { what: "a path of a file", pattern: "" };
+static SERVER_NAME: Text = Text { what: "a server name such as `legacy.example.com`", pattern: "^(\\*\\.)?[A-Za-z0-9_.-]+$" };

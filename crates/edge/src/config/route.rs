@@ -1,0 +1,18 @@
+//! A route after parsing. Never holds a string that somebody must parse again.
+
+use super::{ClusterId, HostPattern, PathPattern};
+
+/// Match rule and where its requests go.
+#[derive(Debug)]
+pub struct Route {
+    /// Unique; the `route` label in logs and metrics. Defaults to host and path as written.
+    pub name: String,
+    /// Which hosts.
+    pub host: HostPattern,
+    /// Which paths.
+    pub path: PathPattern,
+    /// Where to.
+    pub cluster: ClusterId,
+    /// Whether requests of this route are written to the access log (default yes).
+    pub access_log: bool,
+}
