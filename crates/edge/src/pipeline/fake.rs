@@ -1,7 +1,7 @@
 //! A request head and a connection without a socket, for tests of phases. Never compiled into the program.
 
 use std::net::SocketAddr;
-use std::num::{NonZeroU16, NonZeroU32};
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -154,32 +154,16 @@ fn connection_over(peer: &str, is_tls: bool) -> Arc<Connection> {
     ))
 }
 
-/// A cluster named after the tests, over these addresses: ejection on, no health check, one retry.
+/// A cluster named `auth` over these addresses with the defaults of the file, but for round robin:
+/// ejection on, no health check, one retry.
 pub(crate) fn cluster(endpoints: &[&str]) -> config::Cluster {
-    let endpoint = |address: &&str| config::Endpoint {
-        address: address.parse().unwrap(),
-        weight: NonZeroU16::MIN,
-    };
-    config::Cluster {
-        name: "auth".to_owned(),
-        balance: config::Balance::RoundRobin,
-        endpoints: endpoints.iter().map(endpoint).collect(),
-        health: None,
-        ejection: Some(config::Ejection {
-            failures: NonZeroU32::new(3).unwrap(),
-            window: Duration::from_secs(30),
-            duration: Duration::from_secs(30),
-            max_percent: 50,
-        }),
-        retries: 1,
-        timeouts: config::UpstreamTimeouts {
-            connect: Duration::from_secs(5),
-            read: Duration::from_secs(60),
-            write: Duration::from_secs(60),
-            idle: Duration::from_secs(60),
-        },
-        affinity: None,
-    }
+    let text = format!(
+        "listeners: [{{ address: '127.0.0.1:8080' }}]\n\
+         clusters: {{ auth: {{ balance: round_robin, endpoints: {endpoints:?} }} }}\n\
+         routes: [{{ cluster: auth }}]\n"
+    );
+    let parsed = config::parse("edge.yaml", &text).unwrap();
+    parsed.config.clusters.into_iter().next().unwrap()
 }
 
 pub(crate) fn health_check() -> config::HealthCheck {

@@ -1,19 +1,16 @@
 //! An edge in this process over real sockets: what the guard and the engine do with bytes. Never
 //! repeats what the pipeline's own tests show.
 
-use std::num::{NonZeroU16, NonZeroU32};
+use std::num::NonZeroU32;
 
 use portcullis_testkit::client::Http2Connection;
 use portcullis_testkit::{Authority, Behavior, Connection, Endpoint, wait_until};
 
 use super::*;
 use crate::config::{self, *};
+use crate::pipeline::fake;
 
 fn edge_config(endpoints: &[&Endpoint]) -> Config {
-    let endpoint = |endpoint: &&Endpoint| config::Endpoint {
-        address: endpoint.address(),
-        weight: NonZeroU16::MIN,
-    };
     let seconds = Duration::from_secs;
     Config {
         listeners: vec![config::Listener {
@@ -45,21 +42,7 @@ fn edge_config(endpoints: &[&Endpoint]) -> Config {
                 connection_window: 1 << 20,
             },
         }],
-        clusters: vec![Cluster {
-            name: "origin".to_owned(),
-            balance: Balance::RoundRobin,
-            endpoints: endpoints.iter().map(endpoint).collect(),
-            health: None,
-            ejection: None,
-            retries: 1,
-            timeouts: UpstreamTimeouts {
-                connect: seconds(5),
-                read: seconds(5),
-                write: seconds(5),
-                idle: seconds(60),
-            },
-            affinity: None,
-        }],
+        clusters: vec![origin(endpoints)],
         routes: vec![Route {
             name: "all".to_owned(),
             host: HostPattern::Any,
@@ -76,6 +59,25 @@ fn edge_config(endpoints: &[&Endpoint]) -> Config {
         },
         max_connections: 1000,
         workers: None,
+    }
+}
+
+/// A cluster that never ejects and gives up after 5 s.
+fn origin(endpoints: &[&Endpoint]) -> config::Cluster {
+    let addresses = endpoints.iter().map(|one| one.address().to_string());
+    let addresses: Vec<String> = addresses.collect();
+    let addresses: Vec<&str> = addresses.iter().map(String::as_str).collect();
+    let seconds = Duration::from_secs;
+    config::Cluster {
+        name: "origin".to_owned(),
+        ejection: None,
+        timeouts: UpstreamTimeouts {
+            connect: seconds(5),
+            read: seconds(5),
+            write: seconds(5),
+            idle: seconds(60),
+        },
+        ..fake::cluster(&addresses)
     }
 }
 
