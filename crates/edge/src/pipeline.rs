@@ -128,7 +128,18 @@ impl Exchange {
 
     /// Once per attempt: picks an endpoint, never one already tried while another is eligible, and
     /// takes a place in its in-flight count. `Err` is the answer to send now.
-    pub fn on_attempt(&mut self, _head: &impl Head, now: Instant) -> Result<Attempt, Answer> {
+    ///
+    /// May wait. The engine drops the future when the client leaves: whatever was taken is given
+    /// back, and [`Exchange::on_failure`] and [`Exchange::on_end`] may follow as ever.
+    #[expect(
+        clippy::unused_async,
+        reason = "engines give up the wait when the client leaves"
+    )]
+    pub async fn on_attempt(
+        &mut self,
+        _head: &(impl Head + Sync),
+        now: Instant,
+    ) -> Result<Attempt, Answer> {
         let Some(route) = self.route else {
             return Err(self.on_failure(Cause::NoRoute));
         };

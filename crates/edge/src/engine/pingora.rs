@@ -181,9 +181,10 @@ impl ProxyHttp for Hooks {
         let exchange = ctx.exchange();
         // The first endpoint is chosen here, so that "no endpoint" is an ordinary answer that
         // leaves the connection usable.
-        let decided = exchange
-            .on_request(&head)
-            .and_then(|()| exchange.on_attempt(&head, Instant::now()));
+        let decided = match exchange.on_request(&head) {
+            Ok(()) => exchange.on_attempt(&head, Instant::now()).await,
+            Err(answer) => Err(answer),
+        };
         match decided {
             Ok(attempt) => {
                 ctx.first_attempt = Some(attempt);
@@ -232,7 +233,7 @@ impl ProxyHttp for Hooks {
             Some(attempt) => Ok(attempt),
             None => {
                 let head = PingoraHead::new(session.req_header());
-                ctx.exchange().on_attempt(&head, Instant::now())
+                ctx.exchange().on_attempt(&head, Instant::now()).await
             }
         };
         match attempt {

@@ -1,8 +1,11 @@
 //! A request head and a connection without a socket, for tests of phases. Never compiled into the program.
 
+use std::future::Future;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Version};
@@ -199,5 +202,14 @@ pub(crate) fn config(cluster: config::Cluster) -> config::Config {
         },
         max_connections: 100,
         workers: None,
+    }
+}
+
+/// The output of a future that has nothing to wait for.
+pub(crate) fn at_once<F: Future>(future: F) -> F::Output {
+    let mut cx = Context::from_waker(Waker::noop());
+    match pin!(future).poll(&mut cx) {
+        Poll::Ready(output) => output,
+        Poll::Pending => panic!("it waits"),
     }
 }

@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderValue};
 use prometheus::IntCounter;
 use serde_json::Value;
 
-use super::fake::{FakeHead, config, connection};
+use super::fake::{FakeHead, at_once, config, connection};
 use super::*;
 use crate::access_log::AccessLogWriter;
 use crate::config::{Affinity, Cluster as ClusterConfig};
@@ -145,7 +145,7 @@ fn request_that_is_served_leaves_one_line_with_all_it_was() {
         .with("user-agent", "curl/8")
         .with("cookie", "secret=1");
     exchange.on_request(&head).unwrap();
-    let attempt = exchange.on_attempt(&head, bench.now).unwrap();
+    let attempt = at_once(exchange.on_attempt(&head, bench.now)).unwrap();
     assert_eq!(
         (attempt.address.to_string(), attempt.number),
         (ADDRESSES[0].to_owned(), 1)
@@ -222,7 +222,7 @@ fn no_eligible_endpoint_is_503_with_retry_after() {
     let bench = Bench::with(|cluster| cluster.health = Some(fake::health_check()));
     let mut exchange = bench.exchange();
     exchange.on_request(&api()).unwrap();
-    let answer = exchange.on_attempt(&api(), bench.now).unwrap_err();
+    let answer = at_once(exchange.on_attempt(&api(), bench.now)).unwrap_err();
     assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
     assert!(
         answer
@@ -241,10 +241,10 @@ fn connect_failure_goes_to_another_endpoint_whatever_the_method() {
     let mut exchange = bench.exchange();
     let head = FakeHead::post("/api");
     exchange.on_request(&head).unwrap();
-    let first = exchange.on_attempt(&head, bench.now).unwrap();
+    let first = at_once(exchange.on_attempt(&head, bench.now)).unwrap();
     assert!(exchange.on_attempt_failed(Cause::ConnectRefused, true, bench.now));
     assert_eq!(bench.in_flight(), 0);
-    let second = exchange.on_attempt(&head, bench.now).unwrap();
+    let second = at_once(exchange.on_attempt(&head, bench.now)).unwrap();
     assert_ne!(second.address, first.address);
     assert_eq!(second.number, 2);
     assert!(
@@ -281,7 +281,7 @@ fn client_that_leaves_is_no_fault_of_the_endpoint() {
     let bench = Bench::new();
     let mut exchange = bench.exchange();
     exchange.on_request(&api()).unwrap();
-    exchange.on_attempt(&api(), bench.now).unwrap();
+    at_once(exchange.on_attempt(&api(), bench.now)).unwrap();
     assert!(!exchange.on_attempt_failed(Cause::ClientGone, true, bench.now));
     exchange.on_end(
         End {
@@ -300,10 +300,10 @@ fn gateway_error_is_retried_elsewhere_and_passed_on_when_it_stays() {
     let bench = Bench::new();
     let mut exchange = bench.exchange();
     exchange.on_request(&api()).unwrap();
-    exchange.on_attempt(&api(), bench.now).unwrap();
+    at_once(exchange.on_attempt(&api(), bench.now)).unwrap();
     assert!(is_retry(&bench.respond(&mut exchange, 503)));
     assert_eq!(bench.in_flight(), 0);
-    exchange.on_attempt(&api(), bench.now).unwrap();
+    at_once(exchange.on_attempt(&api(), bench.now)).unwrap();
     assert!(
         !is_retry(&bench.respond(&mut exchange, 503)),
         "retries are spent"
@@ -317,7 +317,7 @@ fn only_endpoints_answer_is_not_thrown_away() {
     let bench = Bench::with(|cluster| cluster.endpoints.truncate(1));
     let mut exchange = bench.exchange();
     exchange.on_request(&api()).unwrap();
-    exchange.on_attempt(&api(), bench.now).unwrap();
+    at_once(exchange.on_attempt(&api(), bench.now)).unwrap();
     assert!(!is_retry(&bench.respond(&mut exchange, 503)));
 }
 
@@ -328,7 +328,7 @@ fn endpoint_that_answers_503_three_times_is_ejected() {
     for _ in 0..9 {
         let mut exchange = bench.exchange();
         exchange.on_request(&api()).unwrap();
-        let attempt = exchange.on_attempt(&api(), bench.now).unwrap();
+        let attempt = at_once(exchange.on_attempt(&api(), bench.now)).unwrap();
         let status = if attempt.address == address { 503 } else { 200 };
         bench.respond(&mut exchange, status);
         exchange.on_end(ended(status), bench.now);
@@ -349,7 +349,7 @@ fn answers_cut_short_eject_too() {
         let mut exchange = bench.exchange();
         exchange.on_request(&api()).unwrap();
         exchange.tried.push(ADDRESSES[1].parse().unwrap());
-        exchange.on_attempt(&api(), bench.now).unwrap();
+        at_once(exchange.on_attempt(&api(), bench.now)).unwrap();
         bench.respond(&mut exchange, 200);
         let end = End {
             failure: Some(Cause::EndpointTruncated),
@@ -369,7 +369,7 @@ fn draining_announcement_takes_the_endpoint_out_and_is_not_shown() {
     }
     let mut exchange = bench.exchange();
     exchange.on_request(&api()).unwrap();
-    let attempt = exchange.on_attempt(&api(), bench.now).unwrap();
+    let attempt = at_once(exchange.on_attempt(&api(), bench.now)).unwrap();
     let mut headers = HeaderMap::new();
     headers.insert("x-health-cause", HeaderValue::from_static("draining"));
     let ResponseStep::Deliver(edits) = bench.respond_with(&mut exchange, 200, &headers) else {
@@ -390,7 +390,7 @@ fn dropped_exchange_gives_its_place_back_and_is_logged() {
     let bench = Bench::new();
     let mut exchange = bench.exchange();
     exchange.on_request(&api()).unwrap();
-    exchange.on_attempt(&api(), bench.now).unwrap();
+    at_once(exchange.on_attempt(&api(), bench.now)).unwrap();
     drop(exchange);
     assert_eq!(bench.in_flight(), 0);
     assert_eq!(bench.outcome(), "client_gone");
@@ -401,7 +401,7 @@ fn panicking_engine_is_our_fault() {
     let bench = Bench::new();
     let mut exchange = bench.exchange();
     exchange.on_request(&api()).unwrap();
-    exchange.on_attempt(&api(), bench.now).unwrap();
+    at_once(exchange.on_attempt(&api(), bench.now)).unwrap();
     let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(move || {
         let _moved_in = &exchange;
         std::panic::resume_unwind(Box::new("an engine's bug"));
@@ -451,7 +451,7 @@ fn served_by_is_an_address_on_this_machine_and_an_id_elsewhere() {
     let served_by = |peer: &str| {
         let mut exchange = bench.exchange_from(peer);
         exchange.on_request(&api()).unwrap();
-        exchange.on_attempt(&api(), bench.now).unwrap();
+        at_once(exchange.on_attempt(&api(), bench.now)).unwrap();
         let headers = delivered(bench.respond(&mut exchange, 200));
         assert_eq!(headers["x-request-id"], exchange.request_id());
         headers["x-served-by"].to_str().unwrap().to_owned()
@@ -475,7 +475,7 @@ fn affinity_binds_a_client_until_its_endpoint_is_out() {
             .fold(api(), |head, cookie| head.with("cookie", cookie));
         let mut exchange = bench.exchange();
         exchange.on_request(&head).unwrap();
-        let attempt = exchange.on_attempt(&head, bench.now).unwrap();
+        let attempt = at_once(exchange.on_attempt(&head, bench.now)).unwrap();
         let headers = delivered(bench.respond(&mut exchange, 200));
         exchange.on_end(ended(200), bench.now);
         let set = headers
@@ -528,7 +528,7 @@ fn interim_heads_pass_without_consequences() {
     let bench = Bench::new();
     let mut exchange = bench.exchange();
     exchange.on_request(&api()).unwrap();
-    exchange.on_attempt(&api(), bench.now).unwrap();
+    at_once(exchange.on_attempt(&api(), bench.now)).unwrap();
     assert!(delivered(bench.respond(&mut exchange, 103)).is_empty());
     assert_eq!(exchange.endpoint_time, None);
     assert_eq!(bench.in_flight(), 1);
@@ -561,7 +561,7 @@ fn metrics_name_every_request_and_endpoint() {
     for _ in 0..3 {
         let mut exchange = bench.exchange();
         exchange.on_request(&api()).unwrap();
-        exchange.on_attempt(&api(), bench.now).unwrap();
+        at_once(exchange.on_attempt(&api(), bench.now)).unwrap();
         bench.respond(&mut exchange, 200);
         exchange.on_end(ended(200), bench.now + Duration::from_millis(30));
     }
@@ -585,7 +585,7 @@ fn request_keeps_its_snapshot_while_the_next_takes_over() {
     let bench = Bench::new();
     let mut exchange = bench.exchange();
     exchange.on_request(&api()).unwrap();
-    exchange.on_attempt(&api(), bench.now).unwrap();
+    at_once(exchange.on_attempt(&api(), bench.now)).unwrap();
     let next = bench
         .edge
         .next_snapshot(&config(fake::cluster(&ADDRESSES[..1])))

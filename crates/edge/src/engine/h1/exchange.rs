@@ -97,9 +97,11 @@ impl<S: Stream> Session<'_, S> {
         // One look at the clock serves all that happens at once.
         let mut now = now;
         loop {
-            let attempt = match exchange.on_attempt(&request.head, now) {
-                Ok(attempt) => attempt,
-                Err(answer) => return self.answer(exchange, &request, answer, None).await,
+            let chosen = exchange.on_attempt(&request.head, now);
+            let attempt = match while_client_stays(&mut self.client, chosen).await {
+                Some(Ok(attempt)) => attempt,
+                Some(Err(answer)) => return self.answer(exchange, &request, answer, None).await,
+                None => return end_unanswered(&mut exchange, Cause::ClientGone),
             };
             match self.attempt(&mut exchange, &request, &attempt, now).await {
                 Attempted::Again => now = Instant::now(),
@@ -208,14 +210,9 @@ impl<S: Stream> Session<'_, S> {
 
     /// Connects, unless the client leaves first.
     async fn connect(&mut self, attempt: &Attempt) -> Result<TcpStream, Cause> {
-        let mut connecting = pin!(connect(attempt.address, attempt.timeouts.connect));
-        poll_fn(|cx: &mut Context<'_>| {
-            if let Poll::Ready(connected) = connecting.as_mut().poll(cx) {
-                return Poll::Ready(connected);
-            }
-            poll_gone(cx, &mut self.client).map(|()| Err(Cause::ClientGone))
-        })
-        .await
+        let connecting = connect(attempt.address, attempt.timeouts.connect);
+        let connected = while_client_stays(&mut self.client, connecting).await;
+        connected.unwrap_or(Err(Cause::ClientGone))
     }
 
     fn after(&self, relay: &Relay, request: &Request<'_>) -> Next {
@@ -343,6 +340,22 @@ impl<S: Stream> Session<'_, S> {
         })
         .await
     }
+}
+
+/// What `work` comes to; `None` when the client leaves first. Work that waits for nothing never looks
+/// at the client.
+async fn while_client_stays<C: Stream, T>(
+    client: &mut Peer<C>,
+    work: impl Future<Output = T>,
+) -> Option<T> {
+    let mut work = pin!(work);
+    poll_fn(|cx: &mut Context<'_>| {
+        if let Poll::Ready(done) = work.as_mut().poll(cx) {
+            return Poll::Ready(Some(done));
+        }
+        poll_gone(cx, client).map(|()| None)
+    })
+    .await
 }
 
 fn key(attempt: &Attempt) -> PoolKey {
