@@ -10,6 +10,7 @@ use std::time::Duration;
 use crate::diagnostic::Span;
 
 mod fields;
+mod forms;
 mod mapping;
 mod nearest;
 mod paths;
@@ -66,12 +67,16 @@ pub enum Kind {
     Table(&'static Table),
     /// The same, or `off`.
     Switch(&'static Table),
-    /// The same; a single value stands for the first key alone.
+    /// The same, a list of such mappings, or `off`.
+    Switches(&'static Table),
+    /// A mapping with fixed keys; a single value stands for the first key alone.
     Short(&'static Table),
     /// A list.
     List(&'static Kind),
     /// A mapping from names of the user's choice. Holds an example of a name.
     Named(&'static Table, &'static str),
+    /// A mapping from names of the user's choice to single values.
+    Map(&'static Scalar),
 }
 
 /// What a single value is.

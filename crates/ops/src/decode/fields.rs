@@ -228,20 +228,7 @@ impl<'f> Fields<'f> {
         let nodes = self.list(key).into_iter().flatten();
         nodes
             .filter_map(|node| match (inner, &node.value) {
-                (Kind::Short(table), Value::Scalar(_)) => {
-                    let entries = table
-                        .keys
-                        .first()
-                        .map(|key| (key, node))
-                        .into_iter()
-                        .collect();
-                    Some(Fields {
-                        table,
-                        span: node.span,
-                        entries,
-                        report: self.report,
-                    })
-                }
+                (Kind::Short(table), Value::Scalar(_)) => Some(self.short_form(table, node)),
                 (Kind::Table(table), _) => self.mapping(key, table, node, "a list of mappings"),
                 (Kind::Short(table), _) => {
                     self.mapping(key, table, node, "a list of values or mappings")
@@ -300,7 +287,7 @@ impl<'f> Fields<'f> {
         (name, fields)
     }
 
-    fn key(&self, name: &str) -> &'static Key {
+    pub(super) fn key(&self, name: &str) -> &'static Key {
         let key = self.table.keys.iter().find(|key| key.name == name);
         key.unwrap_or_else(|| panic!("the table of keys has no `{name}`"))
     }
@@ -312,7 +299,7 @@ impl<'f> Fields<'f> {
             .map(|(_, node)| *node)
     }
 
-    fn mapping(
+    pub(super) fn mapping(
         &self,
         key: &Key,
         table: &'static Table,
@@ -330,7 +317,7 @@ impl<'f> Fields<'f> {
         None
     }
 
-    fn list(&self, key: &Key) -> Option<&'f [Node]> {
+    pub(super) fn list(&self, key: &Key) -> Option<&'f [Node]> {
         let node = self.node(key)?;
         let Value::Sequence(nodes) = &node.value else {
             self.wrong_type(key, node, "a list");
@@ -389,7 +376,7 @@ impl<'f> Fields<'f> {
         })
     }
 
-    fn parse(&self, key: &Key, scalar: &Scalar, node: &Node) -> Option<Parsed> {
+    pub(super) fn parse(&self, key: &Key, scalar: &Scalar, node: &Node) -> Option<Parsed> {
         let Value::Scalar(text) = &node.value else {
             self.wrong_type(key, node, &scalar.what());
             return None;
@@ -404,6 +391,6 @@ impl<'f> Fields<'f> {
     }
 }
 
-fn wrong_kind(name: &str) -> ! {
+pub(super) fn wrong_kind(name: &str) -> ! {
     panic!("`{name}` is read as another kind than the table of keys says, or its default is wrong")
 }

@@ -19,8 +19,8 @@ fn collect(table: &Table, prefix: &str, paths: &mut Vec<String>) {
 
 fn collect_kind(kind: &Kind, path: &str, paths: &mut Vec<String>) {
     match kind {
-        Kind::Scalar(_) => {}
-        Kind::Table(table) | Kind::Switch(table) | Kind::Short(table) => {
+        Kind::Scalar(_) | Kind::Map(_) => {}
+        Kind::Table(table) | Kind::Switch(table) | Kind::Switches(table) | Kind::Short(table) => {
             collect(table, &format!("{path}."), paths);
         }
         Kind::List(inner) => collect_kind(inner, &format!("{path}[]"), paths),

@@ -47,8 +47,10 @@ fn key_lines(key: &Key) -> Vec<String> {
 
 fn kind_lines(kind: &Kind) -> Vec<String> {
     match kind {
-        Kind::Scalar(_) => Vec::new(),
-        Kind::Table(table) | Kind::Switch(table) | Kind::Short(table) => table_lines(table),
+        Kind::Scalar(_) | Kind::Map(_) => Vec::new(),
+        Kind::Table(table) | Kind::Switch(table) | Kind::Switches(table) | Kind::Short(table) => {
+            table_lines(table)
+        }
         Kind::List(inner) => {
             let mut lines = vec!["-".to_owned()];
             lines.extend(indented(kind_lines(inner)));

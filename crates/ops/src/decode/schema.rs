@@ -71,6 +71,11 @@ fn kind_schema(kind: &Kind) -> Value {
         Kind::Switch(table) => {
             json!({ "anyOf": [table_schema(table), { "enum": ["off", false] }] })
         }
+        Kind::Switches(table) => {
+            let one = table_schema(table);
+            let many = json!({ "type": "array", "items": one, "minItems": 1 });
+            json!({ "anyOf": [one, many, { "enum": ["off", false] }] })
+        }
         Kind::Short(table) => {
             let first = table.keys.first().map(|key| kind_schema(&key.kind));
             json!({ "anyOf": [first, table_schema(table)] })
@@ -78,6 +83,9 @@ fn kind_schema(kind: &Kind) -> Value {
         Kind::List(inner) => json!({ "type": "array", "items": kind_schema(inner) }),
         Kind::Named(table, _) => {
             json!({ "type": "object", "additionalProperties": table_schema(table) })
+        }
+        Kind::Map(scalar) => {
+            json!({ "type": "object", "additionalProperties": scalar_schema(scalar) })
         }
     }
 }
