@@ -7,14 +7,18 @@
 //! In the order a request meets them:
 //!
 //! 1. [`route`]: host and path to a target.
-//! 2. [`eligible`]: which endpoints may be picked now, from [`health`] (probes), [`eject`]
-//!    (failures of real traffic) and the operator's wish.
+//! 2. [`containment`]: which endpoints may be picked now, from probes, failures of real traffic,
+//!    breakers and the operator's wish. [`eligible`], [`health`] and [`eject`] are its forerunners.
 //! 3. [`balance`]: which of those takes this request.
 //! 4. [`retry`]: whether a failed attempt is made again.
 
 pub mod balance;
+pub mod breaker;
+pub mod containment;
 pub mod eject;
 pub mod eligible;
+pub mod endpoint;
 pub mod health;
 pub mod retry;
 pub mod route;
+pub mod share;
