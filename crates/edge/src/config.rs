@@ -13,6 +13,7 @@ mod certificate;
 mod check;
 mod cluster;
 mod file;
+mod health;
 // One key a line: a table is read by its columns.
 #[rustfmt::skip]
 mod keys;
@@ -22,7 +23,8 @@ mod parse;
 mod route;
 
 pub use check::{CheckReport, check, json_schema, key_paths, load, parse, reference};
-pub use cluster::{Affinity, Balance, Cluster, Ejection, Endpoint, HealthCheck, UpstreamTimeouts};
+pub use cluster::{Affinity, Balance, Cluster, Ejection, Endpoint, UpstreamTimeouts};
+pub use health::HealthCheck;
 pub use listener::{
     Certificate, ClientTimeouts, Engine, Http2, Limits, Listener, NamePattern, Passthrough, Tls,
     TlsVersion,

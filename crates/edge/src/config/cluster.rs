@@ -2,10 +2,11 @@
 
 use std::net::SocketAddr;
 use std::num::{NonZeroU16, NonZeroU32};
-use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use portcullis_ops::Secret;
+
+use super::HealthCheck;
 
 /// A named set of interchangeable endpoints and the policy over them.
 #[derive(Debug)]
@@ -44,25 +45,6 @@ pub struct Endpoint {
     pub address: SocketAddr,
     /// Share of the traffic (default 1).
     pub weight: NonZeroU16,
-}
-
-/// Active HTTP health check.
-#[derive(Clone, Debug)]
-pub struct HealthCheck {
-    /// Path of the GET (default `/health/ready`).
-    pub path: String,
-    /// `Host` header sent (default: the endpoint's address).
-    pub host: Option<String>,
-    /// Time between probes of one endpoint (default 10 s).
-    pub interval: Duration,
-    /// Deadline of a whole probe (default 5 s).
-    pub timeout: Duration,
-    /// Successes in a row that bring an unhealthy endpoint back (default 2).
-    pub rise: NonZeroU32,
-    /// Failures in a row that take a healthy endpoint out (default 3).
-    pub fall: NonZeroU32,
-    /// Status codes that count as success (default 200-299).
-    pub expect: RangeInclusive<u16>,
 }
 
 /// Passive ejection after failures seen on real traffic.

@@ -13,10 +13,12 @@ use super::names::{self, Access};
 use super::{Shutdown, keys};
 
 mod clusters;
+mod health;
 mod listeners;
 mod routes;
 
-pub(super) use clusters::{FileAffinity, FileCluster, FileHealth};
+pub(super) use clusters::{FileAffinity, FileCluster};
+pub(super) use health::FileHealth;
 pub(super) use listeners::{FileCertificate, FileListener, FileTls};
 pub(super) use routes::FileRoute;
 

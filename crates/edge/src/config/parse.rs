@@ -15,6 +15,7 @@ use super::names::Access;
 use super::{AccessLog, ClusterId, Config};
 
 mod clusters;
+mod health;
 mod listeners;
 mod routes;
 

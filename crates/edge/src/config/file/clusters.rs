@@ -8,7 +8,8 @@ use portcullis_ops::decode::{Fields, Located};
 use portcullis_ops::diagnostic::Span;
 
 use super::super::names::{self, HostPort};
-use super::super::{Balance, Ejection, HealthCheck, UpstreamTimeouts};
+use super::super::{Balance, Ejection, UpstreamTimeouts};
+use super::health::{self, FileHealth};
 use super::positive;
 
 #[derive(Debug)]
@@ -27,12 +28,6 @@ pub(in crate::config) struct FileCluster {
 pub(in crate::config) struct FileEndpoint {
     pub(in crate::config) address: Option<Located<HostPort>>,
     pub(in crate::config) weight: NonZeroU16,
-}
-
-#[derive(Debug)]
-pub(in crate::config) struct FileHealth {
-    pub(in crate::config) timeout_span: Span,
-    pub(in crate::config) check: HealthCheck,
 }
 
 #[derive(Debug)]
@@ -61,7 +56,7 @@ pub(super) fn cluster((name, fields): (Located<String>, Fields<'_>)) -> FileClus
             _ => Balance::LeastConn,
         },
         endpoints: fields.tables("endpoints").iter().map(endpoint).collect(),
-        health: fields.switch("health").as_ref().map(health),
+        health: fields.switch("health").as_ref().map(health::health),
         ejection: fields.switch("ejection").as_ref().map(ejection),
         retries: fields.number("retries").value,
         timeouts: upstream_timeouts(&fields.table("timeouts")),
@@ -73,23 +68,6 @@ fn endpoint(fields: &Fields<'_>) -> FileEndpoint {
     FileEndpoint {
         address: fields.text("address", names::host_port),
         weight: NonZeroU16::new(fields.number("weight").value).unwrap_or(NonZeroU16::MIN),
-    }
-}
-
-fn health(fields: &Fields<'_>) -> FileHealth {
-    FileHealth {
-        timeout_span: fields.span_of("timeout"),
-        check: HealthCheck {
-            path: fields
-                .text("path", names::target)
-                .map_or_else(String::new, |path| path.value),
-            host: fields.text("host", names::authority).map(|host| host.value),
-            interval: fields.duration("interval").value,
-            timeout: fields.duration("timeout").value,
-            rise: positive(fields, "rise"),
-            fall: positive(fields, "fall"),
-            expect: fields.statuses("expect").value,
-        },
     }
 }
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use portcullis_ops::decode::{Kind, Scalar, Table, Text};
 
+use super::health::HEALTH;
 use super::{Default, Optional, Required, TIMEOUT, count, key, text};
 
 pub(super) static CLUSTER: Table = Table {
@@ -23,18 +24,6 @@ static ENDPOINT: Table = Table {
     keys: &[
         key("address", text(&HOST_PORT), Required("10.0.1.10:8000"), "IP address or host name, and port; names are resolved when the file is read."),
         key("weight", count(1, 1000), Default("1"), "Share of the traffic."),
-    ],
-};
-
-static HEALTH: Table = Table {
-    keys: &[
-        key("path", text(&TARGET), Default("/health/ready"), "What to GET."),
-        key("host", text(&AUTHORITY), Optional("auth.example.com"), "Host header to send; the endpoint's address by default."),
-        key("interval", TIMEOUT, Default("10s"), "Time between two checks of an endpoint."),
-        key("timeout", TIMEOUT, Default("5s"), "Patience with one check; at most the interval."),
-        key("rise", count(1, 100), Default("2"), "Successes in a row that bring an endpoint back."),
-        key("fall", count(1, 100), Default("3"), "Failures in a row that take an endpoint out."),
-        key("expect", Kind::Scalar(Scalar::StatusRange), Default("200-299"), "Status codes that count as success."),
     ],
 };
 
@@ -64,7 +53,5 @@ static AFFINITY: Table = Table {
     ],
 };
 
-static AUTHORITY: Text = Text { what: "a host, with or without port, such as `auth.example.com`", pattern: "^[^/ ]+$" };
 static HOST_PORT: Text = Text { what: "an address such as `10.0.1.10:8000`", pattern: "^.+:[0-9]+$" };
-static TARGET: Text = Text { what: "a path such as `/health/ready`", pattern: "^/[^#]*$" };
 static COOKIE_NAME: Text = Text { what: "a cookie name such as `_portcullis_affinity`", pattern: "^[!#$%&'*+.^_`|~0-9A-Za-z-]+$" };

@@ -5,9 +5,9 @@ use std::net::SocketAddr;
 
 use portcullis_ops::decode::Located;
 
-use super::super::file::{FileAffinity, FileCluster, FileHealth};
+use super::super::file::{FileAffinity, FileCluster};
 use super::super::names::{self, HostPort};
-use super::super::{Affinity, Cluster, Endpoint, HealthCheck};
+use super::super::{Affinity, Cluster, Endpoint};
 use super::Parser;
 
 /// Shorter keys can be guessed from one cookie.
@@ -91,17 +91,6 @@ impl Parser<'_> {
                 .error_with_hint(written.span, message, "write the address itself");
         }
         found
-    }
-
-    fn health(&self, file: &FileHealth) -> HealthCheck {
-        let check = &file.check;
-        if check.timeout > check.interval {
-            let message = "a check may last longer than the time until the next one";
-            let hint = "make `timeout` at most `interval`";
-            self.report
-                .error_with_hint(file.timeout_span, message, hint);
-        }
-        check.clone()
     }
 
     fn affinity(&self, file: &FileAffinity) -> Affinity {
