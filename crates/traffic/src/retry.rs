@@ -1,6 +1,14 @@
 //! Whether a failed attempt may be made again. Never picks where, and never waits.
 
+use std::time::Duration;
+
 use http::Method;
+
+mod backoff;
+mod budget;
+
+pub use backoff::Backoff;
+pub use budget::{Budget, BudgetPolicy, Permit};
 
 /// How an attempt failed, as far as the decision depends on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -24,6 +32,9 @@ pub struct RetryInput {
     pub failure: Failure,
     /// Whether the request may be carried out twice ([`is_repeatable`]).
     pub is_idempotent: bool,
+    /// Whether it carries an `Idempotency-Key`, on a route whose endpoints are said to honour it:
+    /// then it may be carried out twice whatever its method.
+    pub has_idempotency_key: bool,
     /// Whether the request body can be sent again from its first byte; true when there is none.
     pub body_replayable: bool,
     /// Whether the client has been sent any byte of a response.
@@ -32,13 +43,20 @@ pub struct RetryInput {
     pub attempts: u32,
     /// Attempts allowed after the first.
     pub max_retries: u32,
+    /// Whether an endpoint that has not been tried could be picked.
+    pub has_alternative: bool,
+    /// How long the answer asks to stay away (`Retry-After`).
+    pub retry_after: Option<Duration>,
 }
 
 /// What to do after a failed attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Decision {
     /// Make another attempt, on another endpoint if there is one.
-    Retry,
+    Retry {
+        /// How long to wait before.
+        wait: Duration,
+    },
     /// Answer the client with what happened.
     GiveUp(Reason),
 }
@@ -56,45 +74,86 @@ pub enum Reason {
     NotIdempotent,
     /// Part of the request body is gone.
     BodyNotReplayable,
+    /// The endpoint answered, and there is no other to ask.
+    NoAlternative,
+    /// There is no other endpoint, and this one asks to stay away for longer than is worth waiting.
+    RetryAfterTooLong,
+    /// Too many retries run already. Told by [`Budget::take`], which comes last: only a retry that
+    /// would be made may use it up.
+    BudgetSpent,
 }
 
-/// Decides about a further attempt.
+impl Reason {
+    /// A name for logs and metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::ResponseStarted => "response_started",
+            Self::RetriesSpent => "retries_spent",
+            Self::StatusIsFinal => "status_is_final",
+            Self::NotIdempotent => "not_idempotent",
+            Self::BodyNotReplayable => "body_not_replayable",
+            Self::NoAlternative => "no_alternative",
+            Self::RetryAfterTooLong => "retry_after_too_long",
+            Self::BudgetSpent => "budget_spent",
+        }
+    }
+}
+
+/// Decides about a further attempt. `chance` is random and spreads the waits.
 ///
 /// A failure to connect is retried whatever the method, since nothing was sent. Everything else
 /// may have had its effect, so RFC 9110 section 9.2.2 allows a proxy to repeat only what is
 /// idempotent.
 ///
+/// `Retry-After` speaks for the endpoint that sent it: another one may be asked at once. If there
+/// is no other, it is waited for where that takes no longer than the longest back-off.
+///
 /// ```
-/// use portcullis_traffic::retry::{Decision, Failure, Reason, RetryInput, decide};
+/// use portcullis_traffic::retry::{Backoff, Decision, Failure, Reason, RetryInput, decide};
 ///
 /// let lost_post = RetryInput {
 ///     failure: Failure::Reset,
 ///     is_idempotent: false,
+///     has_idempotency_key: false,
 ///     body_replayable: true,
 ///     response_started: false,
 ///     attempts: 1,
 ///     max_retries: 1,
+///     has_alternative: true,
+///     retry_after: None,
 /// };
-/// assert_eq!(decide(&lost_post), Decision::GiveUp(Reason::NotIdempotent));
+/// let (backoff, chance) = (Backoff::default(), u64::MAX);
+/// assert_eq!(decide(&lost_post, &backoff, chance), Decision::GiveUp(Reason::NotIdempotent));
 /// let refused = RetryInput { failure: Failure::Connect, ..lost_post };
-/// assert_eq!(decide(&refused), Decision::Retry);
+/// assert_eq!(decide(&refused, &backoff, chance), Decision::Retry { wait: backoff.base });
 /// ```
-pub fn decide(input: &RetryInput) -> Decision {
-    match objection(input) {
-        Some(reason) => Decision::GiveUp(reason),
-        None => Decision::Retry,
+pub fn decide(input: &RetryInput, backoff: &Backoff, chance: u64) -> Decision {
+    if let Some(reason) = objection(input) {
+        return Decision::GiveUp(reason);
+    }
+    let wait = backoff.wait(input.attempts, chance);
+    match (input.failure, input.has_alternative, input.retry_after) {
+        (Failure::Status(_), false, None) => Decision::GiveUp(Reason::NoAlternative),
+        (Failure::Status(_), false, Some(asked)) if asked > backoff.max => {
+            Decision::GiveUp(Reason::RetryAfterTooLong)
+        }
+        (Failure::Status(_), false, Some(asked)) => Decision::Retry {
+            wait: wait.max(asked),
+        },
+        _ => Decision::Retry { wait },
     }
 }
 
 fn objection(input: &RetryInput) -> Option<Reason> {
     let something_was_sent = input.failure != Failure::Connect;
+    let may_be_repeated = input.is_idempotent || input.has_idempotency_key;
     if input.response_started {
         Some(Reason::ResponseStarted)
     } else if input.attempts > input.max_retries {
         Some(Reason::RetriesSpent)
     } else if matches!(input.failure, Failure::Status(status) if !is_retried_status(status)) {
         Some(Reason::StatusIsFinal)
-    } else if something_was_sent && !input.is_idempotent {
+    } else if something_was_sent && !may_be_repeated {
         Some(Reason::NotIdempotent)
     } else if something_was_sent && !input.body_replayable {
         Some(Reason::BodyNotReplayable)
@@ -120,163 +179,4 @@ pub fn is_repeatable(method: &Method) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const LOST_GET: RetryInput = RetryInput {
-        failure: Failure::Reset,
-        is_idempotent: true,
-        body_replayable: true,
-        response_started: false,
-        attempts: 1,
-        max_retries: 1,
-    };
-
-    const LOST_POST: RetryInput = RetryInput {
-        is_idempotent: false,
-        ..LOST_GET
-    };
-
-    const SENT: [Failure; 5] = [
-        Failure::Reset,
-        Failure::Timeout,
-        Failure::BadResponse,
-        Failure::Status(502),
-        Failure::Status(503),
-    ];
-
-    #[test]
-    fn an_idempotent_request_is_retried_after_every_transport_failure() {
-        for failure in SENT {
-            assert_eq!(
-                decide(&RetryInput {
-                    failure,
-                    ..LOST_GET
-                }),
-                Decision::Retry,
-                "{failure:?}"
-            );
-        }
-    }
-
-    #[test]
-    fn a_request_that_may_have_had_its_effect_is_never_repeated() {
-        for failure in SENT {
-            let input = RetryInput {
-                failure,
-                max_retries: u32::MAX,
-                ..LOST_POST
-            };
-            assert_eq!(
-                decide(&input),
-                Decision::GiveUp(Reason::NotIdempotent),
-                "{failure:?}"
-            );
-        }
-    }
-
-    #[test]
-    fn a_failure_to_connect_is_retried_for_every_request() {
-        let refused = RetryInput {
-            failure: Failure::Connect,
-            ..LOST_POST
-        };
-        assert_eq!(decide(&refused), Decision::Retry);
-        assert_eq!(
-            decide(&RetryInput {
-                body_replayable: false,
-                ..refused
-            }),
-            Decision::Retry
-        );
-    }
-
-    #[test]
-    fn a_body_that_is_gone_forbids_a_retry() {
-        let input = RetryInput {
-            body_replayable: false,
-            ..LOST_GET
-        };
-        assert_eq!(decide(&input), Decision::GiveUp(Reason::BodyNotReplayable));
-    }
-
-    #[test]
-    fn nothing_is_retried_once_the_client_has_seen_a_byte() {
-        for failure in SENT.into_iter().chain([Failure::Connect]) {
-            let input = RetryInput {
-                failure,
-                response_started: true,
-                ..LOST_GET
-            };
-            assert_eq!(
-                decide(&input),
-                Decision::GiveUp(Reason::ResponseStarted),
-                "{failure:?}"
-            );
-        }
-    }
-
-    #[test]
-    fn retries_stop_when_they_are_spent() {
-        let decisions: Vec<bool> = (1..=4)
-            .map(|attempts| RetryInput {
-                attempts,
-                max_retries: 2,
-                ..LOST_GET
-            })
-            .map(|input| decide(&input) == Decision::Retry)
-            .collect();
-        assert_eq!(decisions, [true, true, false, false]);
-    }
-
-    #[test]
-    fn zero_retries_means_one_attempt_even_when_nothing_was_sent() {
-        let input = RetryInput {
-            failure: Failure::Connect,
-            max_retries: 0,
-            ..LOST_GET
-        };
-        assert_eq!(decide(&input), Decision::GiveUp(Reason::RetriesSpent));
-    }
-
-    #[test]
-    fn the_largest_counts_do_not_overflow() {
-        let input = RetryInput {
-            attempts: u32::MAX,
-            max_retries: u32::MAX,
-            ..LOST_GET
-        };
-        assert_eq!(decide(&input), Decision::Retry);
-    }
-
-    #[test]
-    fn only_gateway_statuses_are_retried() {
-        let retried: Vec<u16> = (0..=999)
-            .filter(|status| {
-                let input = RetryInput {
-                    failure: Failure::Status(*status),
-                    ..LOST_GET
-                };
-                decide(&input) == Decision::Retry
-            })
-            .collect();
-        assert_eq!(retried, [502, 503, 504]);
-        let input = RetryInput {
-            failure: Failure::Status(500),
-            ..LOST_POST
-        };
-        assert_eq!(decide(&input), Decision::GiveUp(Reason::StatusIsFinal));
-    }
-
-    #[test]
-    fn only_methods_without_side_effects_are_repeatable() {
-        for method in [Method::GET, Method::HEAD, Method::OPTIONS] {
-            assert!(is_repeatable(&method), "{method}");
-        }
-        for name in [
-            "POST", "PUT", "DELETE", "PATCH", "TRACE", "CONNECT", "get", "BREW",
-        ] {
-            assert!(!is_repeatable(&name.parse().unwrap()), "{name}");
-        }
-    }
-}
+mod tests;

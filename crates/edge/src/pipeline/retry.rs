@@ -1,7 +1,7 @@
 //! Phase 8: what a failed attempt means for the next one. Never picks an endpoint.
 
 use http::{Method, StatusCode};
-use portcullis_traffic::retry::{Decision, Failure, RetryInput, decide, is_repeatable};
+use portcullis_traffic::retry::{Backoff, Decision, Failure, RetryInput, decide, is_repeatable};
 
 use crate::outcome::Cause;
 
@@ -30,12 +30,18 @@ fn is_retried(failure: Failure, tried: Tried<'_>) -> bool {
     let input = RetryInput {
         failure,
         is_idempotent: is_repeatable(tried.method),
+        has_idempotency_key: false,
         body_replayable: tried.body_replayable,
         response_started: false,
         attempts: tried.attempts,
         max_retries: tried.max_retries,
+        has_alternative: true,
+        retry_after: None,
     };
-    decide(&input) == Decision::Retry
+    matches!(
+        decide(&input, &Backoff::default(), 0),
+        Decision::Retry { .. }
+    )
 }
 
 /// Only what the endpoint did wrong before its response head may go better elsewhere.

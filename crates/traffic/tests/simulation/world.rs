@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use portcullis_traffic::balance::{Balancer, Candidate};
 use portcullis_traffic::eject::may_eject;
 use portcullis_traffic::health::Observation;
-use portcullis_traffic::retry::{self, Decision, Failure, RetryInput};
+use portcullis_traffic::retry::{self, Backoff, Decision, Failure, RetryInput};
 
 use crate::endpoint::{CONDITIONS, Condition, Endpoint};
 use crate::settings::Settings;
@@ -236,16 +236,20 @@ impl World {
         };
         self.consider_ejection(endpoint);
         let request = &self.requests[client];
-        let decision = retry::decide(&RetryInput {
+        let input = RetryInput {
             failure,
             is_idempotent: request.is_idempotent,
+            has_idempotency_key: false,
             body_replayable: true,
             response_started: false,
             attempts: request.attempts,
             max_retries: self.settings.max_retries,
-        });
-        match decision {
-            Decision::Retry => {
+            has_alternative: true,
+            retry_after: None,
+        };
+        // A chance of 0 waits for nothing, so the next attempt is made at this instant.
+        match retry::decide(&input, &Backoff::default(), 0) {
+            Decision::Retry { .. } => {
                 check_retry(
                     failure,
                     request.is_idempotent,
