@@ -1,8 +1,10 @@
 //! Choosing one endpoint among candidates. Never counts requests itself: the caller says what is in flight.
 
+pub(crate) mod chance;
 mod least_conn;
 mod round_robin;
 mod smooth;
+pub(crate) mod turns;
 
 use least_conn::LeastConn;
 use round_robin::RoundRobin;

@@ -9,7 +9,8 @@
 //! 1. [`route`]: host and path to a target.
 //! 2. [`containment`]: which endpoints may be picked now, from probes, failures of real traffic,
 //!    breakers and the operator's wish. [`eligible`], [`health`] and [`eject`] are its forerunners.
-//! 3. [`balance`]: which of those takes this request.
+//! 3. [`select`]: which of those takes this request, by [`balance`]; and who waits in the
+//!    [`queue`] while all of them are full.
 //! 4. [`retry`]: whether a failed attempt is made again.
 
 pub mod balance;
@@ -19,6 +20,8 @@ pub mod eject;
 pub mod eligible;
 pub mod endpoint;
 pub mod health;
+pub mod queue;
 pub mod retry;
 pub mod route;
+pub mod select;
 pub mod share;

@@ -1,0 +1,336 @@
+//! The members of a cluster by position, with the places taken at each. Never chooses a level.
+
+use std::time::{Duration, Instant};
+
+use super::Ask;
+use super::levels::{Levels, Weight};
+use super::settings::{Balance, Member, Settings};
+use super::slot::Slot;
+use crate::balance::chance;
+use crate::balance::turns::{MAX_TOTAL_WEIGHT, Turns};
+use crate::endpoint::{EndpointId, Standing};
+
+/// More members than this are passed over.
+const MAX_MEMBERS: usize = 65_535;
+
+/// Members sorted by level, within a level as configured.
+#[derive(Clone, Debug)]
+pub(super) struct Members {
+    settings: Settings,
+    slots: Vec<Slot>,
+    /// Positions, sorted by id.
+    by_id: Vec<(EndpointId, usize)>,
+    /// Removed while they worked, with the places still taken.
+    gone: Vec<(EndpointId, u32)>,
+    turns: Turns,
+    levels: Levels,
+    /// What a weight of 1 counts in `turns`: fine enough for percentages of it.
+    unit: i32,
+    total_in_flight: u32,
+    eligible: usize,
+    /// When slow start lets somebody have more.
+    next_step: Option<Instant>,
+}
+
+impl Members {
+    pub(super) fn new(settings: Settings, members: &[Member]) -> Self {
+        let slots = arrange(&settings, members, Slot::present_at_start);
+        Self::from_slots(settings, slots, |_| 0)
+    }
+
+    /// The same for other members or settings.
+    pub(super) fn reshape(&mut self, settings: Settings, members: &[Member], now: Instant) {
+        let mut gone = std::mem::take(&mut self.gone);
+        let begins = settings.slow_start.map(|_| now);
+        let slots = arrange(&settings, members, |member| match self.slot(member.id) {
+            Some(known) => known.with(member),
+            None => Slot::added(member, begins),
+        });
+        let credit = |id| self.position(id).map_or(0, |at| self.turns.credit(at));
+        let mut next = Self::from_slots(settings, slots, credit);
+        // Places do not come and go with membership.
+        let left = self.slots.iter().filter(|slot| slot.in_flight > 0);
+        gone.extend(left.map(|slot| (slot.id, slot.in_flight)));
+        gone.retain(|(id, in_flight)| match next.position(*id) {
+            Some(position) => {
+                next.slots[position].in_flight = *in_flight;
+                next.refresh(position);
+                false
+            }
+            None => true,
+        });
+        next.gone = gone;
+        next.total_in_flight = self.total_in_flight;
+        next.step(now);
+        *self = next;
+    }
+
+    fn from_slots(
+        settings: Settings,
+        slots: Vec<Slot>,
+        credit: impl Fn(EndpointId) -> i32,
+    ) -> Self {
+        let mut by_id: Vec<_> = slots
+            .iter()
+            .enumerate()
+            .map(|(at, slot)| (slot.id, at))
+            .collect();
+        by_id.sort_unstable();
+        let places: Vec<_> = slots.iter().map(|slot| slot.place).collect();
+        let mut made = Self {
+            turns: Turns::new(slots.iter().map(|slot| credit(slot.id)).collect()),
+            levels: Levels::new(&settings, &places),
+            settings,
+            slots,
+            by_id,
+            gone: Vec::new(),
+            unit: 1,
+            total_in_flight: 0,
+            eligible: 0,
+            next_step: None,
+        };
+        for position in 0..made.slots.len() {
+            let level = made.levels.of(position);
+            let slot = &mut made.slots[position];
+            slot.level = level;
+            made.eligible += usize::from(slot.is_eligible());
+            made.levels.change(level, Weight::default(), slot.counts());
+        }
+        made.levels.divide();
+        made.weigh();
+        made
+    }
+
+    /// Chooses the unit by the sum of all weights and shares turns out anew.
+    fn weigh(&mut self) {
+        let total: i64 = self.slots.iter().map(|slot| i64::from(slot.weight)).sum();
+        let unit = i64::from(MAX_TOTAL_WEIGHT) / total.max(1);
+        self.unit = i32::try_from(unit.clamp(1, 100)).unwrap_or(1);
+        for position in 0..self.slots.len() {
+            self.refresh(position);
+        }
+        for level in 0..self.levels.len() {
+            self.turns.level(self.levels.range(level));
+        }
+    }
+
+    pub(super) fn set_weight(&mut self, id: EndpointId, weight: u16) {
+        self.change(id, |slot| slot.set_weight(weight));
+        self.weigh();
+    }
+
+    pub(super) fn set_standing(&mut self, id: EndpointId, standing: Standing, now: Instant) {
+        let begins = self.settings.slow_start.map(|_| now);
+        self.change(id, |slot| slot.set_standing(standing, begins));
+        if begins.is_some() {
+            self.step(now);
+        }
+    }
+
+    /// Changes what a slot counts, and all that follows from it.
+    fn change(&mut self, id: EndpointId, change: impl FnOnce(&mut Slot)) {
+        let Some(position) = self.position(id) else {
+            return;
+        };
+        let slot = &mut self.slots[position];
+        let (before, was_eligible, level) = (slot.counts(), slot.is_eligible(), slot.level);
+        change(slot);
+        let (after, is_eligible) = (slot.counts(), slot.is_eligible());
+        self.eligible = self.eligible + usize::from(is_eligible) - usize::from(was_eligible);
+        self.refresh(position);
+        if before != after {
+            self.levels.change(level, before, after);
+            self.levels.divide();
+            self.turns.level(self.levels.range(level));
+        }
+    }
+
+    /// Lets those that begin slowly have what is due to them, if it is time.
+    pub(super) fn advance(&mut self, now: Instant) {
+        if self.next_step.is_some_and(|step| step <= now) {
+            std::hint::cold_path();
+            self.step(now);
+        }
+    }
+
+    fn step(&mut self, now: Instant) {
+        self.next_step = None;
+        let Some(slow_start) = self.settings.slow_start else {
+            return;
+        };
+        for position in 0..self.slots.len() {
+            let slot = &mut self.slots[position];
+            if !slot.is_beginning() {
+                continue;
+            }
+            slot.step(&slow_start, now);
+            if slot.is_beginning() {
+                self.next_step = Some(now + slow_start.step());
+            }
+            self.refresh(position);
+        }
+        for level in 0..self.levels.len() {
+            self.turns.level(self.levels.range(level));
+        }
+    }
+
+    /// The level whose turn it is, and how many there are.
+    pub(super) fn levels(&self) -> &Levels {
+        &self.levels
+    }
+
+    /// One of a level that may be picked now.
+    pub(super) fn pick_within(&mut self, level: usize, _ask: &Ask<'_>) -> Option<usize> {
+        let range = self.levels.range(level);
+        match self.settings.balance {
+            Balance::RoundRobin | Balance::Hash { .. } => self.turns.take_any(range),
+            Balance::LeastConn | Balance::P2c | Balance::PeakEwma { .. } => {
+                self.turns.take_least(range)
+            }
+        }
+    }
+
+    /// Of those that accept connections though they are out, the least busy for its weight that is
+    /// not full; one that was tried only if there is no other.
+    pub(super) fn last_resort(&self, ask: &Ask<'_>) -> Option<usize> {
+        let count = self.slots.len();
+        let bits = chance::mix(ask.chance);
+        let start = usize::try_from(chance::below(bits, count as u64)).unwrap_or(0);
+        let places = (start..count).chain(0..start);
+        let open =
+            places.filter(|at| self.slots[*at].is_last_resort() && !self.slots[*at].is_full());
+        open.min_by(|a, b| {
+            let (a, b) = (&self.slots[*a], &self.slots[*b]);
+            let is_tried = |slot: &Slot| ask.tried.contains(&slot.id);
+            is_tried(a)
+                .cmp(&is_tried(b))
+                .then_with(|| a.compare_load(b))
+        })
+    }
+
+    pub(super) fn has_last_resort(&self) -> bool {
+        self.slots.iter().any(Slot::is_last_resort)
+    }
+
+    /// Whether a client that is bound to it may go there.
+    pub(super) fn bound(&self, id: EndpointId) -> Option<usize> {
+        self.position(id)
+            .filter(|at| self.slots[*at].serves_bound())
+    }
+
+    pub(super) fn take(&mut self, position: usize) -> EndpointId {
+        let slot = &mut self.slots[position];
+        slot.in_flight = slot.in_flight.saturating_add(1);
+        slot.has_served = true;
+        let id = slot.id;
+        self.total_in_flight = self.total_in_flight.saturating_add(1);
+        self.refresh(position);
+        id
+    }
+
+    pub(super) fn release(&mut self, id: EndpointId, _latency: Option<Duration>, _now: Instant) {
+        let Some(position) = self.position(id) else {
+            return self.release_gone(id);
+        };
+        let slot = &mut self.slots[position];
+        if slot.in_flight > 0 {
+            slot.in_flight -= 1;
+            self.total_in_flight = self.total_in_flight.saturating_sub(1);
+            self.refresh(position);
+        }
+    }
+
+    fn release_gone(&mut self, id: EndpointId) {
+        let Some(at) = self.gone.iter().position(|(gone, _)| *gone == id) else {
+            return;
+        };
+        self.gone[at].1 -= 1;
+        self.total_in_flight = self.total_in_flight.saturating_sub(1);
+        if self.gone[at].1 == 0 {
+            self.gone.swap_remove(at);
+        }
+    }
+
+    /// Not to be picked until [`Members::reopen`].
+    pub(super) fn close(&mut self, id: EndpointId) {
+        if let Some(position) = self.position(id) {
+            self.turns.close(position);
+        }
+    }
+
+    pub(super) fn reopen(&mut self, id: EndpointId) {
+        if let Some(position) = self.position(id) {
+            self.refresh(position);
+        }
+    }
+
+    pub(super) fn in_flight(&self, id: EndpointId) -> u32 {
+        match self.slot(id) {
+            Some(slot) => slot.in_flight,
+            None => self
+                .gone
+                .iter()
+                .find(|(gone, _)| *gone == id)
+                .map_or(0, |(_, taken)| *taken),
+        }
+    }
+
+    pub(super) fn total_in_flight(&self) -> u32 {
+        self.total_in_flight
+    }
+
+    pub(super) fn eligible(&self) -> usize {
+        self.eligible
+    }
+
+    pub(super) fn slot(&self, id: EndpointId) -> Option<&Slot> {
+        self.position(id).map(|at| &self.slots[at])
+    }
+
+    pub(super) fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    fn position(&self, id: EndpointId) -> Option<usize> {
+        let found = self.by_id.binary_search_by_key(&id, |(id, _)| *id).ok()?;
+        Some(self.by_id[found].1)
+    }
+
+    /// Brings what the algorithms see in line with the slot.
+    fn refresh(&mut self, position: usize) {
+        let slot = &self.slots[position];
+        let weight = slot.open_weight(self.unit);
+        if weight == 0 {
+            return self.turns.close(position);
+        }
+        let score = match self.settings.balance {
+            Balance::RoundRobin | Balance::Hash { .. } => 0,
+            Balance::LeastConn | Balance::P2c | Balance::PeakEwma { .. } => slot.load(weight),
+        };
+        self.turns.open(position, weight, score);
+    }
+}
+
+/// Slots in the order of their levels, each id once.
+fn arrange(settings: &Settings, members: &[Member], slot: impl Fn(&Member) -> Slot) -> Vec<Slot> {
+    let mut ids: Vec<_> = members
+        .iter()
+        .enumerate()
+        .map(|(at, one)| (one.id, at))
+        .collect();
+    ids.sort_unstable();
+    ids.dedup_by_key(|(id, _)| *id);
+    let mut slots: Vec<_> = ids
+        .into_iter()
+        .map(|(_, at)| {
+            let member = &members[at];
+            let is_elsewhere = settings.zone.is_some() && member.zone != settings.zone;
+            let mut slot = slot(member);
+            slot.place = (member.priority, is_elsewhere);
+            (slot.place, at, slot)
+        })
+        .collect();
+    slots.sort_by_key(|(place, at, _)| (*place, *at));
+    slots.truncate(MAX_MEMBERS);
+    slots.into_iter().map(|(_, _, slot)| slot).collect()
+}

@@ -1,0 +1,186 @@
+//! One member: what it was told to be, and what it is doing. Never compares itself but by load.
+
+use std::cmp::Ordering;
+use std::time::Instant;
+
+use super::levels::Weight;
+use super::settings::{MAX_WEIGHT, Member, SlowStart};
+use crate::endpoint::{EndpointId, Standing};
+
+/// What an endpoint that begins slowly has of its weight at first.
+const FLOOR_PERCENT: u8 = 10;
+
+#[derive(Clone, Debug)]
+pub(super) struct Slot {
+    pub(super) id: EndpointId,
+    pub(super) weight: u16,
+    pub(super) in_flight: u32,
+    /// Whether it ever took a request, or came in by order: then its next return is one.
+    pub(super) has_served: bool,
+    /// Tier, and whether it is outside of the edge's zone.
+    pub(super) place: (u8, bool),
+    pub(super) level: usize,
+    max_in_flight: u32,
+    standing: Standing,
+    /// What slow start leaves of its weight.
+    percent: u8,
+    begun: Option<Instant>,
+}
+
+impl Slot {
+    pub(super) fn present_at_start(member: &Member) -> Self {
+        Self {
+            id: member.id,
+            weight: member.weight.min(MAX_WEIGHT),
+            in_flight: 0,
+            has_served: false,
+            place: (0, false),
+            level: 0,
+            max_in_flight: member.max_in_flight,
+            standing: Standing::FULL,
+            percent: 100,
+            begun: None,
+        }
+    }
+
+    /// One that came later; `begins` is now if there is a slow start.
+    pub(super) fn added(member: &Member, begins: Option<Instant>) -> Self {
+        let mut slot = Self {
+            has_served: true,
+            ..Self::present_at_start(member)
+        };
+        slot.begin(begins);
+        slot
+    }
+
+    /// The same endpoint under another configuration. Places are counted anew by the caller.
+    pub(super) fn with(&self, member: &Member) -> Self {
+        Self {
+            has_served: self.has_served,
+            standing: self.standing,
+            percent: self.percent,
+            begun: self.begun,
+            ..Self::present_at_start(member)
+        }
+    }
+
+    pub(super) fn standing(&self) -> Standing {
+        self.standing
+    }
+
+    pub(super) fn set_weight(&mut self, weight: u16) {
+        self.weight = weight.min(MAX_WEIGHT);
+    }
+
+    pub(super) fn set_standing(&mut self, standing: Standing, begins: Option<Instant>) {
+        let was_out = matches!(self.standing, Standing::Out { .. });
+        self.standing = standing;
+        match standing {
+            Standing::In { .. } => {
+                if was_out && self.has_served {
+                    self.begin(begins);
+                }
+                self.has_served = true;
+            }
+            Standing::Draining => {}
+            Standing::Out { .. } => self.begin(None),
+        }
+    }
+
+    fn begin(&mut self, begins: Option<Instant>) {
+        self.begun = begins;
+        self.percent = if begins.is_some() { FLOOR_PERCENT } else { 100 };
+    }
+
+    pub(super) fn is_beginning(&self) -> bool {
+        self.begun.is_some()
+    }
+
+    /// Brings its share in line with the clock.
+    pub(super) fn step(&mut self, slow_start: &SlowStart, now: Instant) {
+        self.percent = self.percent_at(slow_start, now);
+        if self.percent == 100 {
+            self.begun = None;
+        }
+    }
+
+    /// What slow start leaves of its weight at an instant.
+    pub(super) fn percent_at(&self, slow_start: &SlowStart, now: Instant) -> u8 {
+        let Some(begun) = self.begun else { return 100 };
+        let elapsed = now.saturating_duration_since(begun).as_nanos();
+        let window = slow_start.window.as_nanos().max(1);
+        let rest = u128::from(100 - FLOOR_PERCENT);
+        let gained = u8::try_from(elapsed.saturating_mul(rest) / window).unwrap_or(u8::MAX);
+        FLOOR_PERCENT.saturating_add(gained).min(100)
+    }
+
+    /// Whether new clients may be sent to it, if it is not full.
+    pub(super) fn is_eligible(&self) -> bool {
+        self.weight > 0 && self.standing.is_eligible()
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.in_flight >= self.max_in_flight
+    }
+
+    pub(super) fn is_last_resort(&self) -> bool {
+        let is_last_resort = Standing::Out {
+            is_last_resort: true,
+        };
+        self.weight > 0 && self.standing == is_last_resort
+    }
+
+    pub(super) fn serves_bound(&self) -> bool {
+        !self.is_full() && !matches!(self.standing, Standing::Out { .. })
+    }
+
+    /// What it counts in its level. One that begins counts whole: it is there, it only warms up.
+    pub(super) fn counts(&self) -> Weight {
+        let weight = u64::from(self.weight);
+        Weight {
+            total: weight * 100,
+            eligible: weight * u64::from(self.standing.share_percent()),
+        }
+    }
+
+    /// The weight it may be picked with now; zero if it may not.
+    pub(super) fn open_weight(&self, unit: i32) -> i32 {
+        if !self.is_eligible() || self.is_full() {
+            return 0;
+        }
+        let whole = i32::from(self.weight) * unit;
+        let (share, percent) = (self.standing.share_percent(), self.percent);
+        if share == 100 && percent == 100 {
+            return whole;
+        }
+        let part = i64::from(whole) * i64::from(share) * i64::from(percent) / 10_000;
+        i32::try_from(part).unwrap_or(whole).max(1)
+    }
+
+    /// Its load once it has one more: requests per weight, in an order that whole numbers keep.
+    ///
+    /// Of two with one request each, the one of weight 3 is preferred to the one of weight 2. Idle
+    /// endpoints go before all others, as HAProxy has it: by the formula alone, light traffic
+    /// would only ever see the heaviest. But not one that is to have only a part of its weight.
+    pub(super) fn load(&self, weight: i32) -> i32 {
+        if self.in_flight == 0 && self.percent == 100 && self.standing.share_percent() == 100 {
+            return 0;
+        }
+        in_order((f64::from(self.in_flight) + 1.0) / f64::from(weight))
+    }
+
+    pub(super) fn compare_load(&self, other: &Self) -> Ordering {
+        let load = |a: &Self, b: &Self| u64::from(a.in_flight) * u64::from(b.weight);
+        load(self, other).cmp(&load(other, self))
+    }
+}
+
+/// A number that is not negative as a whole number of the same order.
+pub(super) fn in_order(number: f64) -> i32 {
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "to the next number it can hold, which keeps the order"
+    )]
+    let number = number.clamp(0.0, f64::from(f32::MAX)) as f32;
+    number.to_bits().cast_signed()
+}
