@@ -2,6 +2,7 @@
 //! one which ended unnoticed costs nobody an answer.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 use portcullis_testkit::{Behavior, Endpoint, Step, wait_until};
@@ -10,6 +11,8 @@ use tokio::sync::Semaphore;
 
 use super::Setup;
 use crate::harness::doors::DOORS;
+
+const POST: &[u8] = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\npay";
 
 #[tokio::test]
 async fn an_endpoint_that_closes_after_each_answer_fails_nobody() {
@@ -26,6 +29,75 @@ async fn an_endpoint_that_closes_after_each_answer_fails_nobody() {
         }
         edge.wait_for_outcome("served", 200).await;
     }
+}
+
+#[tokio::test]
+async fn a_post_is_not_sent_on_a_connection_that_was_closed() {
+    let a = Endpoint::with("a", Behavior::CloseUnannounced).await;
+    let edge = Setup::new(&[&a]).start().await;
+    let mut client = edge.connect().await;
+    for number in 0..100 {
+        wait_until("the endpoint to close", async || {
+            (a.open_connections() == 0).then_some(())
+        })
+        .await;
+        let path = format!("/{number}");
+        let response = client.request("POST", &path, &[], b"pay").await.unwrap();
+        assert_eq!(response.status, 200, "{number}: {}", response.text());
+    }
+    assert_eq!(a.requests(), 100);
+    edge.wait_for_outcome("served", 100).await;
+    let new = [("kind", "new")];
+    edge.wait_for_metric("portcullis_edge_endpoint_connections_total", &new, 100.0)
+        .await;
+}
+
+#[tokio::test]
+async fn posts_around_the_end_of_an_endpoints_patience_all_arrive() {
+    const CLIENTS: usize = 40;
+    let patience = Duration::from_millis(1200);
+    let a = Endpoint::with("a", Behavior::CloseIdle(patience)).await;
+    let edge = Setup::new(&[&a]).start().await;
+    let mut clients = Vec::new();
+    for _ in 0..CLIENTS {
+        let mut client = edge.connect().await;
+        client.send(POST).await.unwrap();
+        clients.push(client);
+    }
+    for client in &mut clients {
+        assert_eq!(client.response().await.unwrap().status, 200);
+    }
+    // The connections to the endpoint fall due one after another about now.
+    let begin = Instant::now() + patience - Duration::from_millis(50);
+    let mut turn = tokio::time::interval_at(begin.into(), Duration::from_millis(2));
+    for client in &mut clients {
+        turn.tick().await;
+        client.send(POST).await.unwrap();
+        let response = client.response().await.unwrap();
+        assert_eq!(response.status, 200, "{}", response.text());
+    }
+    edge.wait_for_outcome("served", 2 * CLIENTS as u32).await;
+}
+
+#[tokio::test]
+async fn a_pooled_connection_that_ends_under_a_request_is_not_held_against_its_endpoint() {
+    let a = Endpoint::start("a").await;
+    let edge = Setup::new(&[&a])
+        .set("clusters.main.ejection.failures", json!(1))
+        .start()
+        .await;
+    let mut client = edge.connect().await;
+    let response = client.request("POST", "/", &[], b"pay").await.unwrap();
+    assert_eq!(response.status, 200);
+    // It reads the request and closes: the edge cannot tell this from a close in passing.
+    a.behave(Behavior::ResetBeforeAnswer);
+    let response = client.request("POST", "/", &[], b"pay").await.unwrap();
+    assert_eq!(response.status, 502);
+    edge.wait_for_outcome("failed_endpoint_reset", 1).await;
+    edge.wait_for_metric("portcullis_edge_stale_connections_total", &[], 1.0)
+        .await;
+    let failures = edge.metric("portcullis_edge_endpoint_failures_total", &[]);
+    assert_eq!(failures.await, 0.0);
 }
 
 #[tokio::test]

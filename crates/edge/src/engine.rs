@@ -10,6 +10,7 @@ mod linger;
 mod pingora;
 mod refusal;
 mod signal;
+mod silence;
 mod stream;
 mod tunnel;
 
@@ -28,3 +29,7 @@ pub(crate) use tunnel::tunnel;
 
 /// Silence allowed on an upgraded connection (WebSocket) before it is cut.
 const UPGRADE_IDLE_TIMEOUT: Duration = Duration::from_secs(3600);
+
+/// A pooled connection idle for longer than this may be closed by its endpoint at the very moment
+/// it is used: servers allow a few seconds at least. What cannot be repeated gets none of these.
+const FRESH: Duration = Duration::from_secs(1);

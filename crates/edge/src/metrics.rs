@@ -19,6 +19,8 @@ pub struct Metrics {
     requests: IntCounterVec,
     duration: HistogramVec,
     retries: IntCounterVec,
+    connections: IntCounterVec,
+    stale: IntCounterVec,
     endpoints: EndpointVecs,
     listeners: ListenerVecs,
     generation: IntGauge,
@@ -66,6 +68,24 @@ pub struct ClusterMetrics {
     pub duration: Histogram,
     /// Attempts after the first.
     pub retries: IntCounter,
+    /// Connections that attempts went out on.
+    pub connections: ConnectionCounters,
+}
+
+/// Where attempts of one cluster get their connections from.
+#[derive(Clone, Debug)]
+pub struct ConnectionCounters {
+    reused: IntCounter,
+    new: IntCounter,
+    /// Pooled connections that ended under a request without a byte of an answer.
+    pub stale: IntCounter,
+}
+
+impl ConnectionCounters {
+    /// The counter of pooled connections, or of new ones.
+    pub fn of(&self, is_reused: bool) -> &IntCounter {
+        if is_reused { &self.reused } else { &self.new }
+    }
 }
 
 /// What attempts and probes at one endpoint feed.
@@ -128,6 +148,18 @@ impl Metrics {
                 "Attempts after the first.",
                 &["cluster"],
             ),
+            connections: counters(
+                &registry,
+                "portcullis_edge_endpoint_connections_total",
+                "Connections that attempts went out on: kind is reused (pooled) or new.",
+                &["cluster", "kind"],
+            ),
+            stale: counters(
+                &registry,
+                "portcullis_edge_stale_connections_total",
+                "Pooled connections that their endpoint ended under a request, without a byte of an answer.",
+                &["cluster"],
+            ),
             endpoints: EndpointVecs::new(&registry),
             listeners: ListenerVecs::new(&registry),
             generation: register(
@@ -167,6 +199,11 @@ impl Metrics {
         ClusterMetrics {
             duration: self.duration.with_label_values(&[name]),
             retries: self.retries.with_label_values(&[name]),
+            connections: ConnectionCounters {
+                reused: self.connections.with_label_values(&[name, "reused"]),
+                new: self.connections.with_label_values(&[name, "new"]),
+                stale: self.stale.with_label_values(&[name]),
+            },
         }
     }
 

@@ -19,7 +19,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use http::StatusCode;
 use portcullis_traffic::health::Observation;
-use portcullis_traffic::retry::is_retried_status;
+use portcullis_traffic::retry::{is_repeatable, is_retried_status};
 
 use crate::affinity::Binding;
 use crate::cluster::{Cluster, Endpoint, Slot};
@@ -55,6 +55,9 @@ pub use identify::IdSource;
 pub(crate) use identify::hex;
 pub(crate) use respond::announces_draining;
 pub use step::{Answer, Attempt, End, ResponseStep};
+
+/// How often a request that waits for the head of its answer asks whether it should go on waiting.
+pub(crate) const WATCH_INTERVAL: Duration = Duration::from_millis(200);
 
 /// One request on its way. Dropped without [`Exchange::on_end`] it is still counted and logged.
 pub struct Exchange {
@@ -176,6 +179,59 @@ impl Exchange {
             Some(request) => forward::edits(request, head, &self.connection, span),
             None => Vec::new(),
         }
+    }
+
+    /// The attempt has a connection: a pooled one, or one made for it.
+    pub fn on_connection(&self, is_reused: bool) {
+        if let Some(cluster) = self.cluster() {
+            let connections = &cluster.metrics().connections;
+            connections.of(is_reused).inc();
+        }
+    }
+
+    /// The endpoint ended a pooled connection without a byte of an answer: it most likely had
+    /// closed it before the request arrived, which is nobody's fault and is not held against it.
+    /// `true`: send the same again, to the same endpoint on a new connection.
+    pub fn on_stale_connection(&mut self, body_replayable: bool) -> bool {
+        if let Some(cluster) = self.cluster() {
+            cluster.metrics().connections.stale.inc();
+        }
+        let is_sent_again = self.is_repeatable() && body_replayable;
+        if !is_sent_again {
+            // Without a verdict.
+            self.slot = None;
+        }
+        is_sent_again
+    }
+
+    /// Whether the request may be carried out twice.
+    pub fn is_repeatable(&self) -> bool {
+        self.request
+            .as_ref()
+            .is_some_and(|request| is_repeatable(&request.method))
+    }
+
+    /// A request that can be sent again has waited a while, and may ask this now and then: whether
+    /// its endpoint is out meanwhile and another is to be tried. `true` means: go to
+    /// [`Exchange::on_attempt`].
+    pub fn gives_up_waiting(&mut self, now: Instant) -> bool {
+        let (Some(cluster), Some(endpoint), Some(_)) = (self.cluster(), &self.endpoint, &self.slot)
+        else {
+            return false;
+        };
+        if !endpoint.is_out(now) {
+            return false;
+        }
+        let may_retry = self
+            .tried(true)
+            .is_some_and(|tried| retry::after_failure(Cause::EndpointTimeout, tried));
+        let address = endpoint.address();
+        if !may_retry || self.failed.is_some() || !cluster.has_untried(&[address], now) {
+            return false;
+        }
+        self.tried.push(address);
+        self.slot = None;
+        true
     }
 
     /// The attempt failed before a response head reached the client. `body_replayable`: all request

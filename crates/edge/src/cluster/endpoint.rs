@@ -145,6 +145,11 @@ impl Endpoint {
         is_eligible
     }
 
+    /// Whether it may not be picked, so that waiting for it has become pointless.
+    pub(crate) fn is_out(&self, now: Instant) -> bool {
+        !self.is_eligible(now)
+    }
+
     /// Takes a probe's result, or a response's announcement, into account.
     pub(super) fn observe(&self, observation: Observation, thresholds: &Thresholds, reason: &str) {
         let mut verdicts = self.lock();

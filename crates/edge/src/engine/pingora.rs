@@ -6,6 +6,7 @@ mod message;
 mod patient;
 mod peer;
 
+use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -16,6 +17,7 @@ use http::header::{CONNECTION, UPGRADE};
 use pingora::apps::{HttpServerOptions, ServerApp};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::prelude::{Error, ErrorType, HttpPeer, ProxyHttp, Result, Session};
+use pingora::protocols::Digest;
 use pingora::protocols::http::v2::server::default_h2_options;
 use pingora::proxy::{FailToProxy, HttpProxy, http_proxy};
 use pingora::server::configuration::ServerConf;
@@ -24,10 +26,11 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 use self::message::{PingoraHead, apply, asks_for_upgrade, write_answer};
-use self::peer::peer;
+use self::peer::{Kind, peer};
 use super::Guard;
 use super::UPGRADE_IDLE_TIMEOUT;
 use super::guard::ConnectionHandle;
+use super::silence::is_silent;
 use crate::config;
 use crate::outcome::Cause;
 use crate::pipeline::{Answer, Attempt, End, Exchange, ResponseStep};
@@ -94,8 +97,12 @@ pub(crate) struct Hooks {
 pub(crate) struct RequestContext {
     exchange: Option<Exchange>,
     control: Option<Arc<super::Control>>,
-    /// Chosen in `request_filter`, used by the first `upstream_peer`.
-    first_attempt: Option<Attempt>,
+    /// The attempt at hand, or the one to be made next.
+    attempt: Option<Attempt>,
+    /// `attempt` is to be made (again).
+    is_attempt_due: bool,
+    /// A pooled connection was closed: `attempt` gets a new one.
+    needs_new_connection: bool,
     /// An answer that must reach the client through `fail_to_proxy`.
     answer: Option<Answer>,
     /// Why it failed, where a hook knew better than the error tells.
@@ -187,7 +194,8 @@ impl ProxyHttp for Hooks {
         };
         match decided {
             Ok(attempt) => {
-                ctx.first_attempt = Some(attempt);
+                ctx.attempt = Some(attempt);
+                ctx.is_attempt_due = true;
                 Ok(false)
             }
             Err(answer) => {
@@ -229,17 +237,28 @@ impl ProxyHttp for Hooks {
         session: &mut Session,
         ctx: &mut RequestContext,
     ) -> Result<Box<HttpPeer>> {
-        let attempt = match ctx.first_attempt.take() {
-            Some(attempt) => Ok(attempt),
-            None => {
+        let is_due = std::mem::take(&mut ctx.is_attempt_due);
+        let attempt = match ctx.attempt.take() {
+            Some(attempt) if is_due => Ok(attempt),
+            _ => {
                 let head = PingoraHead::new(session.req_header());
                 ctx.exchange().on_attempt(&head, Instant::now()).await
             }
         };
         match attempt {
             Ok(attempt) => {
-                let is_upgrade = asks_for_upgrade(session.req_header());
-                Ok(Box::new(peer(&attempt, is_upgrade)))
+                let kind = if asks_for_upgrade(session.req_header()) {
+                    Kind::Upgrade
+                } else if std::mem::take(&mut ctx.needs_new_connection) {
+                    Kind::New
+                } else if ctx.exchange().is_repeatable() {
+                    Kind::Pooled
+                } else {
+                    Kind::Fresh
+                };
+                let peer = peer(&attempt, kind);
+                ctx.attempt = Some(attempt);
+                Ok(Box::new(peer))
             }
             Err(answer) => {
                 ctx.answer = Some(answer);
@@ -249,6 +268,27 @@ impl ProxyHttp for Hooks {
                 ))
             }
         }
+    }
+
+    /// A pooled connection that its endpoint has closed must not take what cannot be repeated.
+    /// pingora knows what its runtime has heard; the kernel knows more.
+    async fn connected_to_upstream(
+        &self,
+        _session: &mut Session,
+        reused: bool,
+        _peer: &HttpPeer,
+        fd: RawFd,
+        _digest: Option<&Digest>,
+        ctx: &mut RequestContext,
+    ) -> Result<()> {
+        if reused && !ctx.exchange().is_repeatable() && !is_silent(fd) {
+            ctx.needs_new_connection = true;
+            ctx.is_attempt_due = true;
+            let closed = ErrorType::ConnectionClosed;
+            return Err(Error::explain(closed, "a pooled connection was closed"));
+        }
+        ctx.exchange().on_connection(reused);
+        Ok(())
     }
 
     async fn upstream_request_filter(
@@ -291,9 +331,9 @@ impl ProxyHttp for Hooks {
         session: &mut Session,
         mut e: Box<Error>,
         ctx: &mut RequestContext,
-        _client_reused: bool,
+        client_reused: bool,
     ) -> Box<Error> {
-        if std::mem::take(&mut ctx.retries_response) {
+        if std::mem::take(&mut ctx.retries_response) || ctx.is_attempt_due {
             e.set_retry(true);
             return e;
         }
@@ -311,6 +351,13 @@ impl ProxyHttp for Hooks {
         };
         ctx.failure = Some(cause);
         let is_replayable = !session.as_ref().retry_buffer_truncated();
+        let is_stale = client_reused && cause == Cause::EndpointReset;
+        if is_stale && ctx.exchange().on_stale_connection(is_replayable) {
+            ctx.needs_new_connection = true;
+            ctx.is_attempt_due = true;
+            e.set_retry(true);
+            return e;
+        }
         let retries = !ctx.has_response_head
             && ctx
                 .exchange()

@@ -602,3 +602,55 @@ fn request_keeps_its_snapshot_while_the_next_takes_over() {
     assert_eq!(bench.in_flight(), 0);
     assert_eq!(bench.outcome(), "served");
 }
+
+#[test]
+fn stale_connection_is_nobodys_fault_and_sends_again_what_may_be_repeated() {
+    for (head, is_sent_again) in [(api(), true), (FakeHead::post("/api"), false)] {
+        let bench = Bench::new();
+        let mut exchange = bench.exchange();
+        exchange.on_request(&head).unwrap();
+        assert_eq!(exchange.is_repeatable(), is_sent_again);
+        at_once(exchange.on_attempt(&head, bench.now)).unwrap();
+        assert!(!exchange.on_stale_connection(false) || is_sent_again);
+        let mut exchange = bench.exchange();
+        exchange.on_request(&head).unwrap();
+        at_once(exchange.on_attempt(&head, bench.now)).unwrap();
+        assert_eq!(exchange.on_stale_connection(true), is_sent_again);
+        if !is_sent_again {
+            let is_retried = exchange.on_attempt_failed(Cause::EndpointReset, true, bench.now);
+            assert!(!is_retried);
+            assert_eq!(exchange.on_failure(Cause::EndpointReset).status, 502);
+        }
+        drop(exchange);
+        for endpoint in bench.cluster().endpoints() {
+            assert_eq!(endpoint.metrics().failures.get(), 0);
+        }
+        assert_eq!(bench.in_flight(), 0);
+    }
+}
+
+#[test]
+fn waiting_is_given_up_when_the_endpoint_is_out_and_another_is_not() {
+    let bench = Bench::with(|cluster| cluster.endpoints.truncate(2));
+    let waiting = || {
+        let mut exchange = bench.exchange();
+        exchange.on_request(&api()).unwrap();
+        let attempt = at_once(exchange.on_attempt(&api(), bench.now)).unwrap();
+        (exchange, attempt.address)
+    };
+    let (mut exchange, address) = waiting();
+    assert!(!exchange.gives_up_waiting(bench.now), "it is in");
+    let cluster = bench.cluster();
+    let endpoint = cluster.endpoint(address).unwrap();
+    for _ in 0..3 {
+        cluster.record_failure(endpoint, "a test", bench.now);
+    }
+    assert!(exchange.gives_up_waiting(bench.now));
+    assert!(!exchange.gives_up_waiting(bench.now), "nothing runs");
+    let other = at_once(exchange.on_attempt(&api(), bench.now)).unwrap();
+    assert_ne!(other.address, address);
+    assert!(!exchange.gives_up_waiting(bench.now), "the other is in");
+    bench.respond(&mut exchange, 200);
+    exchange.on_end(ended(200), bench.now);
+    assert_eq!(bench.in_flight(), 0);
+}

@@ -42,6 +42,8 @@ pub enum Behavior {
     CloseAfterAnswer,
     /// Answers 200 as if the connection stayed, and closes it.
     CloseUnannounced,
+    /// Echoes, and closes the connection when no other request follows for this long.
+    CloseIdle(Duration),
     /// Answers 200 at once and sends the request body back, chunked, piece by piece as it comes.
     EchoStream,
     /// Does exactly this with each request, once its head is there.

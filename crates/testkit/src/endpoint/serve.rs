@@ -2,9 +2,11 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 
 use super::state::State;
 use super::{Behavior, Health, Received, script};
@@ -24,7 +26,13 @@ pub(super) async fn connection(stream: TcpStream, state: Arc<State>) -> io::Resu
         return Ok(());
     }
     let mut reader = Reader::new(stream);
-    while let Some(head) = reader.head().await? {
+    let mut patience = Duration::MAX;
+    while let Ok(head) = timeout(patience, reader.head()).await {
+        let Some(head) = head? else { break };
+        patience = match state.behavior() {
+            Behavior::CloseIdle(idle) => idle,
+            _ => Duration::MAX,
+        };
         let path = head.start_line.split(' ').nth(1).unwrap_or_default();
         let next = if path.starts_with("/health") {
             let request = receive(&mut reader, head).await?;
@@ -133,7 +141,7 @@ async fn answer(
         _ => request.to_json(&state.name).to_string(),
     };
     match behavior {
-        Behavior::Echo => send(reader, 200, &[], echo.as_bytes()).await?,
+        Behavior::Echo | Behavior::CloseIdle(_) => send(reader, 200, &[], echo.as_bytes()).await?,
         Behavior::Slow(pause) => {
             tokio::time::sleep(pause).await;
             send(reader, 200, &[], echo.as_bytes()).await?;

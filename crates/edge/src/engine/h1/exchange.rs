@@ -7,7 +7,6 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use http::Method;
-use portcullis_traffic::retry::is_repeatable;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
@@ -15,7 +14,7 @@ use super::codec::{self, BodyDecoder, Framing, RequestHead, RequestParser};
 use super::connect::connect;
 use super::outgoing::Outgoing;
 use super::peer::Peer;
-use super::pool::PoolKey;
+use super::pool::{Care, PoolKey};
 use super::relay::{Answered, Asked, Ends, Relay, Timeouts, poll_gone};
 use super::{Next, Session};
 use crate::engine::UPGRADE_IDLE_TIMEOUT;
@@ -118,7 +117,7 @@ impl<S: Stream> Session<'_, S> {
     }
 
     /// One attempt at one endpoint. A pooled connection that its endpoint has closed meanwhile is
-    /// no fault of anybody: the request goes out again on a new one.
+    /// no fault of anybody: what may be repeated goes out again on a new one.
     async fn attempt(
         &mut self,
         exchange: &mut Exchange,
@@ -127,7 +126,12 @@ impl<S: Stream> Session<'_, S> {
         mut now: Instant,
     ) -> Attempted {
         let edits = exchange.on_forward(&request.head);
-        let mut pooled = self.pool.take(&key(attempt), now);
+        let care = if exchange.is_repeatable() {
+            Care::Usual
+        } else {
+            Care::NotRepeatable
+        };
+        let mut pooled = self.pool.take(&key(attempt), care, now);
         loop {
             let is_reused = pooled.is_some();
             let stream = match pooled.take() {
@@ -140,6 +144,7 @@ impl<S: Stream> Session<'_, S> {
                     Err(cause) => return failed(exchange, cause, None),
                 },
             };
+            exchange.on_connection(is_reused);
             let mut endpoint = Peer::new(stream);
             let mut relay = relay(request, &edits, now);
             let ends = Ends {
@@ -153,12 +158,9 @@ impl<S: Stream> Session<'_, S> {
                 endpoint: &attempt.timeouts,
             };
             let answered = relay.run(ends, timeouts).await;
-            let is_stale = is_reused
-                && answered == Err(Cause::EndpointReset)
-                && relay.is_unanswered()
-                && relay.is_replayable()
-                && is_repeatable(request.head.method());
-            if !is_stale {
+            let is_stale =
+                is_reused && answered == Err(Cause::EndpointReset) && relay.is_unanswered();
+            if !(is_stale && exchange.on_stale_connection(relay.is_replayable())) {
                 return self
                     .settle(exchange, request, attempt, endpoint, &relay, answered)
                     .await;

@@ -5,11 +5,15 @@ use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::mem;
 use std::net::SocketAddr;
+use std::os::fd::AsRawFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::net::TcpStream;
 use tokio::sync::watch;
+
+use crate::engine::FRESH;
+use crate::engine::silence::is_silent;
 
 /// How many connections may be idle; beyond it the oldest goes.
 const BOUNDS: Bounds = Bounds {
@@ -18,6 +22,15 @@ const BOUNDS: Bounds = Bounds {
 };
 /// How often expired and closed connections are looked for.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How sure it must be that the endpoint still listens on a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Care {
+    /// What is lost may be sent again.
+    Usual,
+    /// As sure as can be before a byte is sent: nothing may be repeated.
+    NotRepeatable,
+}
 
 /// Who may use a connection: two clusters never share one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -51,6 +64,7 @@ struct Idle {
 #[derive(Debug)]
 struct Kept {
     stream: TcpStream,
+    since: Instant,
     until: Instant,
 }
 
@@ -63,6 +77,10 @@ impl Kept {
             unasked.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
         };
         now < self.until && is_silent()
+    }
+
+    fn is_fresh(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.since) <= FRESH
     }
 }
 
@@ -78,11 +96,16 @@ impl Pool {
         }
     }
 
-    /// The newest usable connection.
-    pub(crate) fn take(&self, key: &PoolKey, now: Instant) -> Option<TcpStream> {
+    /// The newest usable connection. What is not repeatable gets one only if it was used a moment
+    /// ago and the kernel knows of nothing on it: tokio hears of a close a little later.
+    pub(crate) fn take(&self, key: &PoolKey, care: Care, now: Instant) -> Option<TcpStream> {
         loop {
-            let kept = self.lock().pop(key)?;
-            if kept.is_usable(now) {
+            let kept = self
+                .lock()
+                .pop_if(key, |newest| care == Care::Usual || newest.is_fresh(now))?;
+            let is_usable =
+                kept.is_usable(now) && (care == Care::Usual || is_silent(kept.stream.as_raw_fd()));
+            if is_usable {
                 return Some(kept.stream);
             }
         }
@@ -90,9 +113,13 @@ impl Pool {
 
     /// Keeps a connection for at most `idle`.
     pub(crate) fn put(&self, key: PoolKey, stream: TcpStream, idle: Duration, now: Instant) {
-        let until = now + idle;
+        let kept = Kept {
+            stream,
+            since: now,
+            until: now + idle,
+        };
         // Dropped outside the lock: closing is a system call.
-        let _oldest = self.lock().push(key, Kept { stream, until });
+        let _oldest = self.lock().push(key, kept);
     }
 
     /// Closes what is expired or was closed by its endpoint.
@@ -126,8 +153,10 @@ impl Idle {
         }
     }
 
-    fn pop(&mut self, key: &PoolKey) -> Option<Kept> {
-        let kept = self.by_key.get_mut(key)?.pop_back()?;
+    /// The newest, if it is as wanted.
+    fn pop_if(&mut self, key: &PoolKey, is_wanted: impl Fn(&Kept) -> bool) -> Option<Kept> {
+        let of_endpoint = self.by_key.get_mut(key)?;
+        let kept = of_endpoint.pop_back_if(|newest| is_wanted(newest))?;
         self.count -= 1;
         Some(kept)
     }
@@ -228,10 +257,13 @@ mod tests {
             cluster: 2,
             ..endpoint.key
         };
-        assert!(pool.take(&stranger, now).is_none());
-        assert_eq!(port(&pool.take(&endpoint.key, now).unwrap()), newest);
-        assert!(pool.take(&endpoint.key, now).is_some());
-        assert!(pool.take(&endpoint.key, now).is_none());
+        assert!(pool.take(&stranger, Care::Usual, now).is_none());
+        assert_eq!(
+            port(&pool.take(&endpoint.key, Care::Usual, now).unwrap()),
+            newest
+        );
+        assert!(pool.take(&endpoint.key, Care::Usual, now).is_some());
+        assert!(pool.take(&endpoint.key, Care::Usual, now).is_none());
     }
 
     #[tokio::test]
@@ -239,7 +271,7 @@ mod tests {
         let (pool, endpoint, now) = (Pool::new(), Endpoint::start().await, Instant::now());
         let (stream, _accepted) = endpoint.connect().await;
         pool.put(endpoint.key, stream, IDLE, now);
-        assert!(pool.take(&endpoint.key, now + IDLE).is_none());
+        assert!(pool.take(&endpoint.key, Care::Usual, now + IDLE).is_none());
     }
 
     #[tokio::test]
@@ -254,8 +286,25 @@ mod tests {
             }
             stream.readable().await.unwrap();
             pool.put(endpoint.key, stream, IDLE, Instant::now());
-            assert!(pool.take(&endpoint.key, Instant::now()).is_none());
+            assert!(
+                pool.take(&endpoint.key, Care::Usual, Instant::now())
+                    .is_none()
+            );
         }
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_repeated_gets_a_connection_used_a_moment_ago_or_none() {
+        let (pool, endpoint, now) = (Pool::new(), Endpoint::start().await, Instant::now());
+        let careful = |now| pool.take(&endpoint.key, Care::NotRepeatable, now);
+        let (stream, mut accepted) = endpoint.connect().await;
+        pool.put(endpoint.key, stream, IDLE, now);
+        assert!(careful(now + 2 * FRESH).is_none(), "too old");
+        let stream = careful(now + FRESH).expect("left for those that may be repeated");
+        pool.put(endpoint.key, stream, IDLE, now);
+        accepted.shutdown().await.unwrap();
+        assert!(careful(now).is_none(), "closed, whatever the runtime knows");
+        assert_eq!(pool.lock().count, 0);
     }
 
     #[tokio::test]
@@ -304,7 +353,10 @@ mod tests {
         for gone in &mut ends[..2] {
             assert_eq!(gone.read(&mut [0]).await.unwrap(), 0);
         }
-        let taken = |key| pool.take(key, begun).map(|stream| port(&stream));
+        let taken = |key| {
+            pool.take(key, Care::Usual, begun)
+                .map(|stream| port(&stream))
+        };
         assert_eq!(taken(&first.key), Some(ports[2]));
         assert_eq!(taken(&first.key), None);
         assert_eq!(taken(&second.key), Some(ports[4]));
@@ -326,7 +378,10 @@ mod tests {
         }
         pool.sweep(now + IDLE);
         assert_eq!(ends[1].read(&mut [0]).await.unwrap(), 0);
-        let taken = || pool.take(&endpoint.key, now).map(|stream| port(&stream));
+        let taken = || {
+            pool.take(&endpoint.key, Care::Usual, now)
+                .map(|stream| port(&stream))
+        };
         assert_eq!(taken(), Some(ports[2]));
         assert_eq!(taken(), Some(ports[0]));
         assert_eq!(taken(), None);

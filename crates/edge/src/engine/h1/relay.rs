@@ -7,7 +7,7 @@ mod response;
 mod tests;
 
 use std::future::poll_fn;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use http::StatusCode;
@@ -23,7 +23,7 @@ use crate::engine::buffer::Buffer;
 use crate::engine::deadline::Deadline;
 use crate::engine::stream::Stream;
 use crate::outcome::Cause;
-use crate::pipeline::Exchange;
+use crate::pipeline::{Exchange, WATCH_INTERVAL};
 
 /// Requests that a client sent ahead are read up to this size while one is being answered.
 const READ_AHEAD_BYTES: usize = 4096;
@@ -65,6 +65,8 @@ impl Wait {
 pub(super) struct Relay {
     request: RequestSide,
     response: ResponseSide,
+    /// When to ask next whether waiting for this endpoint still makes sense.
+    look_at: Instant,
 }
 
 /// The two ends and what watches over them.
@@ -88,6 +90,7 @@ impl Relay {
         Self {
             request: RequestSide::new(head, framing, now),
             response: ResponseSide::new(asked, now),
+            look_at: now + WATCH_INTERVAL,
         }
     }
 
@@ -128,27 +131,50 @@ impl Relay {
         if request.is_ready() && poll_gone(cx, ends.client).is_ready() {
             return Poll::Ready(Err(Cause::ClientGone));
         }
-        self.poll_deadline(cx, ends.deadline, timeouts).map(Err)
+        self.poll_deadline(cx, ends, timeouts)
     }
 
-    /// Ready with the reason when a side has waited for too long.
-    fn poll_deadline(
-        &self,
+    /// Ready when a side has waited for too long, or when the endpoint waited for is out and the
+    /// request may go to another.
+    fn poll_deadline<C: Stream, E: Stream>(
+        &mut self,
         cx: &mut Context<'_>,
-        timer: &mut Deadline,
+        ends: &mut Ends<'_, C, E>,
         timeouts: Timeouts<'_>,
-    ) -> Poll<Cause> {
+    ) -> Poll<Result<Answered, Cause>> {
         let request = self.request_deadline(timeouts);
         let response = self.response_deadline(timeouts);
         let next = match (request, response) {
             (Some(one), Some(other)) => Some(if one.0 <= other.0 { one } else { other }),
             (one, other) => one.or(other),
         };
-        timer.set(next.map(|(at, _)| at));
-        match (timer.poll(cx), next) {
-            (Poll::Ready(()), Some((_, cause))) => Poll::Ready(cause),
-            _ => Poll::Pending,
+        let Some((at, cause)) = next else {
+            ends.deadline.set(None);
+            return Poll::Pending;
+        };
+        loop {
+            let is_watched = self.awaits_answer() && ends.exchange.is_repeatable();
+            let looks = is_watched && self.look_at < at;
+            ends.deadline
+                .set(Some(if looks { self.look_at } else { at }));
+            ready!(ends.deadline.poll(cx));
+            if !looks {
+                return Poll::Ready(Err(cause));
+            }
+            let now = Instant::now();
+            self.look_at = now + WATCH_INTERVAL;
+            if ends.exchange.gives_up_waiting(now) {
+                return Poll::Ready(Ok(Answered::Retry));
+            }
         }
+    }
+
+    /// Whether a request that can be sent again waits for the first byte of its answer.
+    fn awaits_answer(&self) -> bool {
+        self.response.wait.what == What::EndpointBytes
+            && !self.response.has_bytes()
+            && self.request.is_over()
+            && self.is_replayable()
     }
 
     fn request_deadline(&self, timeouts: Timeouts<'_>) -> Option<(Instant, Cause)> {

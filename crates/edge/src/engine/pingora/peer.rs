@@ -5,12 +5,27 @@ use std::time::Duration;
 
 use pingora::prelude::HttpPeer;
 
+use super::super::FRESH;
 use super::UPGRADE_IDLE_TIMEOUT;
 use super::patient::PatientConnector;
 use crate::pipeline::Attempt;
 
+/// What kind of connection an attempt needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Any: a pooled one if there is one.
+    Pooled,
+    /// A pooled one only if it was used a moment ago: what is not repeatable must not meet an
+    /// endpoint that closes.
+    Fresh,
+    /// One made for this attempt, and used for no other.
+    New,
+    /// The same, for a request that asks for an upgrade.
+    Upgrade,
+}
+
 /// The connect target of one attempt, with every default of pingora made explicit.
-pub(super) fn peer(attempt: &Attempt, is_upgrade: bool) -> HttpPeer {
+pub(super) fn peer(attempt: &Attempt, kind: Kind) -> HttpPeer {
     let mut peer = HttpPeer::new(attempt.address, false, String::new());
     peer.group_key = attempt.cluster_key;
     let timeouts = &attempt.timeouts;
@@ -18,12 +33,22 @@ pub(super) fn peer(attempt: &Attempt, is_upgrade: bool) -> HttpPeer {
     peer.options.total_connection_timeout = Some(timeouts.connect);
     let mut read = timeouts.read;
     let mut idle = timeouts.idle;
-    if is_upgrade {
-        read = UPGRADE_IDLE_TIMEOUT;
+    match kind {
+        Kind::Pooled => {}
+        Kind::Fresh => {
+            idle = idle.min(FRESH);
+            peer.group_key = attempt.cluster_key.rotate_left(1);
+        }
+        // A group that the pool never holds a connection of.
+        Kind::New | Kind::Upgrade => {
+            idle = Duration::ZERO;
+            peer.group_key = !attempt.cluster_key;
+        }
+    }
+    if kind == Kind::Upgrade {
         // Such a stream has no descriptor, by which the pool tells connections apart: it stays
-        // out of the pool when the endpoint refuses the upgrade.
-        idle = Duration::ZERO;
-        peer.group_key = !attempt.cluster_key;
+        // out of the pool also when the endpoint refuses the upgrade.
+        read = UPGRADE_IDLE_TIMEOUT;
         peer.options.custom_l4 = Some(Arc::new(PatientConnector));
     }
     peer.options.read_timeout = Some(read);
