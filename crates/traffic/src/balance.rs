@@ -1,7 +1,10 @@
 //! Choosing one endpoint among candidates. Never counts requests itself: the caller says what is in flight.
 
 pub(crate) mod chance;
+pub(crate) mod draw;
+pub(crate) mod latency;
 mod least_conn;
+pub(crate) mod ring;
 mod round_robin;
 mod smooth;
 pub(crate) mod turns;

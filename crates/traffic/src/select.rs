@@ -9,6 +9,8 @@
 //! 3. `balance`: one endpoint of that level;
 //! 4. panic: when nobody is eligible, whoever still accepts connections.
 
+mod algorithm;
+mod keyed;
 mod levels;
 mod members;
 mod settings;
@@ -178,10 +180,16 @@ impl Selector {
     /// How much of its weight slow start lets an endpoint have now: 100 unless it is beginning.
     pub fn slow_start_percent(&self, id: EndpointId, now: Instant) -> Option<u8> {
         let slot = self.members.slot(id)?;
-        Some(match &self.members.settings().slow_start {
+        Some(match &self.members.settings.slow_start {
             Some(slow_start) => slot.percent_at(slow_start, now),
             None => 100,
         })
+    }
+
+    /// The latency that peak EWMA reckons with, in seconds; `None` for other algorithms and as long
+    /// as nothing was observed.
+    pub fn latency_seconds(&self, id: EndpointId, now: Instant) -> Option<f64> {
+        self.members.latency_seconds(id, now)
     }
 
     /// The endpoint the client is bound to, if it has a place for it.
@@ -203,7 +211,7 @@ impl Selector {
 
     /// From the level whose turn it is, else from the first that has a place.
     fn balance(&mut self, ask: &Ask<'_>) -> Option<(usize, Why)> {
-        let levels = self.members.levels();
+        let levels = &self.members.levels;
         let (chosen, count) = (levels.choose(ask), levels.len());
         let others = (0..count).filter(|level| *level != chosen);
         let mut order = std::iter::once(chosen).chain(others);

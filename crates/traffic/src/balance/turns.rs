@@ -50,6 +50,15 @@ impl Turns {
         self.open(position, 0, CLOSED);
     }
 
+    /// The weight an endpoint takes part with; zero if it takes none.
+    pub(crate) fn weight(&self, position: usize) -> i32 {
+        self.weights[position]
+    }
+
+    pub(crate) fn score(&self, position: usize) -> i32 {
+        self.scores[position]
+    }
+
     pub(crate) fn credit(&self, position: usize) -> i32 {
         self.credits[position]
     }

@@ -43,6 +43,8 @@ struct Level {
     /// Positions of its members.
     range: Range<usize>,
     part: Part,
+    /// Places taken at those that are eligible.
+    busy: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -75,6 +77,7 @@ impl Levels {
                 levels.push(Level {
                     range: position..position,
                     part: Part::default(),
+                    busy: 0,
                 });
                 last = Some(*place);
             }
@@ -113,6 +116,27 @@ impl Levels {
         let weight = &mut self.levels[level].part.weight;
         weight.total = weight.total + after.total - before.total;
         weight.eligible = weight.eligible + after.eligible - before.eligible;
+    }
+
+    /// Places were taken at an eligible member of a level.
+    pub(super) fn occupy(&mut self, level: usize, places: u32) {
+        self.levels[level].busy += u64::from(places);
+    }
+
+    /// Places were given back there, or with its eligibility.
+    pub(super) fn vacate(&mut self, level: usize, places: u32) {
+        let busy = &mut self.levels[level].busy;
+        *busy = busy.saturating_sub(places.into());
+    }
+
+    /// Places taken at the eligible members of a level.
+    pub(super) fn busy(&self, level: usize) -> u64 {
+        self.levels[level].busy
+    }
+
+    /// What the eligible members of a level weigh together.
+    pub(super) fn eligible_weight(&self, level: usize) -> u64 {
+        self.levels[level].part.weight.eligible
     }
 
     /// Divides the traffic anew, after [`Levels::change`].

@@ -1,13 +1,18 @@
 //! The members of a cluster by position, with the places taken at each. Never chooses a level.
+//!
+//! `slots` says all about a member; `board` is what the algorithms see of it and `levels` what it
+//! adds to its level. Whoever changes a slot brings the two in line.
 
 use std::time::{Duration, Instant};
 
 use super::Ask;
+use super::algorithm::Board;
+use super::keyed::NoKey;
 use super::levels::{Levels, Weight};
 use super::settings::{Balance, Member, Settings};
 use super::slot::Slot;
 use crate::balance::chance;
-use crate::balance::turns::{MAX_TOTAL_WEIGHT, Turns};
+use crate::balance::turns::MAX_TOTAL_WEIGHT;
 use crate::endpoint::{EndpointId, Standing};
 
 /// More members than this are passed over.
@@ -16,15 +21,15 @@ const MAX_MEMBERS: usize = 65_535;
 /// Members sorted by level, within a level as configured.
 #[derive(Clone, Debug)]
 pub(super) struct Members {
-    settings: Settings,
-    slots: Vec<Slot>,
+    pub(super) settings: Settings,
+    pub(super) slots: Vec<Slot>,
     /// Positions, sorted by id.
     by_id: Vec<(EndpointId, usize)>,
     /// Removed while they worked, with the places still taken.
     gone: Vec<(EndpointId, u32)>,
-    turns: Turns,
-    levels: Levels,
-    /// What a weight of 1 counts in `turns`: fine enough for percentages of it.
+    pub(super) board: Board,
+    pub(super) levels: Levels,
+    /// What a weight of 1 counts on the board: fine enough for percentages of it.
     unit: i32,
     total_in_flight: u32,
     eligible: usize,
@@ -35,34 +40,42 @@ pub(super) struct Members {
 impl Members {
     pub(super) fn new(settings: Settings, members: &[Member]) -> Self {
         let slots = arrange(&settings, members, Slot::present_at_start);
-        Self::from_slots(settings, slots, |_| 0)
+        let mut made = Self::from_slots(settings, slots, |_| 0);
+        made.settle();
+        made
     }
 
     /// The same for other members or settings.
     pub(super) fn reshape(&mut self, settings: Settings, members: &[Member], now: Instant) {
-        let mut gone = std::mem::take(&mut self.gone);
         let begins = settings.slow_start.map(|_| now);
         let slots = arrange(&settings, members, |member| match self.slot(member.id) {
             Some(known) => known.with(member),
             None => Slot::added(member, begins),
         });
-        let credit = |id| self.position(id).map_or(0, |at| self.turns.credit(at));
+        let credit = |id| {
+            self.position(id)
+                .map_or(0, |at| self.board.turns.credit(at))
+        };
         let mut next = Self::from_slots(settings, slots, credit);
         // Places do not come and go with membership.
         let left = self.slots.iter().filter(|slot| slot.in_flight > 0);
-        gone.extend(left.map(|slot| (slot.id, slot.in_flight)));
-        gone.retain(|(id, in_flight)| match next.position(*id) {
-            Some(position) => {
-                next.slots[position].in_flight = *in_flight;
-                next.refresh(position);
-                false
+        let left = left.map(|slot| (slot.id, slot.in_flight));
+        for (id, in_flight) in self.gone.drain(..).chain(left) {
+            match next.position(id) {
+                Some(position) => next.slots[position].in_flight = in_flight,
+                None => next.gone.push((id, in_flight)),
             }
-            None => true,
-        });
-        next.gone = gone;
+        }
         next.total_in_flight = self.total_in_flight;
-        next.step(now);
-        *self = next;
+        let mut before = std::mem::replace(self, next);
+        let board = std::mem::replace(&mut before.board, Board::new(Balance::RoundRobin, vec![]));
+        let moved = self
+            .by_id
+            .iter()
+            .filter_map(|(id, here)| Some((before.position(*id)?, *here)));
+        self.board.inherit(board, moved);
+        self.settle();
+        self.step(now);
     }
 
     fn from_slots(
@@ -77,8 +90,9 @@ impl Members {
             .collect();
         by_id.sort_unstable();
         let places: Vec<_> = slots.iter().map(|slot| slot.place).collect();
-        let mut made = Self {
-            turns: Turns::new(slots.iter().map(|slot| credit(slot.id)).collect()),
+        let credits = slots.iter().map(|slot| credit(slot.id)).collect();
+        Self {
+            board: Board::new(settings.balance, credits),
             levels: Levels::new(&settings, &places),
             settings,
             slots,
@@ -88,29 +102,43 @@ impl Members {
             total_in_flight: 0,
             eligible: 0,
             next_step: None,
-        };
-        for position in 0..made.slots.len() {
-            let level = made.levels.of(position);
-            let slot = &mut made.slots[position];
-            slot.level = level;
-            made.eligible += usize::from(slot.is_eligible());
-            made.levels.change(level, Weight::default(), slot.counts());
         }
-        made.levels.divide();
-        made.weigh();
-        made
     }
 
-    /// Chooses the unit by the sum of all weights and shares turns out anew.
+    /// Derives from new slots all that follows from them.
+    fn settle(&mut self) {
+        for (position, slot) in self.slots.iter_mut().enumerate() {
+            slot.level = self.levels.of(position);
+            self.eligible += usize::from(slot.is_eligible());
+            self.levels
+                .change(slot.level, Weight::default(), slot.counts());
+            if slot.is_eligible() {
+                self.levels.occupy(slot.level, slot.in_flight);
+            }
+        }
+        self.levels.divide();
+        self.weigh();
+    }
+
+    /// After a change of configured weights: the unit follows from their sum, the ring from each.
     fn weigh(&mut self) {
         let total: i64 = self.slots.iter().map(|slot| i64::from(slot.weight)).sum();
         let unit = i64::from(MAX_TOTAL_WEIGHT) / total.max(1);
         self.unit = i32::try_from(unit.clamp(1, 100)).unwrap_or(1);
-        for position in 0..self.slots.len() {
-            self.refresh(position);
-        }
+        self.show_all();
+        self.level_all();
+        let ranges = (0..self.levels.len()).map(|level| self.levels.range(level));
+        self.board
+            .make_rings(ranges.map(|range| &self.slots[range]));
+    }
+
+    fn show_all(&mut self) {
+        (0..self.slots.len()).for_each(|position| self.show(position));
+    }
+
+    fn level_all(&mut self) {
         for level in 0..self.levels.len() {
-            self.turns.level(self.levels.range(level));
+            self.board.turns.level(self.levels.range(level));
         }
     }
 
@@ -136,12 +164,18 @@ impl Members {
         let (before, was_eligible, level) = (slot.counts(), slot.is_eligible(), slot.level);
         change(slot);
         let (after, is_eligible) = (slot.counts(), slot.is_eligible());
+        let busy = slot.in_flight;
         self.eligible = self.eligible + usize::from(is_eligible) - usize::from(was_eligible);
-        self.refresh(position);
+        match (was_eligible, is_eligible) {
+            (true, false) => self.levels.vacate(level, busy),
+            (false, true) => self.levels.occupy(level, busy),
+            _ => {}
+        }
+        self.show(position);
         if before != after {
             self.levels.change(level, before, after);
             self.levels.divide();
-            self.turns.level(self.levels.range(level));
+            self.board.turns.level(self.levels.range(level));
         }
     }
 
@@ -167,26 +201,16 @@ impl Members {
             if slot.is_beginning() {
                 self.next_step = Some(now + slow_start.step());
             }
-            self.refresh(position);
+            self.show(position);
         }
-        for level in 0..self.levels.len() {
-            self.turns.level(self.levels.range(level));
-        }
-    }
-
-    /// The level whose turn it is, and how many there are.
-    pub(super) fn levels(&self) -> &Levels {
-        &self.levels
+        self.level_all();
     }
 
     /// One of a level that may be picked now.
-    pub(super) fn pick_within(&mut self, level: usize, _ask: &Ask<'_>) -> Option<usize> {
-        let range = self.levels.range(level);
-        match self.settings.balance {
-            Balance::RoundRobin | Balance::Hash { .. } => self.turns.take_any(range),
-            Balance::LeastConn | Balance::P2c | Balance::PeakEwma { .. } => {
-                self.turns.take_least(range)
-            }
+    pub(super) fn pick_within(&mut self, level: usize, ask: &Ask<'_>) -> Option<usize> {
+        match self.pick_by_key(level, ask) {
+            Ok(found) => found,
+            Err(NoKey) => self.board.pick(self.levels.range(level), ask),
         }
     }
 
@@ -222,21 +246,34 @@ impl Members {
         let slot = &mut self.slots[position];
         slot.in_flight = slot.in_flight.saturating_add(1);
         slot.has_served = true;
-        let id = slot.id;
+        let (id, level) = (slot.id, slot.level);
+        if slot.is_eligible() {
+            self.levels.occupy(level, 1);
+        }
         self.total_in_flight = self.total_in_flight.saturating_add(1);
-        self.refresh(position);
+        self.show(position);
         id
     }
 
-    pub(super) fn release(&mut self, id: EndpointId, _latency: Option<Duration>, _now: Instant) {
+    pub(super) fn release(&mut self, id: EndpointId, latency: Option<Duration>, now: Instant) {
         let Some(position) = self.position(id) else {
             return self.release_gone(id);
         };
         let slot = &mut self.slots[position];
-        if slot.in_flight > 0 {
-            slot.in_flight -= 1;
-            self.total_in_flight = self.total_in_flight.saturating_sub(1);
-            self.refresh(position);
+        if slot.in_flight == 0 {
+            return;
+        }
+        slot.in_flight -= 1;
+        if slot.is_eligible() {
+            self.levels.vacate(slot.level, 1);
+        }
+        self.total_in_flight = self.total_in_flight.saturating_sub(1);
+        let changes_others = latency.is_some_and(|time| self.board.observe(position, time, now));
+        if changes_others {
+            std::hint::cold_path();
+            self.show_all();
+        } else {
+            self.show(position);
         }
     }
 
@@ -254,13 +291,13 @@ impl Members {
     /// Not to be picked until [`Members::reopen`].
     pub(super) fn close(&mut self, id: EndpointId) {
         if let Some(position) = self.position(id) {
-            self.turns.close(position);
+            self.board.close(position);
         }
     }
 
     pub(super) fn reopen(&mut self, id: EndpointId) {
         if let Some(position) = self.position(id) {
-            self.refresh(position);
+            self.show(position);
         }
     }
 
@@ -287,8 +324,8 @@ impl Members {
         self.position(id).map(|at| &self.slots[at])
     }
 
-    pub(super) fn settings(&self) -> &Settings {
-        &self.settings
+    pub(super) fn latency_seconds(&self, id: EndpointId, now: Instant) -> Option<f64> {
+        self.board.latency_seconds(self.position(id)?, now)
     }
 
     fn position(&self, id: EndpointId) -> Option<usize> {
@@ -297,17 +334,9 @@ impl Members {
     }
 
     /// Brings what the algorithms see in line with the slot.
-    fn refresh(&mut self, position: usize) {
+    fn show(&mut self, position: usize) {
         let slot = &self.slots[position];
-        let weight = slot.open_weight(self.unit);
-        if weight == 0 {
-            return self.turns.close(position);
-        }
-        let score = match self.settings.balance {
-            Balance::RoundRobin | Balance::Hash { .. } => 0,
-            Balance::LeastConn | Balance::P2c | Balance::PeakEwma { .. } => slot.load(weight),
-        };
-        self.turns.open(position, weight, score);
+        self.board.show(position, slot, slot.open_weight(self.unit));
     }
 }
 

@@ -1,8 +1,11 @@
 //! One member: what it was told to be, and what it is doing. Never compares itself but by load.
 
 use std::cmp::Ordering;
+use std::net::SocketAddr;
 use std::time::Instant;
 
+use super::algorithm::in_order;
+use super::keyed::WHOLE_PART;
 use super::levels::Weight;
 use super::settings::{MAX_WEIGHT, Member, SlowStart};
 use crate::endpoint::{EndpointId, Standing};
@@ -13,6 +16,7 @@ const FLOOR_PERCENT: u8 = 10;
 #[derive(Clone, Debug)]
 pub(super) struct Slot {
     pub(super) id: EndpointId,
+    pub(super) address: SocketAddr,
     pub(super) weight: u16,
     pub(super) in_flight: u32,
     /// Whether it ever took a request, or came in by order: then its next return is one.
@@ -31,6 +35,7 @@ impl Slot {
     pub(super) fn present_at_start(member: &Member) -> Self {
         Self {
             id: member.id,
+            address: member.address,
             weight: member.weight.min(MAX_WEIGHT),
             in_flight: 0,
             has_served: false,
@@ -149,12 +154,17 @@ impl Slot {
             return 0;
         }
         let whole = i32::from(self.weight) * unit;
-        let (share, percent) = (self.standing.share_percent(), self.percent);
-        if share == 100 && percent == 100 {
+        let part = self.part();
+        if part == WHOLE_PART {
             return whole;
         }
-        let part = i64::from(whole) * i64::from(share) * i64::from(percent) / 10_000;
-        i32::try_from(part).unwrap_or(whole).max(1)
+        let weight = i64::from(whole) * i64::from(part) / i64::from(WHOLE_PART);
+        i32::try_from(weight).unwrap_or(whole).max(1)
+    }
+
+    /// How much of its weight it has while degraded or beginning, of [`WHOLE_PART`].
+    pub(super) fn part(&self) -> u32 {
+        u32::from(self.standing.share_percent()) * u32::from(self.percent)
     }
 
     /// Its load once it has one more: requests per weight, in an order that whole numbers keep.
@@ -163,7 +173,7 @@ impl Slot {
     /// endpoints go before all others, as HAProxy has it: by the formula alone, light traffic
     /// would only ever see the heaviest. But not one that is to have only a part of its weight.
     pub(super) fn load(&self, weight: i32) -> i32 {
-        if self.in_flight == 0 && self.percent == 100 && self.standing.share_percent() == 100 {
+        if self.in_flight == 0 && self.part() == WHOLE_PART {
             return 0;
         }
         in_order((f64::from(self.in_flight) + 1.0) / f64::from(weight))
@@ -173,14 +183,4 @@ impl Slot {
         let load = |a: &Self, b: &Self| u64::from(a.in_flight) * u64::from(b.weight);
         load(self, other).cmp(&load(other, self))
     }
-}
-
-/// A number that is not negative as a whole number of the same order.
-pub(super) fn in_order(number: f64) -> i32 {
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "to the next number it can hold, which keeps the order"
-    )]
-    let number = number.clamp(0.0, f64::from(f32::MAX)) as f32;
-    number.to_bits().cast_signed()
 }

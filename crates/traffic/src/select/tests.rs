@@ -254,3 +254,314 @@ fn places_outlive_membership() {
     assert_eq!(cluster.in_flight(0), 0);
     assert_eq!(cluster.selector.total_in_flight(), 2);
 }
+
+const BOUNDED: Balance = Balance::Hash {
+    bounded_load_percent: Some(150),
+};
+const UNBOUNDED: Balance = Balance::Hash {
+    bounded_load_percent: None,
+};
+
+impl Played {
+    fn ask_for(&mut self, key: &str) -> Picked {
+        self.selector.pick(&Ask {
+            bound: None,
+            key: Some(key.as_bytes()),
+            tried: &[],
+            now: self.now,
+            chance: 0,
+        })
+    }
+
+    /// Where so many keys go when nothing else is under way.
+    fn owners(&mut self, keys: u32) -> Vec<u32> {
+        let mut owner = |key: u32| match self.ask_for(&format!("key-{key}")) {
+            Picked::Endpoint { id, .. } => {
+                self.selector.release(id, None, self.now);
+                id.0
+            }
+            none => panic!("{none:?}"),
+        };
+        (0..keys).map(&mut owner).collect()
+    }
+
+    fn finish(&mut self, id: u32, millis: u64) {
+        let latency = Some(Duration::from_millis(millis));
+        self.selector.release(EndpointId(id), latency, self.now);
+    }
+}
+
+fn moved(before: &[u32], after: &[u32]) -> usize {
+    before.iter().zip(after).filter(|(a, b)| a != b).count()
+}
+
+#[test]
+fn two_choices_prefer_the_less_busy_and_reach_everybody() {
+    let mut cluster = Played::of(Balance::P2c, &[1, 1, 2]);
+    for _ in 0..400 {
+        cluster.pick();
+    }
+    let busy = [0, 1, 2].map(|id| cluster.in_flight(id));
+    assert!(
+        busy[0].abs_diff(100) < 10 && busy[1].abs_diff(100) < 10,
+        "{busy:?}"
+    );
+    assert!(busy[2].abs_diff(200) < 15, "{busy:?}");
+    cluster.set(0, OUT);
+    cluster.set(1, OUT);
+    assert_eq!(cluster.pick(), picked(2, Why::Balanced));
+    assert_ne!(cluster.ask(&[2], None), Picked::Nobody);
+}
+
+#[test]
+fn peak_ewma_avoids_the_slow_until_its_latency_has_faded() {
+    let decay = Duration::from_secs(10);
+    let mut cluster = Played::of(Balance::PeakEwma { decay }, &[1, 1]);
+    assert_eq!(cluster.hold(2), [0, 1]);
+    cluster.finish(0, 10);
+    cluster.finish(1, 500);
+    assert_eq!(cluster.hold(10), [0; 10], "even with ten in flight");
+    (0..10).for_each(|_| cluster.finish(0, 10));
+    // A latency of 500 ms fades to 10 ms in 3.9 times the decay.
+    let tried_again = (0..60).find(|_| {
+        let id = cluster.hold(1)[0];
+        cluster.now += Duration::from_secs(1);
+        cluster.finish(id, 10);
+        id == 1
+    });
+    assert!(matches!(tried_again, Some(38..42)), "{tried_again:?}");
+    let seconds = |id| {
+        cluster
+            .selector
+            .latency_seconds(EndpointId(id), cluster.now)
+            .unwrap()
+    };
+    // What faded to 10 ms, and 10 ms more.
+    assert!(seconds(1) < 0.021, "{}", seconds(1));
+}
+
+#[test]
+fn peak_ewma_lets_equals_take_turns() {
+    let decay = Duration::from_secs(10);
+    let mut cluster = Played::of(Balance::PeakEwma { decay }, &[1, 1, 1]);
+    assert_eq!(cluster.serve(6), [0, 1, 2, 0, 1, 2]);
+}
+
+#[test]
+fn a_key_keeps_its_endpoint_while_others_come_and_go() {
+    let mut cluster = Played::of(BOUNDED, &[1; 10]);
+    let before = cluster.owners(5_000);
+    cluster.set(3, LAST_RESORT);
+    let without = cluster.owners(5_000);
+    let of_three = before.iter().filter(|id| **id == 3).count();
+    assert_eq!(
+        moved(&before, &without),
+        of_three,
+        "only the keys of the one that left"
+    );
+    cluster.set(3, Standing::FULL);
+    assert_eq!(cluster.owners(5_000), before);
+    cluster.reshape(Settings::new(BOUNDED), &members(&[1; 11]));
+    let with_one_more = cluster.owners(5_000);
+    let share = moved(&before, &with_one_more);
+    assert!((300..600).contains(&share), "about an eleventh: {share}");
+    let to_others = before
+        .iter()
+        .zip(&with_one_more)
+        .filter(|(a, b)| a != b && **b != 10);
+    assert_eq!(to_others.count(), 0, "keys go to the new one only");
+}
+
+#[test]
+fn a_key_that_everybody_asks_for_is_spread_by_the_bound() {
+    let mut cluster = Played::of(BOUNDED, &[1, 1, 1, 1]);
+    let mut most = 0;
+    for taken in 1..=400_u32 {
+        cluster.ask_for("hot");
+        most = (0..4).map(|id| cluster.in_flight(id)).max().unwrap();
+        let average = f64::from(taken) / 4.0;
+        assert!(
+            f64::from(most) <= (1.5 * average).ceil(),
+            "{most} of {taken}"
+        );
+    }
+    assert_eq!(most, 150, "and it uses what it may have");
+    let mut unbounded = Played::of(UNBOUNDED, &[1, 1, 1, 1]);
+    let in_a_row: Vec<_> = (0..400).map(|_| unbounded.ask_for("hot")).collect();
+    assert!(in_a_row.iter().all(|picked| *picked == in_a_row[0]));
+    assert_eq!((0..4).map(|id| unbounded.in_flight(id)).max(), Some(400));
+}
+
+#[test]
+fn a_degraded_endpoint_keeps_a_part_of_its_keys() {
+    let mut cluster = Played::of(BOUNDED, &[1, 1, 1]);
+    let before = cluster.owners(3_000);
+    let of_one = |owners: &[u32]| owners.iter().filter(|id| **id == 1).count();
+    cluster.set(1, Standing::In { share_percent: 25 });
+    let degraded = cluster.owners(3_000);
+    let percent = 100 * of_one(&degraded) / of_one(&before);
+    assert!((20..30).contains(&percent), "{percent} %");
+    assert_eq!(
+        moved(&before, &degraded),
+        of_one(&before) - of_one(&degraded)
+    );
+    cluster.set(1, Standing::In { share_percent: 50 });
+    let half = cluster.owners(3_000);
+    let back = degraded
+        .iter()
+        .zip(&half)
+        .filter(|(a, b)| a != b && **b != 1);
+    assert_eq!(back.count(), 0, "its part only grows");
+}
+
+#[test]
+fn without_a_key_or_far_around_the_ring_somebody_is_found() {
+    let mut cluster = Played::of(BOUNDED, &[1, 1, 1]);
+    assert_eq!(cluster.serve(3), [0, 1, 2]);
+    let mut large = Played::of(BOUNDED, &[1; 500]);
+    (2..500).for_each(|id| large.set(id, OUT));
+    let owners = large.owners(200);
+    let of_first = owners.iter().filter(|id| **id == 0).count();
+    assert!((60..140).contains(&of_first), "{of_first}");
+    assert_eq!(large.owners(200), owners);
+    large.set(0, OUT);
+    large.set(1, OUT);
+    assert_eq!(large.ask_for("key"), Picked::Nobody);
+}
+
+#[test]
+fn a_tier_that_is_short_spills_over_and_a_full_one_too() {
+    let mut tiers = members(&[1, 1, 1, 1]);
+    tiers[2].priority = 1;
+    tiers[3].priority = 1;
+    tiers[0].max_in_flight = 1;
+    let mut cluster = Played::new(Settings::new(Balance::RoundRobin), &tiers);
+    assert_eq!(cluster.serve(4), [0, 1, 0, 1]);
+    cluster.set(1, OUT);
+    let served = cluster.serve(1_000);
+    let first = served.iter().filter(|id| **id == 0).count();
+    assert!((660..740).contains(&first), "70 % of the traffic: {first}");
+    cluster.set(2, OUT);
+    cluster.set(3, OUT);
+    assert_eq!(cluster.hold(1), [0]);
+    cluster.set(3, Standing::FULL);
+    assert_eq!(cluster.pick(), picked(3, Why::Spilled), "0 is full");
+    cluster.set(3, OUT);
+    assert_eq!(cluster.pick(), Picked::Full);
+}
+
+#[test]
+fn a_key_does_not_wander_between_tiers() {
+    let mut tiers = members(&[1; 8]);
+    tiers[4..].iter_mut().for_each(|member| member.priority = 9);
+    let mut cluster = Played::new(Settings::new(BOUNDED), &tiers);
+    cluster.set(0, OUT);
+    cluster.set(1, OUT);
+    let owners = cluster.owners(1_000);
+    let in_first = owners.iter().filter(|id| **id < 4).count();
+    assert!((660..740).contains(&in_first), "{in_first}");
+    assert_eq!(cluster.owners(1_000), owners);
+}
+
+#[test]
+fn the_own_zone_is_preferred() {
+    let mut zoned = members(&[1, 1, 1]);
+    zoned[0].zone = Some(Zone::new("b"));
+    zoned[2].zone = Some(Zone::new("a"));
+    let settings = Settings {
+        zone: Some(Zone::new("a")),
+        ..Settings::new(Balance::LeastConn)
+    };
+    let mut cluster = Played::new(settings, &zoned);
+    assert_eq!(cluster.serve(3), [2, 2, 2]);
+    cluster.set(2, OUT);
+    assert_eq!(cluster.pick(), picked(0, Why::Spilled));
+    let here = Settings::new(Balance::LeastConn);
+    cluster.reshape(here, &zoned);
+    assert_eq!(
+        cluster.pick(),
+        picked(1, Why::Balanced),
+        "without a zone all are alike"
+    );
+}
+
+#[test]
+fn what_is_known_survives_a_change_of_members() {
+    let decay = Duration::from_secs(10);
+    let settings = Settings::new(Balance::PeakEwma { decay });
+    let mut cluster = Played::new(settings.clone(), &members(&[1, 1, 1]));
+    cluster.hold(3);
+    for (id, millis) in [(0, 500), (1, 500), (2, 10)] {
+        cluster.finish(id, millis);
+    }
+    cluster.set(1, LAST_RESORT);
+    cluster.reshape(settings, &[member(2, 1), member(0, 1), member(1, 1)]);
+    assert_eq!(cluster.selector.standing(EndpointId(1)), Some(LAST_RESORT));
+    assert_eq!(cluster.serve(3), [2, 2, 2]);
+}
+
+#[test]
+fn a_latecomer_begins_slowly() {
+    let settings = Settings {
+        slow_start: Some(SlowStart {
+            window: Duration::from_secs(30),
+        }),
+        ..Settings::new(Balance::LeastConn)
+    };
+    let mut cluster = Played::new(settings.clone(), &members(&[1]));
+    cluster.reshape(settings, &members(&[1, 1]));
+    let held = cluster.hold(11);
+    assert_eq!(held.iter().filter(|id| **id == 1).count(), 1, "{held:?}");
+    let percent = |cluster: &Played, after| {
+        let then = cluster.now + Duration::from_secs(after);
+        cluster.selector.slow_start_percent(EndpointId(1), then)
+    };
+    assert_eq!(
+        [0, 15, 30].map(|after| percent(&cluster, after)),
+        [10, 55, 100].map(Some)
+    );
+    let stepped_back = cluster.now.checked_sub(Duration::from_secs(9)).unwrap();
+    cluster.now = stepped_back;
+    assert_eq!(percent(&cluster, 0), Some(10));
+    cluster.pick();
+}
+
+#[test]
+fn nonsense_is_harmless() {
+    for balance in [
+        Balance::RoundRobin,
+        Balance::LeastConn,
+        Balance::P2c,
+        BOUNDED,
+    ] {
+        let twice = [member(0, u16::MAX), member(0, 5), member(1, u16::MAX)];
+        let mut cluster = Played::new(Settings::new(balance), &twice);
+        cluster.selector.release(EndpointId(0), None, cluster.now);
+        cluster
+            .selector
+            .release(EndpointId(9), Some(Duration::MAX), cluster.now);
+        cluster.selector.set_weight(EndpointId(9), 3);
+        cluster.set(9, LAST_RESORT);
+        assert_eq!(cluster.selector.total_in_flight(), 0);
+        assert_eq!(cluster.selector.weight(EndpointId(9)), None);
+        let taken =
+            (0..10).filter(|_| matches!(cluster.ask(&[9, 9], Some(9)), Picked::Endpoint { .. }));
+        assert_eq!(taken.count(), 10);
+        let busy = [0, 1].map(|id| cluster.in_flight(id));
+        assert_eq!(busy.iter().sum::<u32>(), 10);
+        assert!(
+            busy[0].abs_diff(busy[1]) <= 2,
+            "one id is one member: {busy:?}"
+        );
+        let settings = Settings {
+            overprovisioning_percent: 0,
+            slow_start: Some(SlowStart {
+                window: Duration::ZERO,
+            }),
+            ..Settings::new(balance)
+        };
+        cluster.reshape(settings, &[]);
+        assert_eq!(cluster.pick(), Picked::Nobody);
+        assert_eq!(cluster.selector.total_in_flight(), 10);
+    }
+}

@@ -1,0 +1,174 @@
+//! What each algorithm keeps from one pick to the next, and how it picks within a level. Never
+//! changes who may be picked.
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::Ask;
+use super::settings::Balance;
+use super::slot::Slot;
+use crate::balance::draw::Draw;
+use crate::balance::latency::Latencies;
+use crate::balance::ring::Ring;
+use crate::balance::turns::Turns;
+
+/// Endpoints as the algorithms see them: by position, open or closed.
+#[derive(Clone, Debug)]
+pub(super) struct Board {
+    pub(super) turns: Turns,
+    algorithm: Algorithm,
+}
+
+#[derive(Clone, Debug)]
+enum Algorithm {
+    RoundRobin,
+    LeastConn,
+    P2c(Draw),
+    PeakEwma(Latencies),
+    Hash(Vec<Arc<Ring>>),
+}
+
+impl Board {
+    /// A board with all endpoints closed.
+    pub(super) fn new(balance: Balance, credits: Vec<i32>) -> Self {
+        let count = credits.len();
+        Self {
+            turns: Turns::new(credits),
+            algorithm: match balance {
+                Balance::RoundRobin => Algorithm::RoundRobin,
+                Balance::LeastConn => Algorithm::LeastConn,
+                Balance::P2c => Algorithm::P2c(Draw::new(count)),
+                Balance::PeakEwma { decay } => Algorithm::PeakEwma(Latencies::new(decay, count)),
+                Balance::Hash { .. } => Algorithm::Hash(Vec::new()),
+            },
+        }
+    }
+
+    /// Takes over what the algorithm knew of endpoints, from their positions there to those here.
+    pub(super) fn inherit(&mut self, from: Self, positions: impl Iterator<Item = (usize, usize)>) {
+        match (&mut self.algorithm, from.algorithm) {
+            (Algorithm::PeakEwma(here), Algorithm::PeakEwma(there)) => {
+                here.inherit(&there, positions);
+            }
+            (Algorithm::Hash(here), Algorithm::Hash(there)) => *here = there,
+            _ => {}
+        }
+    }
+
+    /// Makes the rings of these levels, where they are not as they should be already.
+    pub(super) fn make_rings<'a>(&mut self, levels: impl Iterator<Item = &'a [Slot]>) {
+        let Algorithm::Hash(rings) = &mut self.algorithm else {
+            return;
+        };
+        let old = std::mem::take(rings);
+        rings.extend(levels.map(|slots| {
+            let nodes: Vec<_> = slots
+                .iter()
+                .map(|slot| (slot.address, slot.weight))
+                .collect();
+            match old.iter().find(|ring| ring.is_of(&nodes)) {
+                Some(ring) => Arc::clone(ring),
+                None => Arc::new(Ring::new(&nodes)),
+            }
+        }));
+    }
+
+    /// Brings an endpoint in line with what it is doing; of weight zero it is closed.
+    pub(super) fn show(&mut self, position: usize, slot: &Slot, weight: i32) {
+        let score = match &self.algorithm {
+            _ if weight == 0 => return self.close(position),
+            Algorithm::RoundRobin | Algorithm::Hash(_) => 0,
+            Algorithm::LeastConn | Algorithm::P2c(_) => slot.load(weight),
+            Algorithm::PeakEwma(latencies) => {
+                coarse(latencies.cost(position, slot.in_flight, weight))
+            }
+        };
+        self.turns.open(position, weight, score);
+        self.draw(position, weight.unsigned_abs());
+    }
+
+    /// Not to be picked until it is shown again.
+    pub(super) fn close(&mut self, position: usize) {
+        self.turns.close(position);
+        self.draw(position, 0);
+    }
+
+    fn draw(&mut self, position: usize, weight: u32) {
+        if let Algorithm::P2c(draw) = &mut self.algorithm {
+            draw.set(position, weight);
+        }
+    }
+
+    /// Takes a latency into account. Whether others than that endpoint have to be shown again.
+    pub(super) fn observe(&mut self, position: usize, latency: Duration, now: Instant) -> bool {
+        match &mut self.algorithm {
+            Algorithm::PeakEwma(latencies) => latencies.observe(position, latency, now),
+            _ => false,
+        }
+    }
+
+    pub(super) fn latency_seconds(&self, position: usize, now: Instant) -> Option<f64> {
+        match &self.algorithm {
+            Algorithm::PeakEwma(latencies) => latencies.seconds(position, now),
+            _ => None,
+        }
+    }
+
+    /// The ring of a level and the key to go by, if there is one.
+    pub(super) fn ring<'a>(&self, level: usize, ask: &Ask<'a>) -> Option<(&Ring, &'a [u8])> {
+        match &self.algorithm {
+            Algorithm::Hash(rings) => Some((rings.get(level)?, ask.key?)),
+            _ => None,
+        }
+    }
+
+    /// One of a range, by any algorithm that needs no key.
+    pub(super) fn pick(&mut self, range: Range<usize>, ask: &Ask<'_>) -> Option<usize> {
+        match &self.algorithm {
+            Algorithm::RoundRobin | Algorithm::Hash(_) => self.turns.take_any(range),
+            Algorithm::LeastConn | Algorithm::PeakEwma(_) => self.turns.take_least(range),
+            Algorithm::P2c(draw) => {
+                let (first, second) = draw.two(range, ask.chance)?;
+                let is_less = |other: &usize| self.turns.score(*other) < self.turns.score(first);
+                Some(second.filter(is_less).unwrap_or(first))
+            }
+        }
+    }
+}
+
+/// A number that is not negative as a whole number of the same order.
+pub(super) fn in_order(number: f64) -> i32 {
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "to the next number it can hold, which keeps the order"
+    )]
+    let number = number.clamp(0.0, f64::from(f32::MAX)) as f32;
+    number.to_bits().cast_signed()
+}
+
+/// The same in steps of about 3 %: costs that differ by less are equal and take turns, so that
+/// chance in the latencies of a quiet cluster does not make one endpoint the best of all.
+fn coarse(number: f64) -> i32 {
+    const DROPPED_BITS: u32 = 18;
+    in_order(number) >> DROPPED_BITS << DROPPED_BITS
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn order_is_kept_from_nothing_to_everything() {
+        let numbers = [0.0, 1e-30, 0.5, 1.0, 1.0001, 3.0, 4e9, 1e38, f64::INFINITY];
+        assert!(numbers.is_sorted_by(|a, b| in_order(*a) <= in_order(*b)));
+        assert!(
+            numbers
+                .iter()
+                .all(|number| (0..i32::MAX).contains(&in_order(*number)))
+        );
+        assert!(numbers.is_sorted_by(|a, b| coarse(*a) <= coarse(*b)));
+        assert_eq!(coarse(1.0), coarse(1.03));
+        assert!(coarse(1.0) < coarse(1.04));
+    }
+}
