@@ -251,6 +251,10 @@ const OBSERVED: &[(&str, &str)] = &[
     ("routes[].cluster", "routing::the_most_specific_route_wins"),
     ("routes[].exact", "routing::the_most_specific_route_wins"),
     ("routes[].host", "routing::the_most_specific_route_wins"),
+    (
+        "routes[].idempotency_key",
+        "retries::a_post_with_an_idempotency_key_is_repeated_where_its_route_allows_it",
+    ),
     ("routes[].name", "keys::names_appear_in_logs_and_metrics"),
     ("routes[].path", "routing::the_most_specific_route_wins"),
     ("shutdown", "lifecycle::a_drain_ends_at_its_deadline"),

@@ -62,6 +62,30 @@ async fn a_post_is_not_repeated_once_it_was_sent() {
 }
 
 #[tokio::test]
+async fn a_post_with_an_idempotency_key_is_repeated_where_its_route_allows_it() {
+    for (is_allowed, key, statuses) in [
+        (true, "Idempotency-Key", [200, 200]),
+        (true, "X-Other", [200, 502]),
+        (false, "Idempotency-Key", [200, 502]),
+    ] {
+        let bad = Endpoint::with("bad", Behavior::ResetBeforeAnswer).await;
+        let good = Endpoint::start("good").await;
+        let edge = without_ejection(Setup::new(&[&bad, &good]))
+            .set("routes.0.idempotency_key", json!(is_allowed))
+            .start()
+            .await;
+        let mut seen = Vec::new();
+        for _ in 0..2 {
+            let mut client = edge.connect().await;
+            let sent = client.request("POST", "/", &[(key, "4711")], b"").await;
+            seen.push(sent.unwrap().status);
+        }
+        seen.sort_unstable();
+        assert_eq!(seen, statuses, "{is_allowed} {key}");
+    }
+}
+
+#[tokio::test]
 async fn an_idempotent_request_survives_every_failure_before_the_answer() {
     for (behavior, is_post_passed_on) in [
         (Behavior::ResetBeforeAnswer, false),

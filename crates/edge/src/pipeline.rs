@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
 
-use http::StatusCode;
+use http::{HeaderName, StatusCode};
 use portcullis_traffic::health::Observation;
 use portcullis_traffic::retry::{is_repeatable, is_retried_status};
 
@@ -58,6 +58,7 @@ pub use step::{Answer, Attempt, End, ResponseStep};
 
 /// How often a request that waits for the head of its answer asks whether it should go on waiting.
 pub(crate) const WATCH_INTERVAL: Duration = Duration::from_millis(200);
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 /// One request on its way. Dropped without [`Exchange::on_end`] it is still counted and logged.
 pub struct Exchange {
@@ -68,6 +69,8 @@ pub struct Exchange {
     request: Option<Request>,
     route: Option<RouteId>,
     binding: Option<Binding>,
+    /// Whether it carries an `Idempotency-Key` on a route that honours them.
+    is_keyed: bool,
     /// Endpoints that failed this request.
     tried: Vec<SocketAddr>,
     /// The place of the attempt that runs.
@@ -97,6 +100,7 @@ impl Exchange {
             request: None,
             route: None,
             binding: None,
+            is_keyed: false,
             tried: Vec::new(),
             slot: None,
             endpoint: None,
@@ -123,7 +127,9 @@ impl Exchange {
             finish::is_logged(&self.edge, &self.snapshot, self.route),
         ));
         let route = decided.map_err(|cause| self.on_failure(cause))?;
-        if let Some(affinity) = self.snapshot.route(route).cluster.affinity() {
+        let route = self.snapshot.route(route);
+        self.is_keyed = route.idempotency_key && head.fields().has(&IDEMPOTENCY_KEY);
+        if let Some(affinity) = route.cluster.affinity() {
             self.binding = affinity.read(head.fields(), unix_seconds());
         }
         Ok(())
@@ -386,6 +392,7 @@ impl Exchange {
     fn tried(&self, body_replayable: bool) -> Option<retry::Tried<'_>> {
         Some(retry::Tried {
             method: &self.request.as_ref()?.method,
+            is_keyed: self.is_keyed,
             body_replayable,
             attempts: self.attempts,
             max_retries: self.cluster()?.retries(),

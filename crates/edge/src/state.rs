@@ -114,6 +114,8 @@ pub struct RouteState {
     pub name: String,
     /// Where its requests go.
     pub cluster: Arc<Cluster>,
+    /// Whether an `Idempotency-Key` makes its requests repeatable.
+    pub idempotency_key: bool,
     /// Whether its requests are logged.
     pub is_logged: bool,
     /// By listener.
@@ -142,6 +144,7 @@ impl Snapshot {
             let cluster = Arc::clone(&clusters[route.cluster.0]);
             RouteState {
                 name: route.name.clone(),
+                idempotency_key: route.idempotency_key,
                 is_logged: route.access_log,
                 counters: counters(&route.name, cluster.name()),
                 cluster,

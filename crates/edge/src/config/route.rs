@@ -13,6 +13,8 @@ pub struct Route {
     pub path: PathPattern,
     /// Where to.
     pub cluster: ClusterId,
+    /// Whether a request with an `Idempotency-Key` may be carried out twice (default no).
+    pub idempotency_key: bool,
     /// Whether requests of this route are written to the access log (default yes).
     pub access_log: bool,
 }

@@ -191,6 +191,7 @@ pub(crate) fn config(cluster: config::Cluster) -> config::Config {
             host: config::HostPattern::Any,
             path: config::PathPattern::Prefix("/api".to_owned()),
             cluster: config::ClusterId(0),
+            idempotency_key: false,
             access_log: true,
         }],
         trusted_proxies: vec!["10.0.0.0/8".parse().unwrap()],

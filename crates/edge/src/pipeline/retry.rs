@@ -9,6 +9,8 @@ use crate::outcome::Cause;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Tried<'a> {
     pub(super) method: &'a Method,
+    /// Whether its route lets the key that it carries speak for it.
+    pub(super) is_keyed: bool,
     /// Whether all request body bytes sent so far can be sent again.
     pub(super) body_replayable: bool,
     /// Attempts so far, the failed one included.
@@ -30,7 +32,7 @@ fn is_retried(failure: Failure, tried: Tried<'_>) -> bool {
     let input = RetryInput {
         failure,
         is_idempotent: is_repeatable(tried.method),
-        has_idempotency_key: false,
+        has_idempotency_key: tried.is_keyed,
         body_replayable: tried.body_replayable,
         response_started: false,
         attempts: tried.attempts,
@@ -79,6 +81,7 @@ mod tests {
     fn tried(method: &Method, body_replayable: bool) -> Tried<'_> {
         Tried {
             method,
+            is_keyed: false,
             body_replayable,
             attempts: 1,
             max_retries: 1,

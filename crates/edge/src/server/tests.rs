@@ -48,6 +48,7 @@ fn edge_config(endpoints: &[&Endpoint]) -> Config {
             host: HostPattern::Any,
             path: PathPattern::Prefix("/".to_owned()),
             cluster: ClusterId(0),
+            idempotency_key: false,
             access_log: true,
         }],
         trusted_proxies: Vec::new(),

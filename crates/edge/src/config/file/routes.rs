@@ -14,6 +14,7 @@ pub(in crate::config) struct FileRoute {
     pub(in crate::config) label: String,
     pub(in crate::config) pattern: Option<(HostPattern, PathPattern)>,
     pub(in crate::config) cluster: Option<Located<String>>,
+    pub(in crate::config) idempotency_key: bool,
     pub(in crate::config) access_log: bool,
 }
 
@@ -50,6 +51,7 @@ pub(super) fn route(fields: &Fields<'_>) -> FileRoute {
         label: format!("{host_label}{}", path_label.unwrap_or_default()),
         pattern: path.filter(|_| !is_host_mistaken).map(|path| (host, path)),
         cluster: fields.text("cluster", names::label),
+        idempotency_key: fields.flag("idempotency_key").value,
         access_log: fields.flag("access_log").value,
     }
 }

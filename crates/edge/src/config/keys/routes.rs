@@ -12,6 +12,7 @@ static ROUTE: Table = Table {
         key("path", text(&PREFIX), Optional("/"), "This path and everything below it (/api takes /api/x, not /apix); every path by default."),
         key("exact", text(&PREFIX), Optional("/health"), "Exactly this path; instead of `path`."),
         key("cluster", text(&NAME), Required("auth"), "Where the requests go."),
+        key("idempotency_key", Kind::Scalar(Scalar::Flag), Default("false"), "Whether a request with an Idempotency-Key field may be repeated whatever its method; its endpoints must recognise the key."),
         key("access_log", Kind::Scalar(Scalar::Flag), Default("true"), "Whether these requests are written to the access log."),
     ],
 };

@@ -35,6 +35,7 @@ impl Parser<'_> {
                 host: host.clone(),
                 path: path.clone(),
                 cluster,
+                idempotency_key: file.idempotency_key,
                 access_log: file.access_log,
             });
         }

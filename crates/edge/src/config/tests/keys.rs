@@ -57,6 +57,7 @@ const OTHER: &[(&str, &str)] = &[
     ("routes[].host", "other.example.com"),
     ("routes[].path", "/other"),
     ("routes[].cluster", "other"),
+    ("routes[].idempotency_key", "true"),
     ("routes[].access_log", "false"),
     ("trusted_proxies", "[192.168.0.0/16]"),
     ("admin.address", "127.0.0.1:2020"),
