@@ -27,14 +27,22 @@ use std::num::NonZeroU32;
 use std::time::Instant;
 
 use crate::breaker;
-use crate::eject::{EjectionState, may_eject};
 use crate::endpoint::{EndpointId, Standing};
-use crate::health::{HealthState, Observation, Thresholds};
 
+mod attempts;
+mod availability;
+mod cause;
 mod change;
+mod check;
 pub mod eject;
+mod judge;
+mod member;
 mod report;
 mod trouble;
+
+use cause::Shared;
+use check::Check;
+use member::{Member, NOTHING};
 
 pub use change::{Change, Changes, Reason, What};
 pub use report::{
@@ -51,6 +59,12 @@ pub struct Policy {
     pub ejection: Option<eject::Policy>,
     /// The breaker each endpoint has; `None`: none.
     pub breaker: Option<breaker::Policy>,
+}
+
+impl Policy {
+    fn has_ejecting_checks(&self) -> bool {
+        self.checks.iter().any(|check| check.role == Role::Eject)
+    }
 }
 
 /// One health check.
@@ -91,21 +105,15 @@ pub enum Role {
 #[derive(Debug)]
 pub struct Containment {
     policy: Policy,
+    /// Sorted; of the same length as `members`.
+    ids: Vec<EndpointId>,
     members: Vec<Member>,
+    /// How many are eligible.
+    eligible: usize,
     is_panicking: bool,
-}
-
-#[derive(Debug)]
-struct Member {
-    id: EndpointId,
-    health: HealthState,
-    ejection: EjectionState,
-    ejected_until: Option<Instant>,
-    refuses: Option<bool>,
-    is_drained: bool,
-    is_announced: bool,
-    standing: Standing,
-    since: Instant,
+    shared: Shared,
+    /// When time changes something next.
+    next: Option<Instant>,
 }
 
 impl Containment {
@@ -113,25 +121,42 @@ impl Containment {
     pub fn new(policy: Policy, members: &[EndpointId], now: Instant) -> Self {
         let mut containment = Self {
             policy: Policy::default(),
+            ids: Vec::new(),
             members: Vec::new(),
+            eligible: 0,
             is_panicking: false,
+            shared: Shared::default(),
+            next: None,
         };
         containment.reshape(policy, members, now);
         containment
     }
 
-    /// The policy or the membership changed. What is known of those that stay is kept. New ones
-    /// get no change; ask for their standing.
+    /// The policy or the membership changed. What is known of those that stay is kept; checks are
+    /// the same if they have the same position. New members get no change; ask for their standing.
     pub fn reshape(&mut self, policy: Policy, members: &[EndpointId], now: Instant) -> Changes {
-        let is_checked = policy.checks.iter().any(|c| c.role == Role::Eject);
-        self.policy = policy;
+        let mut changes = self.tick(now);
+        let old = std::mem::replace(&mut self.policy, policy);
         self.members.retain(|member| members.contains(&member.id));
-        for id in members {
-            if self.members.iter().all(|member| member.id != *id) {
-                self.members.push(Member::new(*id, is_checked, now));
+        if old != self.policy {
+            for member in &mut self.members {
+                member.reshape(&old, &self.policy, now, &mut changes);
             }
         }
-        self.settle(Vec::new(), now)
+        for id in members {
+            if self.members.iter().all(|member| member.id != *id) {
+                self.members.push(Member::new(*id, &self.policy, now));
+            }
+        }
+        self.members.sort_by_key(|member| member.id);
+        self.ids = self.members.iter().map(|member| member.id).collect();
+        let shared = self.shared.cause().cloned();
+        self.shared.checks.resize(self.policy.checks.len(), None);
+        for check in 0..self.policy.checks.len() {
+            self.judge(check, now, &mut changes);
+        }
+        self.tell_shared(shared, Reason::Configured, &mut changes);
+        self.settle(changes, &Reason::Configured, now)
     }
 
     /// A probe of the check at this position ended.
@@ -142,141 +167,99 @@ impl Containment {
         result: Result<(), Trouble>,
         now: Instant,
     ) -> Changes {
-        let Some(policy) = self.policy.checks.get(check).copied() else {
-            return Vec::new();
+        let mut changes = self.tick(now);
+        let Some(position) = self.position(id) else {
+            return changes;
         };
-        let thresholds = Thresholds {
-            rise: policy.rise,
-            fall: policy.fall,
-        };
-        let mut changes = Vec::new();
-        if let Some(member) = self.members.iter_mut().find(|member| member.id == id)
-            && policy.role == Role::Eject
-        {
-            member.refuses = Some(matches!(&result, Err(trouble) if trouble.is_connect()));
-            let observation = if result.is_ok() {
-                Observation::Pass
-            } else {
-                Observation::Fail
-            };
-            let reason = result.err().map_or(Reason::Passed, Reason::Trouble);
-            if std::mem::take(&mut member.is_announced) && observation == Observation::Pass {
-                changes.push(member.change(What::Undrained, Reason::Passed));
-            }
-            if member.health.record(observation, &thresholds).is_some() {
-                let what = match member.health.is_healthy() {
-                    true => What::Healthy,
-                    false => What::Unhealthy,
-                };
-                changes.push(member.change(what, reason));
-            }
+        let nobody_is_in = self.eligible == 0;
+        let (member, policy) = (&mut self.members[position], &self.policy);
+        if check >= member.checks.len() {
+            return changes;
         }
-        self.settle(changes, now)
+        let reason = match result {
+            Ok(()) => {
+                member.passed(check, policy, nobody_is_in, now, &mut changes);
+                Reason::Passed
+            }
+            Err(trouble) => {
+                member.failed(check, trouble.clone(), now);
+                Reason::Trouble(trouble)
+            }
+        };
+        let shared = self.shared.cause().cloned();
+        self.judge(check, now, &mut changes);
+        self.tell_shared(shared, reason.clone(), &mut changes);
+        self.settle_one(position, changes, &reason, now)
     }
 
     /// The endpoint announced, by a probe's answer or any other, that it is about to leave. Acts
     /// at once, and ends when its checks pass again `rise` times. Without a check that ejects
     /// nothing could end it, so it is ignored then.
     pub fn announced_draining(&mut self, id: EndpointId, now: Instant) -> Changes {
-        let mut changes = Vec::new();
-        let is_checked = self.policy.checks.iter().any(|c| c.role == Role::Eject);
-        if let Some(member) = self.members.iter_mut().find(|member| member.id == id)
-            && is_checked
-            && !std::mem::replace(&mut member.is_announced, true)
-        {
-            changes.push(member.change(What::Draining, Reason::Announced));
+        let mut changes = self.tick(now);
+        let Some(position) = self.position(id) else {
+            return changes;
+        };
+        if !self.policy.has_ejecting_checks() {
+            return changes;
         }
-        self.settle(changes, now)
+        let member = &mut self.members[position];
+        member.checks.iter_mut().for_each(Check::forget);
+        if member.announced_since.is_some() {
+            return changes;
+        }
+        member.announced_since = Some(now);
+        changes.push(member.change(What::Draining, Reason::Announced));
+        self.settle(changes, &Reason::Announced, now)
     }
 
     /// The operator puts an endpoint aside, or takes it back.
     pub fn drain(&mut self, id: EndpointId, is_drained: bool, now: Instant) -> Changes {
-        let mut changes = Vec::new();
-        if let Some(member) = self.members.iter_mut().find(|member| member.id == id)
-            && member.is_drained != is_drained
-        {
-            member.is_drained = is_drained;
-            let what = match is_drained {
-                true => What::Draining,
-                false => What::Undrained,
-            };
-            changes.push(member.change(what, Reason::Operator));
-        }
-        self.settle(changes, now)
-    }
-
-    /// An attempt at this endpoint begins. Each is followed by exactly one of
-    /// [`Containment::ended`] and [`Containment::abandoned`].
-    pub fn attempted(&mut self, _id: EndpointId, _now: Instant) -> Changes {
-        Vec::new()
-    }
-
-    /// An attempt ended with this result.
-    pub fn ended(&mut self, id: EndpointId, result: Result<(), Trouble>, now: Instant) -> Changes {
-        let Some(policy) = self.policy.ejection else {
-            return Vec::new();
+        let mut changes = self.tick(now);
+        let Some(position) = self.position(id) else {
+            return changes;
         };
-        let out = self.members.iter().filter(|m| !m.is_in()).count();
-        let may_eject = may_eject(self.members.len(), out, &old(&policy));
-        let Some(member) = self.members.iter_mut().find(|member| member.id == id) else {
-            return Vec::new();
+        let member = &mut self.members[position];
+        let what = match (member.drained_since, is_drained) {
+            (None, true) => What::Draining,
+            (Some(_), false) => What::Undrained,
+            (None, false) | (Some(_), true) => return changes,
         };
-        let trouble = match result {
-            Err(trouble) if trouble.is_failure() => trouble,
-            _ => {
-                member.ejection.success();
-                return Vec::new();
-            }
-        };
-        if trouble.is_connect() {
-            member.refuses = Some(true);
-        }
-        let mut changes = Vec::new();
-        if member.ejection.failure(now, &old(&policy)) && may_eject && member.is_in() {
-            member.ejection.eject(now, &old(&policy));
-            member.ejected_until = now.checked_add(policy.duration);
-            let what = What::Ejected {
-                duration: policy.duration,
-                times: 1,
-            };
-            changes.push(member.change(what, Reason::Trouble(trouble)));
-        }
-        self.settle(changes, now)
+        member.drained_since = is_drained.then_some(now);
+        changes.push(member.change(what, Reason::Operator));
+        self.settle(changes, &Reason::Operator, now)
     }
 
-    /// An attempt ended without a verdict on the endpoint: the client left, say.
-    pub fn abandoned(&mut self, _id: EndpointId, _now: Instant) -> Changes {
-        Vec::new()
-    }
-
-    /// Time passed: ejections run out, open breakers become half-open.
+    /// Time passed: ejections run out, open breakers become half-open. Every other call does the
+    /// same first, so this is for when nothing else happens.
     pub fn tick(&mut self, now: Instant) -> Changes {
+        if self.next.is_none_or(|next| now < next) {
+            return Vec::new();
+        }
         let mut changes = Vec::new();
         for member in &mut self.members {
-            if member.ejected_until.is_some_and(|until| until <= now) {
-                member.ejected_until = None;
-                changes.push(member.change(What::EjectionOver, Reason::Elapsed));
-            }
+            member.tick(&self.policy, now, &mut changes);
         }
-        self.settle(changes, now)
+        let shared = self.shared.cause().cloned();
+        self.shared.traffic.take_if(|(_, until)| *until <= now);
+        self.tell_shared(shared, Reason::Elapsed, &mut changes);
+        self.settle(changes, &Reason::Elapsed, now)
     }
 
     /// When [`Containment::tick`] has something to do next. Nothing changes by time before.
     pub fn next_change(&self) -> Option<Instant> {
-        self.members.iter().filter_map(|m| m.ejected_until).min()
+        self.next
     }
 
     /// What the endpoint may be given now; of one that is not a member, nothing.
     pub fn standing(&self, id: EndpointId) -> Standing {
-        self.members
-            .iter()
-            .find(|member| member.id == id)
-            .map_or(NOBODY, |member| member.standing)
+        let position = self.position(id);
+        position.map_or(NOTHING, |position| self.members[position].standing)
     }
 
-    /// The cause that all endpoints share at present.
+    /// The cause that all endpoints share at present, if they do: nobody goes out for it.
     pub fn shared_cause(&self) -> Option<&Trouble> {
-        None
+        self.shared.cause()
     }
 
     /// Whether nobody is eligible and endpoints of last resort are used.
@@ -286,122 +269,15 @@ impl Containment {
 
     /// Why the endpoint is out, or all about it if it is not; `None` of one that is not a member.
     pub fn report(&self, id: EndpointId, now: Instant) -> Option<Report> {
-        let member = self.members.iter().find(|member| member.id == id)?;
-        Some(Report {
-            standing: member.standing,
-            since: member.since,
-            obstacles: Vec::new(),
-            checks: Vec::new(),
-            accepts_connections: member.refuses.map(|refuses| !refuses),
-            ejections: 0,
-            breaker: None,
-            availability: Availability {
-                overall_percent: 100.0,
-                last_hour_percent: 100.0,
-                known_for: now.saturating_duration_since(member.since),
-            },
-        })
+        let member = &self.members[self.position(id)?];
+        Some(member.report(&self.policy, now))
     }
 
-    fn settle(&mut self, mut changes: Changes, now: Instant) -> Changes {
-        for member in &mut self.members {
-            let standing = member.present_standing();
-            if standing == member.standing {
-                continue;
-            }
-            (member.standing, member.since) = (standing, now);
-            if changes
-                .iter()
-                .all(|c| c.endpoint.map(|e| e.0) != Some(member.id))
-            {
-                changes.push(member.change(What::Shifted, Reason::Configured));
-            }
-        }
-        for (id, standing) in changes.iter_mut().filter_map(|c| c.endpoint.as_mut()) {
-            if let Some(member) = self.members.iter().find(|member| member.id == *id) {
-                *standing = member.standing;
-            }
-        }
-        let last_resort = Standing::Out {
-            is_last_resort: true,
-        };
-        let panics = !self.members.iter().any(Member::is_in)
-            && self.members.iter().any(|m| m.standing == last_resort);
-        if self.is_panicking != panics {
-            self.is_panicking = panics;
-            changes.push(Change {
-                endpoint: None,
-                what: match panics {
-                    true => What::PanicBegan,
-                    false => What::PanicEnded,
-                },
-                reason: changes
-                    .last()
-                    .map_or(Reason::Configured, |c| c.reason.clone()),
-            });
-        }
-        changes
+    /// Always within `members`.
+    fn position(&self, id: EndpointId) -> Option<usize> {
+        self.ids.binary_search(&id).ok()
     }
 }
-
-impl Member {
-    fn new(id: EndpointId, is_checked: bool, now: Instant) -> Self {
-        let mut member = Self {
-            id,
-            health: match is_checked {
-                true => HealthState::new(),
-                false => HealthState::assumed_healthy(),
-            },
-            ejection: EjectionState::new(),
-            ejected_until: None,
-            refuses: None,
-            is_drained: false,
-            is_announced: false,
-            standing: NOBODY,
-            since: now,
-        };
-        member.standing = member.present_standing();
-        member
-    }
-
-    fn is_in(&self) -> bool {
-        matches!(self.standing, Standing::In { .. })
-    }
-
-    fn change(&self, what: What, reason: Reason) -> Change {
-        Change {
-            endpoint: Some((self.id, self.standing)),
-            what,
-            reason,
-        }
-    }
-
-    fn present_standing(&self) -> Standing {
-        let is_draining = self.is_drained || self.is_announced;
-        if !self.health.is_healthy() || self.ejected_until.is_some() {
-            Standing::Out {
-                is_last_resort: self.refuses == Some(false) && !is_draining,
-            }
-        } else if is_draining {
-            Standing::Draining
-        } else {
-            Standing::In { share_percent: 100 }
-        }
-    }
-}
-
-fn old(policy: &eject::Policy) -> crate::eject::Policy {
-    crate::eject::Policy {
-        failures: policy.failures,
-        window: policy.window,
-        duration: policy.duration,
-        max_percent: policy.max_percent,
-    }
-}
-
-const NOBODY: Standing = Standing::Out {
-    is_last_resort: false,
-};
 
 #[cfg(test)]
 mod tests;

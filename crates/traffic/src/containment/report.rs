@@ -2,8 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Role, Trouble};
-use crate::breaker;
+use super::member::Member;
+use super::{Policy, Role, Trouble};
+use crate::breaker::{Mode, State};
 use crate::endpoint::Standing;
 
 /// Everything containment knows about one endpoint.
@@ -43,8 +44,11 @@ pub struct Obstacle {
 /// What stands between an endpoint and traffic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ObstacleKind {
-    /// No check that ejects has passed yet.
-    Unproven,
+    /// A check that ejects has not passed yet.
+    Unproven {
+        /// Position of the check in the policy.
+        check: usize,
+    },
     /// A check that ejects fails.
     Unhealthy {
         /// Position of the check in the policy.
@@ -104,9 +108,9 @@ pub enum Verdict {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BreakerReport {
     /// Its state.
-    pub state: breaker::State,
+    pub state: State,
     /// Whether it acts or only watches.
-    pub mode: breaker::Mode,
+    pub mode: Mode,
     /// Since when.
     pub since: Instant,
     /// How often it opened since the endpoint was added.
@@ -127,3 +131,89 @@ pub struct Availability {
 }
 
 impl Eq for Availability {}
+
+impl Member {
+    /// Everything known of it.
+    pub(super) fn report(&self, policy: &Policy, now: Instant) -> Report {
+        let checks = self.checks.iter().zip(&policy.checks);
+        let breaker = self.breaker.as_ref().zip(policy.breaker);
+        Report {
+            standing: self.standing,
+            since: self.since,
+            obstacles: self.obstacles(policy),
+            checks: checks.map(|(check, policy)| check.report(policy)).collect(),
+            accepts_connections: self.accepts,
+            ejections: self.ejection.total(),
+            breaker: breaker.map(|(breaker, policy)| BreakerReport {
+                state: breaker.state(),
+                mode: policy.mode,
+                since: breaker.since(),
+                openings: breaker.openings(),
+                would_have_rejected: breaker.would_have_rejected(),
+            }),
+            availability: self.uptime.report(now),
+        }
+    }
+
+    fn obstacles(&self, policy: &Policy) -> Vec<Obstacle> {
+        let without_end = |kind, since| Obstacle {
+            kind,
+            since,
+            until: None,
+            trouble: None,
+        };
+        let mut obstacles = Vec::new();
+        for (position, check) in self.checks.iter().enumerate() {
+            let role = policy.checks.get(position).map(|policy| policy.role);
+            let kind = match (check.verdict, role) {
+                (Verdict::Unproven, Some(Role::Eject)) => {
+                    ObstacleKind::Unproven { check: position }
+                }
+                (Verdict::Failing, Some(Role::Eject)) => {
+                    ObstacleKind::Unhealthy { check: position }
+                }
+                (Verdict::Failing, Some(Role::Degrade { .. })) => {
+                    ObstacleKind::Degraded { check: position }
+                }
+                _ => continue,
+            };
+            obstacles.push(Obstacle {
+                trouble: check.trouble().cloned(),
+                ..without_end(kind, check.since)
+            });
+        }
+        if let Some(out) = self.ejection.out() {
+            let kind = ObstacleKind::Ejected { times: out.times };
+            obstacles.push(Obstacle {
+                until: Some(out.until),
+                trouble: Some(out.trouble.clone()),
+                ..without_end(kind, out.since)
+            });
+        }
+        obstacles.extend(self.breaker_obstacle(policy));
+        let drains = [
+            (ObstacleKind::Drained, self.drained_since),
+            (ObstacleKind::AnnouncedDraining, self.announced_since),
+        ];
+        let drains = drains
+            .into_iter()
+            .filter_map(|(kind, since)| Some((kind, since?)));
+        obstacles.extend(drains.map(|(kind, since)| without_end(kind, since)));
+        obstacles
+    }
+
+    fn breaker_obstacle(&self, policy: &Policy) -> Option<Obstacle> {
+        let (breaker, policy) = self.breaker.as_ref().zip(policy.breaker)?;
+        let kind = match (policy.mode, breaker.state()) {
+            (Mode::Monitor, _) | (_, State::Closed) => return None,
+            (Mode::Enforce, State::Open) => ObstacleKind::BreakerOpen,
+            (Mode::Enforce, State::HalfOpen) => ObstacleKind::BreakerHalfOpen,
+        };
+        Some(Obstacle {
+            kind,
+            since: breaker.since(),
+            until: breaker.next_change(&policy),
+            trouble: self.traffic.last_trouble().cloned(),
+        })
+    }
+}
