@@ -94,6 +94,15 @@ impl Board {
         self.draw(position, 0);
     }
 
+    /// Others may be picked within a range from now on. Where all that are open take turns, nobody
+    /// may carry over more than a round; among those that happen to be equal at a moment, turns
+    /// even out in the long run.
+    pub(super) fn settle(&mut self, range: Range<usize>) {
+        if matches!(self.algorithm, Algorithm::RoundRobin | Algorithm::Hash(_)) {
+            self.turns.level(range);
+        }
+    }
+
     fn draw(&mut self, position: usize, weight: u32) {
         if let Algorithm::P2c(draw) = &mut self.algorithm {
             draw.set(position, weight);

@@ -10,6 +10,10 @@ use crate::balance::chance;
 /// does it come to that.
 const MAX_STEPS: usize = 256;
 
+/// So many times a key is sent on by endpoints that are to have only a part of theirs; then there is
+/// probably nobody else, and the first of them takes it after all.
+const MAX_DECLINED: u32 = 32;
+
 impl Members {
     /// The endpoint of a key, `None` if all of the level are closed; `Err` if there is no key or
     /// no ring to go by.
@@ -23,12 +27,23 @@ impl Members {
         let range = self.levels.range(level);
         let bound = self.bound_of(level);
         let bits = chance::of_key(key);
+        let (mut first_declined, mut declined) = (None, 0);
         for node in ring.walk(key).take(MAX_STEPS) {
             let position = range.start + node;
-            let is_open = self.board.turns.weight(position) > 0;
-            if is_open && bound.admits(self, position) && self.has_key(position, bits) {
+            if self.board.turns.weight(position) == 0 || !bound.admits(self, position) {
+                continue;
+            }
+            if self.has_key(position, bits) {
                 return Ok(Some(position));
             }
+            first_declined = first_declined.or(Some(position));
+            declined += 1;
+            if declined == MAX_DECLINED {
+                break;
+            }
+        }
+        if first_declined.is_some() {
+            return Ok(first_declined);
         }
         std::hint::cold_path();
         let open = range.filter(|at| self.board.turns.weight(*at) > 0);

@@ -175,7 +175,7 @@ impl Members {
         if before != after {
             self.levels.change(level, before, after);
             self.levels.divide();
-            self.board.turns.level(self.levels.range(level));
+            self.board.settle(self.levels.range(level));
         }
     }
 
