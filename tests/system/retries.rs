@@ -86,6 +86,51 @@ async fn a_post_with_an_idempotency_key_is_repeated_where_its_route_allows_it() 
 }
 
 #[tokio::test]
+async fn a_body_is_kept_for_a_repetition_up_to_its_bound() {
+    let bound = 64 * 1024;
+    for (size, status) in [(3, 200), (bound, 200), (bound + 1, 502)] {
+        let bad = Endpoint::with("bad", Behavior::ResetBeforeAnswer).await;
+        let good = Endpoint::start("good").await;
+        let edge = without_ejection(Setup::new(&[&bad, &good]))
+            .set("routes.0.idempotency_key", json!(true))
+            .start()
+            .await;
+        let body: String = ('a'..='z').cycle().take(size).collect();
+        for is_chunked in [false, true] {
+            // Both times the first attempt goes to the endpoint that fails.
+            while (bad.requests() + good.requests()) % 2 != 0 {
+                assert_eq!(edge.get("/").await.status, 200);
+            }
+            let framing = if is_chunked {
+                ("Transfer-Encoding", "chunked".to_owned())
+            } else {
+                ("Content-Length", size.to_string())
+            };
+            let mut request = format!(
+                "POST / HTTP/1.1\r\nHost: a\r\nIdempotency-Key: 4711\r\n{}: {}\r\n\r\n",
+                framing.0, framing.1
+            );
+            if is_chunked {
+                let (one, other) = body.split_at(size / 2);
+                for chunk in [one, other] {
+                    request.push_str(&format!("{:x}\r\n{chunk}\r\n", chunk.len()));
+                }
+                request.push_str("0\r\n\r\n");
+            } else {
+                request.push_str(&body);
+            }
+            let mut client = edge.connect().await;
+            client.send(request.as_bytes()).await.unwrap();
+            let response = client.response().await.unwrap();
+            assert_eq!(response.status, status, "{size} {is_chunked}");
+            if status == 200 {
+                assert_eq!(response.json()["body"], body, "{size} {is_chunked}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
 async fn an_idempotent_request_survives_every_failure_before_the_answer() {
     for (behavior, is_post_passed_on) in [
         (Behavior::ResetBeforeAnswer, false),

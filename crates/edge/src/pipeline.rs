@@ -212,9 +212,13 @@ impl Exchange {
 
     /// Whether the request may be carried out twice.
     pub fn is_repeatable(&self) -> bool {
-        self.request
-            .as_ref()
-            .is_some_and(|request| is_repeatable(&request.method))
+        let method = self.request.as_ref().map(|request| &request.method);
+        self.is_keyed || method.is_some_and(is_repeatable)
+    }
+
+    /// Whether the request's body is worth keeping, so that it can be sent again.
+    pub fn is_body_kept(&self) -> bool {
+        self.is_keyed
     }
 
     /// A request that can be sent again has waited a while, and may ask this now and then: whether

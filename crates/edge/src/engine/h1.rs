@@ -4,7 +4,7 @@
 //! | room | holds |
 //! |---|---|
 //! | `h1` | the life of a client's connection: idle, requests one after another, the end |
-//! | `h1/exchange` | the life of one request: attempts, tunnels, our own answers |
+//! | `h1/exchange`, `h1/answer` | the life of one request: attempts, tunnels, our own answers |
 //! | `h1/relay` | one attempt: request and answer pass each other between two sockets |
 //! | `h1/codec` | what bytes mean and how they are written; pure |
 //! | `h1/pool`, `h1/connect` | connections to endpoints |
@@ -13,6 +13,7 @@
 //! An idle connection holds no buffer: it waits for its socket to become readable, and what serves
 //! requests is one future in a box that exists only meanwhile.
 
+mod answer;
 mod codec;
 mod connect;
 mod exchange;

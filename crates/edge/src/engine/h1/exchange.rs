@@ -4,36 +4,32 @@
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use http::Method;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
-use super::codec::{self, BodyDecoder, Framing, RequestHead, RequestParser};
+use super::answer::DISCARDED_BODY_BYTES;
+use super::codec::{self, Framing, RequestHead, RequestParser};
 use super::connect::connect;
 use super::outgoing::Outgoing;
 use super::peer::Peer;
 use super::pool::{Care, PoolKey};
-use super::relay::{Answered, Asked, Ends, Relay, Timeouts, poll_gone};
+use super::relay::{Answered, Asked, Ends, Relay, RequestBody, Timeouts, poll_gone};
 use super::{Next, Session};
 use crate::engine::UPGRADE_IDLE_TIMEOUT;
 use crate::engine::buffer::Buffer;
 use crate::engine::stream::Stream;
 use crate::engine::tunnel::tunnel;
 use crate::outcome::Cause;
-use crate::pipeline::{Answer, Attempt, End, Exchange, Head, HeaderEdit};
-
-/// A request body that nobody wants is read up to this size, so that the connection can go on.
-const DISCARDED_BODY_BYTES: u64 = 64 * 1024;
-/// And for this long.
-const DISCARD_TIMEOUT: Duration = Duration::from_secs(5);
+use crate::pipeline::{Attempt, End, Exchange, Head, HeaderEdit};
 
 /// A request as the attempts need it.
-struct Request<'a> {
+pub(super) struct Request<'a> {
     head: RequestHead<'a>,
-    framing: Framing,
-    asked: Asked,
+    pub(super) framing: Framing,
+    pub(super) asked: Asked,
 }
 
 impl<'a> Request<'a> {
@@ -57,7 +53,7 @@ impl<'a> Request<'a> {
 
     /// Whether an unwanted body is worth reading for the sake of the connection. A client that
     /// waits for `100 Continue` may never send it.
-    fn is_discardable(&self) -> bool {
+    pub(super) fn is_discardable(&self) -> bool {
         match self.framing {
             Framing::None => true,
             Framing::Length(bytes) => bytes <= DISCARDED_BODY_BYTES && !self.asked.expects_continue,
@@ -72,9 +68,8 @@ enum Attempted {
     Over(Next),
     /// Try another endpoint.
     Again,
-    /// The client must get our own answer. Whether its body was received to the end, if it was
-    /// touched at all.
-    Failed(Cause, Option<bool>),
+    /// The client must get our own answer.
+    Failed(Cause),
 }
 
 impl<S: Stream> Session<'_, S> {
@@ -93,24 +88,32 @@ impl<S: Stream> Session<'_, S> {
         if let Err(answer) = exchange.on_request(&request.head) {
             return self.answer(exchange, &request, answer, None).await;
         }
+        let mut body = RequestBody::new(request.framing, exchange.is_body_kept());
         // One look at the clock serves all that happens at once.
         let mut now = now;
         loop {
             let chosen = exchange.on_attempt(&request.head, now);
             let attempt = match while_client_stays(&mut self.client, chosen).await {
                 Some(Ok(attempt)) => attempt,
-                Some(Err(answer)) => return self.answer(exchange, &request, answer, None).await,
+                Some(Err(answer)) => {
+                    return self
+                        .answer(exchange, &request, answer, body.received())
+                        .await;
+                }
                 None => return end_unanswered(&mut exchange, Cause::ClientGone),
             };
-            match self.attempt(&mut exchange, &request, &attempt, now).await {
+            let attempted = self.attempt(&mut exchange, &request, &mut body, &attempt, now);
+            match attempted.await {
                 Attempted::Again => now = Instant::now(),
                 Attempted::Over(next) => return next,
-                Attempted::Failed(cause, received) => {
+                Attempted::Failed(cause) => {
                     let answer = exchange.on_failure(cause);
                     if cause == Cause::ClientGone {
                         return end_unanswered(&mut exchange, cause);
                     }
-                    return self.answer(exchange, &request, answer, received).await;
+                    return self
+                        .answer(exchange, &request, answer, body.received())
+                        .await;
                 }
             }
         }
@@ -122,6 +125,7 @@ impl<S: Stream> Session<'_, S> {
         &mut self,
         exchange: &mut Exchange,
         request: &Request<'_>,
+        body: &mut RequestBody,
         attempt: &Attempt,
         mut now: Instant,
     ) -> Attempted {
@@ -141,15 +145,17 @@ impl<S: Stream> Session<'_, S> {
                         now = Instant::now();
                         stream
                     }
-                    Err(cause) => return failed(exchange, cause, None),
+                    // Nothing was sent, so all can be sent again.
+                    Err(cause) => return failed(exchange, cause, true),
                 },
             };
             exchange.on_connection(is_reused);
             let mut endpoint = Peer::new(stream);
-            let mut relay = relay(request, &edits, now);
+            let mut relay = relay(request, &edits, body, now);
             let ends = Ends {
                 client: &mut self.client,
                 endpoint: &mut endpoint,
+                body,
                 exchange,
                 deadline: &mut self.deadline,
             };
@@ -191,12 +197,7 @@ impl<S: Stream> Session<'_, S> {
                 Attempted::Over(self.after(relay, request))
             }
             Err(cause) if relay.status_sent().is_none() && !relay.is_inside_interim_head() => {
-                let is_touched = !relay.is_replayable();
-                failed(
-                    exchange,
-                    cause,
-                    is_touched.then(|| relay.is_request_received()),
-                )
+                failed(exchange, cause, relay.is_replayable())
             }
             Err(cause) => {
                 end(exchange, relay, Some(cause), Instant::now());
@@ -271,77 +272,6 @@ impl<S: Stream> Session<'_, S> {
         exchange.on_end(end, Instant::now());
         Attempted::Over(Next::Close)
     }
-
-    /// Sends an answer of our own. `received` says whether the body was received to its end, if any
-    /// of it was touched; else it may be read away.
-    async fn answer(
-        &mut self,
-        mut exchange: Exchange,
-        request: &Request<'_>,
-        answer: Answer,
-        received: Option<bool>,
-    ) -> Next {
-        let is_whole = received.unwrap_or_else(|| request.is_discardable());
-        let closes = answer.close
-            || !request.asked.keeps_alive
-            // It would have to be told that the connection stays open.
-            || request.asked.is_http10
-            || !is_whole
-            || exchange.must_close(Instant::now());
-        let mut out = Outgoing::with_room_for_head();
-        codec::answer(out.text(), &answer, request.asked.is_head, closes);
-        let written = self.write(&mut out).await;
-        let body_bytes = if request.asked.is_head {
-            0
-        } else {
-            answer.body.len() as u64
-        };
-        let end = End {
-            status: Some(answer.status),
-            response_bytes: body_bytes,
-            failure: written.err(),
-        };
-        exchange.on_end(end, Instant::now());
-        drop(exchange);
-        if written.is_err() {
-            return Next::Close;
-        }
-        if closes {
-            return Next::Linger;
-        }
-        if received.is_none() && !self.discard_body(request.framing).await {
-            return Next::Linger;
-        }
-        Next::KeepAlive
-    }
-
-    /// Reads away a body that nobody wants; `false` when it is too much, late or malformed.
-    async fn discard_body(&mut self, framing: Framing) -> bool {
-        let mut body = BodyDecoder::new(framing);
-        let mut discarded = 0;
-        self.deadline.set(Some(Instant::now() + DISCARD_TIMEOUT));
-        poll_fn(|cx| {
-            while !body.is_done() {
-                let Ok(decoded) = body.decode(self.client.received_mut()) else {
-                    return Poll::Ready(false);
-                };
-                self.client.consume(decoded.consumed);
-                discarded += decoded.consumed as u64;
-                if discarded > DISCARDED_BODY_BYTES {
-                    return Poll::Ready(false);
-                }
-                if decoded.consumed == 0 {
-                    match self.client.poll_fill(cx, Buffer::small) {
-                        Poll::Ready(Ok(1..)) => {}
-                        Poll::Ready(_) => return Poll::Ready(false),
-                        Poll::Pending => return self.deadline.poll(cx).map(|()| false),
-                    }
-                }
-            }
-            Poll::Ready(true)
-        })
-        .await
-    }
 }
 
 /// What `work` comes to; `None` when the client leaves first. Work that waits for nothing never looks
@@ -367,7 +297,7 @@ fn key(attempt: &Attempt) -> PoolKey {
     }
 }
 
-fn relay(request: &Request<'_>, edits: &[HeaderEdit], now: Instant) -> Relay {
+fn relay(request: &Request<'_>, edits: &[HeaderEdit], body: &RequestBody, now: Instant) -> Relay {
     let mut out = Outgoing::with_room_for_head();
     codec::request_head(
         out.text(),
@@ -376,17 +306,17 @@ fn relay(request: &Request<'_>, edits: &[HeaderEdit], now: Instant) -> Relay {
         request.framing,
         request.asked.asks_for_upgrade,
     );
-    Relay::new(out, request.framing, request.asked, now)
+    Relay::new(out, request.framing, body, request.asked, now)
 }
 
 /// An attempt broke before the client got anything of its answer.
-fn failed(exchange: &mut Exchange, cause: Cause, received: Option<bool>) -> Attempted {
+fn failed(exchange: &mut Exchange, cause: Cause, is_replayable: bool) -> Attempted {
     let is_retried = cause.is_endpoint_fault()
-        && exchange.on_attempt_failed(cause, received.is_none(), Instant::now());
+        && exchange.on_attempt_failed(cause, is_replayable, Instant::now());
     if is_retried {
         Attempted::Again
     } else {
-        Attempted::Failed(cause, received)
+        Attempted::Failed(cause)
     }
 }
 

@@ -1,6 +1,7 @@
 //! One attempt on one connection: request and answer pass each other, each as fast as its two
 //! sockets allow, under the deadline of whatever it waits for. Never decides about another attempt.
 
+mod body;
 mod request;
 mod response;
 #[cfg(test)]
@@ -12,6 +13,7 @@ use std::time::Instant;
 
 use http::StatusCode;
 
+pub(super) use self::body::RequestBody;
 use self::request::RequestSide;
 pub(super) use self::response::{Answered, Asked};
 use self::response::{RequestState, ResponseSide};
@@ -73,6 +75,7 @@ pub(super) struct Relay {
 pub(super) struct Ends<'a, C, E> {
     pub(super) client: &'a mut Peer<C>,
     pub(super) endpoint: &'a mut Peer<E>,
+    pub(super) body: &'a mut RequestBody,
     pub(super) exchange: &'a mut Exchange,
     pub(super) deadline: &'a mut Deadline,
 }
@@ -86,9 +89,15 @@ pub(super) struct Timeouts<'a> {
 
 impl Relay {
     /// `head` is the request head as the endpoint gets it.
-    pub(super) fn new(head: Outgoing, framing: Framing, asked: Asked, now: Instant) -> Self {
+    pub(super) fn new(
+        head: Outgoing,
+        framing: Framing,
+        body: &RequestBody,
+        asked: Asked,
+        now: Instant,
+    ) -> Self {
         Self {
-            request: RequestSide::new(head, framing, now),
+            request: RequestSide::new(head, framing, body, now),
             response: ResponseSide::new(asked, now),
             look_at: now + WATCH_INTERVAL,
         }
@@ -112,9 +121,14 @@ impl Relay {
         timeouts: Timeouts<'_>,
     ) -> Poll<Result<Answered, Cause>> {
         let now = Instant::now();
-        let request = self
-            .request
-            .poll(cx, ends.client, ends.endpoint, ends.exchange, now);
+        let request = self.request.poll(
+            cx,
+            ends.client,
+            ends.endpoint,
+            ends.body,
+            ends.exchange,
+            now,
+        );
         if let Poll::Ready(Err(cause)) = request {
             return Poll::Ready(Err(cause));
         }

@@ -3,9 +3,9 @@
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
-use super::{Wait, What};
+use super::{RequestBody, Wait, What};
 use crate::engine::buffer::Buffer;
-use crate::engine::h1::codec::{BodyDecoder, Framing};
+use crate::engine::h1::codec::{self, Framing};
 use crate::engine::h1::outgoing::{Outgoing, Taken};
 use crate::engine::h1::peer::Peer;
 use crate::engine::stream::Stream;
@@ -16,12 +16,15 @@ use crate::pipeline::Exchange;
 #[derive(Debug)]
 pub(super) struct RequestSide {
     out: Outgoing,
-    body: BodyDecoder,
     is_chunked: bool,
+    /// Bytes of the kept body that this endpoint was given.
+    replayed: usize,
+    /// The end of the body was put into `out`.
+    is_ended: bool,
+    is_received: bool,
+    is_replayable: bool,
     /// Received bytes behind the payload in `out`: used up when it is written.
     pending: usize,
-    /// Body bytes were taken from the client: the request cannot be sent again.
-    is_body_begun: bool,
     /// The endpoint takes no more; it may have answered all the same.
     is_broken: bool,
     pub(super) wait: Wait,
@@ -31,13 +34,16 @@ pub(super) struct RequestSide {
 
 impl RequestSide {
     /// `out` holds the head.
-    pub(super) fn new(out: Outgoing, framing: Framing, now: Instant) -> Self {
+    pub(super) fn new(out: Outgoing, framing: Framing, body: &RequestBody, now: Instant) -> Self {
+        let is_chunked = framing == Framing::Chunked;
         Self {
             out,
-            body: BodyDecoder::new(framing),
-            is_chunked: framing == Framing::Chunked,
+            is_chunked,
+            replayed: 0,
+            is_ended: !is_chunked && body.decoder.is_done() && body.kept().is_empty(),
+            is_received: body.decoder.is_done(),
+            is_replayable: body.is_replayable(),
             pending: 0,
-            is_body_begun: false,
             is_broken: false,
             wait: Wait::new(now),
             client_until: now,
@@ -46,17 +52,17 @@ impl RequestSide {
 
     /// Whether the whole request was taken from the client and handed to the endpoint's socket.
     pub(super) fn is_complete(&self) -> bool {
-        self.body.is_done() && self.out.is_empty() && !self.is_broken
+        self.is_ended && self.out.is_empty() && !self.is_broken
     }
 
     /// Whether the client's body was received to its end.
     pub(super) fn is_body_received(&self) -> bool {
-        self.body.is_done()
+        self.is_received
     }
 
     /// Whether the same request can be sent again from its first byte.
     pub(super) fn is_replayable(&self) -> bool {
-        !self.is_body_begun
+        self.is_replayable
     }
 
     /// Uses up what was taken from the client and never written: it must not be taken for the next
@@ -77,11 +83,12 @@ impl RequestSide {
         cx: &mut Context<'_>,
         client: &mut Peer<C>,
         endpoint: &mut Peer<E>,
+        body: &mut RequestBody,
         exchange: &mut Exchange,
         now: Instant,
     ) -> Poll<Result<(), Cause>> {
         while !self.is_over() {
-            self.take_in(client, exchange, now)?;
+            self.take_in(client, body, exchange, now)?;
             if self.out.is_empty() {
                 self.wait.on(What::ClientBytes);
                 self.client_until = exchange.on_request_body_wait(now);
@@ -97,24 +104,46 @@ impl RequestSide {
         Poll::Ready(Ok(()))
     }
 
-    /// Decodes what has been received into the next thing to write.
+    /// Puts what is kept, then decodes what has been received, into the next thing to write.
     fn take_in<C: Stream>(
         &mut self,
         client: &mut Peer<C>,
+        body: &mut RequestBody,
         exchange: &mut Exchange,
         now: Instant,
     ) -> Result<(), Cause> {
-        while !self.out.has_payload() && self.out.written() == 0 && !self.body.is_done() {
-            let decoded = self
-                .body
+        while !self.out.has_payload() && self.out.written() == 0 && !self.is_ended {
+            let kept = &body.kept()[self.replayed..];
+            if !kept.is_empty() {
+                self.replayed += kept.len();
+                self.put_copy(kept);
+                self.end(body);
+                continue;
+            }
+            if body.decoder.is_done() {
+                self.end(body);
+                continue;
+            }
+            let decoded = body
+                .decoder
                 .decode(client.received_mut())
                 .map_err(|_| Cause::BodyMalformed)?;
             if decoded.consumed == 0 {
                 break;
             }
-            self.is_body_begun = true;
+            let payload = &client.received()[..decoded.data];
+            body.keep(payload);
+            self.replayed = body.kept().len();
+            self.is_replayable = body.is_replayable();
+            self.is_received = body.decoder.is_done();
             exchange.on_request_body(decoded.data, now)?;
-            match self.put(&client.received()[..decoded.data]) {
+            let taken = if self.is_chunked {
+                self.out.chunk(payload)
+            } else {
+                self.out.payload(payload)
+            };
+            self.end(body);
+            match taken {
                 Taken::Copied => client.consume(decoded.consumed),
                 Taken::Left => self.pending = decoded.consumed,
             }
@@ -122,15 +151,27 @@ impl RequestSide {
         Ok(())
     }
 
-    fn put(&mut self, payload: &[u8]) -> Taken {
-        if !self.is_chunked {
-            return self.out.payload(payload);
+    /// Payload that does not lie in the client's buffer.
+    fn put_copy(&mut self, payload: &[u8]) {
+        let text = self.out.text();
+        if self.is_chunked {
+            codec::chunk_start(text, payload.len());
+            text.extend_from_slice(payload);
+            text.extend_from_slice(codec::CHUNK_END);
+        } else {
+            text.extend_from_slice(payload);
         }
-        let taken = self.out.chunk(payload);
-        if self.body.is_done() {
-            self.out.last_chunk(self.body.trailers());
+    }
+
+    /// Puts the end behind the last piece, if that is what was put.
+    fn end(&mut self, body: &RequestBody) {
+        if !body.decoder.is_done() {
+            return;
         }
-        taken
+        if self.is_chunked {
+            self.out.last_chunk(body.decoder.trailers());
+        }
+        self.is_ended = true;
     }
 
     fn poll_write<C: Stream, E: Stream>(

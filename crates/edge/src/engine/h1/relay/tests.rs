@@ -19,6 +19,7 @@ struct Bench {
     endpoint: Peer<BufReader<DuplexStream>>,
     exchange: Exchange,
     deadline: Deadline,
+    body: RequestBody,
     connection: Arc<crate::connection::Connection>,
 }
 
@@ -48,8 +49,11 @@ impl Bench {
             expects_continue: false,
             asks_for_upgrade: false,
         };
+        let framing = Framing::Length(BODY_BYTES as u64);
+        let body = RequestBody::new(framing, false);
         let bench = Self {
-            relay: Relay::new(head, Framing::Length(BODY_BYTES as u64), asked, now),
+            relay: Relay::new(head, framing, &body, asked, now),
+            body,
             client,
             endpoint: Peer::new(BufReader::new(near_endpoint)),
             exchange: Exchange::new(Arc::new(edge), Arc::clone(&connection), now),
@@ -64,6 +68,7 @@ impl Bench {
         let ends = Ends {
             client: &mut self.client,
             endpoint: &mut self.endpoint,
+            body: &mut self.body,
             exchange: &mut self.exchange,
             deadline: &mut self.deadline,
         };
