@@ -30,7 +30,6 @@ impl Console {
     }
 
     /// A step on the way. Machines wait for the answer instead.
-    #[cfg(feature = "edge")]
     pub(crate) fn progress(self, text: impl Display) {
         if self == Self::Text {
             Self::complain(&text.to_string());

@@ -13,6 +13,7 @@ mod data_dir;
 mod edge;
 mod file_limit;
 mod port_holder;
+mod probe;
 #[cfg(all(feature = "edge", feature = "auth"))]
 mod up;
 
@@ -26,13 +27,14 @@ const EXIT_CODES: &str = "\
 Exit codes:
   0  done, or stopped as asked
   1  bad configuration, taken port, or a failure while running
-  2  wrong usage of the command line";
+  2  wrong usage of the command line, or nobody to probe";
 
 const EXAMPLES: &str = "\
 Examples:
   portcullis up                            try everything on this machine
   portcullis check edge.yaml               find every mistake in a configuration
   portcullis edge --config edge.yaml       run the load balancer
+  portcullis probe http://127.0.0.1:8080   try a running one as a stranger would
   PORT=8001 portcullis auth                run one auth instance";
 
 /// A layer 7 load balancer and the authentication service behind it, in one binary.
@@ -53,6 +55,7 @@ enum Command {
     Auth(auth::Arguments),
     #[cfg(feature = "edge")]
     Check(check::Arguments),
+    Probe(Box<probe::Arguments>),
     Completions(completions::Arguments),
 }
 
@@ -69,6 +72,7 @@ fn main() -> ExitCode {
         Command::Auth(arguments) => auth::run(&arguments),
         #[cfg(feature = "edge")]
         Command::Check(arguments) => check::run(&arguments),
+        Command::Probe(arguments) => probe::run(&arguments),
         Command::Completions(arguments) => completions::run(&arguments),
     };
     match result {
