@@ -1,26 +1,41 @@
 //! Cookie affinity: a client stays with its endpoint, and cannot choose one.
 
-use portcullis_testkit::{Endpoint, Response, wait_until};
+use std::collections::BTreeMap;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use portcullis_testkit::{Authority, Endpoint, Health, Response, wait_until};
 use serde_json::{Value, json};
 
 use super::Setup;
-use crate::harness::Edge;
+use crate::harness::{Edge, open_tls};
 
+const SECRET: &str = "a-secret-of-32-characters-or-more!";
+const OTHER_SECRET: &str = "another-secret-of-32-characters!!";
+
+/// Three endpoints and an edge before them.
 struct Three {
     endpoints: Vec<Endpoint>,
     edge: Edge,
 }
 
-async fn three(affinity: Value) -> Three {
+async fn endpoints() -> Vec<Endpoint> {
     let mut endpoints = Vec::new();
     for name in ["a", "b", "c"] {
         endpoints.push(Endpoint::start(name).await);
     }
+    endpoints
+}
+
+async fn edge_before(endpoints: &[Endpoint], affinity: Value) -> Edge {
     let all: Vec<&Endpoint> = endpoints.iter().collect();
-    let edge = Setup::new(&all)
-        .set("clusters.main.affinity", affinity)
-        .start()
-        .await;
+    let setup = Setup::new(&all).set("clusters.main.affinity", affinity);
+    setup.start().await
+}
+
+async fn three(affinity: Value) -> Three {
+    let endpoints = endpoints().await;
+    let edge = edge_before(&endpoints, affinity).await;
     Three { endpoints, edge }
 }
 
@@ -126,32 +141,17 @@ async fn the_application_does_not_see_the_cookie_and_keeps_its_own() {
     let three = three(json!({})).await;
     let cookie = cookie_of(&three.edge.get("/").await).unwrap();
     let response = with_cookie(&three.edge, &format!("theme=dark; {cookie}; lang=en")).await;
-    let seen = response.echoed("cookie").join("; ");
-    assert!(
-        seen.contains("theme=dark") && seen.contains("lang=en"),
-        "{seen}"
-    );
+    assert_eq!(response.echoed("cookie"), ["theme=dark; lang=en"]);
+    let response = with_cookie(&three.edge, &cookie).await;
+    assert_eq!(response.echoed("cookie"), [""; 0]);
 }
 
 #[tokio::test]
 async fn two_edges_with_one_secret_honour_each_others_cookies() {
-    let mut endpoints = Vec::new();
-    for name in ["a", "b", "c"] {
-        endpoints.push(Endpoint::start(name).await);
-    }
-    let all: Vec<&Endpoint> = endpoints.iter().collect();
-    let start = async |secret: &str| {
-        let affinity = json!({ "secret": secret });
-        Setup::new(&all)
-            .set("clusters.main.affinity", affinity)
-            .start()
-            .await
-    };
-    let (secret, other) = (
-        "a-secret-of-32-characters-or-more!",
-        "another-secret-of-32-characters!!",
-    );
-    let (one, two, stranger) = (start(secret).await, start(secret).await, start(other).await);
+    let endpoints = endpoints().await;
+    let start = async |secret: &str| edge_before(&endpoints, json!({ "secret": secret })).await;
+    let (one, two) = (start(SECRET).await, start(SECRET).await);
+    let stranger = start(OTHER_SECRET).await;
     let first = one.get("/").await;
     let cookie = cookie_of(&first).unwrap();
     for _ in 0..4 {
@@ -162,4 +162,239 @@ async fn two_edges_with_one_secret_honour_each_others_cookies() {
         );
     }
     assert!(cookie_of(&with_cookie(&stranger, &cookie).await).is_some());
+}
+
+#[tokio::test]
+async fn a_cookie_of_a_previous_secret_is_honoured_and_replaced() {
+    let endpoints = endpoints().await;
+    let before = edge_before(&endpoints, json!({ "secret": OTHER_SECRET })).await;
+    let rotated = json!({ "secret": SECRET, "previous_secrets": [OTHER_SECRET] });
+    let rotated = edge_before(&endpoints, rotated).await;
+    let after = edge_before(&endpoints, json!({ "secret": SECRET })).await;
+    let first = before.get("/").await;
+    let mut cookie = cookie_of(&first).unwrap();
+    let response = with_cookie(&rotated, &cookie).await;
+    assert_eq!(response.endpoint(), first.endpoint());
+    cookie = cookie_of(&response).expect("under the new secret");
+    for edge in [&rotated, &after] {
+        let response = with_cookie(edge, &cookie).await;
+        assert_eq!(
+            (response.endpoint(), cookie_of(&response)),
+            (first.endpoint(), None)
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_cookie_under_an_accepted_name_is_honoured_and_replaced() {
+    let endpoints = endpoints().await;
+    let before = json!({ "secret": SECRET, "cookie": "_fly_affinity" });
+    let before = edge_before(&endpoints, before).await;
+    let after = json!({ "secret": SECRET, "accept": ["_fly_affinity"] });
+    let after = edge_before(&endpoints, after).await;
+    let first = before.get("/").await;
+    let old = cookie_of(&first).unwrap();
+    assert!(old.starts_with("_fly_affinity="), "{old}");
+    let response = with_cookie(&after, &old).await;
+    assert_eq!(response.endpoint(), first.endpoint());
+    let new = cookie_of(&response).expect("under its own name");
+    assert!(new.starts_with("_portcullis_affinity="), "{new}");
+    let foreign = with_cookie(&after, "_fly_affinity=theirs").await;
+    assert_eq!(foreign.echoed("cookie"), ["_fly_affinity=theirs"]);
+    assert!(cookie_of(&foreign).is_some());
+}
+
+#[tokio::test]
+async fn a_busy_client_is_placed_anew_at_its_full_age() {
+    let three = three(json!({ "ttl": "2s", "max_age": "3s" })).await;
+    let first = three.edge.get("/").await;
+    let mut cookie = cookie_of(&first).unwrap();
+    let mut renewals = 0;
+    wait_until("another endpoint", async || {
+        let response = with_cookie(&three.edge, &cookie).await;
+        if let Some(renewed) = cookie_of(&response) {
+            cookie = renewed;
+            renewals += 1;
+        }
+        (response.endpoint() != first.endpoint()).then_some(())
+    })
+    .await;
+    assert!(renewals >= 2, "it was renewed before, and replaced now");
+}
+
+#[tokio::test]
+async fn attributes_of_the_cookie_are_those_configured() {
+    let a = [Endpoint::start("a").await];
+    let affinity = json!({
+        "cookie": "__Secure-affinity", "secure": "always", "same_site": "none",
+        "partitioned": true, "path": "/app", "domain": "example.com",
+    });
+    let edge = edge_before(&a, affinity).await;
+    let response = edge.get("/").await;
+    let (pair, attributes) = response
+        .field("set-cookie")
+        .unwrap()
+        .split_once("; ")
+        .unwrap();
+    assert!(pair.starts_with("__Secure-affinity="), "{pair}");
+    assert_eq!(
+        attributes,
+        "Path=/app; Domain=example.com; Max-Age=3600; HttpOnly; SameSite=None; Partitioned; Secure"
+    );
+}
+
+#[tokio::test]
+async fn the_cookie_is_for_https_alone_if_it_was_asked_for_so() {
+    let (a, authority) = (Endpoint::start("a").await, Authority::new());
+    let identity = authority.issue("app", &["app.example"]);
+    let tls = json!({ "certificates": [{ "cert": identity.cert, "key": identity.key }] });
+    let edge = Setup::new(&[&a])
+        .listener("tls", &json!({ "tls": tls }))
+        .set("clusters.main.affinity", json!({}))
+        .start()
+        .await;
+    let plain = edge.get("/").await;
+    let mut client = open_tls(edge.listener(1), "app.example", &authority).await;
+    let tls = client.get("/").await.unwrap();
+    let is_secure = |response: &Response| {
+        let cookie = response.field("set-cookie").unwrap();
+        cookie.contains("HttpOnly") && cookie.ends_with("; Secure")
+    };
+    assert!(!is_secure(&plain) && is_secure(&tls));
+}
+
+#[tokio::test]
+async fn whatever_a_client_sends_is_no_reason_to_fail() {
+    let three = three(json!({ "accept": ["_old"] })).await;
+    let genuine = cookie_of(&three.edge.get("/").await).unwrap();
+    let name = "_portcullis_affinity";
+    for cookies in [
+        format!("{name}={}; ", "A".repeat(64)).repeat(100),
+        format!("{name}={}", "A".repeat(20_000)),
+        format!("{};{genuine}\u{fe}", ";".repeat(1_000)),
+        format!("{name}=\u{ff}\"; {name}==; {name}; ={name}; _old={genuine}"),
+    ] {
+        let response = with_cookie(&three.edge, &cookies).await;
+        assert_eq!(response.status, 200, "{cookies}");
+        assert!(cookie_of(&response).is_some(), "{cookies}");
+        let seen = response.echoed("cookie").join("; ");
+        assert!(!seen.contains(&format!("{name}=A")), "{seen}");
+    }
+}
+
+/// How a client says who it is.
+#[derive(Clone, Copy, Debug)]
+enum Way {
+    Header,
+    Query,
+    Claim,
+}
+
+const WAYS: [Way; 3] = [Way::Header, Way::Query, Way::Claim];
+
+impl Way {
+    fn affinity(self) -> Value {
+        let by = match self {
+            Way::Header => "header:X-Tenant",
+            Way::Query => "query:tenant id",
+            Way::Claim => "claim:tenant",
+        };
+        json!({ "by": by, "secret": SECRET })
+    }
+
+    async fn visit(self, edge: &Edge, tenant: usize) -> String {
+        let mut client = edge.connect().await;
+        let payload = URL_SAFE_NO_PAD.encode(json!({ "tenant": tenant }).to_string());
+        let token = format!("Bearer e30.{payload}.bm9ib2R5IHNpZ25lZCB0aGlz");
+        let (target, field) = match self {
+            Way::Header => ("/".to_owned(), ("x-tenant", tenant.to_string())),
+            Way::Query => (format!("/?tenant+id={tenant}"), ("x", String::new())),
+            Way::Claim => ("/".to_owned(), ("authorization", token)),
+        };
+        let response = client
+            .request("GET", &target, &[(field.0, &field.1)], b"")
+            .await
+            .unwrap();
+        assert_eq!((response.status, response.field("set-cookie")), (200, None));
+        response.endpoint()
+    }
+
+    async fn visit_all(self, edge: &Edge) -> Vec<String> {
+        let mut endpoints = Vec::new();
+        for tenant in 0..TENANTS {
+            endpoints.push(self.visit(edge, tenant).await);
+        }
+        endpoints
+    }
+}
+
+/// So many that each of three endpoints certainly gets some.
+const TENANTS: usize = 40;
+
+#[tokio::test]
+async fn a_value_keeps_its_client_with_its_endpoint_on_every_edge() {
+    let endpoints = endpoints().await;
+    for way in WAYS {
+        let one = edge_before(&endpoints, way.affinity()).await;
+        let two = edge_before(&endpoints, way.affinity()).await;
+        let first = way.visit_all(&one).await;
+        let spread: BTreeMap<_, _> = first.iter().map(|endpoint| (endpoint, ())).collect();
+        assert_eq!(spread.len(), 3, "{way:?}: {first:?}");
+        assert_eq!(way.visit_all(&one).await, first, "{way:?}: they stay");
+        assert_eq!(way.visit_all(&two).await, first, "{way:?}: edges agree");
+    }
+}
+
+#[tokio::test]
+async fn without_a_value_requests_are_balanced() {
+    let endpoints = endpoints().await;
+    for way in WAYS {
+        let edge = edge_before(&endpoints, way.affinity()).await;
+        let mut seen = BTreeMap::new();
+        for _ in 0..9 {
+            *seen.entry(edge.get("/").await.endpoint()).or_insert(0) += 1;
+        }
+        assert_eq!(seen.into_values().collect::<Vec<_>>(), [3, 3, 3], "{way:?}");
+    }
+}
+
+#[tokio::test]
+async fn values_stay_where_they_are_when_endpoints_leave_and_come() {
+    let endpoints = endpoints().await;
+    let all: Vec<&Endpoint> = endpoints.iter().collect();
+    let health = json!({ "interval": "100ms", "timeout": "100ms", "rise": 1, "fall": 1 });
+    for way in WAYS {
+        let edge = Setup::new(&all)
+            .set("clusters.main.affinity", way.affinity())
+            .set("clusters.main.health", health.clone())
+            .start()
+            .await;
+        let wait_for = async |is_healthy: bool| {
+            let address = endpoints[0].address().to_string();
+            let labels = [("endpoint", address.as_str())];
+            let value = f64::from(u8::from(is_healthy));
+            edge.wait_for_metric("portcullis_edge_endpoint_healthy", &labels, value)
+                .await;
+        };
+        for endpoint in &endpoints {
+            let address = endpoint.address().to_string();
+            let labels = [("endpoint", address.as_str())];
+            edge.wait_for_metric("portcullis_edge_endpoint_healthy", &labels, 1.0)
+                .await;
+        }
+        let before = way.visit_all(&edge).await;
+        endpoints[0].set_health(Health::Failing);
+        wait_for(false).await;
+        let without = way.visit_all(&edge).await;
+        for (before, without) in before.iter().zip(&without) {
+            assert!(
+                before == without || before == "a",
+                "{way:?}: {before} to {without}"
+            );
+            assert_ne!(without, "a", "{way:?}");
+        }
+        endpoints[0].set_health(Health::Ok);
+        wait_for(true).await;
+        assert_eq!(way.visit_all(&edge).await, without, "{way:?}: they stay");
+    }
 }

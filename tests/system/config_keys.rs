@@ -18,12 +18,48 @@ const OBSERVED: &[(&str, &str)] = &[
         "affinity::a_cookie_keeps_a_client_with_its_endpoint",
     ),
     (
+        "clusters.<name>.affinity.accept",
+        "affinity::a_cookie_under_an_accepted_name_is_honoured_and_replaced",
+    ),
+    (
+        "clusters.<name>.affinity.by",
+        "affinity::a_value_keeps_its_client_with_its_endpoint_on_every_edge",
+    ),
+    (
         "clusters.<name>.affinity.cookie",
         "keys::the_affinity_cookie_has_the_name_and_life_that_are_configured",
     ),
     (
+        "clusters.<name>.affinity.domain",
+        "affinity::attributes_of_the_cookie_are_those_configured",
+    ),
+    (
+        "clusters.<name>.affinity.max_age",
+        "affinity::a_busy_client_is_placed_anew_at_its_full_age",
+    ),
+    (
+        "clusters.<name>.affinity.partitioned",
+        "affinity::attributes_of_the_cookie_are_those_configured",
+    ),
+    (
+        "clusters.<name>.affinity.path",
+        "affinity::attributes_of_the_cookie_are_those_configured",
+    ),
+    (
+        "clusters.<name>.affinity.previous_secrets",
+        "affinity::a_cookie_of_a_previous_secret_is_honoured_and_replaced",
+    ),
+    (
+        "clusters.<name>.affinity.same_site",
+        "affinity::attributes_of_the_cookie_are_those_configured",
+    ),
+    (
         "clusters.<name>.affinity.secret",
         "affinity::two_edges_with_one_secret_honour_each_others_cookies",
+    ),
+    (
+        "clusters.<name>.affinity.secure",
+        "affinity::attributes_of_the_cookie_are_those_configured",
     ),
     (
         "clusters.<name>.affinity.ttl",

@@ -9,7 +9,7 @@ use portcullis_traffic::balance::{Balancer, Candidate};
 use portcullis_traffic::eject::{self, may_eject};
 use portcullis_traffic::health::{Observation, Thresholds};
 
-use crate::affinity::{Affinity, KeyError};
+use crate::affinity::{self, Affinity, Bond, KeyError};
 use crate::config::{self, Balance, HealthCheck, UpstreamTimeouts};
 use crate::metrics::{ClusterMetrics, Metrics};
 
@@ -140,7 +140,7 @@ impl Cluster {
         self.health.as_ref()
     }
 
-    /// Cookie affinity, if it is on.
+    /// Whether and how clients are kept, if they are.
     pub(crate) fn affinity(&self) -> Option<&Affinity> {
         self.affinity.as_deref()
     }
@@ -167,7 +167,32 @@ impl Cluster {
         self.pick_preferring(None, tried, now)
     }
 
-    /// As [`Cluster::pick`]; the endpoint that an affinity cookie names goes before the balancer.
+    /// The endpoint that a client belongs to: where it is bound if that one may be had, else where the
+    /// hash of its value points. [`Endpoint::affinity_id`] names it.
+    pub(crate) fn preferred(&self, bond: Bond, tried: &[SocketAddr], now: Instant) -> Option<u64> {
+        let may_take =
+            |endpoint: &Endpoint| endpoint.is_eligible(now) && !tried.contains(&endpoint.address());
+        let mut endpoints = self.endpoints.iter();
+        let bound = bond.endpoint().filter(|id| {
+            endpoints.any(|endpoint| endpoint.affinity_id() == *id && may_take(endpoint))
+        });
+        let Some(hash) = bond.hash().filter(|_| bound.is_none()) else {
+            return bound;
+        };
+        let selection = self.lock();
+        let weights = selection
+            .candidates
+            .iter()
+            .map(|candidate| candidate.weight);
+        let endpoints = self.endpoints.iter().zip(weights);
+        let takers = endpoints.filter(|(endpoint, _)| may_take(endpoint));
+        affinity::first_choice(
+            hash,
+            takers.map(|(one, weight)| (one.affinity_id(), weight)),
+        )
+    }
+
+    /// As [`Cluster::pick`]; the endpoint that a client belongs to goes before the balancer.
     pub(crate) fn pick_preferring(
         &self,
         preferred: Option<u64>,

@@ -9,6 +9,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 pub use portcullis_traffic::route::{HostPattern, PathPattern};
 
+mod affinity;
 mod certificate;
 mod check;
 mod cluster;
@@ -22,8 +23,9 @@ mod names;
 mod parse;
 mod route;
 
+pub use affinity::{Affinity, AffinityBy, AffinityCookie, AffinityValue, SameSite, Secure};
 pub use check::{CheckReport, check, json_schema, key_paths, load, parse, reference};
-pub use cluster::{Affinity, Balance, Cluster, Ejection, Endpoint, UpstreamTimeouts};
+pub use cluster::{Balance, Cluster, Ejection, Endpoint, UpstreamTimeouts};
 pub use health::HealthCheck;
 pub use listener::{
     Certificate, ClientTimeouts, Engine, Http2, Limits, Listener, NamePattern, Passthrough, Tls,

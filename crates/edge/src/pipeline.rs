@@ -21,7 +21,7 @@ use http::{HeaderName, StatusCode};
 use portcullis_traffic::health::Observation;
 use portcullis_traffic::retry::{is_repeatable, is_retried_status};
 
-use crate::affinity::Binding;
+use crate::affinity::Bond;
 use crate::cluster::{Cluster, Endpoint, Slot};
 use crate::config::{ClientTimeouts, Limits};
 use crate::connection::Connection;
@@ -68,7 +68,7 @@ pub struct Exchange {
     started: Instant,
     request: Option<Request>,
     route: Option<RouteId>,
-    binding: Option<Binding>,
+    bond: Bond,
     /// Whether it carries an `Idempotency-Key` on a route that honours them.
     is_keyed: bool,
     /// Endpoints that failed this request.
@@ -99,7 +99,7 @@ impl Exchange {
             started: now,
             request: None,
             route: None,
-            binding: None,
+            bond: Bond::None,
             is_keyed: false,
             tried: Vec::new(),
             slot: None,
@@ -130,7 +130,7 @@ impl Exchange {
         let route = self.snapshot.route(route);
         self.is_keyed = route.idempotency_key && head.fields().has(&IDEMPOTENCY_KEY);
         if let Some(affinity) = route.cluster.affinity() {
-            self.binding = affinity.read(head.fields(), unix_seconds());
+            self.bond = affinity.recognise(head, unix_seconds());
         }
         Ok(())
     }
@@ -155,7 +155,7 @@ impl Exchange {
         // Given back before the next is taken: an attempt that is over no longer counts.
         self.slot = None;
         let cluster = &self.snapshot.route(route).cluster;
-        let slot = match select::select(cluster, self.binding, &self.tried, now) {
+        let slot = match select::select(cluster, self.bond, &self.tried, now) {
             Ok(slot) => slot,
             Err(cause) => return Err(self.on_failure(cause)),
         };
@@ -181,10 +181,13 @@ impl Exchange {
     /// client's head first and applies these after, so that `Connection` cannot name ours.
     pub fn on_forward(&mut self, head: &impl Head) -> Vec<HeaderEdit> {
         let span = self.edge.ids.draw_span();
-        match &self.request {
-            Some(request) => forward::edits(request, head, &self.connection, span),
-            None => Vec::new(),
-        }
+        let Some(request) = &self.request else {
+            return Vec::new();
+        };
+        let mut edits = forward::edits(request, head, &self.connection, span);
+        let affinity = self.cluster().and_then(|cluster| cluster.affinity());
+        edits.extend(affinity.and_then(|affinity| affinity.hide(head.fields())));
+        edits
     }
 
     /// The attempt has a connection: a pooled one, or one made for it.
@@ -443,12 +446,8 @@ impl Exchange {
         };
         let is_local = respond::is_local(self.connection.client.ip(), request.client);
         let cookie = cluster.affinity().and_then(|affinity| {
-            let now = unix_seconds();
             let id = endpoint.affinity_id();
-            let is_due = affinity.is_due(self.binding, id, now);
-            is_due
-                .then(|| affinity.issue(id, now, request.is_https))
-                .flatten()
+            affinity.settle(self.bond, id, unix_seconds(), request.is_https)
         });
         respond::edits(endpoint, is_local, &request.excerpt.id, cookie, fields)
     }
@@ -491,7 +490,7 @@ pub fn answer_unparsed(cause: Cause) -> Answer {
     answer
 }
 
-/// Affinity cookies outlive the process, so they count by the calendar's clock.
+/// Affinity outlives the process, so it counts by the calendar's clock.
 fn unix_seconds() -> u64 {
     SystemTime::now()
         .duration_since(SystemTime::UNIX_EPOCH)

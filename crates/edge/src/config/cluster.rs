@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::num::{NonZeroU16, NonZeroU32};
 use std::time::Duration;
 
-use portcullis_ops::Secret;
+use super::Affinity;
 
 use super::HealthCheck;
 
@@ -25,7 +25,7 @@ pub struct Cluster {
     pub retries: u32,
     /// Deadlines towards endpoints.
     pub timeouts: UpstreamTimeouts,
-    /// Cookie affinity; `None` (default) is off.
+    /// Whether a client is kept at one endpoint; `None` (default) is off.
     pub affinity: Option<Affinity>,
 }
 
@@ -71,15 +71,4 @@ pub struct UpstreamTimeouts {
     pub write: Duration,
     /// How long an idle pooled connection is kept (default 60 s).
     pub idle: Duration,
-}
-
-/// Cookie affinity: the cookie is opaque and authenticated.
-#[derive(Debug)]
-pub struct Affinity {
-    /// Cookie name (default `_portcullis_affinity`).
-    pub cookie: String,
-    /// Lifetime of the binding (default 1 h).
-    pub ttl: Duration,
-    /// Key material shared by several edges; `None` draws one at start, so bindings end with the process.
-    pub secret: Option<Secret<String>>,
 }

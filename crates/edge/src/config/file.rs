@@ -12,12 +12,14 @@ use portcullis_ops::yaml::Node;
 use super::names::{self, Access};
 use super::{Shutdown, keys};
 
+mod affinity;
 mod clusters;
 mod health;
 mod listeners;
 mod routes;
 
-pub(super) use clusters::{FileAffinity, FileCluster};
+pub(super) use affinity::{By, FileAffinity, FileCookie};
+pub(super) use clusters::FileCluster;
 pub(super) use health::FileHealth;
 pub(super) use listeners::{FileCertificate, FileListener, FileTls};
 pub(super) use routes::FileRoute;

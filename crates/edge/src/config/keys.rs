@@ -7,6 +7,7 @@ use portcullis_ops::decode::{Key, Kind, Presence, Scalar, Table, Text};
 
 use Presence::{Default, Optional, Required, Usual};
 
+mod affinity;
 mod clusters;
 mod health;
 mod listeners;

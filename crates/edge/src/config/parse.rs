@@ -14,6 +14,7 @@ use super::file::{FileCluster, FileConfig};
 use super::names::Access;
 use super::{AccessLog, ClusterId, Config};
 
+mod affinity;
 mod clusters;
 mod health;
 mod listeners;
@@ -118,6 +119,7 @@ impl Parser<'_> {
         self.check_trust();
         self.check_admin();
         self.check_use_of_clusters();
+        self.check_affinity_cookies();
         self.check_names_of_certificates(&config);
         config
     }

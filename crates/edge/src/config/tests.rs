@@ -10,6 +10,7 @@ use portcullis_ops::diagnostic::{Diagnostics, Source};
 
 use super::*;
 
+mod affinity;
 mod certificates;
 mod examples;
 mod good;
@@ -51,6 +52,7 @@ impl World {
         let variables = |name: &str| match name {
             "PORT" => Some("9090".to_owned()),
             "AFFINITY_SECRET" => Some("0123456789abcdef0123456789abcdef".to_owned()),
+            "AFFINITY_SECRET_BEFORE" => Some("fedcba9876543210fedcba9876543210".to_owned()),
             _ => None,
         };
         let surroundings = Surroundings {

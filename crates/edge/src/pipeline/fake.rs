@@ -169,6 +169,25 @@ pub(crate) fn cluster(endpoints: &[&str]) -> config::Cluster {
     parsed.config.clusters.into_iter().next().unwrap()
 }
 
+/// By a cookie called `_a`, under a key that is drawn.
+pub(crate) fn affinity() -> config::Affinity {
+    config::Affinity {
+        by: config::AffinityBy::Cookie(config::AffinityCookie {
+            name: "_a".to_owned(),
+            accept: Vec::new(),
+            path: "/".to_owned(),
+            domain: None,
+            same_site: config::SameSite::Lax,
+            secure: config::Secure::Auto,
+            is_partitioned: false,
+        }),
+        ttl: Duration::from_secs(3_600),
+        max_age: Some(Duration::from_secs(24 * 3_600)),
+        secret: None,
+        previous_secrets: Vec::new(),
+    }
+}
+
 pub(crate) fn health_check() -> config::HealthCheck {
     config::HealthCheck {
         path: "/health/ready".to_owned(),

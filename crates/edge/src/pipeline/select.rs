@@ -3,20 +3,20 @@
 use std::net::SocketAddr;
 use std::time::Instant;
 
-use crate::affinity::Binding;
+use crate::affinity::Bond;
 use crate::cluster::{Cluster, Slot};
 use crate::outcome::Cause;
 
-/// Takes a place at an endpoint: the one the client is bound to if it may be had, else the
+/// Takes a place at an endpoint: the one the client belongs to if it may be had, else the
 /// balancer's choice; none of `tried` while another is eligible.
 pub(super) fn select(
     cluster: &Cluster,
-    binding: Option<Binding>,
+    bond: Bond,
     tried: &[SocketAddr],
     now: Instant,
 ) -> Result<Slot, Cause> {
-    let bound = binding.map(|binding| binding.endpoint);
+    let preferred = cluster.preferred(bond, tried, now);
     cluster
-        .pick_preferring(bound, tried, now)
+        .pick_preferring(preferred, tried, now)
         .ok_or(Cause::NoEndpoint)
 }

@@ -7,10 +7,10 @@ use http::{HeaderMap, HeaderValue};
 use prometheus::IntCounter;
 use serde_json::Value;
 
-use super::fake::{FakeHead, at_once, config, connection};
+use super::fake::{FakeHead, affinity, at_once, config, connection};
 use super::*;
 use crate::access_log::AccessLogWriter;
-use crate::config::{Affinity, Cluster as ClusterConfig};
+use crate::config::Cluster as ClusterConfig;
 
 const ADDRESSES: [&str; 3] = ["10.0.1.1:80", "10.0.1.2:80", "10.0.1.3:80"];
 const STRANGER: &str = "203.0.113.9:5000";
@@ -463,11 +463,7 @@ fn served_by_is_an_address_on_this_machine_and_an_id_elsewhere() {
 #[test]
 fn affinity_binds_a_client_until_its_endpoint_is_out() {
     let bench = Bench::with(|cluster| {
-        cluster.affinity = Some(Affinity {
-            cookie: "_a".to_owned(),
-            ttl: Duration::from_secs(3_600),
-            secret: None,
-        });
+        cluster.affinity = Some(affinity());
     });
     let visit = |cookie: Option<&str>| {
         let head = cookie

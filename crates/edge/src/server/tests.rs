@@ -64,12 +64,12 @@ fn edge_config(endpoints: &[&Endpoint]) -> Config {
 }
 
 /// A cluster that never ejects and gives up after 5 s.
-fn origin(endpoints: &[&Endpoint]) -> config::Cluster {
+fn origin(endpoints: &[&Endpoint]) -> Cluster {
     let addresses = endpoints.iter().map(|one| one.address().to_string());
     let addresses: Vec<String> = addresses.collect();
     let addresses: Vec<&str> = addresses.iter().map(String::as_str).collect();
     let seconds = Duration::from_secs;
-    config::Cluster {
+    Cluster {
         name: "origin".to_owned(),
         ejection: None,
         timeouts: UpstreamTimeouts {

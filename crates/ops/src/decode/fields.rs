@@ -162,7 +162,52 @@ impl<'f> Fields<'f> {
         })
     }
 
-    /// The members of a list of single texts.
+    /// The members of a list of texts, each parsed further by `parse`.
+    pub fn texts<T>(
+        &self,
+        name: &str,
+        parse: impl Fn(&str) -> Result<T, Mistake>,
+    ) -> Vec<Located<T>> {
+        self.members(name, |text, span| match parse(&text) {
+            Ok(value) => Some(value),
+            Err(mistake) => {
+                self.refuse(name, &text, span, mistake);
+                None
+            }
+        })
+    }
+
+    /// The members of a list of secret texts, kept out of every diagnostic.
+    pub fn secrets(&self, name: &str) -> Vec<Located<Secret<String>>> {
+        if let Some(node) = self.node(self.key(name))
+            && let Value::Sequence(members) = &node.value
+        {
+            members.iter().for_each(|node| self.report.mask(node.span));
+        }
+        self.members(name, |text, _| Some(Secret::new(text)))
+    }
+
+    fn members<T>(&self, name: &str, take: impl Fn(String, Span) -> Option<T>) -> Vec<Located<T>> {
+        let key = self.key(name);
+        let Kind::List(Kind::Scalar(scalar)) = key.kind else {
+            wrong_kind(name)
+        };
+        let nodes = self.list(key).into_iter().flatten();
+        nodes
+            .filter_map(|node| {
+                let Parsed::Text(text) = self.parse(key, scalar, node)? else {
+                    wrong_kind(name)
+                };
+                Some(Located {
+                    value: take(text, node.span)?,
+                    span: node.span,
+                    is_written: true,
+                })
+            })
+            .collect()
+    }
+
+    /// The members of a list of networks.
     pub fn networks(&self, name: &str) -> Vec<Located<IpNet>> {
         let key = self.key(name);
         let Kind::List(Kind::Scalar(scalar)) = key.kind else {

@@ -1,14 +1,12 @@
 //! Clusters as written. Never compares two values.
 
 use std::num::NonZeroU16;
-use std::time::Duration;
 
-use portcullis_ops::Secret;
 use portcullis_ops::decode::{Fields, Located};
-use portcullis_ops::diagnostic::Span;
 
 use super::super::names::{self, HostPort};
 use super::super::{Balance, Ejection, UpstreamTimeouts};
+use super::affinity::{FileAffinity, affinity};
 use super::health::{self, FileHealth};
 use super::positive;
 
@@ -28,14 +26,6 @@ pub(in crate::config) struct FileCluster {
 pub(in crate::config) struct FileEndpoint {
     pub(in crate::config) address: Option<Located<HostPort>>,
     pub(in crate::config) weight: NonZeroU16,
-}
-
-#[derive(Debug)]
-pub(in crate::config) struct FileAffinity {
-    pub(in crate::config) span: Span,
-    pub(in crate::config) cookie: Option<Located<String>>,
-    pub(in crate::config) ttl: Duration,
-    pub(in crate::config) secret: Option<Located<Secret<String>>>,
 }
 
 pub(super) fn cluster((name, fields): (Located<String>, Fields<'_>)) -> FileCluster {
@@ -86,14 +76,5 @@ fn upstream_timeouts(fields: &Fields<'_>) -> UpstreamTimeouts {
         read: fields.duration("read").value,
         write: fields.duration("write").value,
         idle: fields.duration("idle").value,
-    }
-}
-
-fn affinity(fields: &Fields<'_>) -> FileAffinity {
-    FileAffinity {
-        span: fields.span(),
-        cookie: fields.text("cookie", names::cookie),
-        ttl: fields.duration("ttl").value,
-        secret: fields.secret("secret"),
     }
 }

@@ -1,9 +1,8 @@
 //! Keys of clusters. Never holds a rule that concerns two keys.
 
-use std::time::Duration;
-
 use portcullis_ops::decode::{Kind, Scalar, Table, Text};
 
+use super::affinity::AFFINITY;
 use super::health::HEALTH;
 use super::{Default, Optional, Required, TIMEOUT, count, key, text};
 
@@ -15,7 +14,7 @@ pub(super) static CLUSTER: Table = Table {
         key("ejection", Kind::Switch(&EJECTION), Default(""), "Puts endpoints aside after failures of real requests, or `off`."),
         key("retries", count(0, 10), Default("1"), "Further attempts on other endpoints; only what is safe to repeat is repeated."),
         key("timeouts", Kind::Table(&UPSTREAM_TIMEOUTS), Default(""), "Patience with endpoints."),
-        key("affinity", Kind::Switch(&AFFINITY), Optional(""), "Keeps a client at one endpoint by an authenticated cookie; off by default."),
+        key("affinity", Kind::Switch(&AFFINITY), Optional(""), "Keeps a client at one endpoint; off by default."),
     ],
 };
 
@@ -45,13 +44,4 @@ static UPSTREAM_TIMEOUTS: Table = Table {
     ],
 };
 
-static AFFINITY: Table = Table {
-    keys: &[
-        key("cookie", text(&COOKIE_NAME), Default("_portcullis_affinity"), "Name of the cookie."),
-        key("ttl", Kind::Scalar(Scalar::Duration(Duration::from_secs(1), Duration::from_secs(400 * 24 * 3600))), Default("1h"), "How long a client is kept."),
-        key("secret", Kind::Scalar(Scalar::Secret), Optional("${AFFINITY_SECRET}"), "At least 32 characters, the same on every edge; drawn anew at each start by default."),
-    ],
-};
-
 static HOST_PORT: Text = Text { what: "an address such as `10.0.1.10:8000`", pattern: "^.+:[0-9]+$" };
-static COOKIE_NAME: Text = Text { what: "a cookie name such as `_portcullis_affinity`", pattern: "^[!#$%&'*+.^_`|~0-9A-Za-z-]+$" };

@@ -5,13 +5,10 @@ use std::net::SocketAddr;
 
 use portcullis_ops::decode::Located;
 
-use super::super::file::{FileAffinity, FileCluster};
+use super::super::file::FileCluster;
 use super::super::names::{self, HostPort};
-use super::super::{Affinity, Cluster, Endpoint};
+use super::super::{Cluster, Endpoint};
 use super::Parser;
-
-/// Shorter keys can be guessed from one cookie.
-const AFFINITY_SECRET_CHARS_MIN: usize = 32;
 
 impl Parser<'_> {
     pub(super) fn clusters(&self) -> Vec<Cluster> {
@@ -91,30 +88,5 @@ impl Parser<'_> {
                 .error_with_hint(written.span, message, "write the address itself");
         }
         found
-    }
-
-    fn affinity(&self, file: &FileAffinity) -> Affinity {
-        match &file.secret {
-            Some(secret) if secret.value.expose().chars().count() < AFFINITY_SECRET_CHARS_MIN => {
-                let message =
-                    format!("`secret` is shorter than {AFFINITY_SECRET_CHARS_MIN} characters");
-                let hint = "draw one: openssl rand -hex 32";
-                self.report.error_with_hint(secret.span, message, hint);
-            }
-            Some(_) => {}
-            None => {
-                let message = "clients change endpoints when this process restarts";
-                let hint = "give `affinity` a `secret`, the same on every edge";
-                self.report.warning(file.span, message, hint);
-            }
-        }
-        Affinity {
-            cookie: file
-                .cookie
-                .as_ref()
-                .map_or_else(String::new, |cookie| cookie.value.clone()),
-            ttl: file.ttl,
-            secret: file.secret.as_ref().map(|secret| secret.value.clone()),
-        }
     }
 }

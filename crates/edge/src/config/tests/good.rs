@@ -88,11 +88,19 @@ fn health_and_affinity_have_defaults_once_asked_for() {
     assert_eq!((health.rise.get(), health.fall.get()), (2, 3));
     assert_eq!(health.expect, 200..=299);
     let affinity = config.clusters[0].affinity.as_ref().unwrap();
-    assert_eq!(
-        (affinity.cookie.as_str(), affinity.ttl),
-        ("_portcullis_affinity", DEFAULT_TTL)
-    );
-    assert!(affinity.secret.is_none());
+    let cookie = AffinityCookie {
+        name: "_portcullis_affinity".to_owned(),
+        accept: Vec::new(),
+        path: "/".to_owned(),
+        domain: None,
+        same_site: SameSite::Lax,
+        secure: Secure::Auto,
+        is_partitioned: false,
+    };
+    assert_eq!(affinity.by, AffinityBy::Cookie(cookie));
+    let day = 24 * DEFAULT_TTL;
+    assert_eq!((affinity.ttl, affinity.max_age), (DEFAULT_TTL, Some(day)));
+    assert!(affinity.secret.is_none() && affinity.previous_secrets.is_empty());
 }
 
 #[test]

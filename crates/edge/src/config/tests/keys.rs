@@ -53,6 +53,13 @@ const OTHER: &[(&str, &str)] = &[
     ("clusters.<name>.timeouts.idle", "9s"),
     ("clusters.<name>.affinity.cookie", "other"),
     ("clusters.<name>.affinity.ttl", "9s"),
+    ("clusters.<name>.affinity.max_age", "9h"),
+    ("clusters.<name>.affinity.same_site", "strict"),
+    ("clusters.<name>.affinity.secure", "always"),
+    ("clusters.<name>.affinity.path", "/other"),
+    ("clusters.<name>.affinity.domain", "other.example.com"),
+    ("clusters.<name>.affinity.accept", "[other]"),
+    ("clusters.<name>.affinity.previous_secrets", "[]"),
     ("routes[].name", "other"),
     ("routes[].host", "other.example.com"),
     ("routes[].path", "/other"),
@@ -68,8 +75,14 @@ const OTHER: &[(&str, &str)] = &[
     ("workers", "9"),
 ];
 
-/// Held by [`exact_path_and_secret_reach_the_configuration`].
-const ELSEWHERE: [&str; 2] = ["routes[].exact", "clusters.<name>.affinity.secret"];
+/// Held by [`exact_path_and_secret_reach_the_configuration`], or by the tests of affinity because
+/// other keys must change with them.
+const ELSEWHERE: [&str; 4] = [
+    "routes[].exact",
+    "clusters.<name>.affinity.secret",
+    "clusters.<name>.affinity.by",
+    "clusters.<name>.affinity.partitioned",
+];
 
 /// Where the value at `path` stands, in the first member of every list and named set.
 fn find<'n>(node: &'n Node, path: &str) -> Option<&'n Node> {

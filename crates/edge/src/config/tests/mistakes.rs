@@ -8,7 +8,7 @@ fn with(more: &str) -> String {
 }
 
 /// [`SMALL`] with more in its cluster.
-fn with_in_cluster(more: &str) -> String {
+pub(super) fn with_in_cluster(more: &str) -> String {
     SMALL.replace("    endpoints", &format!("    {more}\n    endpoints"))
 }
 
@@ -277,16 +277,6 @@ fn host_name_without_an_address() {
 }
 
 #[test]
-fn short_affinity_secret_is_refused_and_not_shown() {
-    let text = with_in_cluster("affinity: { secret: 0123456789abcdef0123456789abcde }");
-    one_error(&text, "5:25", &["shorter than 32"]);
-    assert!(!errors(&text).to_string().contains("0123456789"));
-    good(&with_in_cluster(
-        "affinity: { secret: 0123456789abcdef0123456789abcdef }",
-    ));
-}
-
-#[test]
 fn access_log_without_a_directory() {
     one_error(
         &with("access_log: ./gone/access.log"),
@@ -315,15 +305,6 @@ fn server_name_that_is_never_reached() {
     good(&text("a.test"));
     good(&text("x.y.a.test"));
     good(&text("localhost"));
-}
-
-#[test]
-fn affinity_without_secret_warns() {
-    one_warning(
-        &with_in_cluster("affinity: {}"),
-        "5:15",
-        &["restarts", "secret"],
-    );
 }
 
 #[test]
