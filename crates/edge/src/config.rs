@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
-pub use portcullis_traffic::route::{HostPattern, PathPattern};
+pub use portcullis_traffic::route::{Conditions, HostPattern, PathPattern, Pattern};
 
 mod affinity;
 mod certificate;

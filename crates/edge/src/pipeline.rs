@@ -116,8 +116,10 @@ impl Exchange {
 
     /// Admits and routes. `Err` is the answer to send now.
     pub fn on_request(&mut self, head: &impl Head) -> Result<(), Answer> {
-        let decided =
-            admit::check(head, self.limits()).and_then(|()| route::find(&self.snapshot, head));
+        let decided = admit::check(head, self.limits()).and_then(|()| {
+            let trusted = &self.edge.trusted_proxies;
+            route::find(&self.snapshot, head, &self.connection, trusted)
+        });
         self.route = decided.ok();
         self.request = Some(admit::identify(
             head,

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use ipnet::IpNet;
-use portcullis_traffic::route::{Conflict, Router, Rule, normalize_host};
+use portcullis_traffic::route::{Conflict, Details, Router, Rule, normalize_host};
 
 use crate::access_log::{AccessLogWriter, OpenError};
 use crate::affinity::KeyError;
@@ -151,8 +151,7 @@ impl Snapshot {
             }
         };
         let rule = |(position, route): (usize, &config::Route)| Rule {
-            host: route.host.clone(),
-            path: route.path.clone(),
+            pattern: route.pattern.clone(),
             target: RouteId(position),
         };
         Ok(Self {
@@ -165,9 +164,14 @@ impl Snapshot {
     }
 
     /// The route of a request; `authority` as the client sent it.
-    pub fn find(&self, authority: Option<&str>, path: &str) -> Option<RouteId> {
+    pub fn find(
+        &self,
+        authority: Option<&str>,
+        path: &str,
+        details: &impl Details,
+    ) -> Option<RouteId> {
         self.router
-            .find(authority.map(normalize_host), path)
+            .find(authority.map(normalize_host), path, details)
             .copied()
     }
 

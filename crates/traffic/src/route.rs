@@ -1,24 +1,38 @@
-//! Route matching by host and path. Never looks at anything but the two strings.
+//! Route matching by host, path and further conditions. Never parses a request: what it asks for is
+//! a [`Details`].
 //!
-//! Precedence does not depend on the order of the rules. The most specific host decides first:
-//! an exact name, then the longest wildcard, then any host. Within a host, an exact path goes
-//! before the longest prefix. A host none of whose paths match passes the request on to the next
-//! less specific one. [`HostPattern`] and [`PathPattern`] spell this out as their `Ord`.
+//! Precedence does not depend on the order of the rules: of all that match, the greatest
+//! [`Pattern`] wins. The most specific host decides first: an exact name, then the longest
+//! wildcard, then any host. Within a host, an exact path goes before the longest expression before
+//! the longest prefix. Within a path, more and stricter [`Conditions`] go before fewer. A rule
+//! that does not match passes the request on to the next less specific one. The `Ord` of these
+//! types spells this out.
 //!
 //! Paths are compared as the client sent them: percent-encoding is not decoded, dot segments are
 //! not removed. Whoever wants such paths refused or rewritten does so before asking for a route,
 //! and hands the same path to the endpoint: two readings of one path are a way past access rules.
 
+mod choices;
+mod conditions;
+mod details;
+mod expressions;
 mod host;
 mod paths;
 mod pattern;
+mod reach;
+mod regex;
+pub mod split;
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::fmt;
 
+pub use conditions::{Condition, Conditions, ValuePattern};
+pub use details::{Details, Part, REPETITIONS_MAX, VALUE_BYTES_MAX};
 pub use host::normalize_host;
-pub use pattern::{HostPattern, PathPattern};
+pub use pattern::{HostPattern, PathPattern, Pattern};
+pub use reach::{Hidden, hidden};
+pub use regex::{Regex, RegexError};
 
 use host::{LONGEST_NAME, lower_case, parent_names};
 use paths::{Paths, PathsBuilder};
@@ -26,10 +40,8 @@ use paths::{Paths, PathsBuilder};
 /// What to match, and what to answer.
 #[derive(Clone, Debug)]
 pub struct Rule<T> {
-    /// Which hosts.
-    pub host: HostPattern,
-    /// Which paths.
-    pub path: PathPattern,
+    /// Which requests.
+    pub pattern: Pattern,
     /// What [`Router::find`] returns.
     pub target: T,
 }
@@ -46,7 +58,7 @@ pub struct Conflict {
 impl fmt::Display for Conflict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { first, second } = self;
-        write!(f, "rules {first} and {second} match the same host and path")
+        write!(f, "rules {first} and {second} match the same requests")
     }
 }
 
@@ -56,16 +68,17 @@ impl std::error::Error for Conflict {}
 /// rules, not by what a client sends.
 ///
 /// ```
-/// use portcullis_traffic::route::{HostPattern, PathPattern, Router, Rule, normalize_host};
+/// use portcullis_traffic::route::{HostPattern, PathPattern, Pattern, Router, Rule, normalize_host};
 ///
+/// let rule = |host, path: &str, target| {
+///     let path = PathPattern::Prefix(path.to_owned());
+///     Rule { pattern: Pattern { host, path, conditions: Default::default() }, target }
+/// };
 /// let api = HostPattern::Exact("api.example.com".into());
-/// let router = Router::build([
-///     Rule { host: HostPattern::Any, path: PathPattern::Prefix("/".into()), target: "site" },
-///     Rule { host: api, path: PathPattern::Prefix("/v1".into()), target: "api" },
-/// ])?;
+/// let router = Router::build([rule(HostPattern::Any, "/", "site"), rule(api, "/v1", "api")])?;
 /// let host = normalize_host("API.example.com:8443");
-/// assert_eq!(router.find(Some(host), "/v1/users"), Some(&"api"));
-/// assert_eq!(router.find(Some(host), "/v10"), Some(&"site"));
+/// assert_eq!(router.find(Some(host), "/v1/users", &()), Some(&"api"));
+/// assert_eq!(router.find(Some(host), "/v10", &()), Some(&"site"));
 /// # Ok::<(), portcullis_traffic::route::Conflict>(())
 /// ```
 #[derive(Clone, Debug)]
@@ -87,8 +100,8 @@ impl<T> Router<T> {
         let mut wildcards: HashMap<Box<[u8]>, PathsBuilder<T>> = HashMap::new();
         let mut any = PathsBuilder::default();
         for (index, rule) in rules.into_iter().enumerate() {
-            let host = rule.host.to_lower_case();
-            match seen.entry((host.clone(), rule.path.clone())) {
+            let pattern = rule.pattern.to_lower_case();
+            match seen.entry(pattern.clone()) {
                 Entry::Occupied(earlier) => {
                     return Err(Conflict {
                         first: *earlier.get(),
@@ -97,14 +110,14 @@ impl<T> Router<T> {
                 }
                 Entry::Vacant(free) => free.insert(index),
             };
-            let paths = match host {
+            let paths = match pattern.host {
                 HostPattern::Exact(name) => exact.entry(name.into_bytes().into()).or_default(),
                 HostPattern::Wildcard(name) => {
                     wildcards.entry(name.into_bytes().into()).or_default()
                 }
                 HostPattern::Any => &mut any,
             };
-            paths.add(rule.path, rule.target);
+            paths.add(pattern.path, pattern.conditions, rule.target);
         }
         let finish = |hosts: HashMap<_, PathsBuilder<T>>| {
             hosts
@@ -130,23 +143,26 @@ impl<T> Router<T> {
     ///
     /// `host` is the name alone, as [`normalize_host`] leaves it, in any case; `None` or a name that
     /// no DNS name can be (empty, beyond 255 bytes) is matched by [`HostPattern::Any`] only. `path`
-    /// is without query.
-    pub fn find(&self, host: Option<&str>, path: &str) -> Option<&T> {
+    /// is without query. `details` are asked only where a rule for host and path has conditions.
+    pub fn find(&self, host: Option<&str>, path: &str, details: &impl Details) -> Option<&T> {
         let mut buffer = [0; LONGEST_NAME];
         host.and_then(|host| lower_case(host, &mut buffer))
-            .and_then(|name| self.find_by_name(name, path))
-            .or_else(|| self.any.find(path))
+            .and_then(|name| self.find_by_name(name, path, details))
+            .or_else(|| self.any.find(path, details))
     }
 
-    fn find_by_name(&self, name: &[u8], path: &str) -> Option<&T> {
-        let exact = self.exact.get(name).and_then(|paths| paths.find(path));
+    fn find_by_name(&self, name: &[u8], path: &str, details: &impl Details) -> Option<&T> {
+        let exact = self
+            .exact
+            .get(name)
+            .and_then(|paths| paths.find(path, details));
         if exact.is_some() || self.wildcards.is_empty() {
             return exact;
         }
         parent_names(name)
             .filter(|parent| self.wildcard_lengths.get(parent.len()) == Some(&true))
             .filter_map(|parent| self.wildcards.get(parent))
-            .find_map(|paths| paths.find(path))
+            .find_map(|paths| paths.find(path, details))
     }
 }
 

@@ -1,16 +1,14 @@
 //! A route after parsing. Never holds a string that somebody must parse again.
 
-use super::{ClusterId, HostPattern, PathPattern};
+use super::{ClusterId, Pattern};
 
 /// Match rule and where its requests go.
 #[derive(Debug)]
 pub struct Route {
     /// Unique; the `route` label in logs and metrics. Defaults to host and path as written.
     pub name: String,
-    /// Which hosts.
-    pub host: HostPattern,
-    /// Which paths.
-    pub path: PathPattern,
+    /// Which requests.
+    pub pattern: Pattern,
     /// Where to.
     pub cluster: ClusterId,
     /// Whether a request with an `Idempotency-Key` may be carried out twice (default no).

@@ -207,8 +207,11 @@ pub(crate) fn config(cluster: config::Cluster) -> config::Config {
         clusters: vec![cluster],
         routes: vec![config::Route {
             name: "api".to_owned(),
-            host: config::HostPattern::Any,
-            path: config::PathPattern::Prefix("/api".to_owned()),
+            pattern: config::Pattern {
+                host: config::HostPattern::Any,
+                path: config::PathPattern::Prefix("/api".to_owned()),
+                conditions: config::Conditions::default(),
+            },
             cluster: config::ClusterId(0),
             idempotency_key: false,
             access_log: true,

@@ -1,12 +1,67 @@
-//! Phase 3: which route. Never looks beyond host and path.
+//! Phase 3: which route. Never decides what happens to the request there.
 
-use super::head::Head;
+use std::cell::Cell;
+use std::net::IpAddr;
+
+use http::{HeaderName, Method};
+use ipnet::IpNet;
+use portcullis_traffic::route::Details;
+
+use super::client_address::{client_behind, is_trusted};
+use super::head::{Fields, Head};
+use crate::connection::Connection;
 use crate::outcome::Cause;
 use crate::state::{RouteId, Snapshot};
 
-/// The most specific route for this host and path.
-pub(super) fn find(snapshot: &Snapshot, head: &impl Head) -> Result<RouteId, Cause> {
+/// The most specific route that takes this request.
+pub(super) fn find(
+    snapshot: &Snapshot,
+    head: &impl Head,
+    connection: &Connection,
+    trusted: &[IpNet],
+) -> Result<RouteId, Cause> {
+    let asked = Asked {
+        head,
+        connection,
+        trusted,
+        client: Cell::new(None),
+    };
     snapshot
-        .find(head.authority(), head.path())
+        .find(head.authority(), head.path(), &asked)
         .ok_or(Cause::NoRoute)
+}
+
+/// A request as conditions of routes see it.
+struct Asked<'a, H> {
+    head: &'a H,
+    connection: &'a Connection,
+    trusted: &'a [IpNet],
+    /// Found out for the first condition that asks.
+    client: Cell<Option<IpAddr>>,
+}
+
+impl<H: Head> Details for Asked<'_, H> {
+    fn method(&self) -> Option<&Method> {
+        Some(self.head.method())
+    }
+
+    fn values(&self, name: &HeaderName) -> impl Iterator<Item = &[u8]> {
+        self.head.fields().all(name)
+    }
+
+    fn query(&self) -> Option<&str> {
+        self.head.query()
+    }
+
+    fn source(&self) -> Option<IpAddr> {
+        let client = self.client.get().unwrap_or_else(|| {
+            let peer = self.connection.client.ip();
+            match is_trusted(peer, self.trusted) {
+                true => client_behind(peer, self.head.fields(), self.trusted),
+                false => peer.to_canonical(),
+            }
+        });
+        self.client.set(Some(client));
+        Some(client)
+    }
 }

@@ -45,8 +45,11 @@ fn edge_config(endpoints: &[&Endpoint]) -> Config {
         clusters: vec![origin(endpoints)],
         routes: vec![Route {
             name: "all".to_owned(),
-            host: HostPattern::Any,
-            path: PathPattern::Prefix("/".to_owned()),
+            pattern: Pattern {
+                host: HostPattern::Any,
+                path: PathPattern::Prefix("/".to_owned()),
+                conditions: Conditions::default(),
+            },
             cluster: ClusterId(0),
             idempotency_key: false,
             access_log: true,

@@ -8,35 +8,50 @@
 
 use std::collections::BTreeMap;
 
+use super::choices::Choices;
+use super::conditions::Conditions;
+use super::details::Details;
+use super::expressions::Expressions;
 use super::pattern::{PathPattern, ends_segment};
+use super::regex::Regex;
 
 #[derive(Clone, Debug)]
 pub(super) struct Paths<T> {
     /// Sorted by path, each path once.
     entries: Vec<PathEntry<T>>,
+    expressions: Expressions<T>,
 }
 
 #[derive(Clone, Debug)]
 struct PathEntry<T> {
     path: Box<str>,
-    exact: Option<T>,
-    prefix: Option<T>,
+    exact: Choices<T>,
+    prefix: Choices<T>,
     /// Position of the longest other entry that holds a prefix rule and begins this path.
     shorter: Option<usize>,
 }
 
 impl<T> Paths<T> {
-    /// The target of the exact rule for `path`, else of the longest prefix rule.
-    pub(super) fn find(&self, path: &str) -> Option<&T> {
+    /// The target of the exact rule for `path`, else of the greatest expression, else of the
+    /// longest prefix rule. A rule whose conditions are not fulfilled is passed over.
+    pub(super) fn find(&self, path: &str, details: &impl Details) -> Option<&T> {
         let after = self.entries.partition_point(|entry| *entry.path <= *path);
-        let nearest = self.entries.get(after.checked_sub(1)?)?;
+        let nearest = after.checked_sub(1).and_then(|at| self.entries.get(at));
+        let Some(nearest) = nearest else {
+            return self.expressions.find(path, details);
+        };
         let shared = shared_length(&nearest.path, path);
-        if shared == path.len() && shared == nearest.path.len() && nearest.exact.is_some() {
-            return nearest.exact.as_ref();
+        if shared == path.len() && shared == nearest.path.len() {
+            let exact = nearest.exact.find(details);
+            if exact.is_some() {
+                return exact;
+            }
         }
-        self.nearest_and_shorter(nearest)
-            .filter(|entry| entry.path.len() <= shared && ends_segment(path, entry.path.len()))
-            .find_map(|entry| entry.prefix.as_ref())
+        self.expressions.find(path, details).or_else(|| {
+            self.nearest_and_shorter(nearest)
+                .filter(|entry| entry.path.len() <= shared && ends_segment(path, entry.path.len()))
+                .find_map(|entry| entry.prefix.find(details))
+        })
     }
 
     fn nearest_and_shorter<'a>(
@@ -56,34 +71,41 @@ fn shared_length(a: &str, b: &str) -> usize {
     a.bytes().zip(b.bytes()).take_while(|(a, b)| a == b).count()
 }
 
+type Rules<T> = Vec<(Conditions, T)>;
+
 /// Collects rules in any order.
 #[derive(Debug)]
 pub(super) struct PathsBuilder<T> {
-    targets: BTreeMap<String, (Option<T>, Option<T>)>,
+    /// Exact rules and prefix rules.
+    texts: BTreeMap<String, (Rules<T>, Rules<T>)>,
+    expressions: BTreeMap<Regex, Rules<T>>,
 }
 
 impl<T> Default for PathsBuilder<T> {
     fn default() -> Self {
         Self {
-            targets: BTreeMap::new(),
+            texts: BTreeMap::new(),
+            expressions: BTreeMap::new(),
         }
     }
 }
 
 impl<T> PathsBuilder<T> {
     /// Adds a rule; the caller has made sure that it is the first of its pattern.
-    pub(super) fn add(&mut self, pattern: PathPattern, target: T) {
-        match pattern {
-            PathPattern::Exact(path) => self.targets.entry(path).or_default().0 = Some(target),
-            PathPattern::Prefix(path) => self.targets.entry(path).or_default().1 = Some(target),
-        }
+    pub(super) fn add(&mut self, path: PathPattern, conditions: Conditions, target: T) {
+        let rules = match path {
+            PathPattern::Exact(path) => &mut self.texts.entry(path).or_default().0,
+            PathPattern::Prefix(path) => &mut self.texts.entry(path).or_default().1,
+            PathPattern::Regex(regex) => self.expressions.entry(regex).or_default(),
+        };
+        rules.push((conditions, target));
     }
 
     pub(super) fn finish(self) -> Paths<T> {
-        let mut entries: Vec<PathEntry<T>> = Vec::with_capacity(self.targets.len());
+        let mut entries: Vec<PathEntry<T>> = Vec::with_capacity(self.texts.len());
         // Positions of the prefix rules that begin the present path, shortest first.
         let mut begins: Vec<usize> = Vec::new();
-        for (position, (path, (exact, prefix))) in self.targets.into_iter().enumerate() {
+        for (position, (path, (exact, prefix))) in self.texts.into_iter().enumerate() {
             while begins
                 .last()
                 .is_some_and(|last| !path.starts_with(&*entries[*last].path))
@@ -91,16 +113,22 @@ impl<T> PathsBuilder<T> {
                 begins.pop();
             }
             let shorter = begins.last().copied();
-            if prefix.is_some() {
+            let prefix = Choices::new(prefix);
+            if !prefix.is_empty() {
                 begins.push(position);
             }
             entries.push(PathEntry {
                 path: path.into(),
-                exact,
+                exact: Choices::new(exact),
                 prefix,
                 shorter,
             });
         }
-        Paths { entries }
+        let expressions = self.expressions.into_iter();
+        let expressions = expressions.map(|(regex, rules)| (regex, Choices::new(rules)));
+        Paths {
+            entries,
+            expressions: Expressions::new(expressions.collect()),
+        }
     }
 }

@@ -3,6 +3,22 @@
 
 use std::cmp::Ordering;
 
+use super::conditions::Conditions;
+use super::details::Details;
+use super::regex::Regex;
+
+/// Everything that decides whether a rule takes a request. The greater of two patterns is the more
+/// specific: by host, then by path, then by conditions.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Pattern {
+    /// Which hosts.
+    pub host: HostPattern,
+    /// Which paths.
+    pub path: PathPattern,
+    /// What else is asked for.
+    pub conditions: Conditions,
+}
+
 /// Which hosts a rule applies to. Names are lower case, without port or trailing dot.
 ///
 /// The greater of two patterns is the more specific: exact names, then wildcards by length, then
@@ -19,7 +35,8 @@ pub enum HostPattern {
 
 /// Which paths a rule applies to.
 ///
-/// The greater of two patterns is the more specific: exact paths, then prefixes by length.
+/// The greater of two patterns is the more specific: exact paths, then expressions, the longer text
+/// first, then prefixes by length.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum PathPattern {
     /// Exactly this path.
@@ -27,6 +44,23 @@ pub enum PathPattern {
     /// This path and everything below it; ends at a segment boundary: `/api` takes `/api` and
     /// `/api/x`, not `/apix`. One that ends in a slash takes only what is below it.
     Prefix(String),
+    /// Whatever the whole expression matches.
+    Regex(Regex),
+}
+
+impl Pattern {
+    /// Whether a rule of this pattern takes the request: the definition that [`super::Router`] is
+    /// held to.
+    pub fn matches(&self, host: Option<&str>, path: &str, details: &impl Details) -> bool {
+        self.host.matches(host) && self.path.matches(path) && self.conditions.matches(details)
+    }
+
+    pub(super) fn to_lower_case(&self) -> Self {
+        Self {
+            host: self.host.to_lower_case(),
+            ..self.clone()
+        }
+    }
 }
 
 impl HostPattern {
@@ -76,13 +110,15 @@ impl PathPattern {
             Self::Prefix(prefix) => {
                 path.starts_with(prefix.as_str()) && ends_segment(path, prefix.len())
             }
+            Self::Regex(regex) => regex.is_match(path.as_bytes()),
         }
     }
 
     fn rank(&self) -> (u8, usize, &str) {
         match self {
             Self::Prefix(prefix) => (0, prefix.len(), prefix),
-            Self::Exact(path) => (1, 0, path),
+            Self::Regex(regex) => (1, regex.source().len(), regex.source()),
+            Self::Exact(path) => (2, 0, path),
         }
     }
 }
@@ -158,6 +194,8 @@ mod tests {
             prefix("/"),
             prefix("/zz"),
             prefix("/api"),
+            PathPattern::Regex(Regex::new("/z").unwrap()),
+            PathPattern::Regex(Regex::new("/a.*").unwrap()),
             PathPattern::Exact("/".to_owned()),
         ];
         assert!(rising.is_sorted());

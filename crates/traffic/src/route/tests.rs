@@ -18,18 +18,26 @@ fn rule(host: &str, path: &str) -> Rule<String> {
         Some(prefix) => PathPattern::Prefix(prefix.to_owned()),
         None => PathPattern::Exact(path.to_owned()),
     };
-    Rule { host, path, target }
+    let conditions = Conditions::default();
+    let pattern = Pattern {
+        host,
+        path,
+        conditions,
+    };
+    Rule { pattern, target }
 }
 
 fn found<'a>(router: &'a Router<String>, host: &str, path: &str) -> &'a str {
-    router.find(Some(host), path).map_or("none", String::as_str)
+    router
+        .find(Some(host), path, &())
+        .map_or("none", String::as_str)
 }
 
 #[test]
 fn an_empty_router_finds_nothing() {
     let router = router(&[]);
-    assert_eq!(router.find(None, "/"), None);
-    assert_eq!(router.find(Some("a"), ""), None);
+    assert_eq!(router.find(None, "/", &()), None);
+    assert_eq!(router.find(Some("a"), "", &()), None);
 }
 
 #[test]
@@ -105,7 +113,7 @@ fn ipv6_literals_are_names_like_others() {
 #[test]
 fn a_missing_empty_or_overlong_host_is_matched_by_any_only() {
     let router = router(&[("*", "/*"), ("a", "/*"), ("*.a", "/*"), ("", "/*")]);
-    assert_eq!(router.find(None, "/").unwrap(), "*/*");
+    assert_eq!(router.find(None, "/", &()).unwrap(), "*/*");
     assert_eq!(found(&router, "", "/"), "*/*");
     assert_eq!(
         found(&router, &format!("{}.a", "x".repeat(300)), "/"),
@@ -161,7 +169,7 @@ fn identical_rules_conflict_and_name_both_positions() {
     );
     assert_eq!(
         conflict.to_string(),
-        "rules 0 and 2 match the same host and path"
+        "rules 0 and 2 match the same requests"
     );
 }
 

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::super::file::FileRoute;
-use super::super::{Config, HostPattern, NamePattern, Route};
+use super::super::{Conditions, Config, HostPattern, NamePattern, Pattern, Route};
 use super::Parser;
 use super::listeners::covers;
 
@@ -32,8 +32,11 @@ impl Parser<'_> {
             let Some(cluster) = cluster else { continue };
             routes.push(Route {
                 name,
-                host: host.clone(),
-                path: path.clone(),
+                pattern: Pattern {
+                    host: host.clone(),
+                    path: path.clone(),
+                    conditions: Conditions::default(),
+                },
                 cluster,
                 idempotency_key: file.idempotency_key,
                 access_log: file.access_log,

@@ -84,11 +84,14 @@ fn nginx_parity_says_what_the_nginx_file_says() {
     );
 
     let host = HostPattern::Exact("auth.yourdomain.com".to_owned());
-    assert!(config.routes.iter().all(|route| route.host == host));
+    assert!(config.routes.iter().all(|route| route.pattern.host == host));
     let health = config
         .routes
         .iter()
         .find(|route| !route.access_log)
         .unwrap();
-    assert_eq!(health.path, PathPattern::Prefix("/health".to_owned()));
+    assert_eq!(
+        health.pattern.path,
+        PathPattern::Prefix("/health".to_owned())
+    );
 }

@@ -10,8 +10,11 @@ fn seven_lines_are_a_useful_edge() {
     assert!(warnings.is_empty(), "{warnings}");
     assert_eq!(config.listeners[0].name, "127.0.0.1:8080");
     assert_eq!(config.routes[0].name, "*/");
-    assert_eq!(config.routes[0].host, HostPattern::Any);
-    assert_eq!(config.routes[0].path, PathPattern::Prefix("/".to_owned()));
+    assert_eq!(config.routes[0].pattern.host, HostPattern::Any);
+    assert_eq!(
+        config.routes[0].pattern.path,
+        PathPattern::Prefix("/".to_owned())
+    );
     assert_eq!(config.routes[0].cluster, ClusterId(0));
     assert!(config.routes[0].access_log);
     assert_eq!(config.admin, Some("127.0.0.1:2019".parse().unwrap()));
@@ -160,11 +163,11 @@ fn route_names_say_what_they_match() {
         .collect();
     assert_eq!(names, ["*/", "*.A.test/api", "probe", "*=/health"]);
     assert_eq!(
-        config.routes[1].host,
+        config.routes[1].pattern.host,
         HostPattern::Wildcard("a.test".to_owned())
     );
     assert_eq!(
-        config.routes[2].path,
+        config.routes[2].pattern.path,
         PathPattern::Exact("/health".to_owned())
     );
 }

@@ -155,7 +155,10 @@ fn another_value_of_any_key_makes_another_configuration() {
 #[test]
 fn exact_path_and_secret_reach_the_configuration() {
     let config = good(&SMALL.replace("- cluster", "- exact: /x\n    cluster")).config;
-    assert_eq!(config.routes[0].path, PathPattern::Exact("/x".to_owned()));
+    assert_eq!(
+        config.routes[0].pattern.path,
+        PathPattern::Exact("/x".to_owned())
+    );
     let (world, text) = full();
     let config = world.parse(&text).unwrap().config;
     let secret = config.clusters[0]
