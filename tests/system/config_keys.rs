@@ -106,12 +106,24 @@ const OBSERVED: &[(&str, &str)] = &[
         "health::an_unproven_endpoint_gets_nothing",
     ),
     (
+        "clusters.<name>.health.body",
+        "health::only_expected_headers_and_bodies_pass",
+    ),
+    (
         "clusters.<name>.health.expect",
         "health::only_expected_statuses_pass",
     ),
     (
         "clusters.<name>.health.fall",
         "health::fall_and_rise_count_checks_in_a_row",
+    ),
+    (
+        "clusters.<name>.health.fast_interval",
+        "health::while_nobody_is_eligible_checks_come_at_the_fast_interval",
+    ),
+    (
+        "clusters.<name>.health.headers",
+        "health::only_expected_headers_and_bodies_pass",
     ),
     (
         "clusters.<name>.health.host",
@@ -122,8 +134,24 @@ const OBSERVED: &[(&str, &str)] = &[
         "health::checks_come_at_the_interval",
     ),
     (
+        "clusters.<name>.health.jitter",
+        "health::checks_vary_by_their_jitter",
+    ),
+    (
+        "clusters.<name>.health.method",
+        "health::checks_ask_as_they_are_told",
+    ),
+    (
         "clusters.<name>.health.path",
         "health::checks_ask_for_the_path_and_host_that_are_configured",
+    ),
+    (
+        "clusters.<name>.health.port",
+        "health::another_port_can_tell_of_an_endpoints_health",
+    ),
+    (
+        "clusters.<name>.health.request_headers",
+        "health::checks_ask_as_they_are_told",
     ),
     (
         "clusters.<name>.health.rise",
@@ -132,6 +160,26 @@ const OBSERVED: &[(&str, &str)] = &[
     (
         "clusters.<name>.health.timeout",
         "health::a_hanging_check_fails_at_its_timeout",
+    ),
+    (
+        "clusters.<name>.health.tls",
+        "health::checks_over_tls_believe_only_whom_they_are_told_to",
+    ),
+    (
+        "clusters.<name>.health.tls.ca",
+        "health::checks_over_tls_believe_only_whom_they_are_told_to",
+    ),
+    (
+        "clusters.<name>.health.tls.server_name",
+        "health::checks_over_tls_believe_only_whom_they_are_told_to",
+    ),
+    (
+        "clusters.<name>.health.tls.verify",
+        "health::checks_over_tls_believe_only_whom_they_are_told_to",
+    ),
+    (
+        "clusters.<name>.health.type",
+        "health::tcp_checks_only_connect",
     ),
     (
         "clusters.<name>.retries",

@@ -2,8 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use portcullis_testkit::{Endpoint, Health, wait_until};
+use portcullis_testkit::{Authority, Behavior, Endpoint, Health, TlsEndpoint, wait_until};
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
 
 use super::Setup;
 use crate::harness::Edge;
@@ -238,11 +240,7 @@ async fn checks_come_at_the_interval() {
 
 #[tokio::test]
 async fn slow_answers_of_the_application_do_not_fail_checks() {
-    let a = Endpoint::with(
-        "a",
-        portcullis_testkit::Behavior::Slow(Duration::from_millis(400)),
-    )
-    .await;
+    let a = Endpoint::with("a", Behavior::Slow(Duration::from_millis(400))).await;
     let health = check(&json!({ "timeout": "200ms", "fall": 2 }));
     let edge = Setup::new(&[&a])
         .set("clusters.main.health", health)
@@ -251,4 +249,235 @@ async fn slow_answers_of_the_application_do_not_fail_checks() {
     for _ in 0..3 {
         assert_eq!(edge.get("/").await.status, 200);
     }
+}
+
+#[tokio::test]
+async fn checks_ask_as_they_are_told() {
+    let a = Endpoint::start("a").await;
+    let health = check(&json!({ "method": "HEAD", "request_headers": { "X-Purpose": "check" } }));
+    let _edge = Setup::new(&[&a])
+        .set("clusters.main.health", health)
+        .start()
+        .await;
+    let checks = a.received_health_checks();
+    let seen = checks.first().expect("ready means checked");
+    assert_eq!(seen.method, "HEAD");
+    assert_eq!(seen.values("x-purpose"), ["check"]);
+    assert_eq!(seen.values("user-agent"), ["portcullis-health-check"]);
+}
+
+#[tokio::test]
+async fn tcp_checks_only_connect() {
+    let (a, gone) = (Endpoint::start("a").await, Endpoint::start("gone").await);
+    a.set_health(Health::Hang);
+    let address = gone.address();
+    drop(gone);
+    let edge = Setup::for_addresses(&[a.address(), address])
+        .set("clusters.main.health", check(&json!({ "type": "tcp" })))
+        .start()
+        .await;
+    wait_for_health(&edge, &a, true).await;
+    assert_eq!(a.health_checks(), 0);
+    for _ in 0..4 {
+        assert_eq!(edge.get("/").await.endpoint(), "a");
+    }
+}
+
+#[tokio::test]
+async fn another_port_can_tell_of_an_endpoints_health() {
+    let (a, beside) = (Endpoint::start("a").await, Endpoint::start("beside").await);
+    let health = check(&json!({ "port": beside.address().port(), "rise": 1, "fall": 1 }));
+    let edge = Setup::new(&[&a])
+        .set("clusters.main.health", health)
+        .start()
+        .await;
+    beside.set_health(Health::Failing);
+    wait_for_health(&edge, &a, false).await;
+    beside.set_health(Health::Ok);
+    wait_for_health(&edge, &a, true).await;
+    assert_eq!(a.health_checks(), 0);
+}
+
+#[tokio::test]
+async fn only_expected_headers_and_bodies_pass() {
+    let answer = |ready: &str, body: &str| {
+        Behavior::raw(format!(
+            "HTTP/1.1 200 OK\r\nx-ready: {ready}\r\ncontent-length: {}\r\n\r\n{body}",
+            body.len()
+        ))
+    };
+    let a = Endpoint::with("a", answer("yes", "database: up")).await;
+    let health = check(&json!({
+        "path": "/check", "headers": { "X-Ready": "yes" }, "body": "database: up",
+        "rise": 1, "fall": 1,
+    }));
+    let edge = Setup::new(&[&a])
+        .set("clusters.main.health", health)
+        .start()
+        .await;
+    a.behave(answer("no", "database: up"));
+    wait_for_health(&edge, &a, false).await;
+    a.behave(answer("yes", "database: up"));
+    wait_for_health(&edge, &a, true).await;
+    a.behave(answer("yes", "database: down"));
+    wait_for_health(&edge, &a, false).await;
+    a.behave(answer("yes", "all well, database: up, cache: up"));
+    wait_for_health(&edge, &a, true).await;
+    wait_for_words(&edge, &["header x-ready", "not the expected one: body"]).await;
+}
+
+/// Waits until the log of the process holds all of `words`.
+async fn wait_for_words(edge: &Edge, words: &[&str]) {
+    wait_until(&format!("{words:?} in the log"), async || {
+        let log = edge.process.output();
+        words.iter().all(|word| log.contains(word)).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn checks_over_tls_believe_only_whom_they_are_told_to() {
+    let (authority, stranger) = (Authority::new(), Authority::new());
+    let endpoint = TlsEndpoint::start(&authority.issue("a", &["auth.internal"])).await;
+    let tls = |keys: Value| check(&json!({ "tls": keys }));
+    let (ours, theirs) = (authority.root_file(), stranger.root_file());
+    let clusters = [
+        (
+            "right",
+            tls(json!({ "ca": ours, "server_name": "auth.internal" })),
+            1.0,
+        ),
+        (
+            "misnamed",
+            tls(json!({ "ca": ours, "server_name": "other.internal" })),
+            0.0,
+        ),
+        (
+            "stranger",
+            tls(json!({ "ca": theirs, "server_name": "auth.internal" })),
+            0.0,
+        ),
+        ("unnamed", tls(json!({ "ca": ours })), 0.0),
+        ("credulous", tls(json!({ "verify": false })), 1.0),
+    ];
+    let a = Endpoint::start("a").await;
+    let mut setup = Setup::new(&[&a]);
+    for (name, health, _) in &clusters {
+        let address = endpoint.address().to_string();
+        let cluster = json!({ "endpoints": [address], "health": health });
+        setup = setup.set(&format!("clusters.{name}"), cluster);
+    }
+    let edge = setup.start().await;
+    for (name, _, is_healthy) in clusters {
+        let labels = [("cluster", name)];
+        let result = [("pass", is_healthy), ("fail", 1.0 - is_healthy)];
+        for (result, is_seen) in result {
+            let labels = [("cluster", name), ("result", result)];
+            wait_until(&format!("{name} to {result}"), async || {
+                let probes = edge.metric("portcullis_edge_probes_total", &labels).await;
+                (probes >= is_seen).then_some(())
+            })
+            .await;
+        }
+        edge.wait_for_metric("portcullis_edge_endpoint_healthy", &labels, is_healthy)
+            .await;
+    }
+    wait_for_words(&edge, &["not valid for name", "no secure connection"]).await;
+    let names = endpoint.server_names();
+    assert!(
+        names.contains(&Some("auth.internal".to_owned())),
+        "{names:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_silent_endpoint_delays_no_other_check() {
+    let (silent, good) = (
+        Endpoint::start("silent").await,
+        Endpoint::start("good").await,
+    );
+    silent.set_health(Health::Hang);
+    // Each check of the silent one lasts as long as twenty of the good one.
+    let health = check(&json!({ "interval": "1s", "fast_interval": "50ms", "timeout": "1s" }));
+    let quick = check(&json!({ "interval": "50ms", "timeout": "50ms" }));
+    let _edge = Setup::new(&[&silent])
+        .cluster("quick", &[&good])
+        .set("clusters.main.health", health)
+        .set("clusters.quick.health", quick)
+        .start()
+        .await;
+    wait_until("a hundred checks of the good one", async || {
+        (good.health_checks() >= 100).then_some(())
+    })
+    .await;
+    assert!(silent.health_checks() <= 50, "{}", silent.health_checks());
+}
+
+#[tokio::test]
+async fn the_log_names_the_cause() {
+    let (a, b) = (Endpoint::start("a").await, Endpoint::start("b").await);
+    let edge = Setup::new(&[&a, &b])
+        .set("clusters.main.health", check(&json!({})))
+        .start()
+        .await;
+    wait_for_health(&edge, &a, true).await;
+    a.set_health(Health::Cause("database"));
+    wait_for_health(&edge, &a, false).await;
+    wait_for_words(&edge, &["its dependency database is down: answered 503"]).await;
+    a.set_health(Health::Status(500));
+    wait_for_words(&edge, &["answered 500"]).await;
+}
+
+#[tokio::test]
+async fn while_nobody_is_eligible_checks_come_at_the_fast_interval() {
+    let (a, b) = (Endpoint::start("a").await, Endpoint::start("b").await);
+    a.set_health(Health::Failing);
+    b.set_health(Health::Failing);
+    let health = json!({ "interval": "1h", "fast_interval": "20ms" });
+    let mut edge = Setup::new(&[&a, &b])
+        .set("clusters.main.health", health)
+        .start_unready()
+        .await;
+    // More than the quick ones that every new endpoint gets.
+    wait_until("a hundred checks of each", async || {
+        (a.health_checks() >= 100 && b.health_checks() >= 100).then_some(())
+    })
+    .await;
+    a.set_health(Health::Ok);
+    b.set_health(Health::Ok);
+    edge.wait_for_admin("/readyz", 200).await;
+    assert_eq!(edge.get("/").await.status, 200);
+}
+
+/// Times between checks of one endpoint with this pace.
+async fn gaps_between_checks(jitter: u32, count: usize) -> Vec<f64> {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let health = check(&json!({ "interval": "200ms", "jitter": jitter }));
+    let edge = Setup::for_addresses(&[listener.local_addr().unwrap()])
+        .set("clusters.main.health", health)
+        .spawn();
+    let mut seen = Vec::new();
+    while seen.len() <= count {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        seen.push(Instant::now());
+        let _ = stream.read(&mut [0; 1024]).await;
+        let _ = stream.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await;
+    }
+    drop(edge);
+    let gaps = seen
+        .windows(2)
+        .map(|pair| (pair[1] - pair[0]).as_secs_f64());
+    // The first wait is shorter on purpose.
+    gaps.skip(2).map(|gap| gap / 0.2).collect()
+}
+
+#[tokio::test]
+async fn checks_vary_by_their_jitter() {
+    let varied = gaps_between_checks(50, 40).await;
+    let is_early = |gap: &&f64| **gap < 0.85;
+    assert!(varied.iter().filter(is_early).count() >= 3, "{varied:?}");
+    let steady = gaps_between_checks(0, 20).await;
+    // A loaded machine moves some of them.
+    let early = steady.iter().filter(is_early).count();
+    assert!(early < steady.len() / 3, "{steady:?}");
 }

@@ -12,6 +12,7 @@ use portcullis_traffic::health::{Observation, Thresholds};
 use crate::affinity::{self, Affinity, Bond, KeyError};
 use crate::config::{self, Balance, HealthCheck, UpstreamTimeouts};
 use crate::metrics::{ClusterMetrics, Metrics};
+use crate::probe::Bell;
 
 mod endpoint;
 #[cfg(test)]
@@ -28,7 +29,8 @@ pub struct Cluster {
     /// Held while picking and while ejecting, never across anything that waits: so in-flight
     /// counts, turns and the ejection cap are exact.
     selection: Mutex<Selection>,
-    health: Option<HealthCheck>,
+    health: Vec<HealthCheck>,
+    bell: Arc<Bell>,
     ejection: Option<eject::Policy>,
     affinity: Option<Arc<Affinity>>,
     timeouts: UpstreamTimeouts,
@@ -52,7 +54,7 @@ impl Cluster {
         ids: &OpaqueIds,
         previous: Option<&Self>,
     ) -> Result<Self, KeyError> {
-        let is_probed = config.health.is_some();
+        let is_probed = !config.health.is_empty();
         let endpoint = |address: SocketAddr| {
             let known = previous.and_then(|cluster| cluster.endpoint(address));
             let Some(known) = known else {
@@ -87,6 +89,7 @@ impl Cluster {
                 candidates: config.endpoints.iter().map(candidate).collect(),
             }),
             health: config.health.clone(),
+            bell: previous.map_or_else(Arc::default, |cluster| Arc::clone(&cluster.bell)),
             ejection: config.ejection.as_ref().map(ejection_policy),
             affinity: match &config.affinity {
                 Some(affinity) => Some(Affinity::build(affinity, &config.name, known_affinity)?),
@@ -135,9 +138,14 @@ impl Cluster {
         &self.metrics
     }
 
-    /// The active check, if there is one.
-    pub fn health_check(&self) -> Option<&HealthCheck> {
-        self.health.as_ref()
+    /// The active checks.
+    pub fn health_checks(&self) -> &[HealthCheck] {
+        &self.health
+    }
+
+    /// Has all endpoints checked now.
+    pub fn bell(&self) -> &Bell {
+        &self.bell
     }
 
     /// Whether and how clients are kept, if they are.
@@ -235,7 +243,9 @@ impl Cluster {
     /// log if the verdict changes. Without an active check nothing could bring an endpoint back, so
     /// then announcements are ignored.
     pub fn observe(&self, endpoint: &Endpoint, observation: Observation, reason: &str) {
-        let Some(check) = &self.health else { return };
+        let Some(check) = self.health.first() else {
+            return;
+        };
         let thresholds = Thresholds {
             rise: check.rise,
             fall: check.fall,

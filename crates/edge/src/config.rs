@@ -10,6 +10,7 @@ use ipnet::IpNet;
 pub use portcullis_traffic::route::{Conditions, HostPattern, PathPattern, Pattern};
 
 mod affinity;
+mod authorities;
 mod certificate;
 mod check;
 mod cluster;
@@ -26,7 +27,9 @@ mod route;
 pub use affinity::{Affinity, AffinityBy, AffinityCookie, AffinityValue, SameSite, Secure};
 pub use check::{CheckReport, check, json_schema, key_paths, load, parse, reference};
 pub use cluster::{Balance, Cluster, Ejection, Endpoint, UpstreamTimeouts};
-pub use health::HealthCheck;
+pub use health::{
+    CheckMethod, CheckPace, CheckTls, ExpectedHeader, HealthCheck, HttpQuestion, Question, Role,
+};
 pub use listener::{
     Certificate, ClientTimeouts, Engine, Http2, Limits, Listener, NamePattern, Passthrough, Tls,
     TlsVersion,

@@ -20,7 +20,7 @@ pub(crate) use control::Control;
 pub(crate) use guard::Guard;
 #[cfg(any(test, feature = "fuzzing"))]
 pub use h1::fuzzing;
-pub(crate) use h1::{Engine as NativeEngine, Pool, connect};
+pub(crate) use h1::{Engine as NativeEngine, Pool, connect, responses};
 pub(crate) use pingora::Engine as PingoraEngine;
 pub(crate) use refusal::{refusal, to_http1};
 pub(crate) use signal::Signal;

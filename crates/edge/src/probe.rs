@@ -1,239 +1,256 @@
-//! Active health checks. Never ejects by traffic: that is the cluster's passive side.
+//! Active health checks: asks every endpoint, again and again, and tells its cluster. Never decides
+//! who is healthy: that is the cluster's business, and `traffic`'s.
 //!
-//! Each probe is pingora's, with three of its habits fenced in: a deadline over the whole probe
-//! (pingora's reads until the body ends, which may be never), a connector without the system's
-//! certificates (each check would load them twice), and our own verdicts (pingora's endpoints start
-//! healthy).
+//! [`run`] holds one long-lived task for each check of each endpoint, so that a silent one delays
+//! nobody else. It follows the snapshot: tasks begin and end as endpoints come and go, and those that
+//! stay never notice. [`ask`] is one probe, [`answer`] its verdict, [`pace`] when the next one is due.
 
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::StatusCode;
-use pingora::connectors::ConnectorOptions;
-use pingora::connectors::http::Connector;
-use pingora::http::{RequestHeader, ResponseHeader};
-use pingora::lb::Backend;
-use pingora::lb::health_check::{HealthCheck as _, HttpHealthCheck};
-use pingora::{Error, ErrorType};
-use portcullis_traffic::health::{Health, Observation};
-use tokio::sync::watch;
+use portcullis_traffic::health::Observation;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until};
 
 use crate::cluster::{Cluster, Endpoint};
 use crate::config::HealthCheck;
-use crate::pipeline::announces_draining;
 use crate::state::Edge;
 
-/// Probes every endpoint of every cluster that has a health check, all at once, until `stop` turns
-/// true or its sender is gone. It serves one snapshot: whoever replaces that starts another run.
+mod answer;
+mod ask;
+mod bell;
+mod finding;
+mod pace;
+
+pub use bell::Bell;
+use finding::Finding;
+use pace::{Beat, Pace};
+
+/// Probes every endpoint of every cluster that has health checks, until `stop` turns true or its
+/// sender is gone. What replaces the snapshot is followed.
 pub async fn run(edge: Arc<Edge>, mut stop: watch::Receiver<bool>) {
-    let mut probes = JoinSet::new();
-    for cluster in &edge.snapshot.load().clusters {
-        let Some(check) = cluster.health_check() else {
-            continue;
-        };
-        for endpoint in cluster.endpoints() {
-            let probe = Probe {
-                edge: Arc::clone(&edge),
-                cluster: Arc::clone(cluster),
-                endpoint: Arc::clone(endpoint),
-                check: check.clone(),
-            };
-            probes.spawn(probe.repeat());
-        }
-    }
+    let mut changes = edge.snapshot_changes();
+    let mut rounds = Rounds::new(Arc::clone(&edge));
+    rounds.follow();
     loop {
         tokio::select! {
-            _stopped_or_gone = stop.wait_for(|is_stopping| *is_stopping) => return,
-            Some(ended) = probes.join_next() => {
-                // Probes never return. One that panicked has left its endpoint unwatched.
-                let error = ended.err();
-                tracing::error!(?error, "a health check ended; its endpoint keeps its last verdict");
+            () = stopped(&mut stop) => return,
+            Ok(()) = changes.changed() => rounds.follow(),
+            Some(ended) = rounds.tasks.join_next() => {
+                // One whose endpoint is gone ends by itself; one that panicked has left an endpoint
+                // unwatched.
+                if let Err(error) = ended {
+                    tracing::error!(%error, "a health check ended; it is started again");
+                    tokio::time::sleep(RESTART_PAUSE).await;
+                    rounds.follow();
+                }
             }
         }
     }
 }
 
-/// The probing of one endpoint.
-struct Probe {
+async fn stopped(stop: &mut watch::Receiver<bool>) {
+    // An error means that whoever could say so is gone.
+    let _ = stop.wait_for(|is_stopping| *is_stopping).await;
+}
+
+/// All tasks, by what they probe.
+struct Rounds {
     edge: Arc<Edge>,
+    permits: Arc<Semaphore>,
+    subjects: HashMap<Key, watch::Sender<Subject>>,
+    tasks: JoinSet<()>,
+}
+
+/// Names one check of one endpoint across generations of the configuration: cluster, address,
+/// position of the check.
+type Key = (String, SocketAddr, usize);
+
+/// What a task probes, as the latest snapshot has it.
+#[derive(Clone)]
+struct Subject {
     cluster: Arc<Cluster>,
     endpoint: Arc<Endpoint>,
-    check: HealthCheck,
+    check: usize,
+    /// The endpoint's place among those of its cluster, and how many there are.
+    place: (u32, u32),
 }
 
-/// One probe's result, with the reason that the log gives if the verdict changes.
-#[derive(Debug, PartialEq, Eq)]
-struct Finding {
-    observation: Observation,
-    reason: String,
-}
-
-impl Probe {
-    async fn repeat(self) {
-        let prober = match prober(&self.check, &self.endpoint) {
-            Ok(prober) => prober,
-            Err(error) => {
-                let (cluster, endpoint) = (self.cluster.name(), self.endpoint.label());
-                tracing::error!(cluster, endpoint, %error, "cannot build the health check's request");
-                return std::future::pending().await;
-            }
-        };
-        let Ok(target) = Backend::new(self.endpoint.label()) else {
-            return std::future::pending().await;
-        };
-        let mut pace = Pace::new();
-        loop {
-            let probe = tokio::time::timeout(self.check.timeout, prober.check(&target));
-            let finding = match probe.await {
-                Ok(Ok(())) => passed(),
-                Ok(Err(error)) => explain(&error),
-                Err(_elapsed) => failed(format!("no answer within {:?}", self.check.timeout)),
-            };
-            self.record(&finding);
-            let delay = pace.next(
-                finding.observation,
-                self.endpoint.health(),
-                self.check.interval,
-            );
-            tokio::time::sleep(jittered(delay, self.edge.ids.draw_span())).await;
+impl Rounds {
+    fn new(edge: Arc<Edge>) -> Self {
+        Self {
+            edge,
+            permits: Arc::new(Semaphore::new(PROBES_AT_ONCE_MAX)),
+            subjects: HashMap::new(),
+            tasks: JoinSet::new(),
         }
     }
 
+    /// Tells tasks what is new, begins those that are missing and lets go of the others.
+    fn follow(&mut self) {
+        let snapshot = self.edge.snapshot.load_full();
+        let mut subjects = HashMap::new();
+        for cluster in &snapshot.clusters {
+            let endpoints = cluster.endpoints();
+            let count = u32::try_from(endpoints.len()).unwrap_or(u32::MAX);
+            for (position, endpoint) in endpoints.iter().enumerate() {
+                for check in 0..cluster.health_checks().len() {
+                    let key = (cluster.name().to_owned(), endpoint.address(), check);
+                    let place = u32::try_from(position).unwrap_or(u32::MAX);
+                    let subject = Subject {
+                        cluster: Arc::clone(cluster),
+                        endpoint: Arc::clone(endpoint),
+                        check,
+                        place: (place, count),
+                    };
+                    let sender = self.tell(&key, subject);
+                    subjects.insert(key, sender);
+                }
+            }
+        }
+        // Tasks whose sender is dropped here end.
+        self.subjects = subjects;
+    }
+
+    fn tell(&mut self, key: &Key, subject: Subject) -> watch::Sender<Subject> {
+        let running = self.subjects.remove(key);
+        if let Some(sender) = running.filter(|sender| !sender.is_closed()) {
+            sender.send_replace(subject);
+            return sender;
+        }
+        let (sender, receiver) = watch::channel(subject);
+        let round = Round {
+            edge: Arc::clone(&self.edge),
+            permits: Arc::clone(&self.permits),
+            subject: receiver,
+        };
+        self.tasks.spawn(round.repeat());
+        sender
+    }
+}
+
+/// One task: a check of an endpoint.
+struct Round {
+    edge: Arc<Edge>,
+    permits: Arc<Semaphore>,
+    subject: watch::Receiver<Subject>,
+}
+
+impl Round {
+    /// Probes until the endpoint or its check is gone.
+    async fn repeat(mut self) {
+        let mut pace = Pace::default();
+        let mut last = Finding::Passed;
+        loop {
+            let subject = self.subject.borrow_and_update().clone();
+            let Some(check) = subject.check() else { return };
+            let (started, finding) = {
+                // Never closed; were it, probing without a permit would do no harm.
+                let _permit = self.permits.acquire().await;
+                let started = Instant::now();
+                (started, ask::probe(check, subject.endpoint.address()).await)
+            };
+            if finding != last {
+                subject.tell(&finding);
+            }
+            // From here on a ring is heard: this very finding may cost the cluster its last one.
+            let mut rung = pin!(subject.cluster.bell().rung());
+            rung.as_mut().enable();
+            subject.record(&finding);
+            let beat = subject.beat(check, &finding, self.edge.ids.draw_span());
+            last = finding;
+            let due = started + pace.next(&beat, &check.pace);
+            tokio::select! {
+                due = self.until(due) => if due.is_err() { return },
+                () = rung => sleep_until(started + RING_GAP).await,
+            }
+        }
+    }
+
+    /// Waits for the next probe; not longer than a new configuration says.
+    async fn until(&mut self, mut due: Instant) -> Result<(), watch::error::RecvError> {
+        loop {
+            tokio::select! {
+                () = sleep_until(due) => return Ok(()),
+                changed = self.subject.changed() => {
+                    changed?;
+                    if let Some(check) = self.subject.borrow_and_update().check() {
+                        due = due.min(Instant::now() + check.pace.interval);
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Subject {
+    fn check(&self) -> Option<&HealthCheck> {
+        self.cluster.health_checks().get(self.check)
+    }
+
+    /// Tells the cluster. Whoever takes its last eligible endpoint hurries the others.
     fn record(&self, finding: &Finding) {
+        let now = std::time::Instant::now();
+        let could_serve = self.cluster.has_eligible(now);
         let metrics = self.endpoint.metrics();
-        match finding.observation {
+        let (observation, reason) = match finding {
+            Finding::Passed => (Observation::Pass, "probes pass".to_owned()),
+            Finding::Draining => (Observation::Draining, "it is draining".to_owned()),
+            Finding::Failed(failure) => (Observation::Fail, failure.to_string()),
+        };
+        match observation {
             Observation::Pass => metrics.probes_passed.inc(),
             Observation::Fail | Observation::Draining => metrics.probes_failed.inc(),
         }
-        self.cluster
-            .observe(&self.endpoint, finding.observation, &finding.reason);
-    }
-}
-
-/// pingora's check of one endpoint.
-fn prober(check: &HealthCheck, endpoint: &Endpoint) -> pingora::Result<HttpHealthCheck> {
-    let mut options = ConnectorOptions::new(0);
-    // Probes speak plain HTTP; an empty store spares loading the system's certificates.
-    options.ca_file = Some("/dev/null".to_owned());
-    let connector = Connector::new(Some(options));
-    let mut prober = HttpHealthCheck::new_custom("unused", false, connector);
-    let host = check.host.as_deref().unwrap_or(endpoint.label());
-    let mut request = RequestHeader::build("GET", check.path.as_bytes(), Some(2))?;
-    request.insert_header("host", host)?;
-    request.insert_header("user-agent", "portcullis-health-check")?;
-    prober.req = request;
-    prober.reuse_connection = false;
-    // The deadline over the whole probe ends it; these only must not end it sooner.
-    prober.peer_template.options.connection_timeout = Some(check.timeout);
-    prober.peer_template.options.read_timeout = Some(check.timeout);
-    prober.peer_template.options.write_timeout = Some(check.timeout);
-    let expect = check.expect.clone();
-    prober.validator = Some(Box::new(move |response: &ResponseHeader| {
-        if announces_draining(&response.headers) {
-            return Err(Error::explain(
-                ErrorType::Custom(DRAINING),
-                "it is draining",
-            ));
-        }
-        if expect.contains(&response.status.as_u16()) {
-            return Ok(());
-        }
-        Err(Error::explain(
-            ErrorType::Custom(STATUS),
-            status_reason(response),
-        ))
-    }));
-    Ok(prober)
-}
-
-fn status_reason(response: &ResponseHeader) -> String {
-    let status: StatusCode = response.status;
-    let cause = response
-        .headers
-        .get(portcullis_token::headers::HEALTH_CAUSE);
-    match cause.and_then(|cause| cause.to_str().ok()) {
-        Some(cause) => format!("it answered {}, cause: {cause}", status.as_u16()),
-        None => format!("it answered {}", status.as_u16()),
-    }
-}
-
-fn explain(error: &Error) -> Finding {
-    let context = error
-        .context
-        .as_ref()
-        .map(|context| context.as_str().to_owned());
-    match error.etype() {
-        ErrorType::Custom(DRAINING) => Finding {
-            observation: Observation::Draining,
-            reason: context.unwrap_or_default(),
-        },
-        ErrorType::Custom(STATUS) => failed(context.unwrap_or_default()),
-        other => failed(other.as_str().to_owned()),
-    }
-}
-
-fn passed() -> Finding {
-    Finding {
-        observation: Observation::Pass,
-        reason: "probes pass".to_owned(),
-    }
-}
-
-fn failed(reason: String) -> Finding {
-    Finding {
-        observation: Observation::Fail,
-        reason,
-    }
-}
-
-/// How long to wait between probes: soon while an endpoint that has just appeared comes up, soon
-/// while its verdict is about to change, else the interval.
-struct Pace {
-    was_healthy: bool,
-    probes: u32,
-}
-
-impl Pace {
-    fn new() -> Self {
-        Self {
-            was_healthy: false,
-            probes: 0,
+        self.cluster.observe(&self.endpoint, observation, &reason);
+        if could_serve && !self.cluster.has_eligible(now) {
+            self.cluster.bell().ring();
         }
     }
 
-    fn next(&mut self, observation: Observation, health: Health, interval: Duration) -> Duration {
-        self.was_healthy |= health == Health::Healthy;
-        self.probes = self.probes.saturating_add(1);
-        let is_turning = matches!(
-            (health, observation),
-            (Health::Healthy, Observation::Fail) | (Health::Unhealthy, Observation::Pass)
-        );
-        if !self.was_healthy && self.probes <= FIRST_PROBES_MAX {
-            interval.min(FIRST_INTERVAL)
-        } else if is_turning {
-            interval.min(TURNING_INTERVAL)
-        } else {
-            interval
+    /// The first finding of a kind goes into the log, long before it is a verdict.
+    fn tell(&self, finding: &Finding) {
+        let (cluster, endpoint) = (self.cluster.name(), self.endpoint.label());
+        let check = self.check;
+        match finding {
+            Finding::Passed => tracing::info!(cluster, endpoint, check, "health check passes"),
+            Finding::Draining => {
+                tracing::info!(
+                    cluster,
+                    endpoint,
+                    check,
+                    "endpoint says that it is draining"
+                );
+            }
+            Finding::Failed(failure) => {
+                tracing::info!(cluster, endpoint, check, reason = %failure, "health check fails");
+            }
+        }
+    }
+
+    fn beat(&self, check: &HealthCheck, finding: &Finding, chance: u64) -> Beat {
+        Beat {
+            is_pass: *finding == Finding::Passed,
+            rise: check.rise,
+            fall: check.fall,
+            has_eligible: self.cluster.has_eligible(std::time::Instant::now()),
+            place: self.place,
+            chance,
         }
     }
 }
 
-/// Up to 15 % more or less, so that many edges and endpoints do not probe in step.
-fn jittered(delay: Duration, chance: u64) -> Duration {
-    // 0..=300 thousandths above 850.
-    let thousandths = 850 + (chance % 301) as u32;
-    delay * thousandths / 1_000
-}
-
-const DRAINING: &str = "draining";
-const STATUS: &str = "unexpected status";
-/// An endpoint that starts beside us should be in use as soon as it is up.
-const FIRST_INTERVAL: Duration = Duration::from_millis(500);
-/// Twenty seconds of quick probes; what takes longer can wait for the interval.
-const FIRST_PROBES_MAX: u32 = 40;
-/// Rise and fall count probes; this bounds the time that counting takes.
-const TURNING_INTERVAL: Duration = Duration::from_secs(2);
+/// Connections that health checks may hold at once: far below any limit on open files, and with
+/// answers in milliseconds enough for tens of thousands of endpoints. Beyond it checks queue.
+const PROBES_AT_ONCE_MAX: usize = 512;
+/// However often the bell rings, an endpoint is not asked more often than this.
+const RING_GAP: Duration = Duration::from_millis(100);
+/// A check that panics is a bug of ours; it must not keep a processor busy.
+const RESTART_PAUSE: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests;

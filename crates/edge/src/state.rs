@@ -7,6 +7,7 @@ use std::time::Instant;
 use arc_swap::ArcSwap;
 use ipnet::IpNet;
 use portcullis_traffic::route::{Conflict, Details, Router, Rule, normalize_host};
+use tokio::sync::watch;
 
 use crate::access_log::{AccessLogWriter, OpenError};
 use crate::affinity::KeyError;
@@ -33,6 +34,8 @@ pub struct Edge {
     /// Names requests, traces and spans.
     pub ids: IdSource,
     opaque_ids: OpaqueIds,
+    /// The generation in force.
+    generation: watch::Sender<u64>,
 }
 
 /// The edge cannot run this configuration.
@@ -69,6 +72,7 @@ impl Edge {
             is_cutting_off: AtomicBool::new(false),
             ids,
             opaque_ids,
+            generation: watch::Sender::new(1),
         })
     }
 
@@ -76,6 +80,18 @@ impl Edge {
     pub fn next_snapshot(&self, config: &Config) -> Result<Snapshot, BuildError> {
         let previous = self.snapshot.load();
         Snapshot::build(config, &self.metrics, &self.opaque_ids, Some(&previous))
+    }
+
+    /// Puts a generation into force. Requests under way keep theirs; health checks follow.
+    pub fn install(&self, next: Snapshot) {
+        let generation = next.generation;
+        self.snapshot.store(Arc::new(next));
+        self.generation.send_replace(generation);
+    }
+
+    /// Resolves with every [`Edge::install`] from now on.
+    pub fn snapshot_changes(&self) -> watch::Receiver<u64> {
+        self.generation.subscribe()
     }
 
     /// The Prometheus text.

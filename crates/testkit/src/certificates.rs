@@ -6,9 +6,11 @@ use std::sync::Arc;
 
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
-use rustls::{ClientConfig, RootCertStore};
-use rustls_pki_types::CertificateDer;
+use rustls::{ClientConfig, RootCertStore, ServerConfig};
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tempfile::TempDir;
+use tokio_rustls::TlsAcceptor;
 
 /// An authority with a directory for the files it issues.
 pub struct Authority {
@@ -63,9 +65,19 @@ impl Authority {
 
     /// Issues a certificate for `names`; `file_stem.pem` and `file_stem.key` are written.
     pub fn issue(&self, file_stem: &str, names: &[&str]) -> Identity {
+        self.issue_with(file_stem, names, |_params| ())
+    }
+
+    fn issue_with(
+        &self,
+        file_stem: &str,
+        names: &[&str],
+        change: impl FnOnce(&mut CertificateParams),
+    ) -> Identity {
         let key = KeyPair::generate().expect("a key can be generated");
         let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
-        let params = CertificateParams::new(names).expect("the names are valid");
+        let mut params = CertificateParams::new(names).expect("the names are valid");
+        change(&mut params);
         let certificate = params
             .signed_by(&key, &self.issuer)
             .expect("the authority can sign");
@@ -82,6 +94,14 @@ impl Authority {
             key: write("key", key.serialize_pem()),
             leaf: certificate.der().to_vec(),
         }
+    }
+
+    /// As [`Authority::issue`], but no longer valid.
+    pub fn issue_expired(&self, file_stem: &str, names: &[&str]) -> Identity {
+        self.issue_with(file_stem, names, |params| {
+            params.not_before = rcgen::date_time_ymd(2000, 1, 1);
+            params.not_after = rcgen::date_time_ymd(2001, 1, 1);
+        })
     }
 
     /// A TLS client that trusts this authority alone and offers HTTP/1.1.
@@ -116,6 +136,24 @@ impl Authority {
     }
 }
 
+impl Identity {
+    /// A TLS server that shows this certificate.
+    ///
+    /// # Panics
+    /// When the files are gone.
+    pub fn acceptor(&self) -> TlsAcceptor {
+        let chain = CertificateDer::from_pem_file(&self.cert).expect("issued as PEM");
+        let key = PrivateKeyDer::from_pem_file(&self.key).expect("issued as PEM");
+        let server = ServerConfig::builder_with_provider(provider())
+            .with_safe_default_protocol_versions()
+            .expect("aws-lc-rs has TLS 1.2 and 1.3")
+            .with_no_client_auth()
+            .with_single_cert(vec![chain], key)
+            .expect("certificate and key were issued together");
+        TlsAcceptor::from(Arc::new(server))
+    }
+}
+
 impl Default for Authority {
     fn default() -> Self {
         Authority::new()
@@ -131,22 +169,12 @@ pub(crate) fn provider() -> Arc<CryptoProvider> {
 mod tests {
     use super::*;
     use crate::client::tls_stream;
-    use rustls_pki_types::pem::PemObject;
-    use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
     #[tokio::test]
     async fn an_issued_certificate_is_trusted_for_its_names_only() {
         let authority = Authority::new();
         let identity = authority.issue("a", &["a.example"]);
-        let chain = vec![CertificateDer::from_pem_file(&identity.cert).unwrap()];
-        let key = PrivateKeyDer::from_pem_file(&identity.key).unwrap();
-        let server = rustls::ServerConfig::builder_with_provider(provider())
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_no_client_auth()
-            .with_single_cert(chain, key)
-            .unwrap();
-        let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(server));
+        let acceptor = identity.acceptor();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         tokio::spawn(async move {

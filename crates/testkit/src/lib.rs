@@ -13,6 +13,7 @@ pub mod measure;
 mod origin;
 mod ports;
 pub mod process;
+mod tls_endpoint;
 mod wait;
 mod wire;
 
@@ -22,4 +23,5 @@ pub use endpoint::{Behavior, Endpoint, Health, Step};
 pub use origin::TlsOrigin;
 pub use ports::{ReservedPort, free_port, free_ports};
 pub use process::Process;
+pub use tls_endpoint::TlsEndpoint;
 pub use wait::{DEADLINE, wait_until};

@@ -1,17 +1,13 @@
 //! A TLS server of its own, for bytes that pass the edge untouched. Never speaks HTTP.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::Arc;
 
-use rustls::ServerConfig;
-use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 
-use crate::certificates::{Authority, provider};
+use crate::certificates::Authority;
 
 /// Terminates TLS itself and echoes what it is told, with its name and a colon in front.
 pub struct TlsOrigin {
@@ -23,15 +19,7 @@ impl TlsOrigin {
     /// Starts an origin whose certificate is for `name` and every name one label below it.
     pub async fn start(authority: &Authority, name: &str) -> TlsOrigin {
         let identity = authority.issue(&format!("origin-{name}"), &[name, &format!("*.{name}")]);
-        let chain = CertificateDer::from_pem_file(&identity.cert).expect("issued as PEM");
-        let key = PrivateKeyDer::from_pem_file(&identity.key).expect("issued as PEM");
-        let config = ServerConfig::builder_with_provider(provider())
-            .with_safe_default_protocol_versions()
-            .expect("aws-lc-rs has TLS 1.2 and 1.3")
-            .with_no_client_auth()
-            .with_single_cert(vec![chain], key)
-            .expect("certificate and key were issued together");
-        let acceptor = TlsAcceptor::from(Arc::new(config));
+        let acceptor = identity.acceptor();
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
             .await
             .expect("loopback binds");

@@ -173,7 +173,7 @@ fn last_endpoint_is_never_ejected() {
 
 #[test]
 fn unhealthy_endpoints_count_against_the_cap() {
-    let cluster = cluster(|config| config.health = Some(fake::health_check()));
+    let cluster = cluster(|config| config.health = vec![fake::health_check()]);
     let now = Instant::now();
     for endpoint in &cluster.endpoints()[..2] {
         cluster.observe(endpoint, Observation::Pass, "test");
@@ -196,7 +196,7 @@ fn without_ejection_failures_are_only_counted() {
 
 #[test]
 fn probed_endpoints_start_unproven_and_rise_and_fall() {
-    let cluster = cluster(|config| config.health = Some(fake::health_check()));
+    let cluster = cluster(|config| config.health = vec![fake::health_check()]);
     let now = Instant::now();
     assert!(!cluster.has_eligible(now));
     assert!(cluster.pick(&[], now).is_none());
@@ -219,7 +219,7 @@ fn probed_endpoints_start_unproven_and_rise_and_fall() {
 
 #[test]
 fn draining_takes_an_endpoint_out_at_once_and_rise_brings_it_back() {
-    let cluster = cluster(|config| config.health = Some(fake::health_check()));
+    let cluster = cluster(|config| config.health = vec![fake::health_check()]);
     let endpoint = &cluster.endpoints()[0];
     let now = Instant::now();
     cluster.observe(endpoint, Observation::Pass, "test");
@@ -240,7 +240,7 @@ fn draining_is_ignored_where_no_probe_could_bring_the_endpoint_back() {
 
 #[test]
 fn reload_keeps_state_by_address() {
-    let health = |config: &mut config::Cluster| config.health = Some(fake::health_check());
+    let health = |config: &mut config::Cluster| config.health = vec![fake::health_check()];
     let before = cluster(health);
     let now = Instant::now();
     for endpoint in before.endpoints() {
@@ -271,7 +271,7 @@ fn reload_keeps_state_by_address() {
 
 #[test]
 fn endpoint_whose_probes_end_with_a_reload_is_taken_for_healthy() {
-    let before = cluster(|config| config.health = Some(fake::health_check()));
+    let before = cluster(|config| config.health = vec![fake::health_check()]);
     let after = build(&fake::cluster(&ADDRESSES), Some(&before));
     assert!(after.has_eligible(Instant::now()));
 }

@@ -17,8 +17,8 @@ pub struct Cluster {
     pub balance: Balance,
     /// At least one. Host names are resolved when the file is read, one endpoint per address.
     pub endpoints: Vec<Endpoint>,
-    /// Active check; `None` means endpoints count as healthy.
-    pub health: Option<HealthCheck>,
+    /// Active checks; with none endpoints count as healthy.
+    pub health: Vec<HealthCheck>,
     /// Passive ejection; `None` switches it off.
     pub ejection: Option<Ejection>,
     /// Further attempts after the first (default 1).

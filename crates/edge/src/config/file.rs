@@ -20,7 +20,7 @@ mod routes;
 
 pub(super) use affinity::{By, FileAffinity, FileCookie};
 pub(super) use clusters::FileCluster;
-pub(super) use health::FileHealth;
+pub(super) use health::{FileCheckTls, FileHealth};
 pub(super) use listeners::{FileCertificate, FileListener, FileTls};
 pub(super) use routes::FileRoute;
 

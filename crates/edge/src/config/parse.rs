@@ -10,7 +10,7 @@ use portcullis_ops::decode::{Located, nearest};
 use portcullis_ops::diagnostic::{Diagnostics, Report, Source};
 use portcullis_ops::yaml::{self, Lookup};
 
-use super::file::{FileCluster, FileConfig};
+use super::file::{FileCluster, FileConfig, FileHealth};
 use super::names::Access;
 use super::{AccessLog, ClusterId, Config};
 
@@ -215,13 +215,12 @@ impl Parser<'_> {
                     "use a cluster of its own for each, with the right ports",
                 );
             }
-            if is_passed && !is_routed && cluster.health.is_some() {
+            let speaks_plain =
+                |check: &FileHealth| !check.is_tcp && check.tls.is_none() && check.port.is_none();
+            if is_passed && !is_routed && cluster.health.iter().any(speaks_plain) {
                 let message =
                     format!("the health check of `{name}` speaks plain HTTP to TLS endpoints");
-                warn(
-                    message,
-                    "leave `health` out; failed connections still eject an endpoint",
-                );
+                warn(message, "give the check `tls: {}`, or write `type: tcp`");
             }
             if is_passed && !is_routed && cluster.affinity.is_some() {
                 let message = format!("`affinity` of `{name}` has no effect on TLS passed through");

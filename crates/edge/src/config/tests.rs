@@ -14,6 +14,7 @@ mod affinity;
 mod certificates;
 mod examples;
 mod good;
+mod health;
 mod keys;
 mod mistakes;
 mod mutations;

@@ -32,6 +32,12 @@ use std::time::{Duration, Instant};
 pub use self::codec::fuzzing;
 use self::codec::{HeadError, HeadLimits, RequestParser};
 pub(crate) use self::connect::connect;
+/// Reads responses for whoever else asks endpoints: health checks.
+pub(crate) mod responses {
+    pub(crate) use super::codec::{
+        BodyDecoder, HeadError, HeadLimits, ResponseHead, ResponseParser,
+    };
+}
 use self::outgoing::Outgoing;
 use self::peer::Peer;
 pub(crate) use self::pool::Pool;

@@ -160,12 +160,17 @@ fn connection_over(peer: &str, is_tls: bool) -> Arc<Connection> {
 /// A cluster named `auth` over these addresses with the defaults of the file, but for round robin:
 /// ejection on, no health check, one retry.
 pub(crate) fn cluster(endpoints: &[&str]) -> config::Cluster {
+    cluster_with(endpoints, "")
+}
+
+/// The same with further keys.
+fn cluster_with(endpoints: &[&str], keys: &str) -> config::Cluster {
     let text = format!(
         "listeners: [{{ address: '127.0.0.1:8080' }}]\n\
-         clusters: {{ auth: {{ balance: round_robin, endpoints: {endpoints:?} }} }}\n\
+         clusters: {{ auth: {{ balance: round_robin, endpoints: {endpoints:?}, {keys} }} }}\n\
          routes: [{{ cluster: auth }}]\n"
     );
-    let parsed = config::parse("edge.yaml", &text).unwrap();
+    let parsed = config::parse("edge.yaml", &text).unwrap_or_else(|errors| panic!("{errors}"));
     parsed.config.clusters.into_iter().next().unwrap()
 }
 
@@ -188,16 +193,15 @@ pub(crate) fn affinity() -> config::Affinity {
     }
 }
 
+/// A health check with the defaults of the file.
 pub(crate) fn health_check() -> config::HealthCheck {
-    config::HealthCheck {
-        path: "/health/ready".to_owned(),
-        host: None,
-        interval: Duration::from_secs(10),
-        timeout: Duration::from_secs(5),
-        rise: NonZeroU32::new(2).unwrap(),
-        fall: NonZeroU32::new(3).unwrap(),
-        expect: 200..=299,
-    }
+    health_check_with("")
+}
+
+/// The same with these keys.
+pub(crate) fn health_check_with(keys: &str) -> config::HealthCheck {
+    let cluster = cluster_with(&["127.0.0.1:9"], &format!("health: {{ {keys} }}"));
+    cluster.health.into_iter().next().unwrap()
 }
 
 /// One listener, and one route for `/api` of every host to the cluster.

@@ -219,7 +219,7 @@ fn refusals_answer_and_are_logged_with_their_reason() {
 
 #[test]
 fn no_eligible_endpoint_is_503_with_retry_after() {
-    let bench = Bench::with(|cluster| cluster.health = Some(fake::health_check()));
+    let bench = Bench::with(|cluster| cluster.health = vec![fake::health_check()]);
     let mut exchange = bench.exchange();
     exchange.on_request(&api()).unwrap();
     let answer = at_once(exchange.on_attempt(&api(), bench.now)).unwrap_err();
@@ -362,7 +362,7 @@ fn answers_cut_short_eject_too() {
 
 #[test]
 fn draining_announcement_takes_the_endpoint_out_and_is_not_shown() {
-    let bench = Bench::with(|cluster| cluster.health = Some(fake::health_check()));
+    let bench = Bench::with(|cluster| cluster.health = vec![fake::health_check()]);
     let cluster = bench.cluster();
     for endpoint in cluster.endpoints() {
         cluster.observe(endpoint, Observation::Pass, "test");
@@ -586,7 +586,7 @@ fn request_keeps_its_snapshot_while_the_next_takes_over() {
         .edge
         .next_snapshot(&config(fake::cluster(&ADDRESSES[..1])))
         .unwrap();
-    bench.edge.snapshot.store(Arc::new(next));
+    bench.edge.install(next);
     assert_eq!(bench.edge.snapshot.load().generation, 2);
     assert_eq!(
         bench.in_flight(),

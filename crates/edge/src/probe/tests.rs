@@ -1,25 +1,25 @@
-//! Probes against endpoints that misbehave, and their pace without any.
-
-use std::net::SocketAddr;
+//! Rounds of probes over a running edge: verdicts, pace, and who is probed at all.
 
 use portcullis_testkit::{Endpoint as Target, Health as Answer, wait_until};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpListener;
+use portcullis_traffic::health::Health;
 
 use super::*;
+use crate::config::Config;
 use crate::pipeline::fake;
 
-const FALL: u32 = 3;
+/// As quick as the machine.
+const QUICK: &str = "interval: 5ms, fast_interval: 5ms, timeout: 5ms";
+const HOURLY: &str = "interval: 1h, fast_interval: 1h";
 
-/// An edge that probes one address every few milliseconds.
-fn edge(address: SocketAddr, change: impl FnOnce(&mut HealthCheck)) -> Arc<Edge> {
-    let mut check = fake::health_check();
-    check.interval = Duration::from_millis(5);
-    check.timeout = Duration::from_secs(2);
-    change(&mut check);
-    let mut cluster = fake::cluster(&[&address.to_string()]);
-    cluster.health = Some(check);
-    Arc::new(Edge::build(&fake::config(cluster)).unwrap())
+fn config(targets: &[&Target], keys: &str) -> Config {
+    let addresses: Vec<String> = targets.iter().map(|t| t.address().to_string()).collect();
+    let addresses: Vec<&str> = addresses.iter().map(String::as_str).collect();
+    let mut check = fake::health_check_with(keys);
+    // Loopback answers at once, but a loaded machine may not.
+    check.timeout = Duration::from_secs(5);
+    let mut cluster = fake::cluster(&addresses);
+    cluster.health = vec![check];
+    fake::config(cluster)
 }
 
 /// Probes until the end of the test.
@@ -28,15 +28,24 @@ struct Probing {
     _stop: watch::Sender<bool>,
 }
 
-fn probing(edge: Arc<Edge>) -> Probing {
+fn probing(targets: &[&Target], keys: &str) -> Probing {
+    let edge = Arc::new(Edge::build(&config(targets, keys)).unwrap());
     let (stop, stopped) = watch::channel(false);
     tokio::spawn(run(Arc::clone(&edge), stopped));
     Probing { edge, _stop: stop }
 }
 
 impl Probing {
+    fn cluster(&self) -> Arc<Cluster> {
+        Arc::clone(&self.edge.snapshot.load().clusters[0])
+    }
+
     fn endpoint(&self) -> Arc<Endpoint> {
-        Arc::clone(&self.edge.snapshot.load().clusters[0].endpoints()[0])
+        Arc::clone(&self.cluster().endpoints()[0])
+    }
+
+    fn install(&self, config: &Config) {
+        self.edge.install(self.edge.next_snapshot(config).unwrap());
     }
 
     async fn becomes(&self, health: Health) {
@@ -48,15 +57,23 @@ impl Probing {
     }
 }
 
+async fn checks(target: &Target, count: usize) {
+    let name = format!("{count} checks of {}", target.name());
+    wait_until(&name, async || {
+        (target.health_checks() >= count).then_some(())
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn endpoint_is_proven_falls_and_rises() {
     let target = Target::start("a").await;
-    let probing = probing(edge(target.address(), |_| ()));
+    let probing = probing(&[&target], QUICK);
     assert_eq!(probing.endpoint().health(), Health::Unproven);
     probing.becomes(Health::Healthy).await;
     target.set_health(Answer::Failing);
     probing.becomes(Health::Unhealthy).await;
-    assert!(probing.endpoint().metrics().probes_failed.get() >= u64::from(FALL));
+    assert!(probing.endpoint().metrics().probes_failed.get() >= 3);
     target.set_health(Answer::Ok);
     probing.becomes(Health::Healthy).await;
 }
@@ -64,172 +81,117 @@ async fn endpoint_is_proven_falls_and_rises() {
 #[tokio::test]
 async fn draining_acts_at_the_first_probe() {
     let target = Target::start("a").await;
-    let probing = probing(edge(target.address(), |check| {
-        check.fall = 1_000.try_into().unwrap()
-    }));
+    let probing = probing(&[&target], &format!("{QUICK}, fall: 100"));
     probing.becomes(Health::Healthy).await;
     target.set_health(Answer::Draining);
     probing.becomes(Health::Unhealthy).await;
-}
-
-#[tokio::test]
-async fn endpoint_that_never_answers_fails_by_the_deadline() {
-    let target = Target::start("a").await;
-    target.set_health(Answer::Hang);
-    let probing = probing(edge(target.address(), |check| {
-        check.timeout = Duration::from_millis(20)
-    }));
-    probing.becomes(Health::Unhealthy).await;
-}
-
-#[tokio::test]
-async fn body_without_end_fails_by_the_deadline() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    tokio::spawn(async move {
-        while let Ok((mut stream, _)) = listener.accept().await {
-            tokio::spawn(async move {
-                let mut request = [0; 1024];
-                let _ = stream.read(&mut request).await;
-                let head = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
-                let _ = stream.write_all(head).await;
-                let mut ticks = tokio::time::interval(Duration::from_millis(1));
-                while stream.write_all(b"1\r\nx\r\n").await.is_ok() {
-                    ticks.tick().await;
-                }
-            });
-        }
-    });
-    let probing = probing(edge(address, |check| {
-        check.timeout = Duration::from_millis(30)
-    }));
-    probing.becomes(Health::Unhealthy).await;
-}
-
-#[tokio::test]
-async fn closed_port_fails() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    drop(listener);
-    probing(edge(address, |_| ()))
-        .becomes(Health::Unhealthy)
-        .await;
-}
-
-#[tokio::test]
-async fn expected_statuses_are_the_configured_ones() {
-    let target = Target::start("a").await;
-    target.set_health(Answer::Status(404));
-    let probing = probing(edge(target.address(), |check| check.expect = 404..=404));
-    probing.becomes(Health::Healthy).await;
-    target.set_health(Answer::Ok);
-    probing.becomes(Health::Unhealthy).await;
-}
-
-#[tokio::test]
-async fn probe_asks_for_path_and_host_as_configured() {
-    let target = Target::start("a").await;
-    let probing = probing(edge(target.address(), |check| {
-        check.path = "/health/custom?deep=1".to_owned();
-        check.host = Some("auth.example.com".to_owned());
-    }));
-    probing.becomes(Health::Healthy).await;
-    let asked = &target.received_health_checks()[0];
-    assert_eq!(
-        (asked.method.as_str(), asked.target.as_str()),
-        ("GET", "/health/custom?deep=1")
+    assert!(
+        target.health_checks() < 100,
+        "the word acted, not the count"
     );
-    assert_eq!(asked.values("host"), ["auth.example.com"]);
-    assert_eq!(asked.values("user-agent"), ["portcullis-health-check"]);
 }
 
 #[tokio::test]
-async fn host_is_the_address_unless_configured() {
-    let target = Target::start("a").await;
-    probing(edge(target.address(), |_| ()))
-        .becomes(Health::Healthy)
+async fn silent_endpoint_delays_no_other() {
+    let (silent, good) = (Target::start("a").await, Target::start("b").await);
+    silent.set_health(Answer::Hang);
+    let _probing = probing(&[&silent, &good], QUICK);
+    checks(&good, 20).await;
+    assert_eq!(
+        silent.health_checks(),
+        1,
+        "still waiting for its first answer"
+    );
+}
+
+#[tokio::test]
+async fn ring_brings_the_next_probe_forward() {
+    let (a, b) = (Target::start("a").await, Target::start("b").await);
+    let probing = probing(&[&a, &b], HOURLY);
+    probing.becomes(Health::Healthy).await;
+    checks(&b, 1).await;
+    let before = (a.health_checks(), b.health_checks());
+    // A ring during a probe is not remembered.
+    wait_until("both to be checked again", async || {
+        probing.cluster().bell().ring();
+        (a.health_checks() > before.0 && b.health_checks() > before.1).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn loss_of_the_last_endpoint_hurries_the_others() {
+    let (a, b) = (Target::start("a").await, Target::start("b").await);
+    let probing = probing(
+        &[&a, &b],
+        "interval: 1h, fast_interval: 20ms, fall: 1, rise: 1",
+    );
+    probing.becomes(Health::Healthy).await;
+    let cluster = probing.cluster();
+    let eligible = async |expected: bool| {
+        wait_until(&format!("eligible: {expected}"), async || {
+            let has_eligible = cluster.has_eligible(std::time::Instant::now());
+            (has_eligible == expected).then_some(())
+        })
         .await;
-    let asked = &target.received_health_checks()[0];
-    assert_eq!(asked.values("host"), [target.address().to_string()]);
+    };
+    a.set_health(Answer::Failing);
+    b.set_health(Answer::Failing);
+    // One early probe of each finds out; then nobody waits for the hour to pass.
+    cluster.bell().ring();
+    eligible(false).await;
+    let before = (a.health_checks(), b.health_checks());
+    checks(&a, before.0 + 3).await;
+    checks(&b, before.1 + 3).await;
+    b.set_health(Answer::Ok);
+    eligible(true).await;
+}
+
+#[tokio::test]
+async fn rounds_follow_the_snapshot() {
+    let (a, b) = (Target::start("a").await, Target::start("b").await);
+    let probing = probing(&[&a], QUICK);
+    checks(&a, 1).await;
+    probing.install(&config(&[&a, &b], QUICK));
+    checks(&b, 3).await;
+    probing.install(&config(&[&b], QUICK));
+    let mut seen = a.health_checks();
+    wait_until("a to be left alone", async || {
+        let before = std::mem::replace(&mut seen, a.health_checks());
+        let now = b.health_checks();
+        checks(&b, now + 5).await;
+        (before == a.health_checks()).then_some(())
+    })
+    .await;
+    let mut config = config(&[&b], QUICK);
+    config.clusters[0].health.clear();
+    probing.install(&config);
+    assert_eq!(probing.endpoint().health(), Health::Healthy);
+}
+
+#[tokio::test]
+async fn those_that_stay_are_not_disturbed_and_a_shorter_interval_acts_at_once() {
+    let (a, b) = (Target::start("a").await, Target::start("b").await);
+    let probing = probing(&[&a], HOURLY);
+    checks(&a, 1).await;
+    probing.becomes(Health::Healthy).await;
+    probing.install(&config(&[&a, &b], HOURLY));
+    checks(&b, 1).await;
+    assert_eq!(a.health_checks(), 1, "the hour goes on");
+    probing.install(&config(&[&a, &b], QUICK));
+    checks(&a, 5).await;
 }
 
 #[tokio::test]
 async fn probing_ends_when_told_to() {
     let target = Target::start("a").await;
+    let edge = Arc::new(Edge::build(&config(&[&target], QUICK)).unwrap());
     let (stop, stopped) = watch::channel(false);
-    let task = tokio::spawn(run(edge(target.address(), |_| ()), stopped));
+    let task = tokio::spawn(run(Arc::clone(&edge), stopped));
     stop.send(true).unwrap();
     task.await.unwrap();
     let (stop, stopped) = watch::channel(false);
-    let task = tokio::spawn(run(edge(target.address(), |_| ()), stopped));
+    let task = tokio::spawn(run(edge, stopped));
     drop(stop);
     task.await.unwrap();
-}
-
-#[test]
-fn pace_is_quick_until_proven_and_while_turning() {
-    let interval = Duration::from_secs(10);
-    let mut pace = Pace::new();
-    for _ in 0..FIRST_PROBES_MAX {
-        assert_eq!(
-            pace.next(Observation::Fail, Health::Unhealthy, interval),
-            FIRST_INTERVAL
-        );
-    }
-    assert_eq!(
-        pace.next(Observation::Fail, Health::Unhealthy, interval),
-        interval,
-        "bounded"
-    );
-    assert_eq!(
-        pace.next(Observation::Pass, Health::Unhealthy, interval),
-        TURNING_INTERVAL
-    );
-    assert_eq!(
-        pace.next(Observation::Pass, Health::Healthy, interval),
-        interval
-    );
-    assert_eq!(
-        pace.next(Observation::Fail, Health::Healthy, interval),
-        TURNING_INTERVAL
-    );
-    let mut proven = Pace::new();
-    proven.next(Observation::Pass, Health::Healthy, interval);
-    assert_eq!(
-        proven.next(Observation::Fail, Health::Unhealthy, interval),
-        interval
-    );
-}
-
-#[test]
-fn pace_is_never_slower_than_the_interval() {
-    let interval = Duration::from_millis(100);
-    let mut pace = Pace::new();
-    assert_eq!(
-        pace.next(Observation::Fail, Health::Unproven, interval),
-        interval
-    );
-    pace.next(Observation::Pass, Health::Healthy, interval);
-    assert_eq!(
-        pace.next(Observation::Fail, Health::Healthy, interval),
-        interval
-    );
-}
-
-#[test]
-fn jitter_stays_within_fifteen_percent() {
-    let delay = Duration::from_secs(10);
-    let all: Vec<Duration> = (0..1_000).map(|chance| jittered(delay, chance)).collect();
-    assert_eq!(*all.iter().min().unwrap(), Duration::from_millis(8_500));
-    assert_eq!(*all.iter().max().unwrap(), Duration::from_millis(11_500));
-}
-
-#[test]
-fn reasons_say_status_and_cause() {
-    let mut response = ResponseHeader::build(503, None).unwrap();
-    assert_eq!(status_reason(&response), "it answered 503");
-    response
-        .insert_header("x-health-cause", "database")
-        .unwrap();
-    assert_eq!(status_reason(&response), "it answered 503, cause: database");
 }

@@ -86,15 +86,7 @@ fn origin(endpoints: &[&Endpoint]) -> Cluster {
 }
 
 fn check_that_never_passes() -> HealthCheck {
-    HealthCheck {
-        path: "/never".to_owned(),
-        host: None,
-        interval: Duration::from_secs(10),
-        timeout: Duration::from_secs(5),
-        rise: NonZeroU32::MIN,
-        fall: NonZeroU32::MIN,
-        expect: 299..=299,
-    }
+    fake::health_check_with("expect: 299, fall: 1")
 }
 
 fn tls(authority: &Authority) -> Tls {
@@ -442,7 +434,7 @@ async fn readiness_names_a_cluster_that_is_out_but_fails_only_when_all_are() {
     let mut config = edge_config(&[&endpoint]);
     let mut unproven = edge_config(&[&endpoint]).clusters.remove(0);
     unproven.name = "unproven".to_owned();
-    unproven.health = Some(check_that_never_passes());
+    unproven.health = vec![check_that_never_passes()];
     config.clusters.push(unproven);
     let running = start(config).await.unwrap();
     let mut admin = Connection::open(running.admin.unwrap()).await.unwrap();
@@ -451,7 +443,7 @@ async fn readiness_names_a_cluster_that_is_out_but_fails_only_when_all_are() {
     assert_eq!(ready.json()["clusters_without_endpoint"][0], "unproven");
 
     let mut config = edge_config(&[&endpoint]);
-    config.clusters[0].health = Some(check_that_never_passes());
+    config.clusters[0].health = vec![check_that_never_passes()];
     let running = start(config).await.unwrap();
     let mut admin = Connection::open(running.admin.unwrap()).await.unwrap();
     let ready = admin.get("/readyz").await.unwrap();

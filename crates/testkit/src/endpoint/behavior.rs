@@ -95,6 +95,8 @@ pub enum Health {
     Draining,
     /// This status.
     Status(u16),
+    /// 503 with this word as `X-Health-Cause`.
+    Cause(&'static str),
     /// Nothing, for ever.
     Hang,
 }

@@ -118,15 +118,17 @@ async fn answer_health(reader: &mut Reader<TcpStream>, health: Health) -> io::Re
     let (status, fields) = match health {
         Health::Ok => (200, vec![]),
         Health::Failing => (500, vec![]),
-        Health::Draining => (
-            503,
-            vec![("X-Health-Cause".to_owned(), "draining".to_owned())],
-        ),
+        Health::Draining => (503, cause("draining")),
+        Health::Cause(word) => (503, cause(word)),
         Health::Status(status) => (status, vec![]),
         Health::Hang => return std::future::pending().await,
     };
     send(reader, status, &fields, b"{}").await?;
     Ok(Next::Request)
+}
+
+fn cause(word: &str) -> Vec<(String, String)> {
+    vec![("X-Health-Cause".to_owned(), word.to_owned())]
 }
 
 async fn answer(

@@ -15,7 +15,7 @@ pub(in crate::config) struct FileCluster {
     pub(in crate::config) name: Located<String>,
     pub(in crate::config) balance: Balance,
     pub(in crate::config) endpoints: Vec<FileEndpoint>,
-    pub(in crate::config) health: Option<FileHealth>,
+    pub(in crate::config) health: Vec<FileHealth>,
     pub(in crate::config) ejection: Option<Ejection>,
     pub(in crate::config) retries: u32,
     pub(in crate::config) timeouts: UpstreamTimeouts,
@@ -46,7 +46,11 @@ pub(super) fn cluster((name, fields): (Located<String>, Fields<'_>)) -> FileClus
             _ => Balance::LeastConn,
         },
         endpoints: fields.tables("endpoints").iter().map(endpoint).collect(),
-        health: fields.switch("health").as_ref().map(health::health),
+        health: fields
+            .switches("health")
+            .iter()
+            .map(health::health)
+            .collect(),
         ejection: fields.switch("ejection").as_ref().map(ejection),
         retries: fields.number("retries").value,
         timeouts: upstream_timeouts(&fields.table("timeouts")),

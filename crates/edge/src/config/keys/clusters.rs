@@ -10,7 +10,7 @@ pub(super) static CLUSTER: Table = Table {
     keys: &[
         key("balance", Kind::Scalar(Scalar::Word(&["round_robin", "least_conn"])), Default("least_conn"), "How to choose an endpoint: least_conn or round_robin."),
         key("endpoints", Kind::List(&ENDPOINTS), Required(""), "Interchangeable servers; instead of a mapping just the address will do."),
-        key("health", Kind::Switch(&HEALTH), Optional(""), "Active HTTP check; without it (or `off`) every endpoint counts as healthy."),
+        key("health", Kind::Switches(&HEALTH), Optional(""), "Active check, or a list of several that must all pass; without any (or `off`) every endpoint counts as healthy."),
         key("ejection", Kind::Switch(&EJECTION), Default(""), "Puts endpoints aside after failures of real requests, or `off`."),
         key("retries", count(0, 10), Default("1"), "Further attempts on other endpoints; only what is safe to repeat is repeated."),
         key("timeouts", Kind::Table(&UPSTREAM_TIMEOUTS), Default(""), "Patience with endpoints."),

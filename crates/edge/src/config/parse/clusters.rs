@@ -24,7 +24,7 @@ impl Parser<'_> {
             name: file.name.value.clone(),
             balance: file.balance,
             endpoints: self.endpoints(file),
-            health: file.health.as_ref().map(|health| self.health(health)),
+            health: self.health(&file.health),
             ejection: file.ejection.clone(),
             retries: file.retries,
             timeouts: file.timeouts,

@@ -1,18 +1,131 @@
-//! Health checks: that they can end in time. Never connects to anything.
+//! Health checks: that they can end in time and that their keys fit together. Never connects to
+//! anything.
 
-use super::super::HealthCheck;
-use super::super::file::FileHealth;
+use super::super::file::{FileCheckTls, FileHealth};
+use super::super::{
+    CheckMethod, CheckPace, CheckTls, HealthCheck, HttpQuestion, Question, Role, authorities,
+};
 use super::Parser;
 
+/// Liveness, readiness and a few deep ones; each costs every endpoint a request per interval.
+const CHECKS_MAX: usize = 1;
+
 impl Parser<'_> {
-    pub(super) fn health(&self, file: &FileHealth) -> HealthCheck {
-        let check = &file.check;
-        if check.timeout > check.interval {
+    pub(super) fn health(&self, checks: &[FileHealth]) -> Vec<HealthCheck> {
+        if let Some(beyond) = checks.get(CHECKS_MAX) {
+            let message = format!("a cluster has at most {CHECKS_MAX} health checks");
+            self.report.error(beyond.span, message);
+        }
+        checks
+            .iter()
+            .filter_map(|check| self.health_check(check))
+            .collect()
+    }
+
+    fn health_check(&self, file: &FileHealth) -> Option<HealthCheck> {
+        self.check_times(file);
+        self.check_keys(file);
+        let tls = match &file.tls {
+            Some(tls) => Some(self.check_tls(tls)?),
+            None => None,
+        };
+        let question = match file.is_tcp {
+            true => Question::Connect,
+            false => Question::Http(HttpQuestion {
+                method: file.method,
+                path: file.path.clone(),
+                host: file.host.clone(),
+                request_headers: file.request_headers.clone(),
+                expect: file.expect.clone(),
+                headers: file.headers.clone(),
+                body: file.body.clone(),
+            }),
+        };
+        Some(HealthCheck {
+            question,
+            port: file.port,
+            tls,
+            pace: CheckPace {
+                interval: file.interval,
+                fast_interval: file.fast_interval.min(file.interval),
+                jitter_percent: file.jitter_percent,
+            },
+            timeout: file.timeout,
+            rise: file.rise,
+            fall: file.fall,
+            role: match file.is_degrading {
+                true => Role::Degrade {
+                    share_percent: file.share_percent,
+                },
+                false => Role::Eject,
+            },
+        })
+    }
+
+    fn check_times(&self, file: &FileHealth) {
+        if file.timeout > file.interval {
             let message = "a check may last longer than the time until the next one";
             let hint = "make `timeout` at most `interval`";
-            self.report
-                .error_with_hint(file.timeout_span, message, hint);
+            let span = file.place("timeout").unwrap_or(file.span);
+            self.report.error_with_hint(span, message, hint);
         }
-        check.clone()
+        if let Some(span) = file.place("fast_interval")
+            && file.fast_interval > file.interval
+        {
+            let message = "`fast_interval` is slower than the interval";
+            let hint = "make `fast_interval` at most `interval`";
+            self.report.error_with_hint(span, message, hint);
+        }
+    }
+
+    fn check_keys(&self, file: &FileHealth) {
+        if file.is_tcp {
+            for name in OF_HTTP {
+                if let Some(span) = file.place(name) {
+                    let message = format!("`{name}` is not for a check of `type: tcp`");
+                    let hint = "a tcp check only connects; leave it out, or write `type: http`";
+                    self.report.error_with_hint(span, message, hint);
+                }
+            }
+        }
+        if let Some(span) = file.place("body")
+            && file.method == CheckMethod::Head
+        {
+            let message = "the answer to HEAD has no body to look into";
+            let hint = "write `method: GET`, or leave `body` out";
+            self.report.error_with_hint(span, message, hint);
+        }
+    }
+
+    fn check_tls(&self, file: &FileCheckTls) -> Option<CheckTls> {
+        if !file.verify.value {
+            if let Some(ca) = &file.ca {
+                let message = "`ca` has no effect if certificates are not verified";
+                let hint = "leave out either `ca` or `verify: false`";
+                self.report.error_with_hint(ca.span, message, hint);
+            }
+            let message = "anyone between may answer the check in the endpoint's name";
+            let hint = "give `ca` the authority of the endpoint's certificate";
+            self.report.warning(file.verify.span, message, hint);
+        }
+        let directory = self.surroundings.directory;
+        let client = authorities::client(file, directory, self.report)?;
+        Some(CheckTls {
+            server_name: file.server_name.clone(),
+            ca_path: file.ca.as_ref().map(|ca| directory.join(&ca.value)),
+            is_verified: file.verify.value,
+            client,
+        })
     }
 }
+
+/// Keys that only a request gives a meaning.
+const OF_HTTP: &[&str] = &[
+    "path",
+    "method",
+    "host",
+    "request_headers",
+    "expect",
+    "headers",
+    "body",
+];

@@ -59,7 +59,7 @@ fn cluster_defaults_are_those_of_the_documents() {
     let cluster = &config.clusters[0];
     let seconds = Duration::from_secs;
     assert_eq!(cluster.balance, Balance::LeastConn);
-    assert!(cluster.health.is_none() && cluster.affinity.is_none());
+    assert!(cluster.health.is_empty() && cluster.affinity.is_none());
     assert_eq!(cluster.retries, 1);
     let ejection = cluster.ejection.as_ref().unwrap();
     assert_eq!((ejection.failures.get(), ejection.max_percent), (3, 50));
@@ -73,23 +73,9 @@ fn cluster_defaults_are_those_of_the_documents() {
 }
 
 #[test]
-fn health_and_affinity_have_defaults_once_asked_for() {
-    let text = SMALL.replace(
-        "    endpoints",
-        "    health: {}\n    affinity: {}\n    endpoints",
-    );
+fn affinity_has_defaults_once_asked_for() {
+    let text = SMALL.replace("    endpoints", "    affinity: {}\n    endpoints");
     let config = good(&text).config;
-    let health = config.clusters[0].health.as_ref().unwrap();
-    assert_eq!(
-        (health.path.as_str(), &health.host),
-        ("/health/ready", &None)
-    );
-    assert_eq!(
-        (health.interval, health.timeout),
-        (Duration::from_secs(10), Duration::from_secs(5))
-    );
-    assert_eq!((health.rise.get(), health.fall.get()), (2, 3));
-    assert_eq!(health.expect, 200..=299);
     let affinity = config.clusters[0].affinity.as_ref().unwrap();
     let cookie = AffinityCookie {
         name: "_portcullis_affinity".to_owned(),
@@ -113,7 +99,7 @@ fn off_switches_off() {
         "    health: off\n    ejection: off\n    endpoints",
     );
     let config = good(&format!("{text}admin: off\naccess_log: off\n")).config;
-    assert!(config.clusters[0].health.is_none() && config.clusters[0].ejection.is_none());
+    assert!(config.clusters[0].health.is_empty() && config.clusters[0].ejection.is_none());
     assert_eq!((config.admin, config.access_log), (None, AccessLog::Off));
 }
 

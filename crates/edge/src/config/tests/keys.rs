@@ -36,6 +36,14 @@ const OTHER: &[(&str, &str)] = &[
     ("clusters.<name>.endpoints[].address", "10.0.1.99:8000"),
     ("clusters.<name>.endpoints[].weight", "9"),
     ("clusters.<name>.health.path", "/other"),
+    ("clusters.<name>.health.port", "9"),
+    ("clusters.<name>.health.request_headers", "{x-other: a}"),
+    ("clusters.<name>.health.fast_interval", "9s"),
+    ("clusters.<name>.health.jitter", "9"),
+    ("clusters.<name>.health.headers", "{x-other: a}"),
+    ("clusters.<name>.health.body", "other"),
+    ("clusters.<name>.health.tls.server_name", "other.internal"),
+    ("clusters.<name>.health.tls.ca", "./certs/ca.pem"),
     ("clusters.<name>.health.host", "other.example.com"),
     ("clusters.<name>.health.interval", "9s"),
     ("clusters.<name>.health.timeout", "4s"),
@@ -75,13 +83,16 @@ const OTHER: &[(&str, &str)] = &[
     ("workers", "9"),
 ];
 
-/// Held by [`exact_path_and_secret_reach_the_configuration`], or by the tests of affinity because
-/// other keys must change with them.
-const ELSEWHERE: [&str; 4] = [
+/// Held by [`exact_path_and_secret_reach_the_configuration`], or by the tests of affinity and of
+/// health checks because other keys must change with them.
+const ELSEWHERE: &[&str] = &[
     "routes[].exact",
     "clusters.<name>.affinity.secret",
     "clusters.<name>.affinity.by",
     "clusters.<name>.affinity.partitioned",
+    "clusters.<name>.health.type",
+    "clusters.<name>.health.method",
+    "clusters.<name>.health.tls.verify",
 ];
 
 /// Where the value at `path` stands, in the first member of every list and named set.

@@ -232,21 +232,6 @@ fn path_and_exact_exclude_each_other() {
 }
 
 #[test]
-fn check_that_outlasts_its_interval() {
-    one_error(
-        &with_in_cluster("health: { interval: 5s, timeout: 5001ms }"),
-        "5:38",
-        &["at most"],
-    );
-    one_error(
-        &with_in_cluster("health: { interval: 4s }"),
-        "5:13",
-        &["at most `interval`"],
-    );
-    good(&with_in_cluster("health: { interval: 5s, timeout: 5s }"));
-}
-
-#[test]
 fn endpoint_given_twice() {
     let text = SMALL.replace("[127.0.0.1:4001]", "[\"one.test:80\", \"10.0.0.1:80\"]");
     one_error(
@@ -364,6 +349,10 @@ fn passed(cluster: &str, more: &str) -> String {
 #[test]
 fn plain_checks_of_tls_endpoints_warn() {
     one_warning(&passed(", health: {}", ""), "5:3", &["plain HTTP to TLS"]);
+    for health in ["{ type: tcp }", "{ port: 80 }"] {
+        let parsed = good(&passed(&format!(", health: {health}"), ""));
+        assert!(parsed.warnings.is_empty(), "{health}: {}", parsed.warnings);
+    }
 }
 
 #[test]

@@ -33,6 +33,7 @@ pub(super) fn full() -> (World, String) {
     std::fs::create_dir(&certs).unwrap();
     std::fs::copy(&identity.cert, certs.join("auth.pem")).unwrap();
     std::fs::copy(&identity.key, certs.join("auth.key")).unwrap();
+    std::fs::copy(authority.root_file(), certs.join("ca.pem")).unwrap();
     // A route has a path or an exact path.
     let is_exact = |line: &str| line.trim_start_matches([' ', '#']).starts_with("exact:");
     let text: String = reference()
@@ -104,7 +105,7 @@ fn reference_with_every_key_in_force_is_sound() {
         .unwrap_or_else(|errors| panic!("{errors}\n{text}"));
     let config = parsed.config;
     assert!(config.listeners[0].tls.is_some() && !config.listeners[0].passthrough.is_empty());
-    assert!(config.clusters[0].health.is_some() && config.clusters[0].affinity.is_some());
+    assert!(!config.clusters[0].health.is_empty() && config.clusters[0].affinity.is_some());
 }
 
 #[test]

@@ -1,0 +1,134 @@
+//! One probe: connects, shakes hands, asks. Never takes longer than its deadline, and never keeps a
+//! connection.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use portcullis_traffic::containment::Trouble;
+use rustls_pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
+use tokio::time::{Instant, timeout_at};
+use tokio_rustls::TlsConnector;
+
+use super::answer;
+use super::finding::{Failure, Finding};
+use crate::config::{CheckMethod, CheckTls, HealthCheck, HttpQuestion, Question};
+use crate::engine::connect;
+use crate::outcome::Cause;
+
+/// Probes the endpoint at this address once.
+pub(super) async fn probe(check: &HealthCheck, endpoint: SocketAddr) -> Finding {
+    let deadline = Instant::now() + check.timeout;
+    let found = connect_and_ask(check, endpoint, deadline).await;
+    found.unwrap_or_else(Finding::Failed)
+}
+
+async fn connect_and_ask(
+    check: &HealthCheck,
+    endpoint: SocketAddr,
+    deadline: Instant,
+) -> Result<Finding, Failure> {
+    let mut address = endpoint;
+    if let Some(port) = check.port {
+        address.set_port(port.get());
+    }
+    let question = match &check.question {
+        Question::Connect => None,
+        Question::Http(question) => Some(question),
+    };
+    let connected = connect(address, check.timeout).await;
+    let stream = connected.map_err(|cause| Failure::of(not_connected(cause)))?;
+    let Some(tls) = &check.tls else {
+        return ask(stream, question, endpoint, deadline).await;
+    };
+    let host = question.and_then(|question| question.host.as_deref());
+    let name = server_name(tls, host, address);
+    let connector = TlsConnector::from(Arc::clone(&tls.client));
+    let shaken = timeout_at(deadline, connector.connect(name, stream)).await;
+    let stream = shaken
+        .map_err(|_elapsed| Failure::with(Trouble::Timeout, "in the TLS handshake"))?
+        .map_err(|error| Failure::with(Trouble::Tls, error))?;
+    ask(stream, question, endpoint, deadline).await
+}
+
+async fn ask(
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    question: Option<&HttpQuestion>,
+    endpoint: SocketAddr,
+    deadline: Instant,
+) -> Result<Finding, Failure> {
+    let answered = timeout_at(deadline, async {
+        let Some(question) = question else {
+            return Ok(Finding::Passed);
+        };
+        let sent = stream.write_all(&request(question, endpoint)).await;
+        sent.map_err(|error| Failure::with(Trouble::Reset, error))?;
+        answer::judge(question, &mut stream).await
+    });
+    let found = answered
+        .await
+        .map_err(|_elapsed| Failure::of(Trouble::Timeout))?;
+    if found.is_ok() {
+        // Says goodbye in TLS, so that the endpoint logs no broken connection.
+        let _ = timeout_at(deadline, stream.shutdown()).await;
+    }
+    found
+}
+
+fn not_connected(cause: Cause) -> Trouble {
+    match cause {
+        Cause::ConnectRefused => Trouble::Refused,
+        Cause::ConnectTimeout => Trouble::ConnectTimeout,
+        _ => Trouble::ConnectFailed,
+    }
+}
+
+/// The name given, else the check's host if it is a name or an address, else the address.
+fn server_name(tls: &CheckTls, host: Option<&str>, address: SocketAddr) -> ServerName<'static> {
+    let of_host = || {
+        let host = host?;
+        let name = match host.rsplit_once(':') {
+            Some((name, _port)) if !host.ends_with(']') => name,
+            _ => host,
+        };
+        let name = name.trim_start_matches('[').trim_end_matches(']');
+        ServerName::try_from(name.to_owned()).ok()
+    };
+    let given = tls.server_name.clone().or_else(of_host);
+    given.unwrap_or_else(|| ServerName::from(address.ip()))
+}
+
+/// The whole request: a hundred bytes, made anew each time. Every part was checked when the configuration was read.
+fn request(question: &HttpQuestion, endpoint: SocketAddr) -> Vec<u8> {
+    let method = match question.method {
+        CheckMethod::Get => "GET",
+        CheckMethod::Head => "HEAD",
+    };
+    let address;
+    let host = match &question.host {
+        Some(host) => host,
+        None => {
+            address = endpoint.to_string();
+            &address
+        }
+    };
+    let path = &question.path;
+    let mut request = format!(
+        "{method} {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: {USER_AGENT}\r\nAccept: */*\r\nConnection: close\r\n"
+    )
+    .into_bytes();
+    for (name, value) in &question.request_headers {
+        request.extend_from_slice(name.as_str().as_bytes());
+        request.extend_from_slice(b": ");
+        request.extend_from_slice(value.as_bytes());
+        request.extend_from_slice(b"\r\n");
+    }
+    request.extend_from_slice(b"\r\n");
+    request
+}
+
+/// Endpoints may tell probes from people by it.
+const USER_AGENT: &str = "portcullis-health-check";
+
+#[cfg(test)]
+mod tests;
