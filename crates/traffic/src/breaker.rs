@@ -92,7 +92,8 @@ enum Phase {
     HalfOpen {
         trials: u32,
         successes: u32,
-        /// Trials that have not ended by then, streams perhaps, give their places to others.
+        /// Trials that have not ended by then, streams perhaps, give their places to others. Counts
+        /// from the last that began.
         renewal: Instant,
     },
 }
@@ -109,6 +110,16 @@ impl Breaker {
             openings: 0,
             would_have_rejected: 0,
         }
+    }
+
+    /// The policy is another: closed, with all that was counted towards opening forgotten.
+    pub fn restart(&mut self, policy: &Policy, now: Instant) {
+        let (openings, would_have_rejected) = (self.openings, self.would_have_rejected);
+        *self = Self {
+            openings,
+            would_have_rejected,
+            ..Self::new(policy, now)
+        };
     }
 
     /// Where it stands.
@@ -145,11 +156,15 @@ impl Breaker {
     }
 
     /// An attempt begins.
-    pub fn began(&mut self, policy: &Policy) {
+    pub fn began(&mut self, policy: &Policy, now: Instant) {
         if !self.admits(policy) {
             self.would_have_rejected += 1;
-        } else if let Phase::HalfOpen { trials, .. } = &mut self.phase {
+        } else if let Phase::HalfOpen {
+            trials, renewal, ..
+        } = &mut self.phase
+        {
             *trials += 1;
+            *renewal = after(now, policy.duration);
         }
     }
 

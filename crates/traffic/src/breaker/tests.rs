@@ -70,12 +70,12 @@ fn open_it_rejects_until_its_time_is_over_whatever_ends_meanwhile() {
 
 #[test]
 fn half_open_it_admits_so_many_trials_at_once() {
-    let (mut breaker, _) = half_open();
-    breaker.began(&policy());
+    let (mut breaker, now) = half_open();
+    breaker.began(&policy(), now);
     assert!(breaker.admits(&policy()));
-    breaker.began(&policy());
+    breaker.began(&policy(), now);
     assert!(!breaker.admits(&policy()));
-    breaker.began(&policy());
+    breaker.began(&policy(), now);
     assert_eq!(breaker.would_have_rejected(), 1);
     breaker.abandoned();
     assert!(breaker.admits(&policy()));
@@ -102,8 +102,8 @@ fn half_open_one_failure_opens_it_again() {
 fn trials_that_never_end_give_their_places_to_others() {
     let (mut breaker, now) = half_open();
     assert_eq!(breaker.next_change(&policy()), None);
-    breaker.began(&policy());
-    breaker.began(&policy());
+    breaker.began(&policy(), now);
+    breaker.began(&policy(), now);
     let renewal = breaker.next_change(&policy()).unwrap();
     assert!(breaker.tick(&policy(), renewal.max(now)) && breaker.admits(&policy()));
 }

@@ -20,7 +20,7 @@ impl Containment {
     /// An attempt at this endpoint begins. Each is followed by exactly one of
     /// [`Containment::ended`] and [`Containment::abandoned`].
     pub fn attempted(&mut self, id: EndpointId, now: Instant) -> Changes {
-        self.count_trial(id, now, Breaker::began)
+        self.count_trial(id, now, |breaker, policy| breaker.began(policy, now))
     }
 
     /// An attempt ended without a verdict on the endpoint: the client left, say.

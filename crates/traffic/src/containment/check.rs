@@ -108,7 +108,8 @@ impl Check {
 
     /// The endpoint says that it is leaving, so the last probe says nothing any more.
     pub(super) fn forget(&mut self) {
-        (self.passes, self.last) = (0, None);
+        (self.passes, self.failures) = (0, 0);
+        (self.last, self.is_held) = (None, false);
     }
 
     /// When and how the last probe ended.

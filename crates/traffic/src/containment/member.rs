@@ -196,12 +196,14 @@ impl Member {
     ) {
         let before = self.verdict(old);
         let share_before = self.share_percent(old);
-        let verdict_of_new = match before {
-            Verdict::Passing => Verdict::Passing,
-            Verdict::Unproven | Verdict::Failing => Verdict::Unproven,
-        };
-        let added = || Check::new(verdict_of_new, now);
-        self.checks.resize_with(new.checks.len(), added);
+        let unproven = || Check::new(Verdict::Unproven, now);
+        self.checks.resize_with(new.checks.len(), unproven);
+        if before == Verdict::Passing {
+            // Who serves goes on serving, until a probe says otherwise.
+            let checks = self.checks.iter_mut();
+            let unproven = checks.filter(|check| check.verdict == Verdict::Unproven);
+            unproven.for_each(|check| check.verdict = Verdict::Passing);
+        }
         let after = self.verdict(new);
         match (before, after) {
             (Verdict::Unproven | Verdict::Failing, Verdict::Passing) => {
@@ -225,23 +227,27 @@ impl Member {
     }
 
     fn reshape_breaker(&mut self, old: &Policy, new: &Policy, now: Instant, changes: &mut Changes) {
+        let state = self.breaker.as_ref().map(Breaker::state);
+        // One that begins to act, or to watch, begins anew.
+        let modes = old.breaker.zip(new.breaker);
+        let goes_on = modes.is_some_and(|(old, new)| old.mode == new.mode);
+        if let (Some(old), Some(State::Open | State::HalfOpen), false) =
+            (old.breaker, state, goes_on)
+        {
+            let (_, closed) = told(old.mode);
+            changes.push(self.change(closed, Reason::Configured));
+        }
         let share = |policy: &Policy| policy.breaker.and_then(|policy| policy.error_share);
-        let is_closed = |b: &Breaker| b.state() == State::Closed;
-        match (&self.breaker, new.breaker) {
-            (Some(breaker), None) => {
-                let was_closed = is_closed(breaker);
-                if let (Some(old), false) = (old.breaker, was_closed) {
-                    let (_, what) = told(old.mode);
-                    changes.push(self.change(what, Reason::Configured));
-                }
-                self.breaker = None;
-            }
+        match (&mut self.breaker, new.breaker) {
+            (_, None) => self.breaker = None,
             (None, Some(policy)) => self.breaker = Some(Breaker::new(&policy, now)),
-            // What is counted in a window of another length cannot be carried over.
-            (Some(breaker), Some(policy)) if is_closed(breaker) && share(old) != share(new) => {
-                self.breaker = Some(Breaker::new(&policy, now));
+            (Some(breaker), Some(policy)) => {
+                // What was counted in a window of another length cannot be carried over.
+                let is_recount = state == Some(State::Closed) && share(old) != share(new);
+                if !goes_on || is_recount {
+                    breaker.restart(&policy, now);
+                }
             }
-            _ => {}
         }
     }
 
