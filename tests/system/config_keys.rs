@@ -8,6 +8,14 @@ use std::path::Path;
 const OBSERVED: &[(&str, &str)] = &[
     ("access_log", "keys::the_access_log_goes_where_it_is_told"),
     (
+        "access_log.health_checks",
+        "health::health_checks_stay_out_of_the_access_log",
+    ),
+    (
+        "access_log.to",
+        "keys::the_access_log_goes_where_it_is_told",
+    ),
+    (
         "admin",
         "lifecycle::without_an_admin_address_nothing_listens_there",
     ),

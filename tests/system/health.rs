@@ -481,3 +481,44 @@ async fn checks_vary_by_their_jitter() {
     let early = steady.iter().filter(is_early).count();
     assert!(early < steady.len() / 3, "{steady:?}");
 }
+
+#[tokio::test]
+async fn health_checks_stay_out_of_the_access_log() {
+    let a = Endpoint::start("a").await;
+    let health = check(&json!({ "path": "/health/ready?deep=1" }));
+    let edge = Setup::new(&[&a])
+        .set("clusters.main.health", health.clone())
+        .start()
+        .await;
+    for path in ["/health/ready", "/health/ready?x", "/health/other"] {
+        assert_eq!(edge.get(path).await.status, 200);
+    }
+    a.set_health(Health::Failing);
+    assert_eq!(edge.get("/health/ready").await.status, 500);
+    edge.wait_for_log(2, |_| true).await;
+    let lines = edge.log();
+    let told = |index: usize| {
+        (
+            lines[index]["path"].as_str(),
+            lines[index]["status"].as_u64(),
+        )
+    };
+    assert_eq!(told(0), (Some("/health/other"), Some(200)));
+    assert_eq!(
+        told(1),
+        (Some("/health/ready"), Some(500)),
+        "trouble is told"
+    );
+    edge.wait_for_metric("portcullis_edge_requests_total", &[], 4.0)
+        .await;
+
+    a.set_health(Health::Ok);
+    let setup = Setup::new(&[&a]).set("clusters.main.health", health);
+    let file = setup.directory().join("access.log");
+    let edge = setup
+        .set("access_log", json!({ "to": file, "health_checks": true }))
+        .start()
+        .await;
+    assert_eq!(edge.get("/health/ready").await.status, 200);
+    edge.log_of("/health/ready").await;
+}

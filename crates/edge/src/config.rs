@@ -52,6 +52,8 @@ pub struct Config {
     pub admin: Option<SocketAddr>,
     /// Where finished requests are written.
     pub access_log: AccessLog,
+    /// Whether requests for paths that health checks ask for are written, too, if they are served.
+    pub logs_health_checks: bool,
     /// How the process leaves.
     pub shutdown: Shutdown,
     /// Connections of all listeners together (default 50,000).

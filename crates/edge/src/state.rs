@@ -1,5 +1,6 @@
 //! What requests share: one [`Edge`] for the process, one [`Snapshot`] per generation of the configuration. Never does IO after it is built.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -119,6 +120,8 @@ pub struct Snapshot {
     /// Clusters in file order: [`ClusterId`] indexes this list.
     pub clusters: Vec<Arc<Cluster>>,
     router: Router<RouteId>,
+    /// Paths that stay out of the access log while they are served: health checks ask for them.
+    quiet_paths: HashSet<String>,
     /// By listener: requests that no route matched.
     unrouted: Vec<RequestCounters>,
 }
@@ -175,6 +178,7 @@ impl Snapshot {
             routes: config.routes.iter().map(route_state).collect(),
             router: Router::build(config.routes.iter().enumerate().map(rule))?,
             unrouted: counters("", ""),
+            quiet_paths: quiet_paths(config),
             clusters,
         })
     }
@@ -189,6 +193,11 @@ impl Snapshot {
         self.router
             .find(authority.map(normalize_host), path, details)
             .copied()
+    }
+
+    /// Whether requests for this path stay out of the access log while they are served.
+    pub(crate) fn is_quiet(&self, path: &str) -> bool {
+        self.quiet_paths.contains(path)
     }
 
     /// A route of this generation.
@@ -217,6 +226,19 @@ impl Snapshot {
             .map_or(&self.unrouted, |route| &self.route(route).counters)
             .get(listener)
     }
+}
+
+/// Without queries: neither does the access log know any.
+fn quiet_paths(config: &Config) -> HashSet<String> {
+    if config.logs_health_checks {
+        return HashSet::new();
+    }
+    let checks = config.clusters.iter().flat_map(|cluster| &cluster.health);
+    let paths = checks.filter_map(|check| match &check.question {
+        config::Question::Http(question) => question.path.split('?').next(),
+        config::Question::Connect => None,
+    });
+    paths.map(str::to_owned).collect()
 }
 
 fn random<const N: usize>() -> Result<[u8; N], BuildError> {

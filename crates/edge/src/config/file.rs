@@ -33,6 +33,7 @@ pub(super) struct FileConfig {
     pub(super) trusted_proxies: Vec<Located<IpNet>>,
     pub(super) admin: Option<Located<SocketAddr>>,
     pub(super) access_log: Option<Located<Access>>,
+    pub(super) logs_health_checks: bool,
     pub(super) shutdown: Shutdown,
     pub(super) max_connections: Located<u32>,
     pub(super) workers: Option<NonZeroUsize>,
@@ -42,6 +43,7 @@ impl FileConfig {
     /// Reads the whole tree; mistakes go to the report.
     pub(super) fn read(root: &Node, report: &Report<'_>) -> Self {
         let file = Fields::root(&keys::FILE, root, report);
+        let access_log = file.short("access_log");
         Self {
             listeners: file
                 .tables("listeners")
@@ -56,7 +58,8 @@ impl FileConfig {
             routes: file.tables("routes").iter().map(routes::route).collect(),
             trusted_proxies: file.networks("trusted_proxies"),
             admin: file.switch("admin").map(|admin| admin.address("address")),
-            access_log: file.text("access_log", names::access),
+            access_log: access_log.text("to", names::access),
+            logs_health_checks: access_log.flag("health_checks").value,
             shutdown: shutdown(&file.table("shutdown")),
             max_connections: file.number("max_connections"),
             workers: file

@@ -33,7 +33,7 @@ pub(super) static FILE: Table = Table {
         key("routes", Kind::List(&ROUTES), Usual(""), "What goes where; the most specific host, then path, wins in any order."),
         key("trusted_proxies", Kind::List(&NETWORK), Optional("[10.0.0.0/8]"), "Networks whose X-Forwarded-* headers are believed; none by default."),
         key("admin", Kind::Switch(&ADMIN), Default(""), "Health, readiness and metrics of the edge itself, or `off`."),
-        key("access_log", text(&ACCESS_LOG), Default("stdout"), "Finished requests as JSON lines: `stdout`, `off` or a file (./access.log)."),
+        key("access_log", Kind::Short(&ACCESS_LOG), Default(""), "Finished requests as JSON lines; instead of a mapping just the destination will do."),
         key("shutdown", Kind::Table(&SHUTDOWN), Default(""), "How the process leaves after SIGTERM."),
         key("max_connections", CONNECTIONS, Default("50000"), "Client connections of all listeners together."),
         key("workers", count(1, 1_024), Optional("4"), "Threads that carry requests; one per processor core by default."),
@@ -46,6 +46,13 @@ static ADMIN: Table = Table {
     keys: &[key("address", ADDRESS, Default("127.0.0.1:2019"), "Where /livez, /readyz and /metrics answer.")],
 };
 
+static ACCESS_LOG: Table = Table {
+    keys: &[
+        key("to", text(&DESTINATION), Default("stdout"), "`stdout`, `off` or a file (./access.log)."),
+        key("health_checks", Kind::Scalar(Scalar::Flag), Default("false"), "Whether GET and HEAD requests are written that were served below 400 on a path that a health check of this file asks for; metrics always count them."),
+    ],
+};
+
 static SHUTDOWN: Table = Table {
     keys: &[
         key("delay", Kind::Scalar(Scalar::Duration(Duration::ZERO, HOUR)), Default("15s"), "Readiness fails and everything is still served, so that others stop sending; 0s on a laptop."),
@@ -54,7 +61,7 @@ static SHUTDOWN: Table = Table {
 };
 
 static NAME: Text = Text { what: "a name of letters, digits and . _ : - such as `auth`", pattern: "^[A-Za-z0-9][A-Za-z0-9._:-]{0,63}$" };
-static ACCESS_LOG: Text = Text { what: "`stdout`, `off` or a file such as `./access.log`", pattern: "^(stdout|off|.*/.*)$" };
+static DESTINATION: Text = Text { what: "`stdout`, `off` or a file such as `./access.log`", pattern: "^(stdout|off|.*/.*)$" };
 
 const fn key(name: &'static str, kind: Kind, presence: Presence, doc: &'static str) -> Key {
     Key { name, kind, presence, doc }

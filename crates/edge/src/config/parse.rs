@@ -112,6 +112,7 @@ impl Parser<'_> {
                 .collect(),
             admin: self.file.admin.as_ref().map(|admin| admin.value),
             access_log: self.access_log(),
+            logs_health_checks: self.file.logs_health_checks,
             shutdown: self.file.shutdown.clone(),
             max_connections: self.file.max_connections.value,
             workers: self.file.workers,

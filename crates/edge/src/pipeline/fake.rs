@@ -223,6 +223,7 @@ pub(crate) fn config(cluster: config::Cluster) -> config::Config {
         trusted_proxies: vec!["10.0.0.0/8".parse().unwrap()],
         admin: None,
         access_log: config::AccessLog::Off,
+        logs_health_checks: false,
         shutdown: config::Shutdown {
             delay: Duration::ZERO,
             drain: Duration::from_secs(1),

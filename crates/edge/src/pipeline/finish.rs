@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::time::{Duration, Instant, SystemTime};
 
-use http::{StatusCode, Version};
+use http::{Method, StatusCode, Version};
 
 use super::admit::Request;
 use super::excerpt::Excerpt;
@@ -47,7 +47,7 @@ pub(super) fn finish(edge: &Edge, ended: &Ended<'_>) {
             .duration
             .observe(ended.duration.as_secs_f64());
     }
-    if is_logged(edge, ended.snapshot, ended.route) {
+    if is_logged(edge, ended.snapshot, ended.route) && !is_quiet(ended) {
         edge.access_log.write(&line(edge, ended));
     }
 }
@@ -55,6 +55,22 @@ pub(super) fn finish(edge: &Edge, ended: &Ended<'_>) {
 /// Whether the access log gets a line of requests on this route, or of those without any.
 pub(super) fn is_logged(edge: &Edge, snapshot: &Snapshot, route: Option<RouteId>) -> bool {
     edge.access_log.is_on() && route.is_none_or(|route| snapshot.route(route).is_logged)
+}
+
+/// Whether it is a health check, of ours or of others, that went as health checks should. By its
+/// path, never by who it says it is: a stranger could say the same.
+fn is_quiet(ended: &Ended<'_>) -> bool {
+    let Some(request) = ended.request else {
+        return false;
+    };
+    let is_fine = ended.outcome == Outcome::Served
+        && ended.status.is_some_and(|status| status.as_u16() < 400);
+    is_fine
+        && matches!(request.method, Method::GET | Method::HEAD)
+        && request
+            .excerpt
+            .logged_path()
+            .is_some_and(|path| ended.snapshot.is_quiet(path))
 }
 
 fn line(edge: &Edge, ended: &Ended<'_>) -> Vec<u8> {

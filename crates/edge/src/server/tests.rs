@@ -57,6 +57,7 @@ fn edge_config(endpoints: &[&Endpoint]) -> Config {
         trusted_proxies: Vec::new(),
         admin: Some(([127, 0, 0, 1], 0).into()),
         access_log: AccessLog::Off,
+        logs_health_checks: false,
         shutdown: Shutdown {
             delay: Duration::ZERO,
             drain: seconds(5),

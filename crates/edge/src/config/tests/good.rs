@@ -229,6 +229,18 @@ routes: [{ cluster: a }, { path: /z, cluster: z }]
 }
 
 #[test]
+fn access_log_may_be_a_destination_or_a_mapping() {
+    for (text, logs_health_checks) in [
+        ("access_log: off\n", false),
+        ("access_log: { to: off, health_checks: true }\n", true),
+    ] {
+        let config = good(&format!("{SMALL}{text}")).config;
+        assert_eq!(config.access_log, AccessLog::Off);
+        assert_eq!(config.logs_health_checks, logs_health_checks);
+    }
+}
+
+#[test]
 fn access_log_file_is_relative_to_the_configuration() {
     let world = World::new();
     let text = format!("{SMALL}access_log: ./access.log\n");
