@@ -25,4 +25,5 @@ mod native;
 mod operation;
 mod pingora;
 mod printed;
+mod probe;
 mod survival;

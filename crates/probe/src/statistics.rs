@@ -15,9 +15,12 @@ pub(crate) struct Fit {
     pub(crate) expected: f64,
 }
 
-/// Compares `counts` with `weights`, of which none may be 0; both have the same length. `None` where
-/// there is nothing to compare.
-pub(crate) fn fit(counts: &[u64], weights: &[u32]) -> Option<Fit> {
+/// Compares `counts` with `weights`, of which none may be 0; both have the same length. `independent` is
+/// the share of the answers that tell something new, see [`independent_share`]. `None` where there is
+/// nothing to compare.
+pub(crate) fn fit(seen: &[u64], weights: &[u32], independent: f64) -> Option<Fit> {
+    let scaled = |&count: &u64| (count as f64 * independent).round() as u64;
+    let counts: Vec<u64> = seen.iter().map(scaled).collect();
     let total: u64 = counts.iter().sum();
     let weight: u64 = weights.iter().copied().map(u64::from).sum();
     if counts.len() < 2 || counts.len() != weights.len() || total == 0 || weights.contains(&0) {
@@ -43,8 +46,26 @@ pub(crate) fn fit(counts: &[u64], weights: &[u32]) -> Option<Fit> {
         p_value,
         deviation: deviation(worst),
         worst,
-        expected: expected[worst],
+        expected: expected[worst] / independent,
     })
+}
+
+/// The share of answers that tell something new, from how often (`agreements` of `pairs`) two in a row
+/// came from the same. Other clients that take turns with us make a balancer that takes turns look
+/// stubborn: then a hundred answers weigh as much as a few (the design effect of a Markov chain).
+pub(crate) fn independent_share(agreements: u64, pairs: u64, counts: &[u64]) -> f64 {
+    let total: u64 = counts.iter().sum();
+    if pairs == 0 || total == 0 {
+        return 1.0;
+    }
+    let share = |&count: &u64| (count as f64 / total as f64).powi(2);
+    let by_chance: f64 = counts.iter().map(share).sum();
+    if by_chance >= 1.0 {
+        return 1.0;
+    }
+    let observed = agreements as f64 / pairs as f64;
+    let stubbornness = ((observed - by_chance) / (1.0 - by_chance)).clamp(0.0, 0.99);
+    (1.0 - stubbornness) / (1.0 + stubbornness)
 }
 
 /// From this expected count on chi-square may be believed far out in its tail.
@@ -185,19 +206,19 @@ mod tests {
 
     #[test]
     fn weights_that_are_followed_fit() {
-        let fit = fit(&[100, 100, 100], &[1, 1, 1]).unwrap();
+        let fit = fit(&[100, 100, 100], &[1, 1, 1], 1.0).unwrap();
         assert_eq!((fit.p_value, fit.deviation), (1.0, 0.0));
-        let weighted = super::fit(&[180, 59, 61], &[3, 1, 1]).unwrap();
+        let weighted = super::fit(&[180, 59, 61], &[3, 1, 1], 1.0).unwrap();
         assert!(weighted.p_value > 0.9);
     }
 
     #[test]
     fn a_count_that_is_off_is_named() {
-        let skewed = fit(&[180, 60, 60], &[1, 1, 1]).unwrap();
+        let skewed = fit(&[180, 60, 60], &[1, 1, 1], 1.0).unwrap();
         assert!(skewed.p_value < 1e-12, "{skewed:?}");
         assert_eq!((skewed.worst, skewed.expected), (0, 100.0));
         assert!(close(skewed.deviation, 0.8));
-        let absent = fit(&[40, 40, 0], &[9, 9, 1]).unwrap();
+        let absent = fit(&[40, 40, 0], &[9, 9, 1], 1.0).unwrap();
         assert!(absent.p_value > 0.01, "little was expected: {absent:?}");
     }
 
@@ -210,8 +231,22 @@ mod tests {
             (&[1, 2], &[1]),
             (&[1, 2], &[1, 0]),
         ] {
-            assert_eq!(fit(counts, weights), None, "{counts:?} {weights:?}");
+            assert_eq!(fit(counts, weights, 1.0), None, "{counts:?} {weights:?}");
         }
+    }
+
+    #[test]
+    fn stubborn_answers_weigh_less() {
+        let counts = [150, 150];
+        assert_eq!(independent_share(0, 299, &counts), 1.0, "they take turns");
+        let drawn = independent_share(150, 300, &counts);
+        assert!(drawn > 0.99, "{drawn}");
+        let stubborn = independent_share(270, 300, &counts);
+        assert!(close(stubborn, 1.0 / 9.0), "{stubborn}");
+        assert_eq!(independent_share(299, 299, &[300, 0]), 1.0, "one alone");
+        let skewed = |share| fit(&[180, 120], &[1, 1], share).unwrap();
+        assert!(skewed(0.1).p_value > 100.0 * skewed(1.0).p_value);
+        assert!(close(skewed(0.1).expected, 150.0));
     }
 
     #[test]

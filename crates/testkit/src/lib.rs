@@ -7,6 +7,7 @@
 
 pub mod certificates;
 pub mod client;
+pub mod deployment;
 pub mod endpoint;
 pub mod fault;
 pub mod measure;
@@ -19,6 +20,7 @@ mod wire;
 
 pub use certificates::Authority;
 pub use client::{Connection, Response};
+pub use deployment::{Deployment, Flaw};
 pub use endpoint::{Behavior, Endpoint, Health, Step};
 pub use origin::TlsOrigin;
 pub use ports::{ReservedPort, free_port, free_ports};

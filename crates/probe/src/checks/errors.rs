@@ -56,7 +56,6 @@ pub(super) async fn run(visit: &mut Visit<'_>) -> Finding {
     for (asked, ask) in asks {
         // Who refuses may hang up at once, before all was sent: then there is nothing to read.
         if let Ok(answer) = visit.visitor().ask(&ask).await {
-            visit.instance(&answer);
             seen.push(Seen::new(asked, &answer));
         }
     }

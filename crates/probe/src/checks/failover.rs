@@ -60,29 +60,24 @@ pub(super) async fn run(visit: &mut Visit<'_>) -> Vec<Finding> {
     let pause = Duration::from_secs(WORKERS.into()) / disturbance.rate.max(1);
     let cookie_name = visit.plan.affinity_cookie.clone();
     let cookie_name = cookie_name.unwrap_or_else(|| Plan::AFFINITY_COOKIE.to_owned());
-    let round = |visit: &Visit<'_>, number: u32, of: u32, pause: Duration, cookie_name| Round {
+    let round = |visit: &Visit<'_>, pause: Duration, cookie_name| Round {
         visitor: visit.visitor(),
         ask: visit.ask(),
         began,
         until,
-        first: began + pause * number / of,
+        // In step with each other they would always meet the same endpoints.
+        first: began + pause.mul_f64(fastrand::f64()),
         pause,
         cookie_name,
         instance_header: visit.plan.instance_header.clone(),
     };
     let (mut free, mut bound) = (JoinSet::new(), JoinSet::new());
-    for number in 0..WORKERS {
-        free.spawn(go_round(round(visit, number, WORKERS, pause, None)));
+    for _ in 0..WORKERS {
+        free.spawn(go_round(round(visit, pause, None)));
     }
-    for number in 0..BOUND_CLIENTS {
+    for _ in 0..BOUND_CLIENTS {
         let cookie_name = Some(cookie_name.clone());
-        bound.spawn(go_round(round(
-            visit,
-            number,
-            BOUND_CLIENTS,
-            BOUND_PAUSE,
-            cookie_name,
-        )));
+        bound.spawn(go_round(round(visit, BOUND_PAUSE, cookie_name)));
     }
     // The watch goes on beside it, in the tasks.
     tokio::time::sleep(calm).await;
@@ -148,7 +143,7 @@ async fn go_round(mut round: Round) -> Vec<Sample> {
 /// Share the rate of clients without a cookie.
 const WORKERS: u32 = 16;
 /// Enough that one of them is bound to whatever leaves.
-const BOUND_CLIENTS: u32 = 12;
-const BOUND_PAUSE: Duration = Duration::from_millis(250);
+const BOUND_CLIENTS: u32 = 24;
+const BOUND_PAUSE: Duration = Duration::from_millis(500);
 /// An interval of zero would panic.
 const PAUSE_MIN: Duration = Duration::from_millis(1);
