@@ -194,6 +194,26 @@ const OBSERVED: &[(&str, &str)] = &[
         "retries::attempts_end_where_the_configuration_says",
     ),
     (
+        "clusters.<name>.retries.backoff",
+        "retries::repetitions_are_spread_over_their_back_off",
+    ),
+    (
+        "clusters.<name>.retries.budget_min",
+        "retries::a_budget_that_is_spent_forbids_a_retry",
+    ),
+    (
+        "clusters.<name>.retries.budget_percent",
+        "retries::a_budget_that_is_spent_forbids_a_retry",
+    ),
+    (
+        "clusters.<name>.retries.count",
+        "retries::attempts_end_where_the_configuration_says",
+    ),
+    (
+        "clusters.<name>.retries.max_backoff",
+        "retries::an_endpoint_that_asks_for_time_gets_it_if_there_is_no_other",
+    ),
+    (
         "clusters.<name>.timeouts",
         "retries::a_silent_endpoint_becomes_504",
     ),

@@ -1,10 +1,11 @@
 //! What the edge does when an endpoint fails: another attempt, an answer of its own, ejection.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use portcullis_testkit::fault::{Fault, FaultProxy};
-use portcullis_testkit::{Behavior, Connection, Endpoint, free_port, wait_until};
+use portcullis_testkit::{Behavior, Connection, Endpoint, client, free_port, wait_until};
 use serde_json::json;
+use tokio::task::JoinSet;
 
 use super::Setup;
 
@@ -165,6 +166,77 @@ async fn an_idempotent_request_survives_every_failure_before_the_answer() {
                 "{behavior:?}: {statuses:?}"
             );
         }
+    }
+}
+
+#[tokio::test]
+async fn an_endpoint_that_asks_for_time_gets_it_if_there_is_no_other() {
+    let busy = "HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\ncontent-length: 0\r\n\r\n";
+    for (max_backoff, requests) in [("2s", 2), ("250ms", 1)] {
+        let a = Endpoint::with("a", Behavior::raw(busy)).await;
+        let edge = without_ejection(Setup::new(&[&a]))
+            .set(
+                "clusters.main.retries",
+                json!({ "max_backoff": max_backoff }),
+            )
+            .start()
+            .await;
+        let begun = Instant::now();
+        let response = edge.get("/").await;
+        assert_eq!(response.status, 503);
+        assert_eq!(
+            response.field("retry-after"),
+            Some("1"),
+            "it is the endpoint's"
+        );
+        assert_eq!(a.requests(), requests, "{max_backoff}");
+        assert_eq!(begun.elapsed() >= Duration::from_secs(1), requests == 2);
+    }
+}
+
+#[tokio::test]
+async fn repetitions_are_spread_over_their_back_off() {
+    let bad = Endpoint::with("bad", Behavior::ResetBeforeAnswer).await;
+    let good = Endpoint::start("good").await;
+    let edge = without_ejection(Setup::new(&[&bad, &good]))
+        .set(
+            "clusters.main.retries",
+            json!({ "count": 1, "backoff": "2s", "max_backoff": "2s", "budget_min": 100 }),
+        )
+        .start()
+        .await;
+    let address = edge.http();
+    let mut requests = JoinSet::new();
+    for _ in 0..24 {
+        requests.spawn(async move {
+            let begun = Instant::now();
+            assert_eq!(client::get(address, "/").await.unwrap().status, 200);
+            begun.elapsed()
+        });
+    }
+    let took = requests.join_all().await;
+    let late = took.iter().filter(|took| took.as_millis() > 200).count();
+    // Half of them are repeated, nine in ten of those later than that.
+    assert!((3..=12).contains(&late), "{late}");
+}
+
+#[tokio::test]
+async fn a_budget_that_is_spent_forbids_a_retry() {
+    for (percent, min, status) in [(0, 0, 502), (0, 1, 200), (100, 0, 200)] {
+        let bad = Endpoint::with("bad", Behavior::ResetBeforeAnswer).await;
+        let good = Endpoint::start("good").await;
+        let budget = json!({ "budget_percent": percent, "budget_min": min });
+        let edge = without_ejection(Setup::new(&[&bad, &good]))
+            .set("clusters.main.retries", budget)
+            .start()
+            .await;
+        assert_eq!(edge.get("/").await.status, status, "{percent} {min}");
+        let spent = f64::from(u8::from(status == 502));
+        edge.wait_for_metric("portcullis_edge_retry_budget_spent_total", &[], spent)
+            .await;
+        let retried = [("reason", "reset")];
+        edge.wait_for_metric("portcullis_edge_retries_total", &retried, 1.0 - spent)
+            .await;
     }
 }
 

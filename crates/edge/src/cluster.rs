@@ -8,9 +8,10 @@ use std::time::Instant;
 use portcullis_traffic::balance::{Balancer, Candidate};
 use portcullis_traffic::eject::{self, may_eject};
 use portcullis_traffic::health::{Observation, Thresholds};
+use portcullis_traffic::retry::Budget;
 
 use crate::affinity::{self, Affinity, Bond, KeyError};
-use crate::config::{self, Balance, HealthCheck, UpstreamTimeouts};
+use crate::config::{self, Balance, HealthCheck, Retries, UpstreamTimeouts};
 use crate::metrics::{ClusterMetrics, Metrics};
 use crate::probe::Bell;
 
@@ -34,7 +35,8 @@ pub struct Cluster {
     ejection: Option<eject::Policy>,
     affinity: Option<Arc<Affinity>>,
     timeouts: UpstreamTimeouts,
-    retries: u32,
+    retries: Retries,
+    retry_budget: Arc<Budget>,
     metrics: ClusterMetrics,
 }
 
@@ -97,6 +99,8 @@ impl Cluster {
             },
             timeouts: config.timeouts,
             retries: config.retries,
+            retry_budget: previous
+                .map_or_else(Arc::default, |previous| Arc::clone(&previous.retry_budget)),
             metrics: metrics.cluster(&config.name),
         })
     }
@@ -128,9 +132,22 @@ impl Cluster {
         &self.timeouts
     }
 
-    /// Attempts allowed after the first.
-    pub fn retries(&self) -> u32 {
-        self.retries
+    /// What is allowed after a failed attempt.
+    pub fn retries(&self) -> &Retries {
+        &self.retries
+    }
+
+    /// The retries that run, of all generations of this cluster.
+    pub(crate) fn retry_budget(&self) -> &Arc<Budget> {
+        &self.retry_budget
+    }
+
+    /// Attempts running now at all endpoints.
+    pub(crate) fn in_flight(&self) -> u32 {
+        self.endpoints
+            .iter()
+            .map(|endpoint| endpoint.in_flight())
+            .sum()
     }
 
     /// Metric handles.

@@ -22,6 +22,7 @@ mod keys;
 mod listener;
 mod names;
 mod parse;
+mod retries;
 mod route;
 
 pub use affinity::{Affinity, AffinityBy, AffinityCookie, AffinityValue, SameSite, Secure};
@@ -35,6 +36,7 @@ pub use listener::{
     TlsVersion,
 };
 pub use parse::{Parsed, Resolve, Surroundings, parse_in};
+pub use retries::{Backoff, BudgetPolicy, Retries};
 pub use route::Route;
 
 /// Everything one edge process runs, as one consistent whole.

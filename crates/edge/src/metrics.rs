@@ -9,7 +9,7 @@ use prometheus::{
     Registry, TextEncoder,
 };
 
-use crate::outcome::Outcome;
+use crate::outcome::{Outcome, RetryReason};
 use crate::state::Snapshot;
 
 /// All metrics of one edge. Handles are resolved once per snapshot, not per request.
@@ -19,6 +19,7 @@ pub struct Metrics {
     requests: IntCounterVec,
     duration: HistogramVec,
     retries: IntCounterVec,
+    retry_budget_spent: IntCounterVec,
     connections: IntCounterVec,
     stale: IntCounterVec,
     endpoints: EndpointVecs,
@@ -67,9 +68,22 @@ pub struct ClusterMetrics {
     /// Time from the head's arrival to the end of the exchange.
     pub duration: Histogram,
     /// Attempts after the first.
-    pub retries: IntCounter,
+    pub retries: RetryCounters,
+    /// Retries that were not made because too many ran.
+    pub retry_budget_spent: IntCounter,
     /// Connections that attempts went out on.
     pub connections: ConnectionCounters,
+}
+
+/// Attempts after the first, by what made them necessary.
+#[derive(Clone, Debug)]
+pub struct RetryCounters([IntCounter; RetryReason::ALL.len()]);
+
+impl RetryCounters {
+    /// The counter of one reason.
+    pub fn of(&self, reason: RetryReason) -> &IntCounter {
+        &self.0[reason as usize]
+    }
 }
 
 /// Where attempts of one cluster get their connections from.
@@ -145,7 +159,13 @@ impl Metrics {
             retries: counters(
                 &registry,
                 "portcullis_edge_retries_total",
-                "Attempts after the first.",
+                "Attempts after the first by reason: connect, reset, timeout, malformed, status or endpoint_out.",
+                &["cluster", "reason"],
+            ),
+            retry_budget_spent: counters(
+                &registry,
+                "portcullis_edge_retry_budget_spent_total",
+                "Retries that were not made because too many ran in the cluster.",
                 &["cluster"],
             ),
             connections: counters(
@@ -198,7 +218,11 @@ impl Metrics {
     pub fn cluster(&self, name: &str) -> ClusterMetrics {
         ClusterMetrics {
             duration: self.duration.with_label_values(&[name]),
-            retries: self.retries.with_label_values(&[name]),
+            retries: RetryCounters(
+                RetryReason::ALL
+                    .map(|reason| self.retries.with_label_values(&[name, reason.name()])),
+            ),
+            retry_budget_spent: self.retry_budget_spent.with_label_values(&[name]),
             connections: ConnectionCounters {
                 reused: self.connections.with_label_values(&[name, "reused"]),
                 new: self.connections.with_label_values(&[name, "new"]),

@@ -218,6 +218,47 @@ impl Cause {
     }
 }
 
+/// Why another attempt is made: a metric label.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RetryReason {
+    /// No connection came about.
+    Connect,
+    /// The connection broke before a response head.
+    Reset,
+    /// No response head in time.
+    Timeout,
+    /// The answer was not HTTP.
+    Malformed,
+    /// The answer was 502, 503 or 504.
+    Status,
+    /// The endpoint went out while the request waited for it.
+    EndpointOut,
+}
+
+impl RetryReason {
+    /// All of them, in declaration order.
+    pub const ALL: [Self; 6] = [
+        Self::Connect,
+        Self::Reset,
+        Self::Timeout,
+        Self::Malformed,
+        Self::Status,
+        Self::EndpointOut,
+    ];
+
+    /// As metrics say it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Connect => "connect",
+            Self::Reset => "reset",
+            Self::Timeout => "timeout",
+            Self::Malformed => "malformed",
+            Self::Status => "status",
+            Self::EndpointOut => "endpoint_out",
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -19,7 +19,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use http::{HeaderName, StatusCode};
 use portcullis_traffic::health::Observation;
-use portcullis_traffic::retry::{is_repeatable, is_retried_status};
+use portcullis_traffic::retry::{Reason, is_repeatable, is_retried_status};
 
 use crate::affinity::Bond;
 use crate::cluster::{Cluster, Endpoint, Slot};
@@ -41,6 +41,7 @@ mod head;
 mod identify;
 mod respond;
 mod retry;
+mod retry_after;
 mod route;
 mod select;
 mod step;
@@ -54,6 +55,7 @@ pub use head::{Fields, Head, HeaderEdit, Said};
 pub use identify::IdSource;
 pub(crate) use identify::hex;
 pub(crate) use respond::announces_draining;
+use retry::Setback;
 pub use step::{Answer, Attempt, End, ResponseStep};
 
 /// How often a request that waits for the head of its answer asks whether it should go on waiting.
@@ -78,6 +80,8 @@ pub struct Exchange {
     /// The last endpoint tried; outlives its slot, for the log.
     endpoint: Option<Arc<Endpoint>>,
     attempts: u32,
+    /// What made the attempt that runs, or is to be made, more than the first.
+    retry: Option<retry::Retry>,
     attempt_started: Instant,
     endpoint_time: Option<Duration>,
     endpoint_status: Option<StatusCode>,
@@ -105,6 +109,7 @@ impl Exchange {
             slot: None,
             endpoint: None,
             attempts: 0,
+            retry: None,
             attempt_started: now,
             endpoint_time: None,
             endpoint_status: None,
@@ -142,28 +147,33 @@ impl Exchange {
     ///
     /// May wait. The engine drops the future when the client leaves: whatever was taken is given
     /// back, and [`Exchange::on_failure`] and [`Exchange::on_end`] may follow as ever.
-    #[expect(
-        clippy::unused_async,
-        reason = "engines give up the wait when the client leaves"
-    )]
     pub async fn on_attempt(
         &mut self,
         _head: &(impl Head + Sync),
-        now: Instant,
+        mut now: Instant,
     ) -> Result<Attempt, Answer> {
         let Some(route) = self.route else {
             return Err(self.on_failure(Cause::NoRoute));
         };
         // Given back before the next is taken: an attempt that is over no longer counts.
         self.slot = None;
+        let wait = self
+            .retry
+            .as_ref()
+            .map_or(Duration::ZERO, |retry| retry.wait);
+        if !wait.is_zero() {
+            // Rare, so not a part of every request's future.
+            Box::pin(tokio::time::sleep(wait)).await;
+            now = tokio::time::Instant::now().into_std();
+        }
         let cluster = &self.snapshot.route(route).cluster;
         let slot = match select::select(cluster, self.bond, &self.tried, now) {
             Ok(slot) => slot,
             Err(cause) => return Err(self.on_failure(cause)),
         };
         self.attempts += 1;
-        if self.attempts > 1 {
-            cluster.metrics().retries.inc();
+        if let Some(retry) = &self.retry {
+            cluster.metrics().retries.of(retry.reason).inc();
         }
         self.attempt_started = now;
         self.endpoint_time = None;
@@ -237,16 +247,18 @@ impl Exchange {
         if !endpoint.is_out(now) {
             return false;
         }
-        let may_retry = self
-            .tried(true)
-            .is_some_and(|tried| retry::after_failure(Cause::EndpointTimeout, tried));
         let address = endpoint.address();
-        if !may_retry || self.failed.is_some() || !cluster.has_untried(&[address], now) {
+        if !cluster.has_untried(&[address], now) {
             return false;
         }
         self.tried.push(address);
-        self.slot = None;
-        true
+        let is_retried = self.plans_retry(Setback::EndpointOut, true, now);
+        if is_retried {
+            self.slot = None;
+        } else {
+            self.tried.pop();
+        }
+        is_retried
     }
 
     /// The attempt failed before a response head reached the client. `body_replayable`: all request
@@ -254,10 +266,7 @@ impl Exchange {
     /// means: go to [`Exchange::on_attempt`].
     pub fn on_attempt_failed(&mut self, cause: Cause, body_replayable: bool, now: Instant) -> bool {
         self.blame_endpoint(cause, now);
-        let may_retry = self
-            .tried(body_replayable)
-            .is_some_and(|tried| retry::after_failure(cause, tried));
-        may_retry && self.failed.is_none()
+        self.plans_retry(Setback::Failed(cause), body_replayable, now)
     }
 
     /// A response head from the endpoint, interim ones included.
@@ -283,17 +292,18 @@ impl Exchange {
         }
         if is_retried_status(status.as_u16()) && self.slot.is_some() {
             cluster.record_failure(endpoint, "it answered 502, 503 or 504", now);
-            let may_retry = self
-                .tried(body_replayable)
-                .is_some_and(|tried| retry::after_status(status, tried));
             self.tried.push(endpoint.address());
+            let retry_after = retry_after::read(fields);
             // Without another endpoint this answer is the best there is.
-            if may_retry && cluster.has_untried(&self.tried, now) {
+            if self.plans_retry(Setback::Answered(status, retry_after), body_replayable, now) {
                 self.slot = None;
                 return ResponseStep::Retry;
             }
         }
         self.endpoint_status = Some(status);
+        let (Some(cluster), Some(endpoint)) = (self.cluster(), &self.endpoint) else {
+            return ResponseStep::Deliver(Vec::new());
+        };
         ResponseStep::Deliver(self.response_edits(cluster, endpoint, fields))
     }
 
@@ -398,14 +408,37 @@ impl Exchange {
         self.route.map(|route| &self.snapshot.route(route).cluster)
     }
 
-    fn tried(&self, body_replayable: bool) -> Option<retry::Tried<'_>> {
-        Some(retry::Tried {
-            method: &self.request.as_ref()?.method,
+    /// Whether another attempt is made after this. The endpoint that failed is among those tried.
+    fn plans_retry(&mut self, setback: Setback, body_replayable: bool, now: Instant) -> bool {
+        // The attempt that ends here no longer takes from the budget.
+        self.retry = None;
+        let (Some(cluster), Some(request), None) = (self.cluster(), &self.request, self.failed)
+        else {
+            return false;
+        };
+        let tried = retry::Tried {
+            method: &request.method,
             is_keyed: self.is_keyed,
             body_replayable,
             attempts: self.attempts,
-            max_retries: self.cluster()?.retries(),
-        })
+            has_alternative: cluster.has_untried(&self.tried, now),
+        };
+        let allowance = retry::Allowance {
+            rules: cluster.retries(),
+            budget: cluster.retry_budget(),
+            active: cluster.in_flight() + u32::from(self.slot.is_none()),
+        };
+        match retry::plan(setback, tried, allowance, self.edge.ids.draw_span()) {
+            Ok(retry) => {
+                self.retry = Some(retry);
+                true
+            }
+            Err(Reason::BudgetSpent) => {
+                cluster.metrics().retry_budget_spent.inc();
+                false
+            }
+            Err(_) => false,
+        }
     }
 
     /// Ends the running attempt, against its endpoint if the fault was there. Without a running

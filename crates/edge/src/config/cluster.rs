@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use super::Affinity;
 
+use super::retries::Retries;
+
 use super::HealthCheck;
 
 /// A named set of interchangeable endpoints and the policy over them.
@@ -21,8 +23,8 @@ pub struct Cluster {
     pub health: Vec<HealthCheck>,
     /// Passive ejection; `None` switches it off.
     pub ejection: Option<Ejection>,
-    /// Further attempts after the first (default 1).
-    pub retries: u32,
+    /// Further attempts after the first.
+    pub retries: Retries,
     /// Deadlines towards endpoints.
     pub timeouts: UpstreamTimeouts,
     /// Whether a client is kept at one endpoint; `None` (default) is off.

@@ -16,12 +16,14 @@ mod affinity;
 mod clusters;
 mod health;
 mod listeners;
+mod retries;
 mod routes;
 
 pub(super) use affinity::{By, FileAffinity, FileCookie};
 pub(super) use clusters::FileCluster;
 pub(super) use health::{FileCheckTls, FileHealth};
 pub(super) use listeners::{FileCertificate, FileListener, FileTls};
+pub(super) use retries::FileRetries;
 pub(super) use routes::FileRoute;
 
 /// What the file says. `None` where a value is missing or mistaken; the report knows.

@@ -11,6 +11,7 @@ mod affinity;
 mod clusters;
 mod health;
 mod listeners;
+mod retries;
 mod routes;
 
 use clusters::CLUSTER;

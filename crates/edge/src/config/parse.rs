@@ -18,6 +18,7 @@ mod affinity;
 mod clusters;
 mod health;
 mod listeners;
+mod retries;
 mod routes;
 
 /// A usable configuration and what somebody should look at all the same.

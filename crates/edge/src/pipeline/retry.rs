@@ -1,9 +1,15 @@
-//! Phase 8: what a failed attempt means for the next one. Never picks an endpoint.
+//! Phase 8: what a failed attempt means for the next one. Never picks an endpoint, and never waits.
+
+use std::sync::Arc;
+use std::time::Duration;
 
 use http::{Method, StatusCode};
-use portcullis_traffic::retry::{Backoff, Decision, Failure, RetryInput, decide, is_repeatable};
+use portcullis_traffic::retry::{
+    Budget, Decision, Failure, Permit, Reason, RetryInput, decide, is_repeatable,
+};
 
-use crate::outcome::Cause;
+use crate::config::Retries;
+use crate::outcome::{Cause, RetryReason};
 
 /// What is known of the request when an attempt has failed. Nothing of a response has been sent.
 #[derive(Clone, Copy, Debug)]
@@ -15,20 +21,54 @@ pub(super) struct Tried<'a> {
     pub(super) body_replayable: bool,
     /// Attempts so far, the failed one included.
     pub(super) attempts: u32,
-    pub(super) max_retries: u32,
+    /// Whether an endpoint is eligible that was not tried.
+    pub(super) has_alternative: bool,
 }
 
-/// Whether to try again after a failure.
-pub(super) fn after_failure(cause: Cause, tried: Tried<'_>) -> bool {
-    failure_of(cause).is_some_and(|failure| is_retried(failure, tried))
+/// Why an attempt is not the last.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Setback {
+    /// It failed.
+    Failed(Cause),
+    /// This is its answer, which may ask to stay away for a while.
+    Answered(StatusCode, Option<Duration>),
+    /// Its endpoint went out.
+    EndpointOut,
 }
 
-/// Whether to throw this answer away and try again.
-pub(super) fn after_status(status: StatusCode, tried: Tried<'_>) -> bool {
-    is_retried(Failure::Status(status.as_u16()), tried)
+/// A further attempt in the making. Keeps its place in the budget until it is dropped.
+#[derive(Debug)]
+pub(super) struct Retry {
+    pub(super) reason: RetryReason,
+    pub(super) wait: Duration,
+    /// None is needed for what reached no endpoint.
+    _permit: Option<Permit>,
 }
 
-fn is_retried(failure: Failure, tried: Tried<'_>) -> bool {
+/// The retries of a cluster.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Allowance<'a> {
+    pub(super) rules: &'a Retries,
+    pub(super) budget: &'a Arc<Budget>,
+    /// Requests under way in the cluster, this one included.
+    pub(super) active: u32,
+}
+
+/// Another attempt, or why there is none. `chance` is random and spreads the waits.
+///
+/// A connection that was not made cost no endpoint anything: the request goes to another one at
+/// once and takes nothing from the budget, which is there to keep failures from multiplying load.
+pub(super) fn plan(
+    setback: Setback,
+    tried: Tried<'_>,
+    allowance: Allowance<'_>,
+    chance: u64,
+) -> Result<Retry, Reason> {
+    let (failure, reason) = failure_of(setback).ok_or(Reason::StatusIsFinal)?;
+    let retry_after = match setback {
+        Setback::Answered(_, retry_after) => retry_after,
+        _ => None,
+    };
     let input = RetryInput {
         failure,
         is_idempotent: is_repeatable(tried.method),
@@ -36,25 +76,49 @@ fn is_retried(failure: Failure, tried: Tried<'_>) -> bool {
         body_replayable: tried.body_replayable,
         response_started: false,
         attempts: tried.attempts,
-        max_retries: tried.max_retries,
-        has_alternative: true,
-        retry_after: None,
+        max_retries: allowance.rules.count,
+        has_alternative: tried.has_alternative,
+        retry_after,
     };
-    matches!(
-        decide(&input, &Backoff::default(), 0),
-        Decision::Retry { .. }
-    )
+    let mut wait = match decide(&input, &allowance.rules.backoff, chance) {
+        Decision::Retry { wait } => wait,
+        Decision::GiveUp(reason) => return Err(reason),
+    };
+    let is_free = reason == RetryReason::Connect;
+    if tried.has_alternative && (is_free || reason == RetryReason::EndpointOut) {
+        wait = Duration::ZERO;
+    }
+    let permit = if is_free {
+        None
+    } else {
+        let permit = allowance
+            .budget
+            .take(&allowance.rules.budget, allowance.active);
+        Some(permit.ok_or(Reason::BudgetSpent)?)
+    };
+    Ok(Retry {
+        reason,
+        wait,
+        _permit: permit,
+    })
 }
 
 /// Only what the endpoint did wrong before its response head may go better elsewhere.
-fn failure_of(cause: Cause) -> Option<Failure> {
+fn failure_of(setback: Setback) -> Option<(Failure, RetryReason)> {
+    let cause = match setback {
+        Setback::Failed(cause) => cause,
+        Setback::Answered(status, _) => {
+            return Some((Failure::Status(status.as_u16()), RetryReason::Status));
+        }
+        Setback::EndpointOut => return Some((Failure::Timeout, RetryReason::EndpointOut)),
+    };
     match cause {
         Cause::ConnectRefused | Cause::ConnectTimeout | Cause::ConnectFailed => {
-            Some(Failure::Connect)
+            Some((Failure::Connect, RetryReason::Connect))
         }
-        Cause::EndpointReset => Some(Failure::Reset),
-        Cause::EndpointTimeout => Some(Failure::Timeout),
-        Cause::EndpointMalformed => Some(Failure::BadResponse),
+        Cause::EndpointReset => Some((Failure::Reset, RetryReason::Reset)),
+        Cause::EndpointTimeout => Some((Failure::Timeout, RetryReason::Timeout)),
+        Cause::EndpointMalformed => Some((Failure::BadResponse, RetryReason::Malformed)),
         Cause::HeadMalformed
         | Cause::HeadTooLarge
         | Cause::TargetTooLong
@@ -75,87 +139,4 @@ fn failure_of(cause: Cause) -> Option<Failure> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn tried(method: &Method, body_replayable: bool) -> Tried<'_> {
-        Tried {
-            method,
-            is_keyed: false,
-            body_replayable,
-            attempts: 1,
-            max_retries: 1,
-        }
-    }
-
-    #[test]
-    fn retry_matrix_of_cause_method_and_body() {
-        let methods = [
-            (Method::GET, true),
-            (Method::HEAD, true),
-            (Method::OPTIONS, true),
-            (Method::PUT, false),
-            (Method::DELETE, false),
-            (Method::POST, false),
-            (Method::PATCH, false),
-        ];
-        for cause in Cause::ALL {
-            let is_connect = matches!(
-                cause,
-                Cause::ConnectRefused | Cause::ConnectTimeout | Cause::ConnectFailed
-            );
-            let may_be_repeated = matches!(
-                cause,
-                Cause::EndpointReset | Cause::EndpointTimeout | Cause::EndpointMalformed
-            );
-            for (method, is_safe) in &methods {
-                for body_replayable in [true, false] {
-                    let expected = is_connect || (may_be_repeated && *is_safe && body_replayable);
-                    assert_eq!(
-                        after_failure(cause, tried(method, body_replayable)),
-                        expected,
-                        "{cause:?} {method} replayable={body_replayable}"
-                    );
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn only_gateway_statuses_are_retried() {
-        for code in [200, 301, 400, 401, 404, 429, 500, 501, 502, 503, 504, 505] {
-            let status = StatusCode::from_u16(code).unwrap();
-            let expected = matches!(code, 502..=504);
-            assert_eq!(
-                after_status(status, tried(&Method::GET, true)),
-                expected,
-                "GET {code}"
-            );
-            assert!(
-                !after_status(status, tried(&Method::POST, true)),
-                "POST {code}"
-            );
-            assert!(
-                !after_status(status, tried(&Method::GET, false)),
-                "body gone, {code}"
-            );
-        }
-    }
-
-    #[test]
-    fn retries_are_counted() {
-        let allowed = |attempts, max_retries| {
-            let method = Method::GET;
-            let tried = Tried {
-                attempts,
-                max_retries,
-                ..tried(&method, true)
-            };
-            after_failure(Cause::ConnectRefused, tried)
-        };
-        assert!(!allowed(1, 0));
-        assert!(allowed(1, 1));
-        assert!(!allowed(2, 1));
-        assert!(allowed(2, 2));
-    }
-}
+mod tests;

@@ -11,6 +11,7 @@ use super::fake::{FakeHead, affinity, at_once, config, connection};
 use super::*;
 use crate::access_log::AccessLogWriter;
 use crate::config::Cluster as ClusterConfig;
+use crate::outcome::RetryReason;
 
 const ADDRESSES: [&str; 3] = ["10.0.1.1:80", "10.0.1.2:80", "10.0.1.3:80"];
 const STRANGER: &str = "203.0.113.9:5000";
@@ -42,6 +43,8 @@ impl Bench {
 
     fn with(change: impl FnOnce(&mut ClusterConfig)) -> Self {
         let mut cluster = fake::cluster(&ADDRESSES);
+        // A wait would leave these tests behind.
+        cluster.retries.backoff.base = Duration::ZERO;
         change(&mut cluster);
         let mut edge = Edge::build(&config(cluster)).unwrap();
         let log = Arc::default();
@@ -272,7 +275,7 @@ fn connect_failure_goes_to_another_endpoint_whatever_the_method() {
         failures, 2,
         "each failure is counted once, however often it is mentioned"
     );
-    assert_eq!(cluster.metrics().retries.get(), 1);
+    assert_eq!(cluster.metrics().retries.of(RetryReason::Connect).get(), 1);
     assert_eq!(bench.outcome(), "failed_connect_refused");
 }
 
@@ -323,7 +326,7 @@ fn only_endpoints_answer_is_not_thrown_away() {
 
 #[test]
 fn endpoint_that_answers_503_three_times_is_ejected() {
-    let bench = Bench::with(|cluster| cluster.retries = 0);
+    let bench = Bench::with(|cluster| cluster.retries.count = 0);
     let address = ADDRESSES[0].parse().unwrap();
     for _ in 0..9 {
         let mut exchange = bench.exchange();
@@ -649,4 +652,67 @@ fn waiting_is_given_up_when_the_endpoint_is_out_and_another_is_not() {
     bench.respond(&mut exchange, 200);
     exchange.on_end(ended(200), bench.now);
     assert_eq!(bench.in_flight(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_endpoint_is_asked_again_when_it_said() {
+    let bench = Bench::with(|cluster| {
+        cluster.endpoints.truncate(1);
+        cluster.retries.backoff.max = Duration::from_secs(3);
+    });
+    let mut headers = HeaderMap::new();
+    headers.insert("retry-after", HeaderValue::from_static("3"));
+    let mut exchange = bench.exchange();
+    exchange.on_request(&api()).unwrap();
+    exchange.on_attempt(&api(), bench.now).await.unwrap();
+    assert!(is_retry(&bench.respond_with(&mut exchange, 503, &headers)));
+    assert_eq!(bench.in_flight(), 0, "its place is free meanwhile");
+    let begun = tokio::time::Instant::now();
+    exchange.on_attempt(&api(), bench.now).await.unwrap();
+    assert_eq!(begun.elapsed().as_secs(), 3);
+    delivered(bench.respond_with(&mut exchange, 503, &headers));
+    drop(exchange);
+
+    headers.insert("retry-after", HeaderValue::from_static("4"));
+    let mut exchange = bench.exchange();
+    exchange.on_request(&api()).unwrap();
+    exchange.on_attempt(&api(), bench.now).await.unwrap();
+    delivered(bench.respond_with(&mut exchange, 503, &headers));
+}
+
+#[tokio::test]
+async fn client_that_leaves_during_a_wait_leaves_nothing_behind() {
+    let bench = Bench::with(|cluster| {
+        cluster.endpoints.truncate(1);
+        cluster.retries.backoff.max = Duration::from_secs(60);
+    });
+    let mut headers = HeaderMap::new();
+    headers.insert("retry-after", HeaderValue::from_static("60"));
+    let mut exchange = bench.exchange();
+    exchange.on_request(&api()).unwrap();
+    at_once(exchange.on_attempt(&api(), bench.now)).unwrap();
+    assert!(is_retry(&bench.respond_with(&mut exchange, 503, &headers)));
+    assert_eq!(bench.cluster().retry_budget().running(), 1);
+    let head = api();
+    let wait = exchange.on_attempt(&head, bench.now);
+    let is_over = tokio::time::timeout(Duration::ZERO, wait).await;
+    assert!(is_over.is_err(), "it waits");
+    drop(exchange);
+    assert_eq!(bench.cluster().retry_budget().running(), 0);
+    assert_eq!(bench.in_flight(), 0);
+    assert_eq!(bench.outcome(), "client_gone");
+}
+
+#[test]
+fn retry_that_the_budget_forbids_is_counted_and_not_made() {
+    let bench = Bench::with(|cluster| {
+        cluster.retries.budget.percent = 0;
+        cluster.retries.budget.min = 0;
+    });
+    let mut exchange = bench.exchange();
+    exchange.on_request(&api()).unwrap();
+    at_once(exchange.on_attempt(&api(), bench.now)).unwrap();
+    assert!(!exchange.on_attempt_failed(Cause::EndpointReset, true, bench.now));
+    assert_eq!(exchange.on_failure(Cause::EndpointReset).status, 502);
+    assert_eq!(bench.cluster().metrics().retry_budget_spent.get(), 1);
 }

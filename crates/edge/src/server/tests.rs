@@ -503,7 +503,7 @@ async fn connections_and_failed_attempts_are_counted_by_name() {
         "portcullis_edge_connections_total{listener=\"main\"} 1".to_owned(),
         "portcullis_edge_connections_open{listener=\"main\"} 1".to_owned(),
         "portcullis_edge_connections_refused_total{listener=\"main\"} 1".to_owned(),
-        "portcullis_edge_retries_total{cluster=\"origin\"} 1".to_owned(),
+        "portcullis_edge_retries_total{cluster=\"origin\",reason=\"connect\"} 1".to_owned(),
         format!("portcullis_edge_endpoint_failures_total{endpoint} 1"),
         format!("portcullis_edge_endpoint_state_changes_total{endpoint} 1"),
         format!("portcullis_edge_endpoint_ejected{endpoint} 1"),

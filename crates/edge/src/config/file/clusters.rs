@@ -9,6 +9,7 @@ use super::super::{Balance, Ejection, UpstreamTimeouts};
 use super::affinity::{FileAffinity, affinity};
 use super::health::{self, FileHealth};
 use super::positive;
+use super::retries::{self, FileRetries};
 
 #[derive(Debug)]
 pub(in crate::config) struct FileCluster {
@@ -17,7 +18,7 @@ pub(in crate::config) struct FileCluster {
     pub(in crate::config) endpoints: Vec<FileEndpoint>,
     pub(in crate::config) health: Vec<FileHealth>,
     pub(in crate::config) ejection: Option<Ejection>,
-    pub(in crate::config) retries: u32,
+    pub(in crate::config) retries: FileRetries,
     pub(in crate::config) timeouts: UpstreamTimeouts,
     pub(in crate::config) affinity: Option<FileAffinity>,
 }
@@ -52,7 +53,7 @@ pub(super) fn cluster((name, fields): (Located<String>, Fields<'_>)) -> FileClus
             .map(health::health)
             .collect(),
         ejection: fields.switch("ejection").as_ref().map(ejection),
-        retries: fields.number("retries").value,
+        retries: retries::retries(&fields.short("retries")),
         timeouts: upstream_timeouts(&fields.table("timeouts")),
         affinity: fields.switch("affinity").as_ref().map(affinity),
     }

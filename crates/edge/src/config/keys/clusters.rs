@@ -4,6 +4,7 @@ use portcullis_ops::decode::{Kind, Scalar, Table, Text};
 
 use super::affinity::AFFINITY;
 use super::health::HEALTH;
+use super::retries::RETRIES;
 use super::{Default, Optional, Required, TIMEOUT, count, key, text};
 
 pub(super) static CLUSTER: Table = Table {
@@ -12,7 +13,7 @@ pub(super) static CLUSTER: Table = Table {
         key("endpoints", Kind::List(&ENDPOINTS), Required(""), "Interchangeable servers; instead of a mapping just the address will do."),
         key("health", Kind::Switches(&HEALTH), Optional(""), "Active check, or a list of several that must all pass; without any (or `off`) every endpoint counts as healthy."),
         key("ejection", Kind::Switch(&EJECTION), Default(""), "Puts endpoints aside after failures of real requests, or `off`."),
-        key("retries", count(0, 10), Default("1"), "Further attempts on other endpoints; only what is safe to repeat is repeated."),
+        key("retries", Kind::Short(&RETRIES), Default(""), "Further attempts on other endpoints; instead of a mapping just their number will do."),
         key("timeouts", Kind::Table(&UPSTREAM_TIMEOUTS), Default(""), "Patience with endpoints."),
         key("affinity", Kind::Switch(&AFFINITY), Optional(""), "Keeps a client at one endpoint; off by default."),
     ],

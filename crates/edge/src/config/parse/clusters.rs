@@ -26,7 +26,7 @@ impl Parser<'_> {
             endpoints: self.endpoints(file),
             health: self.health(&file.health),
             ejection: file.ejection.clone(),
-            retries: file.retries,
+            retries: self.retries(&file.retries),
             timeouts: file.timeouts,
             affinity: file
                 .affinity

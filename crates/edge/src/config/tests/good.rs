@@ -60,7 +60,13 @@ fn cluster_defaults_are_those_of_the_documents() {
     let seconds = Duration::from_secs;
     assert_eq!(cluster.balance, Balance::LeastConn);
     assert!(cluster.health.is_empty() && cluster.affinity.is_none());
-    assert_eq!(cluster.retries, 1);
+    let retries = cluster.retries;
+    assert_eq!(
+        (retries.count, retries.budget.percent, retries.budget.min),
+        (1, 20, 3)
+    );
+    let waits = [retries.backoff.base, retries.backoff.max];
+    assert_eq!(waits.map(|wait| wait.as_millis()), [25, 250]);
     let ejection = cluster.ejection.as_ref().unwrap();
     assert_eq!((ejection.failures.get(), ejection.max_percent), (3, 50));
     assert_eq!(
