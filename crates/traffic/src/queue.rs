@@ -4,6 +4,11 @@
 //! [`Limits::length`] of them. The shell wakes whom [`Queue::call`] names; until that one has said
 //! what became of it ([`Queue::take`], [`Queue::leave`] or [`Queue::miss`]) it keeps its position,
 //! so a newcomer that asks [`Queue::must_wait`] first can overtake nobody.
+//!
+//! A place may become free while nobody is in line but those called already, and be left for one
+//! who joins behind them. So whoever takes a place lets the next one look, too: the shell calls
+//! once for every place given back, for every change that may have made room, and after every
+//! [`Queue::take`].
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -43,7 +48,10 @@ pub struct Full {
 /// // A place was given back, and the first in line takes it.
 /// assert_eq!(queue.call(now + second), Some(first));
 /// queue.take(first);
-/// // The client of the other gives up.
+/// // There may be more, so the next one looks, finds none and waits on.
+/// assert_eq!(queue.call(now + second), Some(second_in_line));
+/// queue.miss(second_in_line);
+/// // Its client gives up.
 /// assert_eq!(queue.leave(second_in_line, now + second), None);
 /// assert!(!queue.must_wait());
 /// ```
@@ -130,7 +138,7 @@ impl Queue {
         Some(next.ticket)
     }
 
-    /// It got its place and waits no longer.
+    /// It got its place and waits no longer. [Call](Self::call) once more then.
     pub fn take(&mut self, ticket: Ticket) {
         self.remove(ticket);
     }

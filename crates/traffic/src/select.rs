@@ -167,6 +167,11 @@ impl Selector {
         self.members.eligible()
     }
 
+    /// Whether an endpoint may take new clients that is none of these, full or not.
+    pub fn has_untried(&self, tried: &[EndpointId]) -> bool {
+        self.members.has_eligible_but(tried)
+    }
+
     /// The weight an endpoint was given; `None` if it is no member.
     pub fn weight(&self, id: EndpointId) -> Option<u16> {
         Some(self.members.slot(id)?.weight)

@@ -320,6 +320,14 @@ impl Members {
         self.eligible
     }
 
+    pub(super) fn has_eligible_but(&self, ids: &[EndpointId]) -> bool {
+        // Each id once, though it may be there twice.
+        let is_first = |at: usize, id| !ids.iter().take(at).any(|earlier| earlier == id);
+        let firsts = ids.iter().enumerate().filter(|(at, id)| is_first(*at, *id));
+        let eligible = firsts.filter(|(_, id)| self.slot(**id).is_some_and(Slot::is_eligible));
+        self.eligible > eligible.count()
+    }
+
     pub(super) fn slot(&self, id: EndpointId) -> Option<&Slot> {
         self.position(id).map(|at| &self.slots[at])
     }

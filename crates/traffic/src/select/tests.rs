@@ -150,6 +150,18 @@ fn those_tried_are_picked_again_only_when_nobody_else_may_be() {
 }
 
 #[test]
+fn whether_somebody_is_untried_counts_the_eligible_only() {
+    let mut cluster = Played::of(Balance::RoundRobin, &[1, 1, 1]);
+    cluster.set(2, OUT);
+    let has_untried = |tried: &[u32]| {
+        let tried: Vec<_> = tried.iter().copied().map(EndpointId).collect();
+        cluster.selector.has_untried(&tried)
+    };
+    assert!(has_untried(&[]) && has_untried(&[0, 0, 2, 9]));
+    assert!(!has_untried(&[0, 1]));
+}
+
+#[test]
 fn nobody_is_given_more_than_its_places() {
     let mut limited = members(&[1, 1]);
     limited[0].max_in_flight = 1;

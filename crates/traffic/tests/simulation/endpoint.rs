@@ -1,14 +1,10 @@
-//! A simulated endpoint: how it behaves, and what the edge holds about it. Never decides anything.
+//! A simulated endpoint: how it behaves. Never decides anything.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use portcullis_traffic::eject::EjectionState;
-use portcullis_traffic::eligible::Eligibility;
-use portcullis_traffic::health::{HealthState, Observation};
+use portcullis_traffic::containment::Trouble;
 use portcullis_traffic::retry::Failure;
-
-use crate::settings::Settings;
-use crate::witness::Seen;
+use portcullis_traffic::select::Member;
 
 const RESPONSE_TIME: Duration = Duration::from_millis(20);
 const CONNECT_TIME: Duration = Duration::from_millis(1);
@@ -39,62 +35,48 @@ pub(crate) const CONDITIONS: [Condition; 6] = [
     Condition::Leaving,
 ];
 
+#[derive(Clone, Debug)]
 pub(crate) struct Endpoint {
-    pub(crate) weight: u32,
+    pub(crate) member: Member,
+    pub(crate) is_member: bool,
     pub(crate) condition: Condition,
-    pub(crate) in_flight: u32,
     pub(crate) served: u64,
-    pub(crate) health: HealthState,
-    pub(crate) ejection: EjectionState,
-    pub(crate) is_draining: bool,
-    pub(crate) seen: Seen,
+    pub(crate) is_drained: bool,
 }
 
+/// How an attempt ended: for containment, and for the retry.
+pub(crate) type Ending = Result<(), (Trouble, Failure)>;
+
 impl Endpoint {
-    pub(crate) fn new(weight: u32, settings: &Settings) -> Self {
-        let health = match settings.probe_interval {
-            Some(_) => HealthState::new(),
-            None => HealthState::assumed_healthy(),
-        };
+    pub(crate) fn new(member: Member) -> Self {
         Self {
-            weight,
+            member,
+            is_member: true,
             condition: Condition::Up,
-            in_flight: 0,
             served: 0,
-            health,
-            ejection: EjectionState::new(),
-            is_draining: false,
-            seen: Seen::default(),
+            is_drained: false,
         }
     }
 
-    pub(crate) fn is_eligible(&self, now: Instant) -> bool {
-        let eligibility = Eligibility {
-            healthy: self.health.is_healthy(),
-            not_ejected: !self.ejection.is_ejected(now),
-            not_draining: !self.is_draining,
-        };
-        eligibility.is_eligible()
-    }
-
     /// What an attempt that begins now will come to, and after how long.
-    pub(crate) fn respond(&self, rng: &mut fastrand::Rng) -> (Duration, Option<Failure>) {
+    pub(crate) fn respond(&self, rng: &mut fastrand::Rng) -> (Duration, Ending) {
         let time = RESPONSE_TIME.mul_f64(0.5 + rng.f64());
         match self.condition {
-            Condition::Up | Condition::Leaving => (time, None),
-            Condition::Slow => (time * 10, None),
-            Condition::Hanging => (TIMEOUT, Some(Failure::Timeout)),
-            Condition::Refusing => (CONNECT_TIME, Some(Failure::Connect)),
-            Condition::Erring => (time, Some(Failure::Status(503))),
+            Condition::Up | Condition::Leaving => (time, Ok(())),
+            Condition::Slow => (time * 10, Ok(())),
+            Condition::Hanging => (TIMEOUT, Err((Trouble::Timeout, Failure::Timeout))),
+            Condition::Refusing => (CONNECT_TIME, Err((Trouble::Refused, Failure::Connect))),
+            Condition::Erring => (time, Err((Trouble::Status(503), Failure::Status(503)))),
         }
     }
 
     /// What a probe that ends now gets.
-    pub(crate) fn answer_probe(&self) -> Observation {
+    pub(crate) fn answer_probe(&self) -> Result<(), Trouble> {
         match self.condition {
-            Condition::Up | Condition::Slow => Observation::Pass,
-            Condition::Leaving => Observation::Draining,
-            Condition::Hanging | Condition::Refusing | Condition::Erring => Observation::Fail,
+            Condition::Up | Condition::Slow | Condition::Leaving => Ok(()),
+            Condition::Hanging => Err(Trouble::Timeout),
+            Condition::Refusing => Err(Trouble::Refused),
+            Condition::Erring => Err(Trouble::Status(503)),
         }
     }
 }

@@ -1,34 +1,41 @@
-//! The world around the decisions: a clock, clients in a closed loop, probes, an operator. Does
-//! what the edge does around the crate, never what the crate does.
+//! The world around the decisions: a clock, clients, probes. Never does what the crate does.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use portcullis_traffic::balance::{Balancer, Candidate};
-use portcullis_traffic::eject::may_eject;
-use portcullis_traffic::health::Observation;
-use portcullis_traffic::retry::{self, Backoff, Decision, Failure, RetryInput};
+use portcullis_traffic::endpoint::EndpointId;
+use portcullis_traffic::queue::Ticket;
+use portcullis_traffic::retry::{self, Backoff, Budget, Decision, Failure, RetryInput};
 
-use crate::endpoint::{CONDITIONS, Condition, Endpoint};
+use crate::client::{BACK_OFF, Request, THINK_TIME, Totals};
+use crate::cluster::{Cluster, Place};
+use crate::endpoint::{Condition, Ending, Endpoint};
 use crate::settings::Settings;
-use crate::witness::{Stretch, check_ejection, check_retry};
-
-/// How long a client waits before its next request.
-const THINK_TIME: Duration = Duration::from_millis(1);
-
-/// And after a failure, lest a refusing cluster fill the simulation with nothing else.
-const BACK_OFF: Duration = Duration::from_millis(100);
+use crate::weather::random_member;
 
 /// What happens next, and to whom.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 enum Event {
     Arrival {
         client: usize,
     },
+    Retry {
+        client: usize,
+    },
+    /// Who was called comes for its place.
+    Comes {
+        ticket: Ticket,
+    },
+    /// The deadline, or the client is gone.
+    StopsWaiting {
+        ticket: Ticket,
+    },
     AttemptEnds {
         client: usize,
-        endpoint: usize,
-        failure: Option<Failure>,
+        id: EndpointId,
+        ending: Option<Ending>,
+        latency: Duration,
     },
     Probe {
         endpoint: usize,
@@ -36,85 +43,61 @@ enum Event {
     Weather,
 }
 
-/// The request a client waits for.
-#[derive(Clone, Debug, Default)]
-struct Request {
-    is_idempotent: bool,
-    attempts: u32,
-    tried: Vec<usize>,
-}
-
-/// What became of the requests.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Totals {
-    pub(crate) picks: u64,
-    pub(crate) failed: u64,
-    pub(crate) failed_idempotent: u64,
-}
-
 pub(crate) struct World {
-    settings: Settings,
-    rng: fastrand::Rng,
-    origin: Instant,
-    clock: Duration,
+    pub(crate) settings: Settings,
+    pub(crate) rng: fastrand::Rng,
+    pub(crate) origin: Instant,
+    pub(crate) clock: Duration,
     /// By time, then by order of being planned.
     events: BTreeMap<(Duration, u64), Event>,
     planned: u64,
-    endpoints: Vec<Endpoint>,
-    balancer: Balancer,
+    pub(crate) endpoints: Vec<Endpoint>,
+    pub(crate) cluster: Cluster,
     requests: Vec<Request>,
-    stretch: Stretch,
-    weather_interval: Option<Duration>,
+    waiting: HashMap<Ticket, usize>,
+    budget: Arc<Budget>,
+    pub(crate) weather_interval: Option<Duration>,
     totals: Totals,
 }
 
 impl World {
     pub(crate) fn new(settings: Settings, seed: u64) -> Self {
-        let endpoints: Vec<_> = settings
-            .weights
-            .iter()
-            .map(|weight| Endpoint::new(*weight, &settings))
+        let (mut rng, origin) = (fastrand::Rng::with_seed(seed), Instant::now());
+        let ids = 0..u32::try_from(settings.endpoints).expect("few");
+        let members: Vec<_> = ids
+            .map(|id| random_member(&settings, id, &mut rng))
             .collect();
         let mut world = Self {
-            rng: fastrand::Rng::with_seed(seed),
-            origin: Instant::now(),
+            cluster: Cluster::new(&settings, members.clone(), origin),
+            endpoints: members.into_iter().map(Endpoint::new).collect(),
+            rng,
+            origin,
             clock: Duration::ZERO,
             events: BTreeMap::new(),
             planned: 0,
-            balancer: (settings.balancer)(endpoints.len()),
-            requests: vec![Request::default(); settings.clients],
-            stretch: Stretch::default(),
+            requests: (0..settings.clients).map(|_| Request::default()).collect(),
+            waiting: HashMap::new(),
+            budget: Arc::default(),
             weather_interval: None,
             totals: Totals::default(),
-            endpoints,
             settings,
         };
-        for endpoint in 0..world.endpoints.len() {
-            world.plan(Duration::ZERO, Event::Probe { endpoint });
-        }
+        (0..world.endpoints.len()).for_each(|endpoint| world.plan_probe(endpoint));
         for client in 0..world.requests.len() {
             world.plan(THINK_TIME, Event::Arrival { client });
         }
         world
     }
 
-    pub(crate) fn totals(&self) -> Totals {
-        self.totals
+    pub(crate) fn totals(&self) -> &Totals {
+        &self.totals
     }
 
     pub(crate) fn served(&self) -> Vec<u64> {
-        self.endpoints.iter().map(|e| e.served).collect()
-    }
-
-    pub(crate) fn eligible(&self) -> usize {
         self.endpoints
             .iter()
-            .filter(|e| e.is_eligible(self.now()))
-            .count()
-    }
-
-    pub(crate) fn len(&self) -> usize {
-        self.endpoints.len()
+            .map(|endpoint| endpoint.served)
+            .collect()
     }
 
     pub(crate) fn set(&mut self, endpoint: usize, condition: Condition) {
@@ -126,24 +109,24 @@ impl World {
         self.plan(interval, Event::Weather);
     }
 
-    pub(crate) fn clear_weather(&mut self) {
-        self.weather_interval = None;
-        for endpoint in &mut self.endpoints {
-            endpoint.condition = Condition::Up;
-            endpoint.is_draining = false;
-            endpoint.seen.is_drained_by_operator = false;
-        }
-    }
-
     pub(crate) fn play_for(&mut self, time: Duration) {
         let end = self.clock + time;
         while let Some(next) = self.events.first_entry().filter(|next| next.key().0 <= end) {
             let ((at, _), event) = next.remove_entry();
             self.clock = at;
+            let is_over = self.cluster.containment.next_change();
+            if is_over.is_some_and(|next| next <= self.now()) {
+                self.cluster.tick(self.now());
+            }
             self.happen(event);
+            if self.cluster.take_room() {
+                let called = self.cluster.call(self.now());
+                self.wake(called);
+            }
+            self.cluster.check_books(self.now());
         }
         self.clock = end;
-        self.check_books();
+        self.check_clients();
     }
 
     fn now(&self) -> Instant {
@@ -156,86 +139,156 @@ impl World {
             .insert((self.clock + after, self.planned), event);
     }
 
+    pub(crate) fn plan_probe(&mut self, endpoint: usize) {
+        self.plan(Duration::ZERO, Event::Probe { endpoint });
+    }
+
     fn happen(&mut self, event: Event) {
         match event {
             Event::Arrival { client } => {
-                let is_idempotent = self.rng.bool();
-                self.requests[client] = Request {
-                    is_idempotent,
-                    ..Request::default()
-                };
+                let bound_percent = self.settings.bound_percent;
+                self.requests[client] = Request::new(&mut self.rng, bound_percent, self.clock);
                 self.attempt(client);
             }
+            Event::Retry { client } => self.attempt(client),
+            Event::Comes { ticket } => self.come(ticket),
+            Event::StopsWaiting { ticket } => self.stop_waiting(ticket),
             Event::AttemptEnds {
                 client,
-                endpoint,
-                failure,
+                id,
+                ending,
+                latency,
             } => {
-                self.end_attempt(client, endpoint, failure);
+                self.end_attempt(client, id, ending, latency);
             }
             Event::Probe { endpoint } => self.probe(endpoint),
-            Event::Weather => self.change_weather(),
+            Event::Weather => {
+                if let Some(interval) = self.weather_interval {
+                    self.change_weather();
+                    self.plan(interval, Event::Weather);
+                }
+            }
         }
     }
 
     fn attempt(&mut self, client: usize) {
-        let tried = &self.requests[client].tried;
-        let mut candidates = self.candidates(tried);
-        if candidates.iter().all(|c| !c.is_eligible) {
-            candidates = self.candidates(&[]);
+        let ask = self.requests[client].ask(self.now(), self.rng.u64(..));
+        let place = self.cluster.acquire(&ask);
+        if let Place::Waits(ticket) = place {
+            self.totals.waited += 1;
+            self.requests[client].ticket = Some(ticket);
+            self.waiting.insert(ticket, client);
+            let patience = match self.rng.u8(..20) {
+                0 if self.weather_interval.is_some() => {
+                    self.settings.queue.timeout.mul_f64(self.rng.f64())
+                }
+                _ => self.settings.queue.timeout,
+            };
+            return self.plan(patience, Event::StopsWaiting { ticket });
         }
-        let picked = self.balancer.pick(&candidates);
-        self.stretch.check_pick(&self.balancer, &candidates, picked);
-        let Some(endpoint) = picked else {
-            return self.end_request(client, false);
+        self.go_on(client, place);
+    }
+
+    fn come(&mut self, ticket: Ticket) {
+        let Some(client) = self.waiting.get(&ticket).copied() else {
+            return;
         };
-        self.totals.picks += 1;
+        let ask = self.requests[client].ask(self.now(), self.rng.u64(..));
+        let (place, next) = self.cluster.come(ticket, &ask);
+        if !matches!(place, Place::Waits(_)) {
+            self.waiting.remove(&ticket);
+            self.requests[client].ticket = None;
+        }
+        self.go_on(client, place);
+        self.wake(next);
+    }
+
+    fn stop_waiting(&mut self, ticket: Ticket) {
+        if let Some(client) = self.waiting.remove(&ticket) {
+            self.requests[client].ticket = None;
+            let next = self.cluster.leave(ticket, self.now());
+            self.wake(next);
+            self.end_request(client, false);
+        }
+    }
+
+    fn wake(&mut self, called: Option<Ticket>) {
+        if let Some(ticket) = called {
+            self.plan(self.settings.wake_time, Event::Comes { ticket });
+        }
+    }
+
+    fn go_on(&mut self, client: usize, place: Place) {
+        match place {
+            Place::Waits(_) => {}
+            Place::Refused => self.end_request(client, false),
+            Place::Taken(id) => self.begin_attempt(client, id),
+        }
+    }
+
+    fn begin_attempt(&mut self, client: usize, id: EndpointId) {
+        self.totals.attempts += 1;
         let request = &mut self.requests[client];
         request.attempts += 1;
-        request.tried.push(endpoint);
-        let (time, failure) = self.endpoints[endpoint].respond(&mut self.rng);
-        self.endpoints[endpoint].in_flight += 1;
+        request.tried.push(id);
+        let endpoint = &self.endpoints[id.0 as usize];
+        let (latency, ending) = endpoint.respond(&mut self.rng);
+        // Some clients leave in the middle.
+        let is_abandoned = self.weather_interval.is_some() && self.rng.u8(..50) == 0;
+        let (after, ending) = match is_abandoned {
+            true => (latency / 2, None),
+            false => (latency, Some(ending)),
+        };
         self.plan(
-            time,
+            after,
             Event::AttemptEnds {
                 client,
-                endpoint,
-                failure,
+                id,
+                ending,
+                latency,
             },
         );
     }
 
-    fn candidates(&self, tried: &[usize]) -> Vec<Candidate> {
+    fn end_attempt(
+        &mut self,
+        client: usize,
+        id: EndpointId,
+        ending: Option<Ending>,
+        latency: Duration,
+    ) {
+        use portcullis_traffic::containment::Trouble;
+        let endpoint = &mut self.endpoints[id.0 as usize];
+        let was_killed = endpoint.condition == Condition::Refusing;
+        let ending = ending.map(|ending| match ending {
+            Ok(()) if was_killed => Err((Trouble::Reset, Failure::Reset)),
+            other => other,
+        });
+        endpoint.served += u64::from(matches!(ending, Some(Ok(()))));
+        let has_head = matches!(ending, Some(Ok(()) | Err((_, Failure::Status(_)))));
+        let result = ending
+            .clone()
+            .map(|ending| ending.map_err(|(trouble, _)| trouble));
         let now = self.now();
-        let candidate = |(position, endpoint): (usize, &Endpoint)| {
-            let is_eligible = endpoint.is_eligible(now);
-            let is_right = endpoint.seen.may_be_picked(self.clock, &self.settings);
-            assert_eq!(
-                is_eligible, is_right,
-                "eligibility of {position}: {:?}",
-                endpoint.seen
-            );
-            let is_eligible = is_eligible && !tried.contains(&position);
-            Candidate {
-                weight: endpoint.weight,
-                in_flight: endpoint.in_flight,
-                is_eligible,
-            }
-        };
-        self.endpoints.iter().enumerate().map(candidate).collect()
+        self.cluster
+            .release(id, has_head.then_some(latency), result, now);
+        let called = self.cluster.call(now);
+        self.wake(called);
+        match ending {
+            Some(Ok(())) => self.end_request(client, true),
+            Some(Err((_, failure))) => self.consider_retry(client, failure),
+            None => self.end_request(client, false),
+        }
     }
 
-    fn end_attempt(&mut self, client: usize, endpoint: usize, failure: Option<Failure>) {
-        let state = &mut self.endpoints[endpoint];
-        state.in_flight -= 1;
-        let was_killed = state.condition == Condition::Refusing;
-        let Some(failure) = failure.or(was_killed.then_some(Failure::Reset)) else {
-            state.ejection.success();
-            state.served += 1;
-            return self.end_request(client, true);
-        };
-        self.consider_ejection(endpoint);
-        let request = &self.requests[client];
+    fn consider_retry(&mut self, client: usize, failure: Failure) {
+        let request = &mut self.requests[client];
+        request.permit = None;
+        let has_alternative = self.cluster.selector.has_untried(&request.tried);
+        let mut eligible = self.cluster.witness.eligible();
+        let is_there = eligible.any(|seen| !request.tried.contains(&seen.member.id));
+        assert_eq!(has_alternative, is_there, "untried of {:?}", request.tried);
+        drop(eligible);
         let input = RetryInput {
             failure,
             is_idempotent: request.is_idempotent,
@@ -244,105 +297,63 @@ impl World {
             response_started: false,
             attempts: request.attempts,
             max_retries: self.settings.max_retries,
-            has_alternative: true,
+            has_alternative,
             retry_after: None,
         };
-        // A chance of 0 waits for nothing, so the next attempt is made at this instant.
-        match retry::decide(&input, &Backoff::default(), 0) {
-            Decision::Retry { .. } => {
-                check_retry(
-                    failure,
-                    request.is_idempotent,
-                    request.attempts,
-                    &self.settings,
-                );
-                self.attempt(client);
-            }
-            Decision::GiveUp(_) => self.end_request(client, false),
-        }
-    }
-
-    fn consider_ejection(&mut self, endpoint: usize) {
-        let (now, policy) = (self.now(), self.settings.ejection);
-        let asks = self.endpoints[endpoint].ejection.failure(now, &policy);
-        let out = self.len() - self.eligible();
-        // One that is out for another reason already needs no ejection.
-        let takes_traffic = self.endpoints[endpoint].is_eligible(now);
-        if asks && takes_traffic && may_eject(self.len(), out, &policy) {
-            let ejected = &mut self.endpoints[endpoint];
-            ejected.ejection.eject(now, &policy);
-            ejected.seen.ejected_until = Some(self.clock + policy.duration);
-            check_ejection(
-                self.eligible(),
-                self.len() - self.eligible(),
-                &self.settings,
+        let decision = retry::decide(&input, &Backoff::default(), self.rng.u64(..));
+        if let Decision::Retry { wait } = decision {
+            let is_safe = failure == Failure::Connect || request.is_idempotent;
+            assert!(
+                is_safe && request.attempts <= self.settings.max_retries,
+                "{input:?}"
             );
+            let active = u32::try_from(self.settings.clients).expect("few");
+            request.permit = self.budget.take(&self.settings.budget, active);
+            if request.permit.is_some() {
+                return self.plan(wait, Event::Retry { client });
+            }
         }
+        self.end_request(client, false);
     }
 
     fn end_request(&mut self, client: usize, is_served: bool) {
+        let request = &mut self.requests[client];
+        request.permit = None;
         if is_served {
+            self.totals.times.push(self.clock - request.since);
             return self.plan(THINK_TIME, Event::Arrival { client });
         }
         self.totals.failed += 1;
-        self.totals.failed_idempotent += u64::from(self.requests[client].is_idempotent);
+        self.totals.failed_idempotent += u64::from(request.is_idempotent);
         self.plan(BACK_OFF, Event::Arrival { client });
     }
 
-    fn probe(&mut self, endpoint: usize) {
-        let Some(interval) = self.settings.probe_interval else {
+    fn probe(&mut self, position: usize) {
+        let endpoint = &self.endpoints[position];
+        if !endpoint.is_member {
             return;
-        };
-        let observation = self.endpoints[endpoint].answer_probe();
-        self.observe(endpoint, observation);
-        self.plan(interval, Event::Probe { endpoint });
-    }
-
-    fn observe(&mut self, endpoint: usize, observation: Observation) {
-        let state = &mut self.endpoints[endpoint];
-        state.health.record(observation, &self.settings.thresholds);
-        state.seen.observe(observation, &self.settings);
-    }
-
-    fn change_weather(&mut self) {
-        let Some(interval) = self.weather_interval else {
-            return;
-        };
-        let chosen = self.rng.usize(..self.len());
-        let condition = CONDITIONS[self.rng.usize(..CONDITIONS.len())];
-        let endpoint = &mut self.endpoints[chosen];
-        match self.rng.u8(..8) {
-            0 | 1 => {
-                endpoint.is_draining = !endpoint.is_draining;
-                endpoint.seen.is_drained_by_operator = endpoint.is_draining;
-            }
-            // Removed and added again: nothing is known of it, but its old requests still run.
-            2 => {
-                let (in_flight, served) = (endpoint.in_flight, endpoint.served);
-                let fresh = Endpoint::new(endpoint.weight, &self.settings);
-                *endpoint = Endpoint {
-                    in_flight,
-                    served,
-                    ..fresh
-                };
-            }
-            _ => endpoint.condition = condition,
         }
-        self.plan(interval, Event::Weather);
+        let (id, now) = (endpoint.member.id, self.now());
+        for check in 0..self.settings.policy.checks.len() {
+            let answer = endpoint.answer_probe();
+            self.cluster
+                .tell(now, |it| it.probed(id, check, answer, now));
+        }
+        if endpoint.condition == Condition::Leaving {
+            self.cluster.tell(now, |it| it.announced_draining(id, now));
+        }
+        self.plan(
+            self.settings.probe_interval,
+            Event::Probe { endpoint: position },
+        );
     }
 
     /// Every client waits for exactly one thing, and endpoints are charged for what they work on.
-    fn check_books(&self) {
+    fn check_clients(&self) {
         let count = |is: fn(&Event) -> bool| self.events.values().filter(|e| is(e)).count();
-        let thinking = count(|e| matches!(e, Event::Arrival { .. }));
-        let waiting = count(|e| matches!(e, Event::AttemptEnds { .. }));
-        assert_eq!(thinking + waiting, self.requests.len());
-        assert_eq!(
-            self.endpoints
-                .iter()
-                .map(|e| e.in_flight as usize)
-                .sum::<usize>(),
-            waiting
-        );
+        let thinking = count(|e| matches!(e, Event::Arrival { .. } | Event::Retry { .. }));
+        let working = count(|e| matches!(e, Event::AttemptEnds { .. }));
+        assert_eq!(thinking + working + self.waiting.len(), self.requests.len());
+        assert_eq!(self.cluster.selector.total_in_flight() as usize, working);
     }
 }
