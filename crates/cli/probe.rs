@@ -25,7 +25,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         Err(error) => return Ok(refuse(&format!("{error:#}"))),
     };
     let drain = Mutex::new(None);
-    let is_colorful = std::io::stderr().is_terminal();
+    let is_colorful = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     let tell = |event: Event<'_>| {
         if let (Event::EndpointMayGo { .. }, Some(line)) = (&event, &arguments.drain_command) {
             let mut place = drain
@@ -57,7 +57,8 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
 }
 
 fn refuse(error: &str) -> ExitCode {
-    Console::complain(&format!("error: {error}"));
+    // What is wrong may hold words of a stranger, of a certificate for example.
+    Console::complain(&format!("error: {}", table::printable(error)));
     ExitCode::from(NOT_VISITED)
 }
 

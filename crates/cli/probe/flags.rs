@@ -15,7 +15,7 @@ Examples:
   portcullis probe https://auth.example.com
   portcullis probe http://127.0.0.1:8080 --health-only
   portcullis probe http://127.0.0.1:8080 --load-distribution --instances 3
-  portcullis probe https://localhost:8443 --tls --cacert portcullis-data/tls/cert.pem
+  portcullis probe https://localhost:8443 --tls --cacert portcullis-data/cert.pem
   portcullis probe http://127.0.0.1:8080 --failover --watch 30 --drain-command 'kill -TERM 4242'
   PORTCULLIS_PROBE_PASSWORD=... portcullis probe http://127.0.0.1:8080 \\
       --revocation --user ada@example.com

@@ -19,13 +19,15 @@ fn expect_all_passed(visit: &Visit) {
 }
 
 /// Three endpoints behind a real edge that binds clients.
-async fn edge_with_affinity() -> (Vec<Endpoint>, crate::harness::Edge) {
+async fn edge_with_affinity(balance: &str) -> (Vec<Endpoint>, crate::harness::Edge) {
     let mut endpoints = Vec::new();
     for name in ["a", "b", "c"] {
         endpoints.push(Endpoint::start(name).await);
     }
     let all: Vec<&Endpoint> = endpoints.iter().collect();
-    let setup = Setup::new(&all).set("clusters.main.affinity", json!({}));
+    let setup = Setup::new(&all)
+        .set("clusters.main.affinity", json!({}))
+        .set("clusters.main.balance", json!(balance));
     let edge = setup.start().await;
     (endpoints, edge)
 }
@@ -76,13 +78,18 @@ async fn a_whole_up_passes_every_check_that_concerns_it() {
     let passed = ["health", "distribution", "errors", "logout"];
     assert_eq!(visit.with_verdict("pass"), passed);
     assert_eq!(visit.check("logout")["figures"]["instances"], 3);
+    let certificate = place.data().join("cert.pem");
+    let https = format!("https://localhost:{}", up.https.port());
+    let tls = Visit::json(&["--tls", &https, "--cacert", certificate.to_str().unwrap()]).await;
+    expect_all_passed(&tls);
+    assert_eq!(tls.check("tls")["figures"]["refuses_tls_1_1"], true);
     let limits = Visit::json(&["--limits", &url]).await;
     expect_all_passed(&limits);
 }
 
 #[tokio::test]
 async fn a_real_edge_passes_while_an_endpoint_dies() {
-    let (mut endpoints, edge) = edge_with_affinity().await;
+    let (mut endpoints, edge) = edge_with_affinity("round_robin").await;
     let url = format!("http://{}", edge.http());
     let more = [
         "--health-only",
@@ -100,24 +107,25 @@ async fn a_real_edge_passes_while_an_endpoint_dies() {
 
 #[tokio::test]
 async fn a_hundred_clean_visits_raise_no_false_alarm() {
-    let (_endpoints, edge) = edge_with_affinity().await;
-    let url = format!("http://{}", edge.http());
-    let arguments = [
-        url.as_str(),
-        "--echo-path=/",
-        "--instances=3",
-        "--requests=60",
-    ];
-    // Four at a time: they take turns with each other, which is where a verdict could go wrong.
-    for _ in 0..25 {
-        let visits = [(); 4].map(|()| start(&arguments, ""));
-        for process in visits {
-            let visit = Visit::end(process).await;
-            let document = visit.document();
-            let none: [&str; 0] = [];
-            assert_eq!(visit.with_verdict("fail"), none, "{document:#}");
-            assert_eq!(visit.with_verdict("warn"), none, "{document:#}");
-            assert_eq!(visit.code, 0);
+    for (balance, rounds) in [("round_robin", 13), ("least_conn", 12)] {
+        let (_endpoints, edge) = edge_with_affinity(balance).await;
+        let url = format!("http://{}", edge.http());
+        for _ in 0..rounds {
+            four_visits_at_once_raise_no_alarm(&url).await;
         }
+    }
+}
+
+/// They take turns with each other, which is where a verdict could go wrong.
+async fn four_visits_at_once_raise_no_alarm(url: &str) {
+    let arguments = [url, "--echo-path=/", "--instances=3", "--requests=60"];
+    let visits = [(); 4].map(|()| start(&arguments, ""));
+    for process in visits {
+        let visit = Visit::end(process).await;
+        let document = visit.document();
+        let none: [&str; 0] = [];
+        assert_eq!(visit.with_verdict("fail"), none, "{document:#}");
+        assert_eq!(visit.with_verdict("warn"), none, "{document:#}");
+        assert_eq!(visit.code, 0);
     }
 }
