@@ -16,6 +16,8 @@ pub(crate) struct Account {
     pub(crate) is_healthy: bool,
     pub(crate) was_unhealthy: bool,
     pub(crate) ejected_until: Option<Instant>,
+    /// The how-manieth it was, and when it ended.
+    pub(crate) last_ejection: (u32, Option<Instant>),
     pub(crate) breaker: Breaker,
     pub(crate) would_reject: bool,
     pub(crate) share_percent: u8,
@@ -46,6 +48,7 @@ impl Account {
             is_healthy: !is_checked(policy),
             was_unhealthy: false,
             ejected_until: None,
+            last_ejection: (0, None),
             breaker: Breaker::Closed,
             would_reject: false,
             share_percent: 100,
@@ -91,12 +94,14 @@ impl Account {
                 assert_ne!(self.share_percent, 100);
                 self.share_percent = 100;
             }
-            What::Ejected { duration, .. } => {
+            What::Ejected { duration, times } => {
                 assert_eq!(self.ejected_until, None);
+                self.last_ejection.0 = times;
                 self.ejected_until = Some(now + duration);
             }
             What::EjectionOver => {
                 let until = self.ejected_until.take().expect("it was ejected");
+                self.last_ejection.1 = Some(now);
                 assert!(change.reason != Reason::Elapsed || until <= now);
             }
             What::BreakerOpened => {

@@ -160,8 +160,11 @@ impl Witness {
                 }
             }
             Event::Reshaped { policy, ids } => {
+                let is_same = policy.checks == self.policy.checks;
                 self.policy = policy.clone();
                 for account in self.endpoints.values_mut() {
+                    // A check that is new has proven nothing, so its first pass is enough.
+                    account.was_unhealthy &= is_same;
                     let checks = &mut account.checks;
                     checks.resize_with(policy.checks.len(), History::default);
                 }
@@ -177,7 +180,7 @@ impl Witness {
         };
         assert_eq!(standing, cluster.standing(id), "{change:?}");
         if let What::Ejected { duration, times } = change.what {
-            self.check_ejection(id, duration, times);
+            self.check_ejection(id, duration, times, now);
         }
         if let (What::Ejected { .. } | What::BreakerOpened, Reason::Trouble(trouble)) =
             (change.what, &change.reason)
@@ -204,7 +207,7 @@ impl Witness {
     }
 
     /// Somebody is left, the cap is kept, the length is within its bounds.
-    fn check_ejection(&self, id: EndpointId, duration: Duration, times: u32) {
+    fn check_ejection(&self, id: EndpointId, duration: Duration, times: u32, now: Instant) {
         let policy = self.policy.ejection.expect("there is a policy");
         let is_in = |(other, account): &(&EndpointId, &Account)| {
             **other != id && matches!(account.told, Standing::In { .. })
@@ -215,6 +218,14 @@ impl Witness {
         );
         assert!(left > 0, "the last one was ejected");
         assert!((total - left) * 100 <= total * usize::from(policy.max_percent));
+        let (before, ended) = self.endpoints[&id].last_ejection;
+        let is_quiet = |end| now.saturating_duration_since(end) >= policy.max_duration;
+        let growth = if ended.is_none_or(is_quiet) {
+            0
+        } else {
+            before
+        };
+        assert_eq!(times, growth + 1);
         assert_eq!(duration, (policy.duration * times).min(policy.max_duration));
     }
 

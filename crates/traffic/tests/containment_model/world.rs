@@ -269,7 +269,7 @@ fn random_policy(rng: &mut fastrand::Rng) -> Policy {
         gateway_errors: Some(number(6)),
         duration: Duration::from_secs(u64::from(number(40).get())),
         max_duration: Duration::from_secs(u64::from(number(300).get())),
-        max_percent: u8::try_from(number(100).get()).expect("at most 100"),
+        max_percent: [20, 50, 66, 100, 100][usize::try_from(number(5).get()).expect("small") - 1],
         ..eject::Policy::default()
     };
     let breaker = breaker::Policy {
