@@ -248,3 +248,68 @@ fn path(text: &str) -> Result<String, &'static str> {
         .then(|| text.to_owned())
         .ok_or("a path begins with / and holds no spaces")
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Line {
+        #[command(flatten)]
+        arguments: Arguments,
+    }
+
+    fn plan(line: &str) -> anyhow::Result<Plan> {
+        let words = ["probe", "http://127.0.0.1:8080"].into_iter();
+        let line = Line::try_parse_from(words.chain(line.split_ascii_whitespace()))?;
+        let password = |name: &str| (name == PASSWORD).then(|| "secret".to_owned());
+        line.arguments.plan(&password)
+    }
+
+    #[test]
+    fn every_flag_reaches_the_plan() {
+        let plan = plan(
+            "--weights 3,1,0 --tolerance 80 --requests 500 --health-path /a --health-path /b \
+             --echo-path /echo --affinity-cookie lb --instance-header x-node --watch 7 --rate 9 \
+             --timeout 3 --user ada@example.com --login-path /in --verify-path /ask \
+             --logout-path /out --logout-bound 250 --cacert ca.pem --insecure",
+        )
+        .unwrap();
+        assert_eq!(plan.weights, Some(vec![3, 1, 0]));
+        assert_eq!((plan.tolerance_percent, plan.requests), (80, 500));
+        assert_eq!(plan.health_paths, ["/a", "/b"]);
+        assert_eq!(plan.echo_path.as_deref(), Some("/echo"));
+        assert_eq!(plan.affinity_cookie.as_deref(), Some("lb"));
+        assert_eq!(plan.instance_header.unwrap().as_str(), "x-node");
+        let seconds = |duration: Duration| duration.as_secs_f64();
+        assert_eq!(seconds(plan.disturbance.watch), 7.0);
+        assert_eq!((plan.disturbance.rate, seconds(plan.timeout)), (9, 3.0));
+        let account = plan.account.unwrap();
+        assert_eq!(account.email, "ada@example.com");
+        assert_eq!(account.password.expose(), "secret");
+        let paths = plan.auth_paths;
+        assert_eq!(
+            [&*paths.login, &paths.verify, &paths.logout],
+            ["/in", "/ask", "/out"]
+        );
+        assert_eq!(seconds(plan.logout_bound), 0.25);
+        assert_eq!(plan.trust.authorities, Some(PathBuf::from("ca.pem")));
+        assert!(plan.trust.is_insecure);
+    }
+
+    #[test]
+    fn wishes_name_checks_and_none_means_all() {
+        assert!(plan("").unwrap().asked_for.is_empty());
+        let asked = |line| plan(line).unwrap().asked_for;
+        assert_eq!(asked("--headers"), [Check::Forwarding, Check::Errors]);
+        assert_eq!(
+            asked("--tls --health-only --limits --failover"),
+            [Check::Health, Check::Tls, Check::Failover, Check::Limits]
+        );
+        assert_eq!(asked("--instances 3"), []);
+        assert_eq!(plan("--instances 3").unwrap().weights, Some(vec![1; 3]));
+        assert!(plan("--instances 3 --weights 1,1").is_err());
+    }
+}

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use portcullis_testkit::{Deployment, Process, free_port};
+use portcullis_testkit::{Deployment, Flaw, Process, free_port};
 use tempfile::TempDir;
 
 use super::{Visit, start};
@@ -101,4 +101,60 @@ async fn a_password_comes_from_a_file_and_is_shown_nowhere() {
     for stream in [&visit.stdout, &visit.stderr] {
         assert!(!stream.contains(Deployment::PASSWORD) && !stream.contains("token-"));
     }
+}
+
+#[tokio::test]
+async fn weights_that_are_known_are_no_fault() {
+    let deployment = Deployment::start(Some(Flaw::OneInstanceIsPreferred)).await;
+    let url = deployment.url();
+    let code = async |more: &'static str| {
+        let visit = Visit::json(&[&url, "--load-distribution", more]).await;
+        (visit.code, visit.check("distribution"))
+    };
+    assert_eq!(code("--weights=1,4,1").await.0, 0);
+    assert_eq!(code("--tolerance=200").await.0, 0);
+    let (found, distribution) = code("--weights=1,1,1").await;
+    assert_eq!(found, 1);
+    assert!(distribution["figures"]["p_value"].as_f64().unwrap() < 1e-6);
+    assert_eq!(distribution["figures"]["deviation_percent"], 100.0);
+}
+
+#[tokio::test]
+async fn a_bad_certificate_is_only_something_to_look_at_where_nobody_minds() {
+    let deployment = Deployment::start_with_tls(Some(Flaw::CertificateExpired)).await;
+    let (url, authorities) = (deployment.url(), deployment.authorities());
+    let arguments = [&url, "--cacert", authorities.to_str().unwrap(), "--tls"];
+    assert_eq!(Visit::json(&arguments).await.code, 1);
+    let visit = Visit::json(&[&arguments[..], &["--insecure"]].concat()).await;
+    assert_eq!(visit.code, 0);
+    assert_eq!(visit.with_verdict("warn"), ["tls"]);
+    // Without the check that would say so, nobody is visited over it.
+    let unjudged = [
+        &url,
+        "--cacert",
+        authorities.to_str().unwrap(),
+        "--health-only",
+    ];
+    let visit = Visit::json(&unjudged).await;
+    assert_eq!(visit.code, 2);
+    assert!(
+        visit.stderr.contains("not to be trusted"),
+        "{}",
+        visit.stderr
+    );
+}
+
+#[tokio::test]
+async fn a_drain_command_that_fails_is_told() {
+    let deployment = Deployment::start(None).await;
+    let url = deployment.url();
+    let mut arguments = vec![url.as_str(), "--failover", "--watch", "1"];
+    arguments.extend(["--drain-command", "exit 3"]);
+    let visit = Visit::json(&arguments).await;
+    let complaint = "warning: \"exit 3\" ended with exit status: 3";
+    assert!(visit.stderr.contains(complaint), "{}", visit.stderr);
+    assert_eq!(
+        (visit.code, visit.with_verdict("fail")),
+        (1, vec!["failover".to_owned()])
+    );
 }
