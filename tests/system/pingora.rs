@@ -14,6 +14,8 @@ impl Engine for Pingora {
 mod affinity;
 #[path = "client_phases.rs"]
 mod client_phases;
+#[path = "conditions.rs"]
+mod conditions;
 #[path = "distribution.rs"]
 mod distribution;
 #[path = "endpoint_phases.rs"]
@@ -36,12 +38,18 @@ mod malformed;
 mod messages;
 #[path = "proxying.rs"]
 mod proxying;
+#[path = "redirects.rs"]
+mod redirects;
 #[path = "retries.rs"]
 mod retries;
 #[path = "reuse.rs"]
 mod reuse;
+#[path = "rewriting.rs"]
+mod rewriting;
 #[path = "routing.rs"]
 mod routing;
+#[path = "splits.rs"]
+mod splits;
 #[path = "tls.rs"]
 mod tls;
 #[path = "upgrades.rs"]

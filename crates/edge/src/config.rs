@@ -24,6 +24,8 @@ mod names;
 mod parse;
 mod retries;
 mod route;
+mod template;
+mod words;
 
 pub use affinity::{Affinity, AffinityBy, AffinityCookie, AffinityValue, SameSite, Secure};
 pub use check::{CheckReport, check, json_schema, key_paths, load, parse, reference};
@@ -37,7 +39,11 @@ pub use listener::{
 };
 pub use parse::{Parsed, Resolve, Surroundings, parse_in};
 pub use retries::{Backoff, BudgetPolicy, Retries};
-pub use route::Route;
+pub use route::{
+    Action, HeaderChanges, HostChange, Location, PathChange, PathPart, Redirect, Respond, Rewrite,
+    Route, Scheme, Split, SplitBy,
+};
+pub use template::{Part, Placeholder, Template};
 
 /// Everything one edge process runs, as one consistent whole.
 #[derive(Debug)]
@@ -62,6 +68,29 @@ pub struct Config {
     pub max_connections: u32,
     /// Threads that carry requests; `None` (default) is one per processor core.
     pub workers: Option<NonZeroUsize>,
+}
+
+impl Config {
+    /// All hosts that routes and certificates name.
+    pub fn named_hosts(&self) -> Vec<HostPattern> {
+        let routed = self.routes.iter().map(|route| route.pattern.host.clone());
+        let tls = self
+            .listeners
+            .iter()
+            .filter_map(|listener| listener.tls.as_ref());
+        let names = tls
+            .flat_map(|tls| &tls.certificates)
+            .flat_map(|one| &one.names);
+        let certified = names.map(|name| match name {
+            NamePattern::Exact(name) => HostPattern::Exact(name.clone()),
+            NamePattern::Wildcard(name) => HostPattern::Wildcard(name.clone()),
+        });
+        let mut named: Vec<_> = routed.chain(certified).collect();
+        named.retain(|host| *host != HostPattern::Any);
+        named.sort_unstable();
+        named.dedup();
+        named
+    }
 }
 
 /// Position of a cluster in [`Config::clusters`]. Made by the parser, so it always resolves.

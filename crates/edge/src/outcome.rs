@@ -5,6 +5,8 @@
 //! | outcome | status | means |
 //! |---|---|---|
 //! | `served` | the endpoint's | the endpoint's answer (below 500) reached the client whole |
+//! | `redirected` | the route's 3xx | the route sends the client elsewhere |
+//! | `responded` | the route's | the route answers by itself |
 //! | `endpoint_error` | the endpoint's 5xx | the endpoint answered 5xx; it was passed on |
 //! | `client_malformed` | 400 | the head breaks the protocol |
 //! | `client_head_too_large` | 431 | too many header fields or bytes |
@@ -37,6 +39,8 @@
 )]
 pub enum Outcome {
     Served,
+    Redirected,
+    Responded,
     EndpointError,
     ClientMalformed,
     ClientHeadTooLarge,
@@ -64,8 +68,10 @@ pub enum Outcome {
 
 impl Outcome {
     /// All of them, in declaration order.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 26] = [
         Self::Served,
+        Self::Redirected,
+        Self::Responded,
         Self::EndpointError,
         Self::ClientMalformed,
         Self::ClientHeadTooLarge,
@@ -95,6 +101,8 @@ impl Outcome {
     pub fn name(self) -> &'static str {
         match self {
             Self::Served => "served",
+            Self::Redirected => "redirected",
+            Self::Responded => "responded",
             Self::EndpointError => "endpoint_error",
             Self::ClientMalformed => "client_malformed",
             Self::ClientHeadTooLarge => "client_head_too_large",

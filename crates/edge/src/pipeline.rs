@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
 
-use http::{HeaderName, StatusCode};
+use http::StatusCode;
 use portcullis_traffic::health::Observation;
 use portcullis_traffic::retry::{Reason, is_repeatable, is_retried_status};
 
@@ -26,10 +26,12 @@ use crate::cluster::{Cluster, Endpoint, Slot};
 use crate::config::{ClientTimeouts, Limits};
 use crate::connection::Connection;
 pub use crate::outcome::{Cause, Outcome};
-use crate::state::{Edge, RouteId, Snapshot};
+use crate::state::{Edge, RouteId, Snapshot, Target};
 
 mod admit;
+mod aim;
 mod body;
+mod changes;
 mod client_address;
 mod excerpt;
 mod fail;
@@ -39,11 +41,14 @@ mod finish;
 mod forward;
 mod head;
 mod identify;
+mod redirect;
 mod respond;
 mod retry;
 mod retry_after;
+mod rewrite;
 mod route;
 mod select;
+mod split;
 mod step;
 #[cfg(test)]
 mod tests;
@@ -60,7 +65,6 @@ pub use step::{Answer, Attempt, End, ResponseStep};
 
 /// How often a request that waits for the head of its answer asks whether it should go on waiting.
 pub(crate) const WATCH_INTERVAL: Duration = Duration::from_millis(200);
-const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 /// One request on its way. Dropped without [`Exchange::on_end`] it is still counted and logged.
 pub struct Exchange {
@@ -70,6 +74,12 @@ pub struct Exchange {
     started: Instant,
     request: Option<Request>,
     route: Option<RouteId>,
+    /// Where the request goes, if it goes to an endpoint.
+    target: Option<Arc<Target>>,
+    /// Path and query for the endpoint, if they are not the client's.
+    rewritten: Option<String>,
+    /// What our cookie for splits must say from now on.
+    split_key: Option<u64>,
     bond: Bond,
     /// Whether it carries an `Idempotency-Key` on a route that honours them.
     is_keyed: bool,
@@ -88,6 +98,8 @@ pub struct Exchange {
     body: Body,
     /// Set once: the first failure is the reason, later ones follow from it.
     failed: Option<Outcome>,
+    /// What the route's own answer counts as.
+    answered: Option<Outcome>,
     has_ended: bool,
 }
 
@@ -103,6 +115,9 @@ impl Exchange {
             started: now,
             request: None,
             route: None,
+            target: None,
+            rewritten: None,
+            split_key: None,
             bond: Bond::None,
             is_keyed: false,
             tried: Vec::new(),
@@ -115,6 +130,7 @@ impl Exchange {
             endpoint_status: None,
             body: Body::default(),
             failed: None,
+            answered: None,
             has_ended: false,
         }
     }
@@ -134,12 +150,7 @@ impl Exchange {
             finish::is_logged(&self.edge, &self.snapshot, self.route),
         ));
         let route = decided.map_err(|cause| self.on_failure(cause))?;
-        let route = self.snapshot.route(route);
-        self.is_keyed = route.idempotency_key && head.fields().has(&IDEMPOTENCY_KEY);
-        if let Some(affinity) = route.cluster.affinity() {
-            self.bond = affinity.recognise(head, unix_seconds());
-        }
-        Ok(())
+        self.aim(route, head)
     }
 
     /// Once per attempt: picks an endpoint, never one already tried while another is eligible, and
@@ -152,7 +163,7 @@ impl Exchange {
         _head: &(impl Head + Sync),
         mut now: Instant,
     ) -> Result<Attempt, Answer> {
-        let Some(route) = self.route else {
+        let Some(target) = self.target.clone() else {
             return Err(self.on_failure(Cause::NoRoute));
         };
         // Given back before the next is taken: an attempt that is over no longer counts.
@@ -166,7 +177,7 @@ impl Exchange {
             Box::pin(tokio::time::sleep(wait)).await;
             now = tokio::time::Instant::now().into_std();
         }
-        let cluster = &self.snapshot.route(route).cluster;
+        let cluster = &target.cluster;
         let slot = match select::select(cluster, self.bond, &self.tried, now) {
             Ok(slot) => slot,
             Err(cause) => return Err(self.on_failure(cause)),
@@ -199,6 +210,7 @@ impl Exchange {
         let mut edits = forward::edits(request, head, &self.connection, span);
         let affinity = self.cluster().and_then(|cluster| cluster.affinity());
         edits.extend(affinity.and_then(|affinity| affinity.hide(head.fields())));
+        self.route_request_edits(request, &mut edits);
         edits
     }
 
@@ -278,10 +290,11 @@ impl Exchange {
         now: Instant,
     ) -> ResponseStep {
         let is_interim = status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS;
-        let (Some(route), Some(endpoint), false) = (self.route, &self.endpoint, is_interim) else {
+        let (Some(target), Some(endpoint), false) = (&self.target, &self.endpoint, is_interim)
+        else {
             return ResponseStep::Deliver(Vec::new());
         };
-        let cluster = &self.snapshot.route(route).cluster;
+        let cluster = &target.cluster;
         self.endpoint_time = Some(now.saturating_duration_since(self.attempt_started));
         if announces_draining(fields) {
             cluster.observe(
@@ -345,7 +358,7 @@ impl Exchange {
             self.blame_endpoint(cause, now);
         }
         self.credit_endpoint();
-        let outcome = self.failed.unwrap_or(match end.status {
+        let outcome = self.failed.or(self.answered).unwrap_or(match end.status {
             Some(status) if status.is_server_error() => Outcome::EndpointError,
             _ => Outcome::Served,
         });
@@ -354,6 +367,7 @@ impl Exchange {
             snapshot: &self.snapshot,
             request: self.request.as_ref(),
             route: self.route,
+            target: self.target.as_deref(),
             endpoint: self.endpoint.as_deref(),
             attempts: self.attempts,
             outcome,
@@ -405,7 +419,7 @@ impl Exchange {
     }
 
     fn cluster(&self) -> Option<&Arc<Cluster>> {
-        self.route.map(|route| &self.snapshot.route(route).cluster)
+        self.target.as_ref().map(|target| &target.cluster)
     }
 
     /// Whether another attempt is made after this. The endpoint that failed is among those tried.
@@ -484,7 +498,10 @@ impl Exchange {
             let id = endpoint.affinity_id();
             affinity.settle(self.bond, id, unix_seconds(), request.is_https)
         });
-        respond::edits(endpoint, is_local, &request.excerpt.id, cookie, fields)
+        let id = &request.excerpt.id;
+        let mut edits = respond::edits(endpoint, is_local, id, cookie, fields);
+        self.route_response_edits(request, &mut edits);
+        edits
     }
 }
 

@@ -190,4 +190,6 @@ fn bind(name: &str, address: SocketAddr) -> Result<(TcpListener, SocketAddr), St
 }
 
 #[cfg(test)]
+mod switch_tests;
+#[cfg(test)]
 mod tests;

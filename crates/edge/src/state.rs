@@ -1,21 +1,29 @@
 //! What requests share: one [`Edge`] for the process, one [`Snapshot`] per generation of the configuration. Never does IO after it is built.
 
 use std::collections::HashSet;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use ipnet::IpNet;
-use portcullis_traffic::route::{Conflict, Details, Router, Rule, normalize_host};
+use portcullis_traffic::route::{
+    Conditions, Conflict, Details, HostPattern, PathPattern, Pattern, Router, Rule, normalize_host,
+};
 use tokio::sync::watch;
 
 use crate::access_log::{AccessLogWriter, OpenError};
 use crate::affinity::KeyError;
 use crate::cluster::{Cluster, OpaqueIds};
-use crate::config::{self, ClusterId, Config};
+use crate::config::{self, Action, ClusterId, Config, HeaderChanges, Rewrite};
 use crate::metrics::{Metrics, RequestCounters};
 use crate::pipeline::IdSource;
+
+mod targets;
+
+pub(crate) use targets::Choice;
+use targets::Parts;
+pub use targets::{Share, SwitchError, Switched, Target, Targets, WEIGHT_MAX};
 
 /// Everything requests share; built once by `server.rs`.
 #[derive(Debug)]
@@ -34,6 +42,8 @@ pub struct Edge {
     pub is_cutting_off: AtomicBool,
     /// Names requests, traces and spans.
     pub ids: IdSource,
+    /// Held while targets or the snapshot are replaced, so that no change is lost.
+    switching: Mutex<()>,
     opaque_ids: OpaqueIds,
     /// The generation in force.
     generation: watch::Sender<u64>,
@@ -72,6 +82,7 @@ impl Edge {
             is_draining: AtomicBool::new(false),
             is_cutting_off: AtomicBool::new(false),
             ids,
+            switching: Mutex::new(()),
             opaque_ids,
             generation: watch::Sender::new(1),
         })
@@ -83,9 +94,12 @@ impl Edge {
         Snapshot::build(config, &self.metrics, &self.opaque_ids, Some(&previous))
     }
 
-    /// Puts a generation into force. Requests under way keep theirs; health checks follow.
+    /// Puts a generation into force. Requests under way keep theirs; health checks follow, and a
+    /// switch that was made since it was built holds.
     pub fn install(&self, next: Snapshot) {
+        let _one_at_a_time = targets::lock(&self.switching);
         let generation = next.generation;
+        next.renew_targets(&self.metrics);
         self.snapshot.store(Arc::new(next));
         self.generation.send_replace(generation);
     }
@@ -122,6 +136,10 @@ pub struct Snapshot {
     router: Router<RouteId>,
     /// Paths that stay out of the access log while they are served: health checks ask for them.
     quiet_paths: HashSet<String>,
+    /// Hosts that the configuration names.
+    named_hosts: Router<()>,
+    /// Names of the listeners.
+    listeners: Vec<String>,
     /// By listener: requests that no route matched.
     unrouted: Vec<RequestCounters>,
 }
@@ -131,13 +149,21 @@ pub struct Snapshot {
 pub struct RouteState {
     /// The `route` label.
     pub name: String,
-    /// Where its requests go.
-    pub cluster: Arc<Cluster>,
+    /// What becomes of its requests.
+    pub action: Action,
+    /// Where they go, if they go to an endpoint.
+    pub targets: Option<Targets>,
+    /// What the endpoint is asked for instead.
+    pub rewrite: Rewrite,
+    /// Changes on the way to the endpoint.
+    pub request_headers: HeaderChanges,
+    /// Changes on the way to the client.
+    pub response_headers: HeaderChanges,
     /// Whether an `Idempotency-Key` makes its requests repeatable.
     pub idempotency_key: bool,
     /// Whether its requests are logged.
     pub is_logged: bool,
-    /// By listener.
+    /// By listener: requests that had no target.
     counters: Vec<RequestCounters>,
 }
 
@@ -155,31 +181,52 @@ impl Snapshot {
             let cluster = Cluster::build(cluster, metrics, ids, known.map(Arc::as_ref))?;
             clusters.push(Arc::new(cluster));
         }
-        let counters = |route: &str, cluster: &str| {
-            let counters = |one: &config::Listener| metrics.requests(&one.name, route, cluster);
-            config.listeners.iter().map(counters).collect::<Vec<_>>()
+        let listeners: Vec<String> = config
+            .listeners
+            .iter()
+            .map(|one| one.name.clone())
+            .collect();
+        let parts = Parts {
+            clusters: &clusters,
+            listeners: &listeners,
+            metrics,
         };
         let route_state = |route: &config::Route| {
-            let cluster = Arc::clone(&clusters[route.cluster.0]);
+            let known = previous.and_then(|snapshot| snapshot.route_named(&route.name));
+            let targets = known.and_then(|known| known.targets.as_ref());
             RouteState {
                 name: route.name.clone(),
+                action: route.action.clone(),
+                targets: Targets::build(&route.name, &route.action, &parts, targets),
+                rewrite: route.rewrite.clone(),
+                request_headers: route.request_headers.clone(),
+                response_headers: route.response_headers.clone(),
                 idempotency_key: route.idempotency_key,
                 is_logged: route.access_log,
-                counters: counters(&route.name, cluster.name()),
-                cluster,
+                counters: parts.counters(&route.name, ""),
             }
         };
         let rule = |(position, route): (usize, &config::Route)| Rule {
             pattern: route.pattern.clone(),
             target: RouteId(position),
         };
+        let named = |host: HostPattern| Rule {
+            pattern: Pattern {
+                host,
+                path: PathPattern::Exact(String::new()),
+                conditions: Conditions::default(),
+            },
+            target: (),
+        };
         Ok(Self {
             generation: previous.map_or(1, |previous| previous.generation + 1),
             routes: config.routes.iter().map(route_state).collect(),
             router: Router::build(config.routes.iter().enumerate().map(rule))?,
-            unrouted: counters("", ""),
             quiet_paths: quiet_paths(config),
+            unrouted: parts.counters("", ""),
+            named_hosts: Router::build(config.named_hosts().into_iter().map(named))?,
             clusters,
+            listeners,
         })
     }
 
@@ -205,6 +252,26 @@ impl Snapshot {
         &self.routes[id.0]
     }
 
+    /// A route by its name.
+    pub fn route_named(&self, name: &str) -> Option<&RouteState> {
+        self.routes.iter().find(|route| route.name == name)
+    }
+
+    /// The host of an authority without its port, if the configuration names it.
+    pub(crate) fn named_host<'a>(&self, authority: &'a str) -> Option<&'a str> {
+        let host = normalize_host(authority);
+        let is_named = self.named_hosts.find(Some(host), "", &()).is_some();
+        is_named.then_some(host)
+    }
+
+    fn parts<'a>(&'a self, metrics: &'a Metrics) -> Parts<'a> {
+        Parts {
+            clusters: &self.clusters,
+            listeners: &self.listeners,
+            metrics,
+        }
+    }
+
     /// A cluster of this generation.
     pub fn cluster(&self, id: ClusterId) -> &Arc<Cluster> {
         &self.clusters[id.0]
@@ -215,16 +282,20 @@ impl Snapshot {
         self.clusters.iter().find(|cluster| cluster.name() == name)
     }
 
-    /// Request counters of a listener and a route; of no route when there is none. `None` for a
-    /// listener that this generation does not know.
-    pub(crate) fn counters(
-        &self,
+    /// Request counters of a listener and a target, of a route without target, or of no route.
+    /// `None` for a listener that this generation does not know.
+    pub(crate) fn counters<'a>(
+        &'a self,
         listener: usize,
         route: Option<RouteId>,
-    ) -> Option<&RequestCounters> {
-        route
-            .map_or(&self.unrouted, |route| &self.route(route).counters)
-            .get(listener)
+        target: Option<&'a Target>,
+    ) -> Option<&'a RequestCounters> {
+        let counters = match (target, route) {
+            (Some(target), _) => &target.counters,
+            (None, Some(route)) => &self.route(route).counters,
+            (None, None) => &self.unrouted,
+        };
+        counters.get(listener)
     }
 }
 

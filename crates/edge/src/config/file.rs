@@ -24,7 +24,7 @@ pub(super) use clusters::FileCluster;
 pub(super) use health::{FileCheckTls, FileHealth};
 pub(super) use listeners::{FileCertificate, FileListener, FileTls};
 pub(super) use retries::FileRetries;
-pub(super) use routes::FileRoute;
+pub(super) use routes::{FileAction, FileRoute, FileSplit};
 
 /// What the file says. `None` where a value is missing or mistaken; the report knows.
 #[derive(Debug)]

@@ -10,7 +10,7 @@ use portcullis_ops::decode::{Located, nearest};
 use portcullis_ops::diagnostic::{Diagnostics, Report, Source};
 use portcullis_ops::yaml::{self, Lookup};
 
-use super::file::{FileCluster, FileConfig, FileHealth};
+use super::file::{FileAction, FileCluster, FileConfig, FileHealth};
 use super::names::Access;
 use super::{AccessLog, ClusterId, Config};
 
@@ -123,6 +123,7 @@ impl Parser<'_> {
         self.check_use_of_clusters();
         self.check_affinity_cookies();
         self.check_names_of_certificates(&config);
+        self.check_redirects(&config);
         config
     }
 
@@ -232,12 +233,17 @@ impl Parser<'_> {
     }
 
     fn is_routed(&self, cluster: &FileCluster) -> bool {
-        let mut named = self
+        let names = |name: &Located<String>| name.value == cluster.name.value;
+        let mut actions = self
             .file
             .routes
             .iter()
-            .filter_map(|route| route.cluster.as_ref());
-        named.any(|name| name.value == cluster.name.value)
+            .filter_map(|route| route.action.as_ref());
+        actions.any(|action| match action {
+            FileAction::Cluster(name) => names(name),
+            FileAction::Split(split) => split.members.iter().any(|(name, _)| names(name)),
+            FileAction::Redirect(_) | FileAction::Respond(_) => false,
+        })
     }
 
     fn is_passed(&self, cluster: &FileCluster) -> bool {

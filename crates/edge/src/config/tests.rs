@@ -19,6 +19,7 @@ mod keys;
 mod mistakes;
 mod mutations;
 mod reference;
+mod routes;
 
 /// Useful and as short as it gets.
 const SMALL: &str = "\
@@ -117,7 +118,12 @@ fn one_warning(text: &str, place: &str, words: &[&str]) {
 
 fn assert_one(told: &[String], place: &str, words: &[&str]) {
     let [one] = told else { panic!("{told:#?}") };
-    assert!(one.starts_with(&format!("{place}: ")), "{one}");
+    // A place may be a line alone.
+    let place = match place.ends_with(':') {
+        true => place.to_owned(),
+        false => format!("{place}: "),
+    };
+    assert!(one.starts_with(&place), "{one}");
     for word in words {
         assert!(one.contains(word), "`{word}` in {one}");
     }

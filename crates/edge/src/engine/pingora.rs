@@ -305,6 +305,9 @@ impl ProxyHttp for Hooks {
         let edits = ctx
             .exchange()
             .on_forward(&PingoraHead::new(session.req_header()));
+        if let Some(target) = ctx.exchange().forwarded_target() {
+            upstream_request.set_raw_path(target.as_bytes())?;
+        }
         apply(edits, upstream_request)
     }
 

@@ -161,7 +161,7 @@ fn is_authority(authority: &str) -> bool {
 
 /// Whether some endpoint may read another path than we route by: a segment that is `.` or `..`,
 /// plain or encoded, with or without parameters. Clients resolve these before they send.
-fn has_hidden_path(path: &str) -> bool {
+pub(super) fn has_hidden_path(path: &str) -> bool {
     // Nearly all paths pass the cheap look.
     let bytes = path.as_bytes();
     let is_suspect = bytes.contains(&b'%') || bytes.windows(2).any(|pair| pair == b"/.");

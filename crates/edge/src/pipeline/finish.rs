@@ -12,7 +12,7 @@ use crate::access_log::Line;
 use crate::cluster::Endpoint;
 use crate::connection::Connection;
 use crate::outcome::Outcome;
-use crate::state::{Edge, RouteId, Snapshot};
+use crate::state::{Edge, RouteId, Snapshot, Target};
 
 /// All that is known of a request when it ends.
 pub(super) struct Ended<'a> {
@@ -20,6 +20,7 @@ pub(super) struct Ended<'a> {
     pub(super) snapshot: &'a Snapshot,
     pub(super) request: Option<&'a Request>,
     pub(super) route: Option<RouteId>,
+    pub(super) target: Option<&'a Target>,
     /// The last endpoint that was tried.
     pub(super) endpoint: Option<&'a Endpoint>,
     pub(super) attempts: u32,
@@ -33,15 +34,15 @@ pub(super) struct Ended<'a> {
 
 /// Counts the request and writes its line.
 pub(super) fn finish(edge: &Edge, ended: &Ended<'_>) {
-    let route = ended.route.map(|id| ended.snapshot.route(id));
-    if let Some(counters) = ended
-        .snapshot
-        .counters(ended.connection.listener.index, ended.route)
+    if let Some(counters) =
+        ended
+            .snapshot
+            .counters(ended.connection.listener.index, ended.route, ended.target)
     {
         counters.count(ended.outcome);
     }
-    if let Some(route) = route {
-        route
+    if let Some(target) = ended.target {
+        target
             .cluster
             .metrics()
             .duration
@@ -104,7 +105,7 @@ fn line(edge: &Edge, ended: &Ended<'_>) -> Vec<u8> {
         status: ended.status.map(|status| status.as_u16()),
         outcome: ended.outcome,
         route: route.map(|route| route.name.as_str()),
-        cluster: route.map(|route| route.cluster.name()),
+        cluster: ended.target.map(|target| target.cluster.name()),
         endpoint: ended.endpoint.map(Endpoint::label),
         attempts: ended.attempts,
         request_id: std::str::from_utf8(request_id).unwrap_or_default(),
@@ -134,6 +135,7 @@ pub(super) fn finish_unparsed(
         snapshot: &snapshot,
         request: None,
         route: None,
+        target: None,
         endpoint: None,
         attempts: 0,
         outcome,

@@ -100,6 +100,11 @@ impl<'f> Fields<'f> {
         pairs.collect()
     }
 
+    /// Whether the table has a key of this name at all.
+    pub fn knows(&self, name: &str) -> bool {
+        self.table.keys.iter().any(|key| key.name == name)
+    }
+
     /// The table whose first key alone is written, without its name.
     pub(super) fn short_form(&self, table: &'static Table, node: &'f Node) -> Fields<'f> {
         Fields {

@@ -1,10 +1,17 @@
 //! Routes as written. Never compares two values, but for keys that exclude each other.
 
-use portcullis_ops::decode::{Fields, Located, Mistake};
+use portcullis_ops::decode::{Fields, Located};
 use portcullis_ops::diagnostic::Span;
 
 use super::super::names;
-use super::super::{HostPattern, PathPattern};
+use super::super::route::{HeaderChanges, Rewrite};
+use super::super::{HostPattern, PathPattern, Pattern};
+
+mod action;
+mod changes;
+mod conditions;
+
+pub(in crate::config) use action::{FileAction, FileSplit};
 
 #[derive(Debug)]
 pub(in crate::config) struct FileRoute {
@@ -12,46 +19,103 @@ pub(in crate::config) struct FileRoute {
     pub(in crate::config) name: Option<Located<String>>,
     /// As written, for the default name.
     pub(in crate::config) label: String,
-    pub(in crate::config) pattern: Option<(HostPattern, PathPattern)>,
-    pub(in crate::config) cluster: Option<Located<String>>,
+    pub(in crate::config) pattern: Option<Pattern>,
+    /// `None` if there is none, or more than one.
+    pub(in crate::config) action: Option<FileAction>,
+    pub(in crate::config) rewrite: Rewrite,
+    pub(in crate::config) request_headers: HeaderChanges,
+    pub(in crate::config) response_headers: HeaderChanges,
     pub(in crate::config) idempotency_key: bool,
     pub(in crate::config) access_log: bool,
 }
 
 pub(super) fn route(fields: &Fields<'_>) -> FileRoute {
-    let written = |name, parse: fn(&str) -> Result<String, Mistake>| match fields.is_written(name) {
-        true => fields.text(name, parse).map(|path| Some(path.value)),
-        false => Some(None),
-    };
     let host = match fields.is_written("host") {
         true => fields.text("host", |text| Ok((text.to_owned(), names::host(text)?))),
         false => None,
     };
     let is_host_mistaken = fields.is_written("host") && host.is_none();
-    let (prefix, exact) = (written("path", names::path), written("exact", names::path));
-    if fields.is_written("path") && fields.is_written("exact") {
-        let hint = "a route matches either a path with all below it or exactly one path";
-        let span = fields.span_of("exact");
-        fields
-            .report()
-            .error_with_hint(span, "`path` and `exact` exclude each other", hint);
-    }
     let (host_label, host) =
         host.map_or_else(|| ("*".to_owned(), HostPattern::Any), |host| host.value);
-    let path = match (prefix, exact) {
-        (Some(Some(prefix)), Some(None)) => Some((prefix.clone(), PathPattern::Prefix(prefix))),
-        (Some(None), Some(Some(exact))) => Some((format!("={exact}"), PathPattern::Exact(exact))),
-        (Some(None), Some(None)) => Some(("/".to_owned(), PathPattern::Prefix("/".to_owned()))),
-        _ => None,
-    };
-    let (path_label, path) = path.unzip();
+    let (path_label, path) = path(fields).unzip();
+    let conditions = conditions::conditions(fields);
+    let action = action::action(fields);
+    let is_forwarded = !matches!(
+        action,
+        Some(FileAction::Redirect(_) | FileAction::Respond(_))
+    );
+    if !is_forwarded {
+        for key in ["rewrite", "request_headers", "idempotency_key"] {
+            if fields.is_written(key) {
+                let message = format!("`{key}` has no effect: no endpoint is asked");
+                let hint = "leave it out, or send the requests to a `cluster`";
+                fields
+                    .report()
+                    .error_with_hint(fields.span_of(key), message, hint);
+            }
+        }
+    }
     FileRoute {
         span: fields.span(),
         name: fields.text("name", names::label),
         label: format!("{host_label}{}", path_label.unwrap_or_default()),
-        pattern: path.filter(|_| !is_host_mistaken).map(|path| (host, path)),
-        cluster: fields.text("cluster", names::label),
+        rewrite: changes::rewrite(fields, path.as_ref()),
+        pattern: path
+            .zip(conditions)
+            .filter(|_| !is_host_mistaken)
+            .map(|(path, conditions)| Pattern {
+                host,
+                path,
+                conditions,
+            }),
+        action,
+        request_headers: changes::headers(fields, "request_headers"),
+        response_headers: changes::headers(fields, "response_headers"),
         idempotency_key: fields.flag("idempotency_key").value,
         access_log: fields.flag("access_log").value,
     }
+}
+
+/// The path as written, and what it means; `None` if it is mistaken.
+fn path(fields: &Fields<'_>) -> Option<(String, PathPattern)> {
+    let written = exclusive(
+        fields,
+        &["path", "exact", "regex"],
+        "a route matches a path with all below it, exactly one path, or an expression",
+    )?;
+    match written {
+        Some("exact") => {
+            let exact = fields.text("exact", names::path)?.value;
+            Some((format!("={exact}"), PathPattern::Exact(exact)))
+        }
+        Some("regex") => {
+            let regex = fields.text("regex", super::super::words::path_regex)?.value;
+            Some((format!("~{}", regex.source()), PathPattern::Regex(regex)))
+        }
+        Some(_) => {
+            let prefix = fields.text("path", names::path)?.value;
+            Some((prefix.clone(), PathPattern::Prefix(prefix)))
+        }
+        None => Some(("/".to_owned(), PathPattern::Prefix("/".to_owned()))),
+    }
+}
+
+/// The only key of these that is written; `None` after an error.
+fn exclusive(
+    fields: &Fields<'_>,
+    keys: &[&'static str],
+    hint: &str,
+) -> Option<Option<&'static str>> {
+    let mut written = keys.iter().copied().filter(|key| fields.is_written(key));
+    let first = written.next();
+    let mut is_sound = true;
+    for other in written {
+        let first = first.unwrap_or_default();
+        let message = format!("`{first}` and `{other}` exclude each other");
+        fields
+            .report()
+            .error_with_hint(fields.span_of(other), message, hint);
+        is_sound = false;
+    }
+    is_sound.then_some(first)
 }

@@ -1,43 +1,35 @@
-//! Routes: each reachable, each with a cluster and a name of its own. Never matches a request.
+//! Routes: each reachable, each with something to do and a name of its own. Never matches a request.
 
 use std::collections::{HashMap, HashSet};
 
-use super::super::file::FileRoute;
-use super::super::{Conditions, Config, HostPattern, NamePattern, Pattern, Route};
+use portcullis_ops::decode::Located;
+use portcullis_traffic::route::hidden;
+
+use super::super::file::{FileAction, FileRoute, FileSplit};
+use super::super::route::{Action, Location, Redirect, Split};
+use super::super::{Config, HostPattern, NamePattern, Pattern, Route};
 use super::Parser;
 use super::listeners::covers;
 
 impl Parser<'_> {
     pub(super) fn routes(&self) -> Vec<Route> {
         self.check_presence_of_routes();
-        let mut names = HashSet::new();
-        let mut lines = HashMap::new();
+        self.check_reach();
+        let mut names = HashMap::new();
         let mut routes = Vec::new();
         for file in &self.file.routes {
             let name = self.route_name(file, &mut names);
-            let cluster = file
-                .cluster
-                .as_ref()
-                .and_then(|cluster| self.cluster(cluster));
-            let Some((host, path)) = &file.pattern else {
+            let action = file.action.as_ref().and_then(|action| self.action(action));
+            let (Some(pattern), Some(action)) = (&file.pattern, action) else {
                 continue;
             };
-            let line = file.span.line;
-            if let Some(first) = lines.insert((host.clone(), path.clone()), line) {
-                let message = "an earlier route takes every request of this one";
-                let hint = format!("the route at line {first} has the same host and path");
-                self.report.error_with_hint(file.span, message, hint);
-                continue;
-            }
-            let Some(cluster) = cluster else { continue };
             routes.push(Route {
                 name,
-                pattern: Pattern {
-                    host: host.clone(),
-                    path: path.clone(),
-                    conditions: Conditions::default(),
-                },
-                cluster,
+                pattern: pattern.clone(),
+                action,
+                rewrite: file.rewrite.clone(),
+                request_headers: file.request_headers.clone(),
+                response_headers: file.response_headers.clone(),
                 idempotency_key: file.idempotency_key,
                 access_log: file.access_log,
             });
@@ -45,14 +37,72 @@ impl Parser<'_> {
         routes
     }
 
-    fn route_name(&self, file: &FileRoute, names: &mut HashSet<String>) -> String {
+    fn action(&self, file: &FileAction) -> Option<Action> {
+        match file {
+            FileAction::Cluster(name) => self.cluster(name).map(Action::Cluster),
+            FileAction::Split(split) => self.split(split).map(Action::Split),
+            FileAction::Redirect(redirect) => Some(Action::Redirect(redirect.value.clone())),
+            FileAction::Respond(respond) => Some(Action::Respond(respond.clone())),
+        }
+    }
+
+    fn split(&self, file: &FileSplit) -> Option<Split> {
+        let mut known = HashSet::new();
+        let mut members = Vec::new();
+        for (name, weight) in &file.members {
+            if !known.insert(&name.value) {
+                let message = format!("`{}` is in this split already", name.value);
+                let hint = "write it once, with the sum of the weights";
+                self.report.error_with_hint(name.span, message, hint);
+            }
+            members.extend(self.cluster(name).map(|cluster| (cluster, *weight)));
+        }
+        if let [_] = file.members.as_slice() {
+            let hint = "write `cluster: NAME`, or add another";
+            self.report
+                .warning(file.span, "`split` has one member only", hint);
+        }
+        (members.len() == file.members.len()).then(|| Split {
+            members,
+            by: file.by.clone(),
+        })
+    }
+
+    /// Routes that another one takes every request of.
+    fn check_reach(&self) {
+        let sound = self.file.routes.iter();
+        let sound: Vec<(&FileRoute, &Pattern)> = sound
+            .filter_map(|route| Some((route, route.pattern.as_ref()?)))
+            .collect();
+        let patterns: Vec<&Pattern> = sound.iter().map(|(_, pattern)| *pattern).collect();
+        for hidden in hidden(&patterns) {
+            let (route, by) = (sound[hidden.rule], sound[hidden.by]);
+            let line = by.0.span.line;
+            let (message, hint) = match route.1 == by.1 {
+                true => (
+                    "an earlier route takes every request of this one",
+                    format!("the route at line {line} has the same host, path and conditions"),
+                ),
+                false => (
+                    "another route takes every request of this one",
+                    format!("the route at line {line} goes before it"),
+                ),
+            };
+            self.report.error_with_hint(route.0.span, message, hint);
+        }
+    }
+
+    fn route_name(&self, file: &FileRoute, names: &mut HashMap<String, Option<Pattern>>) -> String {
         let name = file.name.as_ref().map_or(&file.label, |name| &name.value);
-        if !names.insert(name.clone()) {
-            // Two default names are only equal if the rules are, which is told elsewhere.
+        if let Some(known) = names.insert(name.clone(), file.pattern.clone()) {
+            let message = format!("two routes are called `{name}`");
+            // Two equal routes are told elsewhere.
             if let Some(written) = &file.name {
-                let message = format!("two routes are called `{name}`");
                 self.report
                     .error_with_hint(written.span, message, "give one another name");
+            } else if known.is_some() && file.pattern.is_some() && known != file.pattern {
+                let hint = "routes that differ in their conditions need a `name`";
+                self.report.error_with_hint(file.span, message, hint);
             }
         }
         name.clone()
@@ -80,6 +130,22 @@ impl Parser<'_> {
         }
     }
 
+    /// A redirect to another scheme or port has to name a host, and must not take a stranger's
+    /// word for it: only hosts that the configuration names are repeated.
+    pub(super) fn check_redirects(&self, config: &Config) {
+        for file in &self.file.routes {
+            let Some(FileAction::Redirect(Located { value, span, .. })) = &file.action else {
+                continue;
+            };
+            let is_any = matches!(&file.pattern, Some(pattern) if pattern.host == HostPattern::Any);
+            if is_any && repeats_host(value) && config.named_hosts().is_empty() {
+                let message = "nothing says which hosts this redirect may repeat";
+                let hint = "add `host` to the redirect or to a route: what clients send is not to be trusted";
+                self.report.error_with_hint(*span, message, hint);
+            }
+        }
+    }
+
     /// Only where TLS is the only way in: plain HTTP needs no name.
     pub(super) fn check_names_of_certificates(&self, config: &Config) {
         let mut names = Vec::new();
@@ -91,7 +157,8 @@ impl Parser<'_> {
             }
         }
         for file in &self.file.routes {
-            let Some((HostPattern::Exact(host), _)) = &file.pattern else {
+            let Some(HostPattern::Exact(host)) = file.pattern.as_ref().map(|pattern| &pattern.host)
+            else {
                 continue;
             };
             let wanted = NamePattern::Exact(host.clone());
@@ -102,4 +169,11 @@ impl Parser<'_> {
             }
         }
     }
+}
+
+fn repeats_host(redirect: &Redirect) -> bool {
+    matches!(
+        &redirect.location,
+        Location::Changed { scheme, host: None, port, .. } if scheme.is_some() || port.is_some()
+    )
 }

@@ -15,7 +15,7 @@ fn seven_lines_are_a_useful_edge() {
         config.routes[0].pattern.path,
         PathPattern::Prefix("/".to_owned())
     );
-    assert_eq!(config.routes[0].cluster, ClusterId(0));
+    assert_eq!(config.routes[0].action, Action::Cluster(ClusterId(0)));
     assert!(config.routes[0].access_log);
     assert_eq!(config.admin, Some("127.0.0.1:2019".parse().unwrap()));
     assert_eq!(config.access_log, AccessLog::Stdout);
@@ -229,7 +229,10 @@ routes: [{ cluster: a }, { path: /z, cluster: z }]
     let names: Vec<_> = config
         .routes
         .iter()
-        .map(|route| config.clusters[route.cluster.0].name.as_str())
+        .map(|route| match &route.action {
+            Action::Cluster(id) => config.clusters[id.0].name.as_str(),
+            other => panic!("{other:?}"),
+        })
         .collect();
     assert_eq!(names, ["a", "z"]);
 }

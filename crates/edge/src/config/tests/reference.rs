@@ -34,14 +34,38 @@ pub(super) fn full() -> (World, String) {
     std::fs::copy(&identity.cert, certs.join("auth.pem")).unwrap();
     std::fs::copy(&identity.key, certs.join("auth.key")).unwrap();
     std::fs::copy(authority.root_file(), certs.join("ca.pem")).unwrap();
-    // A route has a path or an exact path.
-    let is_exact = |line: &str| line.trim_start_matches([' ', '#']).starts_with("exact:");
-    let text: String = reference()
-        .lines()
-        .filter(|line| !is_exact(line))
-        .map(|line| format!("{line}\n"))
-        .collect();
+    let text = without(&reference(), &ALTERNATIVES);
     (world, uncomment(&text))
+}
+
+/// Keys of a route that exclude those that stay.
+const ALTERNATIVES: [&str; 7] = [
+    "exact", "regex", "to", "split", "split_by", "redirect", "respond",
+];
+
+/// The reference without these keys of routes and all that is below them.
+fn without(reference: &str, keys: &[&str]) -> String {
+    let mut text = String::new();
+    let mut below = usize::MAX;
+    let mut is_route = false;
+    for line in reference.lines() {
+        if line.starts_with(|first: char| first.is_ascii_lowercase()) {
+            is_route = line == "routes:";
+        }
+        let key = line.trim_start_matches([' ', '#']);
+        let depth = line.len() - key.len();
+        if depth > below && !line.trim().is_empty() {
+            continue;
+        }
+        below = usize::MAX;
+        if is_route && keys.iter().any(|name| key.starts_with(&format!("{name}:"))) {
+            below = depth;
+            continue;
+        }
+        text.push_str(line);
+        text.push('\n');
+    }
+    text
 }
 
 /// Compares a generated text with the file in the repository.

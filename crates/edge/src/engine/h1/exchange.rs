@@ -151,7 +151,7 @@ impl<S: Stream> Session<'_, S> {
             };
             exchange.on_connection(is_reused);
             let mut endpoint = Peer::new(stream);
-            let mut relay = relay(request, &edits, body, now);
+            let mut relay = relay(request, exchange.forwarded_target(), &edits, body, now);
             let ends = Ends {
                 client: &mut self.client,
                 endpoint: &mut endpoint,
@@ -297,11 +297,18 @@ fn key(attempt: &Attempt) -> PoolKey {
     }
 }
 
-fn relay(request: &Request<'_>, edits: &[HeaderEdit], body: &RequestBody, now: Instant) -> Relay {
+fn relay(
+    request: &Request<'_>,
+    target: Option<&str>,
+    edits: &[HeaderEdit],
+    body: &RequestBody,
+    now: Instant,
+) -> Relay {
     let mut out = Outgoing::with_room_for_head();
     codec::request_head(
         out.text(),
         &request.head,
+        target,
         edits,
         request.framing,
         request.asked.asks_for_upgrade,

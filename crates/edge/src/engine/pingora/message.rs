@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH, UPGRADE};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Version};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::prelude::{Result, Session};
 
@@ -113,7 +113,13 @@ pub(super) async fn write_answer(session: &mut Session, answer: Answer) -> Resul
     for (name, value) in answer.headers {
         head.append_header(name, value)?;
     }
-    head.insert_header(CONTENT_LENGTH, answer.body.len())?;
+    let is_bodiless = matches!(
+        answer.status,
+        StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED
+    );
+    if !is_bodiless {
+        head.insert_header(CONTENT_LENGTH, answer.body.len())?;
+    }
     if answer.close {
         session.set_keepalive(None);
     }

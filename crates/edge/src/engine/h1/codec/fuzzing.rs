@@ -153,7 +153,7 @@ fn request_survives(parser: &RequestParser, bytes: &[u8]) {
 fn written_request(parser: &RequestParser, head: &RequestHead<'_>) -> Vec<u8> {
     let mut out = Vec::new();
     let upgrades = parser.asks_for_upgrade();
-    request_head(&mut out, head, &[], parser.framing(), upgrades);
+    request_head(&mut out, head, None, &[], parser.framing(), upgrades);
     out
 }
 

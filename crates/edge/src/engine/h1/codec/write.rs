@@ -29,10 +29,11 @@ pub(crate) struct ResponseNote {
 }
 
 /// Appends a request head for an endpoint: origin-form and HTTP/1.1. `edits` are applied to what is
-/// left without hop-by-hop fields. With `upgrades` the client's wish for another protocol goes on.
+/// left without hop-by-hop fields. `target` stands in place of the client's path and query. With `upgrades` the client's wish for another protocol goes on.
 pub(crate) fn request_head(
     out: &mut Vec<u8>,
     head: &RequestHead<'_>,
+    target: Option<&str>,
     edits: &[HeaderEdit],
     framing: Framing,
     upgrades: bool,
@@ -42,10 +43,15 @@ pub(crate) fn request_head(
     let edits = Edits::new(edits);
     put(out, head.method().as_str().as_bytes());
     out.push(b' ');
-    put(out, head.path().as_bytes());
-    if let Some(query) = head.query() {
-        out.push(b'?');
-        put(out, query.as_bytes());
+    match target {
+        Some(target) => put(out, target.as_bytes()),
+        None => {
+            put(out, head.path().as_bytes());
+            if let Some(query) = head.query() {
+                out.push(b'?');
+                put(out, query.as_bytes());
+            }
+        }
     }
     put(out, b" HTTP/1.1\r\n");
     if !edits.replaces_name(&header::HOST) {

@@ -20,6 +20,7 @@ fn forwarded(bytes: &[u8], edits: &[HeaderEdit]) -> String {
     request_head(
         &mut out,
         &parser.head(bytes),
+        None,
         edits,
         parser.framing(),
         upgrades,
@@ -206,7 +207,14 @@ fn upgrade_stops_here_unless_the_engine_lets_it_pass() {
     let bytes = get(b"Connection: upgrade\r\nUpgrade: websocket\r\n");
     let parser = read_request(&bytes).unwrap();
     let mut out = Vec::new();
-    request_head(&mut out, &parser.head(&bytes), &[], Framing::None, false);
+    request_head(
+        &mut out,
+        &parser.head(&bytes),
+        None,
+        &[],
+        Framing::None,
+        false,
+    );
     assert_eq!(show(&out), "GET / HTTP/1.1\\r\\nHost: a.test\\r\\n\\r\\n");
 }
 
