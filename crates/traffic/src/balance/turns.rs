@@ -194,31 +194,33 @@ impl Turn {
         let scores = &turns.scores[piece.clone()];
         let weights = &turns.weights[piece.clone()];
         let credits = &mut turns.credits[piece.clone()];
-        let mut richest = i32::MIN;
+        let (mut earned, mut richest) = (0_i32, i32::MIN);
         for ((score, weight), credit) in scores.iter().zip(weights).zip(credits) {
-            let takes_part = *score == least;
-            let weight = if takes_part { *weight } else { 0 };
+            // All ones or all zeros: two thirds of the instructions that a choice compiles to.
+            let mask = -i32::from(*score == least);
+            let weight = *weight & mask;
             *credit = credit.wrapping_add(weight);
-            self.earned += weight;
-            richest = richest.max(if takes_part { *credit } else { i32::MIN });
+            earned = earned.wrapping_add(weight);
+            richest = richest.max((*credit & mask) | (i32::MIN & !mask));
         }
-        self.compare(richest, piece);
+        self.compare(earned, richest, piece);
     }
 
     /// Those that are open earn their weight.
     fn earn(&mut self, turns: &mut Turns, piece: Range<usize>) {
         let weights = &turns.weights[piece.clone()];
         let credits = &mut turns.credits[piece.clone()];
-        let mut richest = i32::MIN;
+        let (mut earned, mut richest) = (0_i32, i32::MIN);
         for (weight, credit) in weights.iter().zip(credits) {
             *credit = credit.wrapping_add(*weight);
-            self.earned += weight;
+            earned = earned.wrapping_add(*weight);
             richest = richest.max(if *weight > 0 { *credit } else { i32::MIN });
         }
-        self.compare(richest, piece);
+        self.compare(earned, richest, piece);
     }
 
-    fn compare(&mut self, richest: i32, piece: Range<usize>) {
+    fn compare(&mut self, earned: i32, richest: i32, piece: Range<usize>) {
+        self.earned = self.earned.wrapping_add(earned);
         if richest > self.richest {
             self.richest = richest;
             self.piece = piece;
