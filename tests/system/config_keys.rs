@@ -78,6 +78,38 @@ const OBSERVED: &[(&str, &str)] = &[
         "distribution::least_conn_spares_an_endpoint_that_is_ten_times_slower",
     ),
     (
+        "clusters.<name>.breaker",
+        "containment::a_breaker_opens_tries_and_closes",
+    ),
+    (
+        "clusters.<name>.breaker.duration",
+        "containment::a_breaker_opens_tries_and_closes",
+    ),
+    (
+        "clusters.<name>.breaker.error_percent",
+        "containment::a_breaker_opens_for_a_share_of_failures_within_its_window",
+    ),
+    (
+        "clusters.<name>.breaker.error_requests",
+        "containment::a_breaker_opens_for_a_share_of_failures_within_its_window",
+    ),
+    (
+        "clusters.<name>.breaker.failures",
+        "containment::a_breaker_opens_tries_and_closes",
+    ),
+    (
+        "clusters.<name>.breaker.mode",
+        "containment::a_breaker_that_only_watches_keeps_nobody_out",
+    ),
+    (
+        "clusters.<name>.breaker.successes",
+        "containment::a_breaker_opens_tries_and_closes",
+    ),
+    (
+        "clusters.<name>.breaker.window",
+        "containment::a_breaker_opens_for_a_share_of_failures_within_its_window",
+    ),
+    (
         "clusters.<name>.ejection",
         "keys::ejection_can_be_switched_off",
     ),
@@ -86,8 +118,24 @@ const OBSERVED: &[(&str, &str)] = &[
         "retries::an_endpoint_that_keeps_failing_is_ejected_and_comes_back",
     ),
     (
+        "clusters.<name>.ejection.error_percent",
+        "containment::a_share_of_failures_ejects_when_there_are_enough_requests",
+    ),
+    (
+        "clusters.<name>.ejection.error_requests",
+        "containment::a_share_of_failures_ejects_when_there_are_enough_requests",
+    ),
+    (
         "clusters.<name>.ejection.failures",
         "keys::ejection_takes_as_many_failures_as_configured",
+    ),
+    (
+        "clusters.<name>.ejection.gateway_errors",
+        "containment::gateway_errors_in_a_row_eject_if_configured",
+    ),
+    (
+        "clusters.<name>.ejection.max_duration",
+        "containment::ejections_grow_up_to_the_longest",
     ),
     (
         "clusters.<name>.ejection.max_percent",
@@ -106,8 +154,32 @@ const OBSERVED: &[(&str, &str)] = &[
         "distribution::round_robin_follows_weights",
     ),
     (
+        "clusters.<name>.endpoints[].max_requests",
+        "queueing::a_full_endpoint_is_passed_over_and_may_have_a_limit_of_its_own",
+    ),
+    (
+        "clusters.<name>.endpoints[].priority",
+        "balancing::a_tier_takes_over_when_the_one_before_falls_short_and_gives_back",
+    ),
+    (
         "clusters.<name>.endpoints[].weight",
         "distribution::round_robin_follows_weights",
+    ),
+    (
+        "clusters.<name>.endpoints[].zone",
+        "balancing::the_own_zone_comes_first_and_others_help_out",
+    ),
+    (
+        "clusters.<name>.hash",
+        "balancing::a_hash_key_keeps_its_endpoint",
+    ),
+    (
+        "clusters.<name>.hash.bounded_load",
+        "balancing::bounded_load_sends_the_surplus_of_a_hot_key_elsewhere",
+    ),
+    (
+        "clusters.<name>.hash.key",
+        "balancing::a_hash_key_keeps_its_endpoint",
     ),
     (
         "clusters.<name>.health",
@@ -190,6 +262,22 @@ const OBSERVED: &[(&str, &str)] = &[
         "health::tcp_checks_only_connect",
     ),
     (
+        "clusters.<name>.max_requests",
+        "queueing::a_full_endpoint_is_passed_over_and_may_have_a_limit_of_its_own",
+    ),
+    (
+        "clusters.<name>.queue",
+        "queueing::without_a_queue_nobody_waits",
+    ),
+    (
+        "clusters.<name>.queue.length",
+        "queueing::a_full_queue_refuses_and_says_when_to_come_back",
+    ),
+    (
+        "clusters.<name>.queue.timeout",
+        "queueing::who_waits_too_long_gets_503",
+    ),
+    (
         "clusters.<name>.retries",
         "retries::attempts_end_where_the_configuration_says",
     ),
@@ -212,6 +300,10 @@ const OBSERVED: &[(&str, &str)] = &[
     (
         "clusters.<name>.retries.max_backoff",
         "retries::an_endpoint_that_asks_for_time_gets_it_if_there_is_no_other",
+    ),
+    (
+        "clusters.<name>.slow_start",
+        "balancing::an_endpoint_that_comes_back_grows_into_its_share",
     ),
     (
         "clusters.<name>.timeouts",
@@ -552,6 +644,10 @@ const OBSERVED: &[(&str, &str)] = &[
         "forwarding::a_trusted_proxy_is_believed_and_a_stranger_beside_it_is_not",
     ),
     ("workers", "keys::workers_are_as_many_threads"),
+    (
+        "zone",
+        "balancing::the_own_zone_comes_first_and_others_help_out",
+    ),
 ];
 
 #[test]

@@ -117,7 +117,7 @@ async fn failures_until_ejection(
 #[tokio::test]
 async fn ejection_takes_as_many_failures_as_configured() {
     for failures in [1, 4] {
-        let bad = Endpoint::with("bad", Behavior::Status(503)).await;
+        let bad = Endpoint::with("bad", Behavior::ResetBeforeAnswer).await;
         let good = Endpoint::start("good").await;
         let edge = Setup::new(&[&bad, &good])
             .set("clusters.main.ejection", json!({ "failures": failures }))
@@ -132,7 +132,7 @@ async fn ejection_takes_as_many_failures_as_configured() {
 
 #[tokio::test]
 async fn failures_further_apart_than_the_window_do_not_eject() {
-    let bad = Endpoint::with("bad", Behavior::Status(503)).await;
+    let bad = Endpoint::with("bad", Behavior::ResetBeforeAnswer).await;
     let good = Endpoint::start("good").await;
     let edge = Setup::new(&[&bad, &good])
         .set(
@@ -152,7 +152,7 @@ async fn no_more_than_the_largest_share_is_ejected() {
     for (max_percent, out) in [(25, 1.0), (75, 3.0)] {
         let mut bad = Vec::new();
         for name in ["a", "b", "c", "d"] {
-            bad.push(Endpoint::with(name, Behavior::Status(503)).await);
+            bad.push(Endpoint::with(name, Behavior::ResetBeforeAnswer).await);
         }
         let all: Vec<&Endpoint> = bad.iter().collect();
         let edge = Setup::new(&all)
@@ -162,11 +162,11 @@ async fn no_more_than_the_largest_share_is_ejected() {
             )
             .start()
             .await;
-        let mut client = edge.connect().await;
         for _ in 0..12 {
+            let mut client = edge.connect().await;
             assert_eq!(
                 client.request("POST", "/", &[], b"x").await.unwrap().status,
-                503
+                502
             );
         }
         let ejected = edge.metric("portcullis_edge_endpoint_ejected", &[]).await;

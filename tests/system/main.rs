@@ -16,8 +16,10 @@
 mod harness;
 
 mod accounts;
+mod balancing;
 mod check;
 mod config_keys;
+mod containment;
 mod differential;
 mod examples;
 mod http2;
@@ -26,4 +28,5 @@ mod operation;
 mod pingora;
 mod printed;
 mod probe;
+mod queueing;
 mod survival;

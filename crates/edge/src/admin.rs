@@ -80,12 +80,11 @@ fn respond(edge: &Edge, method: &Method, path: &str) -> Response<Full<Bytes>> {
 /// Ready unless the edge is leaving or could serve nothing at all. One cluster down is named but
 /// does not take the others' traffic away.
 fn readiness(edge: &Edge) -> Response<Full<Bytes>> {
-    let now = Instant::now();
     let snapshot = edge.snapshot.load();
     let without_endpoint: Vec<&str> = snapshot
         .clusters
         .iter()
-        .filter(|cluster| !cluster.has_eligible(now))
+        .filter(|cluster| !cluster.has_eligible())
         .map(|cluster| cluster.name())
         .collect();
     let mut reasons = Vec::new();

@@ -22,6 +22,7 @@ mod seal;
 mod table;
 mod value;
 
+pub(crate) use cookie::values as cookie_values;
 use cookie::{Cookie, CookieBinding};
 pub(crate) use rank::first_choice;
 use table::Table;

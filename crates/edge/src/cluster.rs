@@ -1,98 +1,182 @@
-//! Clusters and their endpoints while they run. Never does IO; `now` is an argument.
+//! Clusters and their endpoints while they run. Never does IO.
+//!
+//! A [`Cluster`] is what one generation of the configuration makes of a name: policies that never
+//! change. Behind it stands the state that all generations of the name share (`core`): who is in,
+//! how busy, who waits. A request takes a place with [`Cluster::acquire`] and holds it as a
+//! [`Slot`]; every change of an endpoint's standing is told by [`Events`].
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Instant;
 
-use portcullis_traffic::balance::{Balancer, Candidate};
-use portcullis_traffic::eject::{self, may_eject};
-use portcullis_traffic::health::{Observation, Thresholds};
+use portcullis_traffic::containment::Trouble;
+use portcullis_traffic::endpoint::{EndpointId, Standing};
 use portcullis_traffic::retry::Budget;
+pub use portcullis_traffic::select::Ask;
+use tokio::sync::Notify;
 
 use crate::affinity::{self, Affinity, Bond, KeyError};
-use crate::config::{self, Balance, HealthCheck, Retries, UpstreamTimeouts};
+use crate::config::{self, Balance, HashKey, HealthCheck, Retries, UpstreamTimeouts};
 use crate::metrics::{ClusterMetrics, Metrics};
 use crate::probe::Bell;
 
+pub(crate) mod clock;
+mod core;
 mod endpoint;
+mod events;
+mod policy;
+mod slot;
+mod status;
 #[cfg(test)]
 mod tests;
+mod wait;
 
-pub use endpoint::{Endpoint, OpaqueIds, Slot};
+use self::core::{Core, NoPlace, Shape};
+pub use endpoint::{Endpoint, OpaqueIds};
+pub use events::{Event, Events};
+pub use slot::Slot;
+pub use status::{ClusterStatus, EndpointStatus};
+
+/// What the clusters of one edge share over all generations.
+#[derive(Debug)]
+pub struct Keeper {
+    ids: OpaqueIds,
+    next_endpoint: AtomicU32,
+    events: Arc<Events>,
+    alarm: Arc<Notify>,
+}
+
+impl Keeper {
+    /// No cluster yet.
+    pub fn new(ids: OpaqueIds) -> Self {
+        Self {
+            ids,
+            next_endpoint: AtomicU32::new(1),
+            events: Arc::new(Events::new()),
+            alarm: Arc::new(Notify::new()),
+        }
+    }
+
+    /// What changed lately.
+    pub fn events(&self) -> &Events {
+        &self.events
+    }
+
+    /// Resolves when time will change something sooner than was known.
+    pub(crate) async fn alarm(&self) {
+        self.alarm.notified().await;
+    }
+
+    /// Has the clusters looked at: there are others now.
+    pub(crate) fn ring(&self) {
+        self.alarm.notify_one();
+    }
+
+    fn next_id(&self) -> EndpointId {
+        EndpointId(self.next_endpoint.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+/// Why a request gets no place at an endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// Nobody is eligible.
+    NoEndpoint,
+    /// All endpoints are full, and so is the queue.
+    QueueFull {
+        /// When it may be better.
+        retry_after_seconds: u64,
+    },
+    /// The request waited as long as it may.
+    QueueTimeout {
+        /// When it may be better.
+        retry_after_seconds: u64,
+    },
+}
 
 /// A named set of interchangeable endpoints and the policy over them.
 #[derive(Debug)]
 pub struct Cluster {
     name: String,
     key: u64,
-    endpoints: Vec<Arc<Endpoint>>,
-    /// Held while picking and while ejecting, never across anything that waits: so in-flight
-    /// counts, turns and the ejection cap are exact.
-    selection: Mutex<Selection>,
+    core: Arc<Core>,
+    shape: Shape,
+    /// Position of each endpoint in the shape, by the name it has in affinity cookies.
+    by_affinity_id: Vec<(u64, EndpointId)>,
+    hash: Option<HashKey>,
     health: Vec<HealthCheck>,
     bell: Arc<Bell>,
-    ejection: Option<eject::Policy>,
     affinity: Option<Arc<Affinity>>,
     timeouts: UpstreamTimeouts,
     retries: Retries,
     retry_budget: Arc<Budget>,
-    metrics: ClusterMetrics,
-}
-
-#[derive(Debug)]
-struct Selection {
-    balancer: Balancer,
-    /// By endpoint position; kept, so that picking allocates nothing. Only the weights outlive a
-    /// pick.
-    candidates: Vec<Candidate>,
 }
 
 impl Cluster {
-    /// Builds a cluster; endpoints that the previous generation knows by address keep their state.
+    /// Builds a cluster for an edge in this zone. Endpoints that the previous generation knows by
+    /// address stay who they are; nothing changes for them before [`Cluster::put_in_force`].
     pub fn build(
         config: &config::Cluster,
+        zone: Option<&str>,
         metrics: &Metrics,
-        ids: &OpaqueIds,
+        keeper: &Keeper,
         previous: Option<&Self>,
     ) -> Result<Self, KeyError> {
-        let is_probed = !config.health.is_empty();
         let endpoint = |address: SocketAddr| {
             let known = previous.and_then(|cluster| cluster.endpoint(address));
-            let Some(known) = known else {
-                let name = &config.name;
-                return Arc::new(Endpoint::new(name, address, is_probed, ids, metrics));
-            };
-            if !is_probed {
-                known.assume_healthy();
-            }
-            Arc::clone(known)
+            known.map(Arc::clone).unwrap_or_else(|| {
+                let id = keeper.next_id();
+                let endpoint = Endpoint::new(id, &config.name, address, &keeper.ids, metrics);
+                Arc::new(endpoint)
+            })
         };
-        let candidate = |endpoint: &config::Endpoint| Candidate {
-            weight: u32::from(endpoint.weight.get()),
-            in_flight: 0,
-            is_eligible: false,
+        let endpoints: Vec<_> = config
+            .endpoints
+            .iter()
+            .map(|one| endpoint(one.address))
+            .collect();
+        let members = config.endpoints.iter().zip(&endpoints);
+        let shape = Shape {
+            settings: policy::settings(config, zone),
+            members: members
+                .map(|(config, endpoint)| policy::member(config, endpoint))
+                .collect(),
+            policy: policy::containment(config),
+            limits: policy::queue(config.queue.as_ref()),
+            endpoints,
         };
-        let balancer = match config.balance {
-            Balance::RoundRobin => Balancer::round_robin(config.endpoints.len()),
-            Balance::LeastConn => Balancer::least_conn(config.endpoints.len()),
+        let core = match previous {
+            Some(previous) => Arc::clone(&previous.core),
+            None => Arc::new(Core::new(
+                &config.name,
+                metrics.cluster(&config.name),
+                Arc::clone(&keeper.events),
+                Arc::clone(&keeper.alarm),
+                &shape,
+                Instant::now(),
+            )),
         };
         let known_affinity = previous.and_then(|cluster| cluster.affinity.as_ref());
+        let affinity_ids = shape
+            .endpoints
+            .iter()
+            .map(|one| (one.affinity_id(), one.id()));
+        let mut by_affinity_id: Vec<_> = affinity_ids.collect();
+        by_affinity_id.sort_unstable();
         Ok(Self {
             name: config.name.clone(),
             key: name_key(&config.name),
-            endpoints: config
-                .endpoints
-                .iter()
-                .map(|one| endpoint(one.address))
-                .collect(),
-            selection: Mutex::new(Selection {
-                balancer,
-                candidates: config.endpoints.iter().map(candidate).collect(),
-            }),
+            core,
+            shape,
+            by_affinity_id,
+            hash: match &config.balance {
+                Balance::Hash { key, .. } => Some(key.clone()),
+                _ => None,
+            },
             health: config.health.clone(),
             bell: previous.map_or_else(Arc::default, |cluster| Arc::clone(&cluster.bell)),
-            ejection: config.ejection.as_ref().map(ejection_policy),
             affinity: match &config.affinity {
                 Some(affinity) => Some(Affinity::build(affinity, &config.name, known_affinity)?),
                 None => None,
@@ -101,8 +185,12 @@ impl Cluster {
             retries: config.retries,
             retry_budget: previous
                 .map_or_else(Arc::default, |previous| Arc::clone(&previous.retry_budget)),
-            metrics: metrics.cluster(&config.name),
         })
+    }
+
+    /// Makes this generation's endpoints and policies the ones that count.
+    pub fn put_in_force(&self, now: Instant) {
+        self.core.reshape(&self.shape, now);
     }
 
     /// The `cluster` label.
@@ -115,16 +203,24 @@ impl Cluster {
         self.key
     }
 
-    /// All endpoints, eligible or not.
+    /// All endpoints of this generation in file order, eligible or not.
     pub fn endpoints(&self) -> &[Arc<Endpoint>] {
-        &self.endpoints
+        &self.shape.endpoints
     }
 
     /// The endpoint at an address.
     pub fn endpoint(&self, address: SocketAddr) -> Option<&Arc<Endpoint>> {
-        self.endpoints
+        self.endpoints()
             .iter()
             .find(|endpoint| endpoint.address() == address)
+    }
+
+    /// The endpoint that an affinity cookie names.
+    pub(crate) fn bound_to(&self, affinity_id: u64) -> Option<EndpointId> {
+        let found = self
+            .by_affinity_id
+            .binary_search_by_key(&affinity_id, |(known, _)| *known);
+        self.by_affinity_id.get(found.ok()?).map(|(_, id)| *id)
     }
 
     /// Deadlines towards endpoints.
@@ -144,15 +240,12 @@ impl Cluster {
 
     /// Attempts running now at all endpoints.
     pub(crate) fn in_flight(&self) -> u32 {
-        self.endpoints
-            .iter()
-            .map(|endpoint| endpoint.in_flight())
-            .sum()
+        self.core.look(|state| state.selector.total_in_flight())
     }
 
     /// Metric handles.
     pub fn metrics(&self) -> &ClusterMetrics {
-        &self.metrics
+        &self.core.metrics
     }
 
     /// The active checks.
@@ -170,143 +263,119 @@ impl Cluster {
         self.affinity.as_deref()
     }
 
-    /// Whether a request could be served now.
-    pub fn has_eligible(&self, now: Instant) -> bool {
-        self.endpoints
-            .iter()
-            .any(|endpoint| endpoint.is_eligible(now))
+    /// What of a request decides, if its endpoint is chosen by hashing.
+    pub fn hash_key(&self) -> Option<&HashKey> {
+        self.hash.as_ref()
+    }
+
+    /// Takes a place at an endpoint: that the client is bound to if it may be had, else the
+    /// balancer's choice. Waits in the queue only if all are full; dropping the future then leaves
+    /// the queue.
+    pub async fn acquire(&self, ask: &Ask<'_>) -> Result<Slot, Refusal> {
+        match self.core.take(ask) {
+            Ok(slot) => Ok(slot),
+            Err(NoPlace::Nobody) => Err(Refusal::NoEndpoint),
+            // Rare and large, so not a part of every request's future.
+            Err(NoPlace::Full) => Box::pin(wait::wait(&self.core, ask)).await,
+        }
+    }
+
+    /// Whether somebody is eligible. Endpoints of last resort are not.
+    pub fn has_eligible(&self) -> bool {
+        self.core.look(|state| state.selector.eligible() > 0)
     }
 
     /// Whether an endpoint is eligible that is none of `tried`.
-    pub(crate) fn has_untried(&self, tried: &[SocketAddr], now: Instant) -> bool {
-        let mut untried = self
-            .endpoints
-            .iter()
-            .filter(|endpoint| !tried.contains(&endpoint.address()));
-        untried.any(|endpoint| endpoint.is_eligible(now))
-    }
-
-    /// Picks an eligible endpoint, none of `tried` while another is eligible, and takes one of its
-    /// slots. `None` when nothing is eligible.
-    pub fn pick(&self, tried: &[SocketAddr], now: Instant) -> Option<Slot> {
-        self.pick_preferring(None, tried, now)
-    }
-
-    /// The endpoint that a client belongs to: where it is bound if that one may be had, else where the
-    /// hash of its value points. [`Endpoint::affinity_id`] names it.
-    pub(crate) fn preferred(&self, bond: Bond, tried: &[SocketAddr], now: Instant) -> Option<u64> {
-        let may_take =
-            |endpoint: &Endpoint| endpoint.is_eligible(now) && !tried.contains(&endpoint.address());
-        let mut endpoints = self.endpoints.iter();
-        let bound = bond.endpoint().filter(|id| {
-            endpoints.any(|endpoint| endpoint.affinity_id() == *id && may_take(endpoint))
-        });
-        let Some(hash) = bond.hash().filter(|_| bound.is_none()) else {
-            return bound;
-        };
-        let selection = self.lock();
-        let weights = selection
-            .candidates
-            .iter()
-            .map(|candidate| candidate.weight);
-        let endpoints = self.endpoints.iter().zip(weights);
-        let takers = endpoints.filter(|(endpoint, _)| may_take(endpoint));
-        affinity::first_choice(
-            hash,
-            takers.map(|(one, weight)| (one.affinity_id(), weight)),
-        )
-    }
-
-    /// As [`Cluster::pick`]; the endpoint that a client belongs to goes before the balancer.
-    pub(crate) fn pick_preferring(
-        &self,
-        preferred: Option<u64>,
-        tried: &[SocketAddr],
-        now: Instant,
-    ) -> Option<Slot> {
-        let mut selection = self.lock();
-        let may_take = |endpoint: &Endpoint, tried: &[SocketAddr]| {
-            endpoint.is_eligible(now) && !tried.contains(&endpoint.address())
-        };
-        if let Some(id) = preferred {
-            let bound = self
-                .endpoints
+    pub(crate) fn has_untried(&self, tried: &[EndpointId]) -> bool {
+        self.core.look(|state| {
+            let mut untried = self
+                .endpoints()
                 .iter()
-                .find(|endpoint| endpoint.affinity_id() == id);
-            if let Some(bound) = bound.filter(|endpoint| may_take(endpoint, tried)) {
-                return Some(Slot::take(bound));
-            }
+                .map(|endpoint| endpoint.id())
+                .filter(|id| !tried.contains(id));
+            untried.any(|id| {
+                let standing = state.selector.standing(id);
+                standing.is_some_and(|standing| standing.is_eligible())
+            })
+        })
+    }
+
+    /// The endpoint that a client belongs to: where it is bound if that one still serves, else where
+    /// the hash of its value points.
+    pub(crate) fn preferred(&self, bond: Bond, tried: &[EndpointId]) -> Option<EndpointId> {
+        if bond.endpoint().is_none() && bond.hash().is_none() {
+            return None;
         }
-        let Selection {
-            balancer,
-            candidates,
-        } = &mut *selection;
-        for tried in [tried, &[]] {
-            for (candidate, endpoint) in candidates.iter_mut().zip(&self.endpoints) {
-                candidate.in_flight = endpoint.in_flight();
-                candidate.is_eligible = may_take(endpoint, tried);
-            }
-            if let Some(position) = balancer.pick(candidates) {
-                return self.endpoints.get(position).map(Slot::take);
-            }
-            if tried.is_empty() {
-                break;
-            }
-        }
-        None
+        self.core.look(|state| {
+            let standing =
+                |id: EndpointId| state.selector.standing(id).filter(|_| !tried.contains(&id));
+            let bound = bond.endpoint().and_then(|id| self.bound_to(id));
+            let serves = |id: &EndpointId| {
+                standing(*id).is_some_and(|one| one.is_eligible() || one == Standing::Draining)
+            };
+            let (None, Some(hash)) = (bound.filter(serves), bond.hash()) else {
+                return bound.filter(serves);
+            };
+            let takers = self.by_affinity_id.iter().filter_map(|(affinity_id, id)| {
+                standing(*id).filter(|one| one.is_eligible())?;
+                Some((*affinity_id, u32::from(state.selector.weight(*id)?)))
+            });
+            self.bound_to(affinity::first_choice(hash, takers)?)
+        })
     }
 
-    /// Takes a probe's result, or a response's announcement, into account. `reason` goes into the
-    /// log if the verdict changes. Without an active check nothing could bring an endpoint back, so
-    /// then announcements are ignored.
-    pub fn observe(&self, endpoint: &Endpoint, observation: Observation, reason: &str) {
-        let Some(check) = self.health.first() else {
-            return;
-        };
-        let thresholds = Thresholds {
-            rise: check.rise,
-            fall: check.fall,
-        };
-        endpoint.observe(observation, &thresholds, reason);
+    /// A probe of the health check at this position ended.
+    pub fn probed(
+        &self,
+        endpoint: &Endpoint,
+        check: usize,
+        result: Result<(), Trouble>,
+        now: Instant,
+    ) {
+        self.core.change(now, |state| {
+            state.containment.probed(endpoint.id(), check, result, now)
+        });
     }
 
-    /// An attempt failed by the endpoint's fault: counts it, and ejects the endpoint if its
-    /// failures ask for it and the rest of the cluster can spare it. `reason` goes into the log then.
-    pub fn record_failure(&self, endpoint: &Endpoint, reason: &str, now: Instant) {
-        endpoint.metrics().failures.inc();
-        let Some(policy) = &self.ejection else { return };
-        if !endpoint.fail(now, policy) {
-            return;
-        }
-        let _one_at_a_time = self.lock();
-        let out = self
-            .endpoints
-            .iter()
-            .filter(|endpoint| !endpoint.is_eligible(now))
-            .count();
-        if endpoint.is_eligible(now) && may_eject(self.endpoints.len(), out, policy) {
-            endpoint.eject(now, policy, reason);
-        }
+    /// The endpoint said, in a probe's answer or any other, that it is about to leave.
+    pub fn announced_draining(&self, endpoint: &Endpoint, now: Instant) {
+        self.core.change(now, |state| {
+            state.containment.announced_draining(endpoint.id(), now)
+        });
     }
 
-    /// An attempt ended well.
-    pub fn record_success(&self, endpoint: &Endpoint) {
-        endpoint.succeed();
+    /// The operator puts an endpoint aside, or takes it back.
+    pub fn drain(&self, endpoint: &Endpoint, is_drained: bool, now: Instant) {
+        self.core.change(now, |state| {
+            state.containment.drain(endpoint.id(), is_drained, now)
+        });
     }
 
-    fn lock(&self) -> MutexGuard<'_, Selection> {
-        self.selection
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+    /// The operator gives an endpoint another weight, until the configuration is read again.
+    pub fn set_weight(&self, endpoint: &Endpoint, weight: u16, now: Instant) {
+        self.core.change(now, |state| {
+            state.selector.set_weight(endpoint.id(), weight);
+            Vec::new()
+        });
     }
-}
 
-fn ejection_policy(config: &config::Ejection) -> eject::Policy {
-    eject::Policy {
-        failures: config.failures,
-        window: config.window,
-        duration: config.duration,
-        max_percent: config.max_percent,
+    /// Lets time act; returns when it does so next.
+    pub(crate) fn tick(&self, now: Instant) -> Option<Instant> {
+        self.core.tick(now)
+    }
+
+    /// All that is known of the endpoints, and why they are out.
+    pub fn status(&self, now: Instant) -> ClusterStatus {
+        self.core.look(|state| state.status(self.endpoints(), now))
+    }
+
+    /// All that is known of one endpoint; `None` if a later configuration has removed it.
+    pub fn endpoint_status(
+        &self,
+        endpoint: &Arc<Endpoint>,
+        now: Instant,
+    ) -> Option<EndpointStatus> {
+        self.core.look(|state| state.endpoint_status(endpoint, now))
     }
 }
 

@@ -29,7 +29,9 @@ mod words;
 
 pub use affinity::{Affinity, AffinityBy, AffinityCookie, AffinityValue, SameSite, Secure};
 pub use check::{CheckReport, check, json_schema, key_paths, load, parse, reference};
-pub use cluster::{Balance, Cluster, Ejection, Endpoint, UpstreamTimeouts};
+pub use cluster::{
+    Balance, Breaker, BreakerMode, Cluster, Ejection, Endpoint, HashKey, Queue, UpstreamTimeouts,
+};
 pub use health::{
     CheckMethod, CheckPace, CheckTls, ExpectedHeader, HealthCheck, HttpQuestion, Question, Role,
 };
@@ -54,6 +56,8 @@ pub struct Config {
     pub clusters: Vec<Cluster>,
     /// Routes in file order; precedence comes from the patterns, not the order.
     pub routes: Vec<Route>,
+    /// Where this edge is; endpoints of the same zone come first. `None` (default): nowhere.
+    pub zone: Option<String>,
     /// Networks whose `X-Forwarded-*` headers are believed.
     pub trusted_proxies: Vec<IpNet>,
     /// Where `/livez`, `/readyz` and `/metrics` answer. `None` switches them off.

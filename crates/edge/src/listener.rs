@@ -251,7 +251,8 @@ impl Listener {
             if let Some(cluster) = self.passthrough.cluster(server_name.as_deref()) {
                 // A raw tunnel has no polite end: when the edge drains it may use all the time.
                 let snapshot = self.edge.snapshot.load_full();
-                passthrough::pass_on(stream, seen, snapshot.cluster(cluster), client).await;
+                let cluster = snapshot.cluster(cluster);
+                passthrough::pass_on(stream, seen, cluster, client, &self.edge.ids).await;
                 return None;
             }
             prefix = seen;

@@ -3,12 +3,15 @@
 use std::sync::OnceLock;
 use std::time::Instant;
 
+use portcullis_traffic::breaker;
+use portcullis_traffic::select::Why;
 use prometheus::core::Collector;
 use prometheus::{
     Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
     Registry, TextEncoder,
 };
 
+use crate::cluster::{ClusterStatus, EndpointStatus};
 use crate::outcome::{Outcome, RetryReason};
 use crate::state::Snapshot;
 
@@ -22,6 +25,7 @@ pub struct Metrics {
     retry_budget_spent: IntCounterVec,
     connections: IntCounterVec,
     stale: IntCounterVec,
+    clusters: ClusterVecs,
     endpoints: EndpointVecs,
     listeners: ListenerVecs,
     generation: IntGauge,
@@ -37,6 +41,19 @@ struct EndpointVecs {
     ejected: IntGaugeVec,
     changes: IntCounterVec,
     probes: IntCounterVec,
+    state: IntGaugeVec,
+    ejections: IntCounterVec,
+    breaker: IntGaugeVec,
+    breaker_openings: IntCounterVec,
+}
+
+#[derive(Debug)]
+struct ClusterVecs {
+    panic: IntGaugeVec,
+    shared_cause: IntGaugeVec,
+    fallback_picks: IntCounterVec,
+    queue_length: IntGaugeVec,
+    queued: IntCounterVec,
 }
 
 #[derive(Debug)]
@@ -73,6 +90,27 @@ pub struct ClusterMetrics {
     pub retry_budget_spent: IntCounter,
     /// Connections that attempts went out on.
     pub connections: ConnectionCounters,
+    /// Requests that waited and got a place.
+    pub queue_served: IntCounter,
+    /// Requests that waited in vain.
+    pub queue_timeouts: IntCounter,
+    /// Requests that could not even wait.
+    pub queue_refused: IntCounter,
+    /// Requests whose client left while they waited.
+    pub queue_left: IntCounter,
+    spilled: IntCounter,
+    panicked: IntCounter,
+}
+
+impl ClusterMetrics {
+    /// Counts how an endpoint came to be picked, if it is worth counting.
+    pub fn count_pick(&self, why: Why) {
+        match why {
+            Why::Spilled => self.spilled.inc(),
+            Why::Panic => self.panicked.inc(),
+            Why::Bound | Why::Balanced => {}
+        }
+    }
 }
 
 /// Attempts after the first, by what made them necessary.
@@ -113,8 +151,30 @@ pub struct EndpointMetrics {
     pub probes_passed: IntCounter,
     /// Probes that failed.
     pub probes_failed: IntCounter,
-    /// Times it was taken out or came back: health and ejection.
+    /// Times its standing changed.
     pub changes: IntCounter,
+    /// Ejections and breaker openings are rare: their series are made when they happen.
+    ejections: IntCounterVec,
+    breaker_openings: IntCounterVec,
+    labels: [String; 2],
+}
+
+impl EndpointMetrics {
+    /// Counts an ejection; `reason` is one of a closed set.
+    pub fn count_ejection(&self, reason: &'static str) {
+        let [cluster, endpoint] = &self.labels;
+        self.ejections
+            .with_label_values(&[cluster, endpoint, reason])
+            .inc();
+    }
+
+    /// Counts a breaker that opened, or would have: `open` or `would_open`.
+    pub fn count_breaker(&self, how: &'static str) {
+        let [cluster, endpoint] = &self.labels;
+        self.breaker_openings
+            .with_label_values(&[cluster, endpoint, how])
+            .inc();
+    }
 }
 
 /// Request counters of one listener and route: one per outcome, made at first use so that
@@ -180,6 +240,7 @@ impl Metrics {
                 "Pooled connections that their endpoint ended under a request, without a byte of an answer.",
                 &["cluster"],
             ),
+            clusters: ClusterVecs::new(&registry),
             endpoints: EndpointVecs::new(&registry),
             listeners: ListenerVecs::new(&registry),
             generation: register(
@@ -216,6 +277,8 @@ impl Metrics {
 
     /// Handles of one cluster.
     pub fn cluster(&self, name: &str) -> ClusterMetrics {
+        let queued = |result| self.clusters.queued.with_label_values(&[name, result]);
+        let picks = |why| self.clusters.fallback_picks.with_label_values(&[name, why]);
         ClusterMetrics {
             duration: self.duration.with_label_values(&[name]),
             retries: RetryCounters(
@@ -228,6 +291,12 @@ impl Metrics {
                 new: self.connections.with_label_values(&[name, "new"]),
                 stale: self.stale.with_label_values(&[name]),
             },
+            queue_served: queued("served"),
+            queue_timeouts: queued("timeout"),
+            queue_refused: queued("full"),
+            queue_left: queued("left"),
+            spilled: picks("spilled"),
+            panicked: picks("panic"),
         }
     }
 
@@ -246,6 +315,9 @@ impl Metrics {
                 .probes
                 .with_label_values(&[cluster, endpoint, "fail"]),
             changes: self.endpoints.changes.with_label_values(&labels),
+            ejections: self.endpoints.ejections.clone(),
+            breaker_openings: self.endpoints.breaker_openings.clone(),
+            labels: labels.map(str::to_owned),
         }
     }
 
@@ -269,17 +341,10 @@ impl Metrics {
         self.generation
             .set(i64::try_from(snapshot.generation).unwrap_or(i64::MAX));
         for cluster in &snapshot.clusters {
-            for endpoint in cluster.endpoints() {
-                let labels = [cluster.name(), endpoint.label()];
-                let flag = |vec: &IntGaugeVec, value: bool| {
-                    vec.with_label_values(&labels).set(i64::from(value));
-                };
-                self.endpoints
-                    .in_flight
-                    .with_label_values(&labels)
-                    .set(i64::from(endpoint.in_flight()));
-                flag(&self.endpoints.healthy, endpoint.is_healthy());
-                flag(&self.endpoints.ejected, endpoint.is_ejected(now));
+            let status = cluster.status(now);
+            self.clusters.show(cluster.name(), &status);
+            for endpoint in &status.endpoints {
+                self.endpoints.show(cluster.name(), endpoint);
             }
         }
         TextEncoder::new()
@@ -294,7 +359,80 @@ impl Default for Metrics {
     }
 }
 
+impl ClusterVecs {
+    fn new(registry: &Registry) -> Self {
+        let labels = ["cluster"];
+        Self {
+            panic: gauges(
+                registry,
+                "portcullis_edge_cluster_panic",
+                "1 while nobody is eligible and endpoints of last resort are used.",
+                &labels,
+            ),
+            shared_cause: gauges(
+                registry,
+                "portcullis_edge_cluster_shared_cause",
+                "1 while all endpoints fail for the same cause and nobody is put aside for it.",
+                &labels,
+            ),
+            fallback_picks: counters(
+                registry,
+                "portcullis_edge_fallback_picks_total",
+                "Attempts at endpoints of another tier or zone (spilled) or of last resort (panic).",
+                &["cluster", "why"],
+            ),
+            queue_length: gauges(
+                registry,
+                "portcullis_edge_queue_length",
+                "Requests that wait for a place at an endpoint.",
+                &labels,
+            ),
+            queued: counters(
+                registry,
+                "portcullis_edge_queue_total",
+                "Requests that found every endpoint full: served, timeout, full or left.",
+                &["cluster", "result"],
+            ),
+        }
+    }
+
+    fn show(&self, cluster: &str, status: &ClusterStatus) {
+        let set = |vec: &IntGaugeVec, value: i64| vec.with_label_values(&[cluster]).set(value);
+        set(&self.panic, status.is_panicking.into());
+        set(&self.shared_cause, status.shared_cause.is_some().into());
+        set(
+            &self.queue_length,
+            status.queued.try_into().unwrap_or(i64::MAX),
+        );
+    }
+}
+
 impl EndpointVecs {
+    fn show(&self, cluster: &str, status: &EndpointStatus) {
+        let endpoint = status.endpoint.label();
+        let set = |vec: &IntGaugeVec, value: i64| {
+            vec.with_label_values(&[cluster, endpoint]).set(value);
+        };
+        set(&self.in_flight, status.in_flight.into());
+        set(&self.healthy, status.is_healthy().into());
+        set(&self.ejected, status.is_ejected().into());
+        let state = status.state();
+        for name in EndpointStatus::STATES {
+            let is_it = i64::from(name == state);
+            self.state
+                .with_label_values(&[cluster, endpoint, name])
+                .set(is_it);
+        }
+        if let Some(breaker) = status.report.breaker {
+            let number = match breaker.state {
+                breaker::State::Closed => 0,
+                breaker::State::HalfOpen => 1,
+                breaker::State::Open => 2,
+            };
+            set(&self.breaker, number);
+        }
+    }
+
     fn new(registry: &Registry) -> Self {
         let labels = ["cluster", "endpoint"];
         Self {
@@ -333,6 +471,30 @@ impl EndpointVecs {
                 "portcullis_edge_endpoint_state_changes_total",
                 "Times an endpoint was taken out or came back.",
                 &labels,
+            ),
+            state: gauges(
+                registry,
+                "portcullis_edge_endpoint_state",
+                "1 for the state it is in: in, degraded, draining, last_resort or out.",
+                &["cluster", "endpoint", "state"],
+            ),
+            ejections: counters(
+                registry,
+                "portcullis_edge_endpoint_ejections_total",
+                "Ejections by what went wrong last.",
+                &["cluster", "endpoint", "reason"],
+            ),
+            breaker: gauges(
+                registry,
+                "portcullis_edge_endpoint_breaker",
+                "State of its breaker: 0 closed, 1 half open, 2 open.",
+                &labels,
+            ),
+            breaker_openings: counters(
+                registry,
+                "portcullis_edge_endpoint_breaker_openings_total",
+                "Times its breaker opened (open), or would have if it did more than watch (would_open).",
+                &["cluster", "endpoint", "how"],
             ),
             probes: counters(
                 registry,

@@ -20,6 +20,8 @@
 //! | `refused_no_route` | 404 | no route matches host and path |
 //! | `refused_connections` | 503 | too many connections |
 //! | `refused_http2_abuse` | none | the guard closed an abusive HTTP/2 connection |
+//! | `refused_queue_full` | 503 | every endpoint has all it may have, and so has the queue |
+//! | `refused_queue_timeout` | 503 | the request waited for an endpoint as long as it may |
 //! | `refused_draining` | 503, none, or cut short | the edge is leaving, or its drain deadline cut the request off |
 //! | `failed_no_endpoint` | 503 | no endpoint of the cluster is eligible |
 //! | `failed_connect_refused` | 502 | nothing listens at the endpoint's address |
@@ -30,6 +32,8 @@
 //! | `failed_endpoint_malformed` | 502 | the endpoint's answer is not HTTP |
 //! | `failed_endpoint_truncated` | as sent | the endpoint stopped inside its answer |
 //! | `internal` | 500 | a fault of ours |
+
+use portcullis_traffic::containment::Trouble;
 
 /// How a request ended: a metric label and a log field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -54,6 +58,8 @@ pub enum Outcome {
     RefusedNoRoute,
     RefusedConnections,
     RefusedHttp2Abuse,
+    RefusedQueueFull,
+    RefusedQueueTimeout,
     RefusedDraining,
     FailedNoEndpoint,
     FailedConnectRefused,
@@ -68,7 +74,7 @@ pub enum Outcome {
 
 impl Outcome {
     /// All of them, in declaration order.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 28] = [
         Self::Served,
         Self::Redirected,
         Self::Responded,
@@ -85,6 +91,8 @@ impl Outcome {
         Self::RefusedNoRoute,
         Self::RefusedConnections,
         Self::RefusedHttp2Abuse,
+        Self::RefusedQueueFull,
+        Self::RefusedQueueTimeout,
         Self::RefusedDraining,
         Self::FailedNoEndpoint,
         Self::FailedConnectRefused,
@@ -116,6 +124,8 @@ impl Outcome {
             Self::RefusedNoRoute => "refused_no_route",
             Self::RefusedConnections => "refused_connections",
             Self::RefusedHttp2Abuse => "refused_http2_abuse",
+            Self::RefusedQueueFull => "refused_queue_full",
+            Self::RefusedQueueTimeout => "refused_queue_timeout",
             Self::RefusedDraining => "refused_draining",
             Self::FailedNoEndpoint => "failed_no_endpoint",
             Self::FailedConnectRefused => "failed_connect_refused",
@@ -160,6 +170,10 @@ pub enum Cause {
     NoRoute,
     /// No endpoint is eligible.
     NoEndpoint,
+    /// All endpoints are full, and so is the queue.
+    QueueFull,
+    /// The request waited for a place as long as it may.
+    QueueTimeout,
     /// Connection refused by the endpoint's host.
     ConnectRefused,
     /// No connection within the connect timeout.
@@ -186,7 +200,7 @@ pub enum Cause {
 
 impl Cause {
     /// All of them, for tables and tests.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 24] = [
         Self::HeadMalformed,
         Self::HeadTooLarge,
         Self::TargetTooLong,
@@ -198,6 +212,8 @@ impl Cause {
         Self::ClientGone,
         Self::NoRoute,
         Self::NoEndpoint,
+        Self::QueueFull,
+        Self::QueueTimeout,
         Self::ConnectRefused,
         Self::ConnectTimeout,
         Self::ConnectFailed,
@@ -213,16 +229,21 @@ impl Cause {
 
     /// Whether the endpoint is to blame: these count against it.
     pub fn is_endpoint_fault(self) -> bool {
-        matches!(
-            self,
-            Self::ConnectRefused
-                | Self::ConnectTimeout
-                | Self::ConnectFailed
-                | Self::EndpointReset
-                | Self::EndpointTimeout
-                | Self::EndpointMalformed
-                | Self::EndpointTruncated
-        )
+        self.trouble().is_some()
+    }
+
+    /// What containment is told of the endpoint; `None` if it is not to blame.
+    pub fn trouble(self) -> Option<Trouble> {
+        match self {
+            Self::ConnectRefused => Some(Trouble::Refused),
+            Self::ConnectTimeout => Some(Trouble::ConnectTimeout),
+            Self::ConnectFailed => Some(Trouble::ConnectFailed),
+            Self::EndpointReset => Some(Trouble::Reset),
+            Self::EndpointTimeout => Some(Trouble::Timeout),
+            Self::EndpointMalformed => Some(Trouble::Malformed),
+            Self::EndpointTruncated => Some(Trouble::Truncated),
+            _ => None,
+        }
     }
 }
 

@@ -12,17 +12,17 @@
 //! The phases behind these calls are functions from a [`Head`] and what is known of the request to
 //! a decision; each has a file of its own.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
 
 use http::StatusCode;
-use portcullis_traffic::health::Observation;
+use portcullis_traffic::containment::{DependencyName, Trouble};
+use portcullis_traffic::endpoint::EndpointId;
 use portcullis_traffic::retry::{Reason, is_repeatable, is_retried_status};
 
 use crate::affinity::Bond;
-use crate::cluster::{Cluster, Endpoint, Slot};
+use crate::cluster::{Cluster, Endpoint, Refusal, Slot};
 use crate::config::{ClientTimeouts, Limits};
 use crate::connection::Connection;
 pub use crate::outcome::{Cause, Outcome};
@@ -59,8 +59,9 @@ use body::Body;
 pub use head::{Fields, Head, HeaderEdit, Said};
 pub use identify::IdSource;
 pub(crate) use identify::hex;
-pub(crate) use respond::announces_draining;
+pub(crate) use respond::{announces_draining, cause};
 use retry::Setback;
+pub(crate) use select::octets;
 pub use step::{Answer, Attempt, End, ResponseStep};
 
 /// How often a request that waits for the head of its answer asks whether it should go on waiting.
@@ -84,7 +85,7 @@ pub struct Exchange {
     /// Whether it carries an `Idempotency-Key` on a route that honours them.
     is_keyed: bool,
     /// Endpoints that failed this request.
-    tried: Vec<SocketAddr>,
+    tried: Vec<EndpointId>,
     /// The place of the attempt that runs.
     slot: Option<Slot>,
     /// The last endpoint tried; outlives its slot, for the log.
@@ -160,7 +161,7 @@ impl Exchange {
     /// back, and [`Exchange::on_failure`] and [`Exchange::on_end`] may follow as ever.
     pub async fn on_attempt(
         &mut self,
-        _head: &(impl Head + Sync),
+        head: &(impl Head + Sync),
         mut now: Instant,
     ) -> Result<Attempt, Answer> {
         let Some(target) = self.target.clone() else {
@@ -178,15 +179,21 @@ impl Exchange {
             now = tokio::time::Instant::now().into_std();
         }
         let cluster = &target.cluster;
-        let slot = match select::select(cluster, self.bond, &self.tried, now) {
+        let wish = select::Wish {
+            bound: cluster.preferred(self.bond, &self.tried),
+            client: self.request.as_ref().map(|request| request.client),
+            tried: &self.tried,
+            chance: self.edge.ids.draw_span(),
+        };
+        let slot = match select::select(cluster, head, wish, now).await {
             Ok(slot) => slot,
-            Err(cause) => return Err(self.on_failure(cause)),
+            Err(refusal) => return Err(self.on_refusal(refusal)),
         };
         self.attempts += 1;
         if let Some(retry) = &self.retry {
             cluster.metrics().retries.of(retry.reason).inc();
         }
-        self.attempt_started = now;
+        self.attempt_started = slot.since();
         self.endpoint_time = None;
         self.endpoint_status = None;
         let attempt = Attempt {
@@ -256,19 +263,19 @@ impl Exchange {
         else {
             return false;
         };
-        if !endpoint.is_out(now) {
+        if !endpoint.is_out() {
             return false;
         }
-        let address = endpoint.address();
-        if !cluster.has_untried(&[address], now) {
+        let id = endpoint.id();
+        if !cluster.has_untried(&[id]) {
             return false;
         }
-        self.tried.push(address);
-        let is_retried = self.plans_retry(Setback::EndpointOut, true, now);
-        if is_retried {
-            self.slot = None;
-        } else {
+        self.tried.push(id);
+        let is_retried = self.plans_retry(Setback::EndpointOut, true);
+        if !is_retried {
             self.tried.pop();
+        } else if let Some(slot) = self.slot.take() {
+            slot.abandon(now);
         }
         is_retried
     }
@@ -278,7 +285,7 @@ impl Exchange {
     /// means: go to [`Exchange::on_attempt`].
     pub fn on_attempt_failed(&mut self, cause: Cause, body_replayable: bool, now: Instant) -> bool {
         self.blame_endpoint(cause, now);
-        self.plans_retry(Setback::Failed(cause), body_replayable, now)
+        self.plans_retry(Setback::Failed(cause), body_replayable)
     }
 
     /// A response head from the endpoint, interim ones included.
@@ -295,20 +302,22 @@ impl Exchange {
             return ResponseStep::Deliver(Vec::new());
         };
         let cluster = &target.cluster;
-        self.endpoint_time = Some(now.saturating_duration_since(self.attempt_started));
+        let latency = now.saturating_duration_since(self.attempt_started);
+        self.endpoint_time = Some(latency);
         if announces_draining(fields) {
-            cluster.observe(
-                endpoint,
-                Observation::Draining,
-                "it answered that it is draining",
-            );
+            cluster.announced_draining(endpoint, now);
+        }
+        if let Some(slot) = &mut self.slot {
+            slot.answered(latency);
+            if status.is_server_error() {
+                slot.judge(Err(trouble_of(status, fields)), now);
+            }
         }
         if is_retried_status(status.as_u16()) && self.slot.is_some() {
-            cluster.record_failure(endpoint, "it answered 502, 503 or 504", now);
-            self.tried.push(endpoint.address());
+            self.tried.push(endpoint.id());
             let retry_after = retry_after::read(fields);
             // Without another endpoint this answer is the best there is.
-            if self.plans_retry(Setback::Answered(status, retry_after), body_replayable, now) {
+            if self.plans_retry(Setback::Answered(status, retry_after), body_replayable) {
                 self.slot = None;
                 return ResponseStep::Retry;
             }
@@ -357,7 +366,7 @@ impl Exchange {
             self.failed.get_or_insert(fail::failure(cause).outcome);
             self.blame_endpoint(cause, now);
         }
-        self.credit_endpoint();
+        self.credit_endpoint(now);
         let outcome = self.failed.or(self.answered).unwrap_or(match end.status {
             Some(status) if status.is_server_error() => Outcome::EndpointError,
             _ => Outcome::Served,
@@ -423,7 +432,7 @@ impl Exchange {
     }
 
     /// Whether another attempt is made after this. The endpoint that failed is among those tried.
-    fn plans_retry(&mut self, setback: Setback, body_replayable: bool, now: Instant) -> bool {
+    fn plans_retry(&mut self, setback: Setback, body_replayable: bool) -> bool {
         // The attempt that ends here no longer takes from the budget.
         self.retry = None;
         let (Some(cluster), Some(request), None) = (self.cluster(), &self.request, self.failed)
@@ -435,7 +444,7 @@ impl Exchange {
             is_keyed: self.is_keyed,
             body_replayable,
             attempts: self.attempts,
-            has_alternative: cluster.has_untried(&self.tried, now),
+            has_alternative: cluster.has_untried(&self.tried),
         };
         let allowance = retry::Allowance {
             rules: cluster.retries(),
@@ -456,31 +465,41 @@ impl Exchange {
     }
 
     /// Ends the running attempt, against its endpoint if the fault was there. Without a running
-    /// attempt it was counted before.
+    /// attempt it was counted before; so was an answer by which the endpoint failed.
     fn blame_endpoint(&mut self, cause: Cause, now: Instant) {
         let Some(slot) = self.slot.take() else { return };
-        // An answer by which the endpoint failed has been counted with its head.
-        let was_counted = self
-            .endpoint_status
-            .is_some_and(|status| is_retried_status(status.as_u16()));
-        if cause.is_endpoint_fault()
-            && !was_counted
-            && let Some(cluster) = self.cluster()
-        {
-            let reason = fail::failure(cause).outcome.name();
-            cluster.record_failure(slot.endpoint(), reason, now);
-            self.tried.push(slot.endpoint().address());
+        match cause.trouble() {
+            Some(trouble) => {
+                self.tried.push(slot.endpoint().id());
+                slot.finish(Err(trouble), now);
+            }
+            None => slot.abandon(now),
         }
     }
 
     /// Ends the running attempt in its endpoint's favour: it answered, and the answer got through.
-    fn credit_endpoint(&mut self) {
+    fn credit_endpoint(&mut self, now: Instant) {
         let Some(slot) = self.slot.take() else { return };
-        let is_success = self
-            .endpoint_status
-            .is_some_and(|status| !is_retried_status(status.as_u16()));
-        if is_success && let Some(cluster) = self.cluster() {
-            cluster.record_success(slot.endpoint());
+        match self.endpoint_status {
+            Some(_) => slot.finish(Ok(()), now),
+            None => slot.abandon(now),
+        }
+    }
+
+    /// There is no place for an attempt.
+    fn on_refusal(&mut self, refusal: Refusal) -> Answer {
+        match refusal {
+            Refusal::NoEndpoint => self.on_failure(Cause::NoEndpoint),
+            Refusal::QueueFull {
+                retry_after_seconds,
+            } => self
+                .on_failure(Cause::QueueFull)
+                .retry_after(retry_after_seconds),
+            Refusal::QueueTimeout {
+                retry_after_seconds,
+            } => self
+                .on_failure(Cause::QueueTimeout)
+                .retry_after(retry_after_seconds),
         }
     }
 
@@ -540,6 +559,12 @@ pub fn answer_unparsed(cause: Cause) -> Answer {
     let mut answer = fail::failure(cause).answer(None);
     answer.close = true;
     answer
+}
+
+/// What an answer of 500 and above says of its endpoint: the dependency it names, else the status.
+fn trouble_of(status: StatusCode, fields: &impl Fields) -> Trouble {
+    let named = cause(fields).and_then(DependencyName::new);
+    named.map_or(Trouble::Status(status.as_u16()), Trouble::Dependency)
 }
 
 /// Affinity outlives the process, so it counts by the calendar's clock.

@@ -11,7 +11,6 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use portcullis_traffic::health::Observation;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
@@ -195,19 +194,22 @@ impl Subject {
     /// Tells the cluster. Whoever takes its last eligible endpoint hurries the others.
     fn record(&self, finding: &Finding) {
         let now = std::time::Instant::now();
-        let could_serve = self.cluster.has_eligible(now);
+        let could_serve = self.cluster.has_eligible();
         let metrics = self.endpoint.metrics();
-        let (observation, reason) = match finding {
-            Finding::Passed => (Observation::Pass, "probes pass".to_owned()),
-            Finding::Draining => (Observation::Draining, "it is draining".to_owned()),
-            Finding::Failed(failure) => (Observation::Fail, failure.to_string()),
-        };
-        match observation {
-            Observation::Pass => metrics.probes_passed.inc(),
-            Observation::Fail | Observation::Draining => metrics.probes_failed.inc(),
+        match finding {
+            Finding::Passed => metrics.probes_passed.inc(),
+            Finding::Failed(_) | Finding::Draining => metrics.probes_failed.inc(),
         }
-        self.cluster.observe(&self.endpoint, observation, &reason);
-        if could_serve && !self.cluster.has_eligible(now) {
+        let result = match finding {
+            Finding::Passed => Some(Ok(())),
+            Finding::Failed(failure) => Some(Err(failure.trouble.clone())),
+            Finding::Draining => None,
+        };
+        match result {
+            Some(result) => self.cluster.probed(&self.endpoint, self.check, result, now),
+            None => self.cluster.announced_draining(&self.endpoint, now),
+        }
+        if could_serve && !self.cluster.has_eligible() {
             self.cluster.bell().ring();
         }
     }
@@ -237,7 +239,7 @@ impl Subject {
             is_pass: *finding == Finding::Passed,
             rise: check.rise,
             fall: check.fall,
-            has_eligible: self.cluster.has_eligible(std::time::Instant::now()),
+            has_eligible: self.cluster.has_eligible(),
             place: self.place,
             chance,
         }

@@ -12,6 +12,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use crate::cluster::clock;
 use crate::config::{Config, Shutdown};
 use crate::connection::ListenerContext;
 use crate::engine::Pool;
@@ -103,6 +104,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
 
     let mut tasks = JoinSet::new();
     tasks.spawn(probe::run(Arc::clone(&edge), stopped.clone()));
+    tasks.spawn(clock::run(Arc::clone(&edge), stopped.clone()));
     tasks.spawn(pool.run(stopped.clone()));
     let admin_address = admin.as_ref().map(|(_, address)| *address);
     if let Some((socket, _)) = admin {

@@ -14,7 +14,7 @@ use tokio::sync::watch;
 
 use crate::access_log::{AccessLogWriter, OpenError};
 use crate::affinity::KeyError;
-use crate::cluster::{Cluster, OpaqueIds};
+use crate::cluster::{Cluster, Keeper, OpaqueIds};
 use crate::config::{self, Action, ClusterId, Config, HeaderChanges, Rewrite};
 use crate::metrics::{Metrics, RequestCounters};
 use crate::pipeline::IdSource;
@@ -44,7 +44,8 @@ pub struct Edge {
     pub ids: IdSource,
     /// Held while targets or the snapshot are replaced, so that no change is lost.
     switching: Mutex<()>,
-    opaque_ids: OpaqueIds,
+    /// What clusters keep over all generations.
+    pub keeper: Keeper,
     /// The generation in force.
     generation: watch::Sender<u64>,
 }
@@ -70,9 +71,9 @@ impl Edge {
     /// Builds everything requests share. Opens the access log.
     pub fn build(config: &Config) -> Result<Self, BuildError> {
         let metrics = Metrics::new();
-        let opaque_ids = OpaqueIds::new(&random::<32>()?);
+        let keeper = Keeper::new(OpaqueIds::new(&random::<32>()?));
         let ids = IdSource::new(u128::from_ne_bytes(random()?));
-        let snapshot = Snapshot::build(config, &metrics, &opaque_ids, None)?;
+        let snapshot = Snapshot::build(config, &metrics, &keeper, None)?;
         let access_log = AccessLogWriter::open(&config.access_log, metrics.log_dropped())?;
         Ok(Self {
             snapshot: ArcSwap::from_pointee(snapshot),
@@ -83,7 +84,7 @@ impl Edge {
             is_cutting_off: AtomicBool::new(false),
             ids,
             switching: Mutex::new(()),
-            opaque_ids,
+            keeper,
             generation: watch::Sender::new(1),
         })
     }
@@ -91,16 +92,20 @@ impl Edge {
     /// The next generation, not yet in force. Endpoints keep their state.
     pub fn next_snapshot(&self, config: &Config) -> Result<Snapshot, BuildError> {
         let previous = self.snapshot.load();
-        Snapshot::build(config, &self.metrics, &self.opaque_ids, Some(&previous))
+        Snapshot::build(config, &self.metrics, &self.keeper, Some(&previous))
     }
 
     /// Puts a generation into force. Requests under way keep theirs; health checks follow, and a
     /// switch that was made since it was built holds.
     pub fn install(&self, next: Snapshot) {
         let _one_at_a_time = targets::lock(&self.switching);
-        let generation = next.generation;
+        let (generation, now) = (next.generation, Instant::now());
+        for cluster in &next.clusters {
+            cluster.put_in_force(now);
+        }
         next.renew_targets(&self.metrics);
         self.snapshot.store(Arc::new(next));
+        self.keeper.ring();
         self.generation.send_replace(generation);
     }
 
@@ -172,13 +177,19 @@ impl Snapshot {
     pub fn build(
         config: &Config,
         metrics: &Metrics,
-        ids: &OpaqueIds,
+        keeper: &Keeper,
         previous: Option<&Self>,
     ) -> Result<Self, BuildError> {
         let mut clusters = Vec::with_capacity(config.clusters.len());
         for cluster in &config.clusters {
             let known = previous.and_then(|snapshot| snapshot.cluster_named(&cluster.name));
-            let cluster = Cluster::build(cluster, metrics, ids, known.map(Arc::as_ref))?;
+            let cluster = Cluster::build(
+                cluster,
+                config.zone.as_deref(),
+                metrics,
+                keeper,
+                known.map(Arc::as_ref),
+            )?;
             clusters.push(Arc::new(cluster));
         }
         let listeners: Vec<String> = config

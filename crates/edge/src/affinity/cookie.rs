@@ -177,8 +177,8 @@ fn binding(opened: Opened, has_present_name: bool) -> CookieBinding {
 }
 
 /// Values of one cookie over all `Cookie` fields.
-fn values<'a>(fields: &'a impl Fields, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
-    pairs(fields).filter_map(|pair| value_of(pair, name))
+pub(crate) fn values<'f, F: Fields>(fields: &'f F, name: &str) -> impl Iterator<Item = &'f [u8]> {
+    pairs(fields).filter_map(move |pair| value_of(pair, name))
 }
 
 /// Cookies over all `Cookie` fields: HTTP/2 clients may send one field for each.

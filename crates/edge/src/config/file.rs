@@ -20,7 +20,7 @@ mod retries;
 mod routes;
 
 pub(super) use affinity::{By, FileAffinity, FileCookie};
-pub(super) use clusters::FileCluster;
+pub(super) use clusters::{FileCluster, FileEndpoint};
 pub(super) use health::{FileCheckTls, FileHealth};
 pub(super) use listeners::{FileCertificate, FileListener, FileTls};
 pub(super) use retries::FileRetries;
@@ -32,6 +32,7 @@ pub(super) struct FileConfig {
     pub(super) listeners: Vec<FileListener>,
     pub(super) clusters: Vec<FileCluster>,
     pub(super) routes: Vec<FileRoute>,
+    pub(super) zone: Option<Located<String>>,
     pub(super) trusted_proxies: Vec<Located<IpNet>>,
     pub(super) admin: Option<Located<SocketAddr>>,
     pub(super) access_log: Option<Located<Access>>,
@@ -58,6 +59,7 @@ impl FileConfig {
                 .map(clusters::cluster)
                 .collect(),
             routes: file.tables("routes").iter().map(routes::route).collect(),
+            zone: file.text("zone", names::label),
             trusted_proxies: file.networks("trusted_proxies"),
             admin: file.switch("admin").map(|admin| admin.address("address")),
             access_log: access_log.text("to", names::access),

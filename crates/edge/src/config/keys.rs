@@ -32,6 +32,7 @@ pub(super) static FILE: Table = Table {
         key("listeners", Kind::List(&LISTENERS), Required(""), "Addresses to listen on."),
         key("clusters", Kind::Named(&CLUSTER, "auth"), Required(""), "Sets of endpoints, by names of your choice."),
         key("routes", Kind::List(&ROUTES), Usual(""), "What goes where; the most specific host, then path, wins in any order."),
+        key("zone", text(&NAME), Optional("eu-1a"), "Where this edge is; endpoints of the same zone come first."),
         key("trusted_proxies", Kind::List(&NETWORK), Optional("[10.0.0.0/8]"), "Networks whose X-Forwarded-* headers are believed; none by default."),
         key("admin", Kind::Switch(&ADMIN), Default(""), "Health, readiness and metrics of the edge itself, or `off`."),
         key("access_log", Kind::Short(&ACCESS_LOG), Default(""), "Finished requests as JSON lines; instead of a mapping just the destination will do."),

@@ -2,9 +2,10 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use http::HeaderName;
 use portcullis_ops::decode::Mistake;
 
-use super::{HostPattern, NamePattern};
+use super::{HashKey, HostPattern, NamePattern};
 
 /// Longest name of a listener, cluster or route.
 const LABEL_CHARS_MAX: usize = 64;
@@ -212,11 +213,52 @@ pub(super) fn target(text: &str) -> Result<String, Mistake> {
 /// A cookie name is a token (RFC 6265 4.1.1, RFC 9110 5.6.2).
 pub(super) fn cookie(text: &str) -> Result<String, Mistake> {
     let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
-    match text.bytes().all(is_token) && text.len() <= LABEL_CHARS_MAX {
+    match text.bytes().all(is_token) && (1..=LABEL_CHARS_MAX).contains(&text.len()) {
         true => Ok(text.to_owned()),
         false => {
             let hint = "letters, digits, - and _; no spaces, commas, semicolons or equals signs";
             Err(Mistake::new("is not a cookie name", hint))
+        }
+    }
+}
+
+/// What consistent hashing looks at.
+pub(super) fn hash_key(text: &str) -> Result<HashKey, Mistake> {
+    let (kind, name) = match text.split_once(':') {
+        Some((kind, name)) => (kind, Some(name)),
+        None => (text, None),
+    };
+    match (kind, name) {
+        ("source", None) => Ok(HashKey::Source),
+        ("path", None) => Ok(HashKey::Path),
+        ("host", None) => Ok(HashKey::Host),
+        ("header", Some(name)) => header(name).map(HashKey::Header),
+        ("cookie", Some(name)) => cookie(name).map(HashKey::Cookie),
+        ("query", Some(name)) => query_name(name).map(HashKey::Query),
+        _ => {
+            let hint = "source, path, host, header:NAME, cookie:NAME or query:NAME";
+            Err(Mistake::new("is nothing that can be hashed", hint))
+        }
+    }
+}
+
+/// The name of a header field, in any case.
+pub(super) fn header(text: &str) -> Result<HeaderName, Mistake> {
+    let wrong = |_| {
+        let hint = "letters, digits, - and _, such as `x-user`";
+        Mistake::new("is not a header name", hint)
+    };
+    HeaderName::from_bytes(text.as_bytes()).map_err(wrong)
+}
+
+/// The name of a query parameter, compared with what clients send byte by byte.
+pub(super) fn query_name(text: &str) -> Result<String, Mistake> {
+    let is_plain = |byte: u8| byte.is_ascii_graphic() && !b"&=#\"<>".contains(&byte);
+    match (1..=LABEL_CHARS_MAX).contains(&text.len()) && text.bytes().all(is_plain) {
+        true => Ok(text.to_owned()),
+        false => {
+            let hint = "as it stands in the address, percent-encoded, without `&` and `=`";
+            Err(Mistake::new("is not the name of a query parameter", hint))
         }
     }
 }
@@ -421,6 +463,29 @@ mod tests {
         assert_eq!(target("/health?deep=1").as_deref(), Ok("/health?deep=1"));
         assert!(target("/health#x").is_err());
         assert!(target("http://a/").is_err());
+    }
+
+    #[test]
+    fn hash_keys_name_their_source() {
+        assert_eq!(hash_key("source"), Ok(HashKey::Source));
+        let header = HashKey::Header(HeaderName::from_static("x-user"));
+        assert_eq!(hash_key("header:X-User"), Ok(header));
+        assert_eq!(hash_key("query:id"), Ok(HashKey::Query("id".into())));
+        for bad in [
+            "",
+            "sources",
+            "source:x",
+            "header",
+            "header:",
+            "header:a b",
+            "cookie:",
+            "cookie:a=b",
+            "query:",
+            "query:a&b",
+            "body:x",
+        ] {
+            assert!(hash_key(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

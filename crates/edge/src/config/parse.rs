@@ -18,6 +18,7 @@ mod affinity;
 mod clusters;
 mod health;
 mod listeners;
+mod policies;
 mod retries;
 mod routes;
 
@@ -105,6 +106,7 @@ impl Parser<'_> {
             listeners: self.listeners(),
             clusters: self.clusters(),
             routes: self.routes(),
+            zone: self.file.zone.as_ref().map(|zone| zone.value.clone()),
             trusted_proxies: self
                 .file
                 .trusted_proxies
@@ -122,6 +124,7 @@ impl Parser<'_> {
         self.check_admin();
         self.check_use_of_clusters();
         self.check_affinity_cookies();
+        self.check_zones();
         self.check_names_of_certificates(&config);
         self.check_redirects(&config);
         config

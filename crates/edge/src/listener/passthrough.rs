@@ -5,12 +5,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use portcullis_traffic::containment::Trouble;
 use tokio::net::TcpStream;
 
 use super::hello::Rewound;
-use crate::cluster::Cluster;
-use crate::config::{self, ClusterId, NamePattern};
+use crate::cluster::{Ask, Cluster};
+use crate::config::{self, ClusterId, HashKey, NamePattern};
 use crate::engine::{connect, tunnel};
+use crate::pipeline::{IdSource, octets};
 
 /// A tunnel on which neither side has sent a byte for this long ends.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(3600);
@@ -52,25 +54,40 @@ pub(super) async fn pass_on(
     seen: Bytes,
     cluster: &Arc<Cluster>,
     client: SocketAddr,
+    ids: &IdSource,
 ) {
+    let source = match cluster.hash_key() {
+        Some(HashKey::Source) => Some(octets(client.ip().to_canonical())),
+        _ => None,
+    };
     let mut tried = Vec::new();
     loop {
-        let slot = cluster.pick(&tried, Instant::now());
-        let Some(slot) = slot.filter(|slot| !tried.contains(&slot.endpoint().address())) else {
+        let started = Instant::now();
+        let ask = Ask {
+            bound: None,
+            key: source.as_deref(),
+            tried: &tried,
+            now: started,
+            chance: ids.draw_span(),
+        };
+        let slot = cluster.acquire(&ask).await.ok();
+        let Some(mut slot) = slot.filter(|slot| !tried.contains(&slot.endpoint().id())) else {
             tracing::warn!(%client, cluster = cluster.name(), "no endpoint for a passthrough connection");
             return;
         };
         let address = slot.endpoint().address();
-        let Ok(mut upstream) = connect(address, cluster.timeouts().connect).await else {
-            cluster.record_failure(
-                slot.endpoint(),
-                "passthrough: cannot connect",
-                Instant::now(),
-            );
-            tried.push(address);
-            continue;
+        let mut upstream = match connect(address, cluster.timeouts().connect).await {
+            Ok(upstream) => upstream,
+            Err(cause) => {
+                tried.push(slot.endpoint().id());
+                let trouble = cause.trouble().unwrap_or(Trouble::ConnectFailed);
+                slot.finish(Err(trouble), Instant::now());
+                continue;
+            }
         };
-        cluster.record_success(slot.endpoint());
+        let connected = Instant::now();
+        slot.answered(connected.saturating_duration_since(started));
+        slot.judge(Ok(()), connected);
         let mut downstream = Rewound::new(seen, stream);
         let copied = tunnel(&mut downstream, &mut upstream, IDLE_TIMEOUT).await;
         tracing::debug!(%client, endpoint = %address, ?copied, "passthrough connection ended");

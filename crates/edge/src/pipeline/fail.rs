@@ -42,6 +42,8 @@ fn outcome_and_status(cause: Cause) -> (Outcome, StatusCode) {
         Cause::ClientGone => (O::ClientGone, S::BAD_REQUEST),
         Cause::NoRoute => (O::RefusedNoRoute, S::NOT_FOUND),
         Cause::NoEndpoint => (O::FailedNoEndpoint, S::SERVICE_UNAVAILABLE),
+        Cause::QueueFull => (O::RefusedQueueFull, S::SERVICE_UNAVAILABLE),
+        Cause::QueueTimeout => (O::RefusedQueueTimeout, S::SERVICE_UNAVAILABLE),
         Cause::ConnectRefused => (O::FailedConnectRefused, S::BAD_GATEWAY),
         Cause::ConnectTimeout => (O::FailedConnectTimeout, S::GATEWAY_TIMEOUT),
         Cause::ConnectFailed => (O::FailedConnect, S::BAD_GATEWAY),
@@ -86,6 +88,12 @@ fn detail(cause: Cause) -> &'static str {
         Cause::NoEndpoint => {
             "No endpoint can serve this now. Try again after the seconds in Retry-After."
         }
+        Cause::QueueFull => {
+            "Every endpoint is busy, and too many wait. Try again after the seconds in Retry-After."
+        }
+        Cause::QueueTimeout => {
+            "Every endpoint stayed busy. Try again after the seconds in Retry-After."
+        }
         Cause::ConnectRefused => {
             "The endpoint refuses connections. Try again; the request was not carried out."
         }
@@ -123,6 +131,8 @@ fn closes(cause: Cause) -> bool {
         cause,
         Cause::NoRoute
             | Cause::NoEndpoint
+            | Cause::QueueFull
+            | Cause::QueueTimeout
             | Cause::ConnectRefused
             | Cause::ConnectTimeout
             | Cause::ConnectFailed
@@ -284,6 +294,8 @@ mod tests {
             (Cause::BodyMalformed, 400, true),
             (Cause::NoRoute, 404, false),
             (Cause::NoEndpoint, 503, false),
+            (Cause::QueueFull, 503, false),
+            (Cause::QueueTimeout, 503, false),
             (Cause::ConnectRefused, 502, false),
             (Cause::ConnectTimeout, 504, false),
             (Cause::ConnectFailed, 502, false),

@@ -223,6 +223,7 @@ pub(crate) fn config(cluster: config::Cluster) -> config::Config {
             idempotency_key: false,
             access_log: true,
         }],
+        zone: None,
         trusted_proxies: vec!["10.0.0.0/8".parse().unwrap()],
         admin: None,
         access_log: config::AccessLog::Off,

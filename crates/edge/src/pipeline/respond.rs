@@ -50,6 +50,11 @@ pub(crate) fn announces_draining(fields: &impl Fields) -> bool {
         .is_some_and(|cause| cause == HEALTH_CAUSE_DRAINING.as_bytes())
 }
 
+/// What the endpoint says it lacks.
+pub(crate) fn cause(fields: &impl Fields) -> Option<&str> {
+    std::str::from_utf8(fields.first(&CAUSE)?).ok()
+}
+
 #[cfg(test)]
 mod tests {
     use http::HeaderMap;

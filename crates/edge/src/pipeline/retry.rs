@@ -130,6 +130,8 @@ fn failure_of(setback: Setback) -> Option<(Failure, RetryReason)> {
         | Cause::ClientGone
         | Cause::NoRoute
         | Cause::NoEndpoint
+        | Cause::QueueFull
+        | Cause::QueueTimeout
         | Cause::EndpointTruncated
         | Cause::TooManyConnections
         | Cause::Http2Abuse

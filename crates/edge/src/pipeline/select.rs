@@ -1,22 +1,141 @@
 //! Phase 6, once per attempt: which endpoint. Never remembers anything between attempts.
 
-use std::net::SocketAddr;
+use std::borrow::Cow;
+use std::net::IpAddr;
 use std::time::Instant;
 
-use crate::affinity::Bond;
-use crate::cluster::{Cluster, Slot};
-use crate::outcome::Cause;
+use portcullis_traffic::endpoint::EndpointId;
+use portcullis_traffic::route::normalize_host;
 
-/// Takes a place at an endpoint: the one the client belongs to if it may be had, else the
-/// balancer's choice; none of `tried` while another is eligible.
-pub(super) fn select(
+use super::head::{Fields, Head};
+use crate::affinity::cookie_values;
+use crate::cluster::{Ask, Cluster, Refusal, Slot};
+use crate::config::HashKey;
+
+/// What is known of a request when an endpoint is chosen for it.
+pub(super) struct Wish<'a> {
+    /// The endpoint the client is bound to.
+    pub(super) bound: Option<EndpointId>,
+    /// The client, behind trusted proxies.
+    pub(super) client: Option<IpAddr>,
+    /// Endpoints that failed this request.
+    pub(super) tried: &'a [EndpointId],
+    /// Random bits.
+    pub(super) chance: u64,
+}
+
+/// Takes a place at an endpoint: the one the client is bound to if it may be had, else the
+/// balancer's choice; none of those tried while another is eligible. Waits if all are full.
+pub(super) async fn select(
     cluster: &Cluster,
-    bond: Bond,
-    tried: &[SocketAddr],
+    head: &(impl Head + Sync),
+    wish: Wish<'_>,
     now: Instant,
-) -> Result<Slot, Cause> {
-    let preferred = cluster.preferred(bond, tried, now);
-    cluster
-        .pick_preferring(preferred, tried, now)
-        .ok_or(Cause::NoEndpoint)
+) -> Result<Slot, Refusal> {
+    let key = cluster
+        .hash_key()
+        .and_then(|hash| key(hash, head, wish.client));
+    let ask = Ask {
+        bound: wish.bound,
+        key: key.as_deref(),
+        tried: wish.tried,
+        now,
+        chance: wish.chance,
+    };
+    cluster.acquire(&ask).await
+}
+
+/// What is hashed. `None` if the request has nothing of the kind: then it goes where there is least
+/// to do.
+fn key<'h>(hash: &HashKey, head: &'h impl Head, client: Option<IpAddr>) -> Option<Cow<'h, [u8]>> {
+    let found = match hash {
+        HashKey::Source => Cow::Owned(octets(client?)),
+        HashKey::Path => Cow::Borrowed(head.path().as_bytes()),
+        HashKey::Host => lower(normalize_host(head.authority()?).as_bytes()),
+        HashKey::Header(name) => Cow::Borrowed(head.fields().first(name)?),
+        HashKey::Cookie(name) => Cow::Borrowed(cookie(head.fields(), name)?),
+        HashKey::Query(name) => Cow::Borrowed(parameter(head.query()?, name)?.as_bytes()),
+    };
+    (!found.is_empty()).then_some(found)
+}
+
+/// A client's address as it is hashed.
+pub(crate) fn octets(client: IpAddr) -> Vec<u8> {
+    match client {
+        IpAddr::V4(client) => client.octets().to_vec(),
+        IpAddr::V6(client) => client.octets().to_vec(),
+    }
+}
+
+/// Hosts are the same in any case.
+fn lower(host: &[u8]) -> Cow<'_, [u8]> {
+    if host.iter().any(u8::is_ascii_uppercase) {
+        Cow::Owned(host.to_ascii_lowercase())
+    } else {
+        Cow::Borrowed(host)
+    }
+}
+
+fn cookie<'h>(fields: &'h impl Fields, name: &str) -> Option<&'h [u8]> {
+    cookie_values(fields, name).next()
+}
+
+/// The first parameter of this name, as sent.
+fn parameter<'h>(query: &'h str, name: &str) -> Option<&'h str> {
+    let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+    pairs.find(|(key, _)| *key == name).map(|(_, value)| value)
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderName;
+
+    use super::super::fake::FakeHead;
+    use super::*;
+
+    fn hashed(hash: &HashKey, head: &FakeHead) -> Option<String> {
+        let client = Some(IpAddr::from([203, 0, 113, 9]));
+        key(hash, head, client).map(|found| String::from_utf8_lossy(&found).into_owned())
+    }
+
+    #[test]
+    fn each_key_is_taken_from_its_place() {
+        let head = FakeHead::get("/a/b?id=7&other=8&id=9")
+            .with("x-user", "ada")
+            .with("cookie", "theme=dark; session=s1")
+            .authority_is("Example.COM.:8080");
+        for (hash, expected) in [
+            (HashKey::Path, "/a/b"),
+            (HashKey::Host, "example.com"),
+            (HashKey::Header(HeaderName::from_static("x-user")), "ada"),
+            (HashKey::Cookie("session".to_owned()), "s1"),
+            (HashKey::Query("id".to_owned()), "7"),
+        ] {
+            assert_eq!(hashed(&hash, &head).as_deref(), Some(expected), "{hash:?}");
+        }
+        let source = key(
+            &HashKey::Source,
+            &head,
+            Some(IpAddr::from([203, 0, 113, 9])),
+        );
+        assert_eq!(source.as_deref(), Some(&[203, 0, 113, 9][..]));
+    }
+
+    #[test]
+    fn what_is_missing_or_empty_is_no_key() {
+        let head = FakeHead::get("/?id=&a")
+            .with("x-user", "")
+            .with("cookie", "session=; session2=x");
+        for hash in [
+            HashKey::Header(HeaderName::from_static("x-user")),
+            HashKey::Header(HeaderName::from_static("x-other")),
+            HashKey::Cookie("session".to_owned()),
+            HashKey::Query("id".to_owned()),
+            HashKey::Query("a".to_owned()),
+            HashKey::Query("b".to_owned()),
+        ] {
+            assert_eq!(hashed(&hash, &head), None, "{hash:?}");
+        }
+        assert_eq!(key(&HashKey::Source, &head, None), None);
+    }
 }

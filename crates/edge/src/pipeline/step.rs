@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use bytes::Bytes;
+use http::header::RETRY_AFTER;
 use http::{HeaderName, HeaderValue, StatusCode};
 
 use super::HeaderEdit;
@@ -42,6 +43,15 @@ pub struct Answer {
     pub body: Bytes,
     /// Whether the connection must be closed after it (HTTP/1) because its state is in doubt.
     pub close: bool,
+}
+
+impl Answer {
+    /// The same, with another `Retry-After`.
+    pub(super) fn retry_after(mut self, seconds: u64) -> Self {
+        self.headers.retain(|(name, _)| *name != RETRY_AFTER);
+        self.headers.push((RETRY_AFTER, seconds.into()));
+        self
+    }
 }
 
 /// What was really written to the client.

@@ -71,11 +71,8 @@ impl Bench {
     }
 
     fn in_flight(&self) -> u32 {
-        self.cluster()
-            .endpoints()
-            .iter()
-            .map(|endpoint| endpoint.in_flight())
-            .sum()
+        let status = self.cluster().status(self.now);
+        status.endpoints.iter().map(|one| one.in_flight).sum()
     }
 
     /// Closes the log and gives its lines.
@@ -325,10 +322,10 @@ fn only_endpoints_answer_is_not_thrown_away() {
 }
 
 #[test]
-fn endpoint_that_answers_503_three_times_is_ejected() {
+fn endpoint_that_answers_503_five_times_is_ejected() {
     let bench = Bench::with(|cluster| cluster.retries.count = 0);
     let address = ADDRESSES[0].parse().unwrap();
-    for _ in 0..9 {
+    for _ in 0..15 {
         let mut exchange = bench.exchange();
         exchange.on_request(&api()).unwrap();
         let attempt = at_once(exchange.on_attempt(&api(), bench.now)).unwrap();
@@ -336,13 +333,7 @@ fn endpoint_that_answers_503_three_times_is_ejected() {
         bench.respond(&mut exchange, status);
         exchange.on_end(ended(status), bench.now);
     }
-    assert!(
-        bench
-            .cluster()
-            .endpoint(address)
-            .unwrap()
-            .is_ejected(bench.now)
-    );
+    assert!(bench.cluster().endpoint(address).unwrap().is_out());
 }
 
 #[test]
@@ -351,7 +342,7 @@ fn answers_cut_short_eject_too() {
     for _ in 0..3 {
         let mut exchange = bench.exchange();
         exchange.on_request(&api()).unwrap();
-        exchange.tried.push(ADDRESSES[1].parse().unwrap());
+        exchange.tried.push(bench.cluster().endpoints()[1].id());
         at_once(exchange.on_attempt(&api(), bench.now)).unwrap();
         bench.respond(&mut exchange, 200);
         let end = End {
@@ -360,7 +351,7 @@ fn answers_cut_short_eject_too() {
         };
         exchange.on_end(end, bench.now);
     }
-    assert!(bench.cluster().endpoints()[0].is_ejected(bench.now));
+    assert!(bench.cluster().endpoints()[0].is_out());
 }
 
 #[test]
@@ -368,7 +359,7 @@ fn draining_announcement_takes_the_endpoint_out_and_is_not_shown() {
     let bench = Bench::with(|cluster| cluster.health = vec![fake::health_check()]);
     let cluster = bench.cluster();
     for endpoint in cluster.endpoints() {
-        cluster.observe(endpoint, Observation::Pass, "test");
+        cluster.probed(endpoint, 0, Ok(()), bench.now);
     }
     let mut exchange = bench.exchange();
     exchange.on_request(&api()).unwrap();
@@ -380,12 +371,9 @@ fn draining_announcement_takes_the_endpoint_out_and_is_not_shown() {
     };
     edits.into_iter().for_each(|edit| edit.apply(&mut headers));
     assert!(!headers.contains_key("x-health-cause"));
-    assert!(
-        !cluster
-            .endpoint(attempt.address)
-            .unwrap()
-            .is_eligible(bench.now)
-    );
+    let endpoint = cluster.endpoint(attempt.address).unwrap();
+    let status = cluster.endpoint_status(endpoint, bench.now).unwrap();
+    assert_eq!(status.state(), "draining");
 }
 
 #[test]
@@ -497,9 +485,7 @@ fn affinity_binds_a_client_until_its_endpoint_is_out() {
         "forged counts as none"
     );
     let cluster = bench.cluster();
-    for _ in 0..3 {
-        cluster.record_failure(cluster.endpoint(home).unwrap(), "test", bench.now);
-    }
+    cluster.blame(cluster.endpoint(home).unwrap(), 3, bench.now);
     let (moved, set) = visit(Some(cookie));
     assert_ne!(moved, home);
     assert!(set.is_some(), "the new home is written down");
@@ -641,9 +627,7 @@ fn waiting_is_given_up_when_the_endpoint_is_out_and_another_is_not() {
     assert!(!exchange.gives_up_waiting(bench.now), "it is in");
     let cluster = bench.cluster();
     let endpoint = cluster.endpoint(address).unwrap();
-    for _ in 0..3 {
-        cluster.record_failure(endpoint, "a test", bench.now);
-    }
+    cluster.blame(endpoint, 3, bench.now);
     assert!(exchange.gives_up_waiting(bench.now));
     assert!(!exchange.gives_up_waiting(bench.now), "nothing runs");
     let other = at_once(exchange.on_attempt(&api(), bench.now)).unwrap();

@@ -1,7 +1,6 @@
 //! Rounds of probes over a running edge: verdicts, pace, and who is probed at all.
 
 use portcullis_testkit::{Endpoint as Target, Health as Answer, wait_until};
-use portcullis_traffic::health::Health;
 
 use super::*;
 use crate::config::Config;
@@ -48,12 +47,13 @@ impl Probing {
         self.edge.install(self.edge.next_snapshot(config).unwrap());
     }
 
-    async fn becomes(&self, health: Health) {
-        let endpoint = self.endpoint();
-        wait_until(&format!("{health:?}"), async || {
-            (endpoint.health() == health).then_some(())
-        })
-        .await;
+    fn state(&self) -> &'static str {
+        let status = self.cluster().status(std::time::Instant::now());
+        status.endpoints[0].state()
+    }
+
+    async fn becomes(&self, state: &str) {
+        wait_until(state, async || (self.state() == state).then_some(())).await;
     }
 }
 
@@ -69,22 +69,22 @@ async fn checks(target: &Target, count: usize) {
 async fn endpoint_is_proven_falls_and_rises() {
     let target = Target::start("a").await;
     let probing = probing(&[&target], QUICK);
-    assert_eq!(probing.endpoint().health(), Health::Unproven);
-    probing.becomes(Health::Healthy).await;
+    assert_eq!(probing.state(), "out");
+    probing.becomes("in").await;
     target.set_health(Answer::Failing);
-    probing.becomes(Health::Unhealthy).await;
+    probing.becomes("last_resort").await;
     assert!(probing.endpoint().metrics().probes_failed.get() >= 3);
     target.set_health(Answer::Ok);
-    probing.becomes(Health::Healthy).await;
+    probing.becomes("in").await;
 }
 
 #[tokio::test]
 async fn draining_acts_at_the_first_probe() {
     let target = Target::start("a").await;
     let probing = probing(&[&target], &format!("{QUICK}, fall: 100"));
-    probing.becomes(Health::Healthy).await;
+    probing.becomes("in").await;
     target.set_health(Answer::Draining);
-    probing.becomes(Health::Unhealthy).await;
+    probing.becomes("draining").await;
     assert!(
         target.health_checks() < 100,
         "the word acted, not the count"
@@ -108,7 +108,7 @@ async fn silent_endpoint_delays_no_other() {
 async fn ring_brings_the_next_probe_forward() {
     let (a, b) = (Target::start("a").await, Target::start("b").await);
     let probing = probing(&[&a, &b], HOURLY);
-    probing.becomes(Health::Healthy).await;
+    probing.becomes("in").await;
     checks(&b, 1).await;
     let before = (a.health_checks(), b.health_checks());
     // A ring during a probe is not remembered.
@@ -126,20 +126,24 @@ async fn loss_of_the_last_endpoint_hurries_the_others() {
         &[&a, &b],
         "interval: 1h, fast_interval: 20ms, fall: 1, rise: 1",
     );
-    probing.becomes(Health::Healthy).await;
+    probing.becomes("in").await;
     let cluster = probing.cluster();
     let eligible = async |expected: bool| {
         wait_until(&format!("eligible: {expected}"), async || {
-            let has_eligible = cluster.has_eligible(std::time::Instant::now());
+            let has_eligible = cluster.has_eligible();
             (has_eligible == expected).then_some(())
         })
         .await;
     };
+    // Different causes: for one that all share nobody would go out.
     a.set_health(Answer::Failing);
-    b.set_health(Answer::Failing);
-    // One early probe of each finds out; then nobody waits for the hour to pass.
-    cluster.bell().ring();
-    eligible(false).await;
+    b.set_health(Answer::Status(404));
+    // Early probes of each find out; then nobody waits for the hour to pass.
+    wait_until("nobody to be eligible", async || {
+        cluster.bell().ring();
+        (!cluster.has_eligible()).then_some(())
+    })
+    .await;
     let before = (a.health_checks(), b.health_checks());
     checks(&a, before.0 + 3).await;
     checks(&b, before.1 + 3).await;
@@ -166,7 +170,7 @@ async fn rounds_follow_the_snapshot() {
     let mut config = config(&[&b], QUICK);
     config.clusters[0].health.clear();
     probing.install(&config);
-    assert_eq!(probing.endpoint().health(), Health::Healthy);
+    assert_eq!(probing.state(), "in");
 }
 
 #[tokio::test]
@@ -174,7 +178,7 @@ async fn those_that_stay_are_not_disturbed_and_a_shorter_interval_acts_at_once()
     let (a, b) = (Target::start("a").await, Target::start("b").await);
     let probing = probing(&[&a], HOURLY);
     checks(&a, 1).await;
-    probing.becomes(Health::Healthy).await;
+    probing.becomes("in").await;
     probing.install(&config(&[&a, &b], HOURLY));
     checks(&b, 1).await;
     assert_eq!(a.health_checks(), 1, "the hour goes on");

@@ -57,6 +57,7 @@ fn edge_config(endpoints: &[&Endpoint]) -> Config {
             idempotency_key: false,
             access_log: true,
         }],
+        zone: None,
         trusted_proxies: Vec::new(),
         admin: Some(([127, 0, 0, 1], 0).into()),
         access_log: AccessLog::Off,
@@ -486,11 +487,10 @@ async fn connections_and_failed_attempts_are_counted_by_name() {
     let gone = Endpoint::start("gone").await;
     let mut config = edge_config(&[&gone, &alive]);
     config.listeners[0].max_connections = 1;
-    config.clusters[0].ejection = Some(Ejection {
+    let ejection = fake::cluster(&["127.0.0.1:1"]).ejection;
+    config.clusters[0].ejection = ejection.map(|ejection| Ejection {
         failures: NonZeroU32::MIN,
-        window: Duration::from_secs(30),
-        duration: Duration::from_secs(30),
-        max_percent: 50,
+        ..ejection
     });
     let address = gone.address();
     drop(gone);

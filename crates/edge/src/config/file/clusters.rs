@@ -1,11 +1,13 @@
 //! Clusters as written. Never compares two values.
 
-use std::num::NonZeroU16;
+use std::num::{NonZeroU8, NonZeroU32};
+use std::time::Duration;
 
 use portcullis_ops::decode::{Fields, Located};
+use portcullis_ops::diagnostic::Span;
 
 use super::super::names::{self, HostPort};
-use super::super::{Balance, Ejection, UpstreamTimeouts};
+use super::super::{Breaker, BreakerMode, Ejection, HashKey, Queue, UpstreamTimeouts};
 use super::affinity::{FileAffinity, affinity};
 use super::health::{self, FileHealth};
 use super::positive;
@@ -14,10 +16,15 @@ use super::retries::{self, FileRetries};
 #[derive(Debug)]
 pub(in crate::config) struct FileCluster {
     pub(in crate::config) name: Located<String>,
-    pub(in crate::config) balance: Balance,
+    pub(in crate::config) balance: Located<&'static str>,
+    pub(in crate::config) hash: Option<FileHash>,
     pub(in crate::config) endpoints: Vec<FileEndpoint>,
     pub(in crate::config) health: Vec<FileHealth>,
-    pub(in crate::config) ejection: Option<Ejection>,
+    pub(in crate::config) ejection: Option<FileEjection>,
+    pub(in crate::config) breaker: Option<FileBreaker>,
+    pub(in crate::config) slow_start: Option<Duration>,
+    pub(in crate::config) max_requests: NonZeroU32,
+    pub(in crate::config) queue: Option<Queue>,
     pub(in crate::config) retries: FileRetries,
     pub(in crate::config) timeouts: UpstreamTimeouts,
     pub(in crate::config) affinity: Option<FileAffinity>,
@@ -26,7 +33,29 @@ pub(in crate::config) struct FileCluster {
 #[derive(Debug)]
 pub(in crate::config) struct FileEndpoint {
     pub(in crate::config) address: Option<Located<HostPort>>,
-    pub(in crate::config) weight: NonZeroU16,
+    pub(in crate::config) weight: Located<u16>,
+    pub(in crate::config) priority: Located<u8>,
+    pub(in crate::config) zone: Option<Located<String>>,
+    pub(in crate::config) max_requests: Option<NonZeroU32>,
+}
+
+#[derive(Debug)]
+pub(in crate::config) struct FileHash {
+    pub(in crate::config) span: Span,
+    pub(in crate::config) key: Option<HashKey>,
+    pub(in crate::config) bounded_load_percent: u16,
+}
+
+#[derive(Debug)]
+pub(in crate::config) struct FileEjection {
+    pub(in crate::config) max_duration_span: Span,
+    pub(in crate::config) ejection: Ejection,
+}
+
+#[derive(Debug)]
+pub(in crate::config) struct FileBreaker {
+    pub(in crate::config) failures_span: Span,
+    pub(in crate::config) breaker: Breaker,
 }
 
 pub(super) fn cluster((name, fields): (Located<String>, Fields<'_>)) -> FileCluster {
@@ -42,10 +71,8 @@ pub(super) fn cluster((name, fields): (Located<String>, Fields<'_>)) -> FileClus
     }
     FileCluster {
         name,
-        balance: match fields.word("balance").value {
-            "round_robin" => Balance::RoundRobin,
-            _ => Balance::LeastConn,
-        },
+        balance: fields.word("balance"),
+        hash: fields.optional_table("hash").as_ref().map(hash),
         endpoints: fields.tables("endpoints").iter().map(endpoint).collect(),
         health: fields
             .switches("health")
@@ -53,6 +80,10 @@ pub(super) fn cluster((name, fields): (Located<String>, Fields<'_>)) -> FileClus
             .map(health::health)
             .collect(),
         ejection: fields.switch("ejection").as_ref().map(ejection),
+        breaker: fields.switch("breaker").as_ref().map(breaker),
+        slow_start: Some(fields.duration("slow_start").value).filter(|time| !time.is_zero()),
+        max_requests: positive(&fields, "max_requests"),
+        queue: fields.switch("queue").as_ref().map(queue),
         retries: retries::retries(&fields.short("retries")),
         timeouts: upstream_timeouts(&fields.table("timeouts")),
         affinity: fields.switch("affinity").as_ref().map(affinity),
@@ -62,16 +93,61 @@ pub(super) fn cluster((name, fields): (Located<String>, Fields<'_>)) -> FileClus
 fn endpoint(fields: &Fields<'_>) -> FileEndpoint {
     FileEndpoint {
         address: fields.text("address", names::host_port),
-        weight: NonZeroU16::new(fields.number("weight").value).unwrap_or(NonZeroU16::MIN),
+        weight: fields.number("weight"),
+        priority: fields.number("priority"),
+        zone: fields.text("zone", names::label),
+        max_requests: fields
+            .optional_number("max_requests")
+            .and_then(|most| NonZeroU32::new(most.value)),
     }
 }
 
-fn ejection(fields: &Fields<'_>) -> Ejection {
-    Ejection {
-        failures: positive(fields, "failures"),
-        window: fields.duration("window").value,
-        duration: fields.duration("duration").value,
-        max_percent: fields.number("max_percent").value,
+fn hash(fields: &Fields<'_>) -> FileHash {
+    FileHash {
+        span: fields.span(),
+        key: fields.text("key", names::hash_key).map(|key| key.value),
+        bounded_load_percent: fields.number("bounded_load").value,
+    }
+}
+
+fn queue(fields: &Fields<'_>) -> Queue {
+    Queue {
+        length: positive(fields, "length"),
+        timeout: fields.duration("timeout").value,
+    }
+}
+
+fn ejection(fields: &Fields<'_>) -> FileEjection {
+    FileEjection {
+        max_duration_span: fields.span_of("max_duration"),
+        ejection: Ejection {
+            failures: positive(fields, "failures"),
+            window: fields.duration("window").value,
+            duration: fields.duration("duration").value,
+            max_duration: fields.duration("max_duration").value,
+            gateway_errors: NonZeroU32::new(fields.number("gateway_errors").value),
+            error_percent: NonZeroU8::new(fields.number("error_percent").value),
+            error_requests: positive(fields, "error_requests"),
+            max_percent: fields.number("max_percent").value,
+        },
+    }
+}
+
+fn breaker(fields: &Fields<'_>) -> FileBreaker {
+    FileBreaker {
+        failures_span: fields.span_of("failures"),
+        breaker: Breaker {
+            failures: positive(fields, "failures"),
+            error_percent: NonZeroU8::new(fields.number("error_percent").value),
+            error_requests: positive(fields, "error_requests"),
+            window: fields.duration("window").value,
+            duration: fields.duration("duration").value,
+            successes: positive(fields, "successes"),
+            mode: match fields.word("mode").value {
+                "monitor" => BreakerMode::Monitor,
+                _ => BreakerMode::Enforce,
+            },
+        },
     }
 }
 

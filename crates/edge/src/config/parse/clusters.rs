@@ -20,12 +20,18 @@ impl Parser<'_> {
     }
 
     fn parse_cluster(&self, file: &FileCluster) -> Cluster {
+        self.check_weights(file);
+        self.check_priorities(file);
+        self.check_containment(file);
         Cluster {
             name: file.name.value.clone(),
-            balance: file.balance,
+            balance: self.balance(file),
             endpoints: self.endpoints(file),
             health: self.health(&file.health),
-            ejection: file.ejection.clone(),
+            ejection: file.ejection.as_ref().map(|file| file.ejection.clone()),
+            breaker: file.breaker.as_ref().map(|file| file.breaker.clone()),
+            slow_start: file.slow_start,
+            queue: file.queue,
             retries: self.retries(&file.retries),
             timeouts: file.timeouts,
             affinity: file
@@ -51,7 +57,10 @@ impl Parser<'_> {
                 }
                 endpoints.push(Endpoint {
                     address,
-                    weight: written.weight,
+                    weight: written.weight.value,
+                    priority: written.priority.value,
+                    zone: written.zone.as_ref().map(|zone| zone.value.clone()),
+                    max_requests: written.max_requests.unwrap_or(file.max_requests),
                 });
             }
         }

@@ -119,7 +119,7 @@ fn host_names_become_one_endpoint_per_address() {
     let endpoints: Vec<_> = config.clusters[0]
         .endpoints
         .iter()
-        .map(|endpoint| (endpoint.address.to_string(), endpoint.weight.get()))
+        .map(|endpoint| (endpoint.address.to_string(), endpoint.weight))
         .collect();
     assert_eq!(
         endpoints,

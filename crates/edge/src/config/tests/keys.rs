@@ -32,9 +32,13 @@ const OTHER: &[(&str, &str)] = &[
     ("listeners[].http2.max_streams", "9"),
     ("listeners[].http2.stream_window", "16KiB"),
     ("listeners[].http2.connection_window", "64KiB"),
-    ("clusters.<name>.balance", "round_robin"),
+    ("clusters.<name>.hash.key", "cookie:other"),
+    ("clusters.<name>.hash.bounded_load", "999"),
     ("clusters.<name>.endpoints[].address", "10.0.1.99:8000"),
     ("clusters.<name>.endpoints[].weight", "9"),
+    ("clusters.<name>.endpoints[].priority", "9"),
+    ("clusters.<name>.endpoints[].zone", "other"),
+    ("clusters.<name>.endpoints[].max_requests", "9"),
     ("clusters.<name>.health.path", "/other"),
     ("clusters.<name>.health.port", "9"),
     ("clusters.<name>.health.request_headers", "{x-other: a}"),
@@ -53,7 +57,21 @@ const OTHER: &[(&str, &str)] = &[
     ("clusters.<name>.ejection.failures", "9"),
     ("clusters.<name>.ejection.window", "9s"),
     ("clusters.<name>.ejection.duration", "9s"),
+    ("clusters.<name>.ejection.max_duration", "99s"),
+    ("clusters.<name>.ejection.gateway_errors", "0"),
+    ("clusters.<name>.ejection.error_percent", "0"),
+    ("clusters.<name>.ejection.error_requests", "9"),
     ("clusters.<name>.ejection.max_percent", "9"),
+    ("clusters.<name>.breaker.failures", "9"),
+    ("clusters.<name>.breaker.error_percent", "0"),
+    ("clusters.<name>.breaker.error_requests", "9"),
+    ("clusters.<name>.breaker.window", "9s"),
+    ("clusters.<name>.breaker.duration", "9s"),
+    ("clusters.<name>.breaker.successes", "9"),
+    ("clusters.<name>.breaker.mode", "monitor"),
+    ("clusters.<name>.slow_start", "9s"),
+    ("clusters.<name>.queue.length", "9"),
+    ("clusters.<name>.queue.timeout", "9s"),
     ("clusters.<name>.retries.count", "9"),
     ("clusters.<name>.retries.backoff", "9ms"),
     ("clusters.<name>.retries.max_backoff", "9s"),
@@ -94,6 +112,7 @@ const OTHER: &[(&str, &str)] = &[
     ("routes[].response_headers.remove", "[X-Other]"),
     ("routes[].idempotency_key", "true"),
     ("routes[].access_log", "false"),
+    ("zone", "other"),
     ("trusted_proxies", "[192.168.0.0/16]"),
     ("admin.address", "127.0.0.1:2020"),
     ("access_log.to", "off"),
@@ -104,7 +123,7 @@ const OTHER: &[(&str, &str)] = &[
     ("workers", "9"),
 ];
 
-/// Held by [`exact_path_and_secret_reach_the_configuration`], or by the tests of affinity and of
+/// Held by tests below, or by the tests of affinity and of
 /// health checks because other keys must change with them.
 const ELSEWHERE: &[&str] = &[
     "routes[].exact",
@@ -132,6 +151,8 @@ const ELSEWHERE: &[&str] = &[
     "routes[].respond.content_type",
     "routes[].rewrite.regex",
     "routes[].rewrite.to",
+    "clusters.<name>.balance",
+    "clusters.<name>.max_requests",
 ];
 
 /// Where the value at `path` stands, in the first member of every list and named set.
@@ -219,6 +240,33 @@ fn exact_path_and_secret_reach_the_configuration() {
         .as_ref()
         .unwrap();
     assert_eq!(secret.expose(), "0123456789abcdef0123456789abcdef");
+}
+
+#[test]
+fn balance_and_request_limits_reach_the_configuration() {
+    let with = |more: &str| SMALL.replace("    endpoints", &format!("    {more}\n    endpoints"));
+    let cluster = |more: &str| good(&with(more)).config.clusters.remove(0);
+    for (word, balance) in [
+        ("round_robin", Balance::RoundRobin),
+        ("least_conn", Balance::LeastConn),
+        ("p2c", Balance::P2c),
+        ("peak_ewma", Balance::PeakEwma),
+    ] {
+        assert_eq!(cluster(&format!("balance: {word}")).balance, balance);
+    }
+    let most = |text: &str| {
+        good(text).config.clusters[0].endpoints[0]
+            .max_requests
+            .get()
+    };
+    assert_eq!(most(&with("max_requests: 7")), 7);
+    let own = with("max_requests: 7").replace(
+        "[127.0.0.1:4001]",
+        "[{ address: 127.0.0.1:4001, max_requests: 3 }]",
+    );
+    assert_eq!(most(&own), 3);
+    assert!(cluster("slow_start: 0s").slow_start.is_none());
+    assert!(cluster("queue: off").queue.is_none());
 }
 
 #[test]

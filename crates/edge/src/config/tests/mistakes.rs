@@ -376,3 +376,64 @@ fn routes_that_no_listener_uses_warn() {
     );
     one_warning(&text, "7:10", &["no listener speaks HTTP"]);
 }
+
+#[test]
+fn what_is_hashed_is_said_where_something_is() {
+    let text = with_in_cluster("balance: hash");
+    one_error(&text, "5:14", &["what to hash", "key: source"]);
+    let text = with_in_cluster("hash: { key: path }");
+    one_error(&text, "5:11", &["no effect", "least_conn", "balance: hash"]);
+    let text = with_in_cluster("balance: hash\n    hash: { key: body }");
+    one_error(
+        &text,
+        "6:18",
+        &["nothing that can be hashed", "header:NAME"],
+    );
+    let text = with_in_cluster("balance: hash\n    hash: { key: path, bounded_load: 99 }");
+    one_error(&text, "6:38", &["too small", "100"]);
+}
+
+#[test]
+fn ip_hash_is_warned_of() {
+    let text = with_in_cluster("balance: ip_hash");
+    one_warning(&text, "5:14", &["share one endpoint", "affinity"]);
+}
+
+#[test]
+fn weights_and_tiers_must_leave_something_to_choose() {
+    let with_endpoints = |endpoints: &str| SMALL.replace("127.0.0.1:4001", endpoints);
+    let text = with_endpoints("{ address: 127.0.0.1:1, weight: 0 }");
+    one_error(&text, "5:49", &["weight 0", "1 or more"]);
+    let text = with_endpoints("{ address: 127.0.0.1:1, priority: 2 }");
+    one_warning(&text, "5:51", &["one tier"]);
+    let text = with_endpoints(
+        "{ address: 127.0.0.1:1, priority: 2 }, { address: 127.0.0.1:2, weight: 0 }",
+    );
+    assert!(
+        good(&text).warnings.is_empty(),
+        "gaps and single zeros are fine"
+    );
+}
+
+#[test]
+fn zones_need_that_of_the_edge() {
+    let text = SMALL.replace("127.0.0.1:4001", "{ address: 127.0.0.1:1, zone: a }");
+    one_warning(&text, "5:47", &["no effect", "at the top"]);
+    one_warning(&format!("{text}zone: b\n"), "8:7", &["no endpoint", "`b`"]);
+    assert!(good(&format!("{text}zone: a\n")).warnings.is_empty());
+}
+
+#[test]
+fn containment_must_be_able_to_act() {
+    let text = with_in_cluster("ejection: { duration: 60s, max_duration: 59s }");
+    one_error(&text, "5:46", &["longest ejection", "at least `duration`"]);
+    let text = with_in_cluster("breaker: { failures: 3 }");
+    one_warning(&text, "5:26", &["never acts", "ejection: off"]);
+    let text = with_in_cluster("breaker: { failures: 3, mode: monitor }");
+    assert!(good(&text).warnings.is_empty());
+    assert!(
+        good(&with_in_cluster("breaker: { failures: 4 }"))
+            .warnings
+            .is_empty()
+    );
+}

@@ -35,6 +35,8 @@ pub(super) fn full() -> (World, String) {
     std::fs::copy(&identity.key, certs.join("auth.key")).unwrap();
     std::fs::copy(authority.root_file(), certs.join("ca.pem")).unwrap();
     let text = without(&reference(), &ALTERNATIVES);
+    // What is hashed is only said where something is.
+    let text = text.replace("balance: least_conn", "balance: hash");
     (world, uncomment(&text))
 }
 
