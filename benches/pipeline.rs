@@ -11,10 +11,10 @@ use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use http::{HeaderName, Method, StatusCode, Version};
+use http::{HeaderName, HeaderValue, Method, StatusCode, Version};
 use portcullis_edge::config;
 use portcullis_edge::connection::{Connection, ListenerContext};
-use portcullis_edge::pipeline::{End, Exchange, Fields, Head};
+use portcullis_edge::pipeline::{End, Exchange, Fields, Head, HeaderEdit, ResponseStep};
 use portcullis_edge::state::Edge;
 
 type Field = (&'static str, &'static str);
@@ -49,6 +49,11 @@ const BROWSER: &[Field] = &[
     ("Sec-Fetch-Site", "same-origin"),
     ("Priority", "u=0, i"),
 ];
+
+const COOKIE: Field = ("Cookie", "lang=en");
+
+/// Not signed by anybody; its payload is that of a usual access token.
+const TOKEN: &str = "Bearer eyJhbGciOiJSUzI1NiIsImtpZCI6IjEifQ.eyJpc3MiOiJodHRwczovL2F1dGguZXhhbXBsZS5jb20iLCJzdWIiOiI0YmY5MmYzNTc3YjM0ZGE2IiwiYXVkIjpbImFwcCJdLCJpYXQiOjE4MDAwMDAwMDAsImV4cCI6MTgwMDAwMDkwMCwianRpIjoiMDFKRjAiLCJzY29wZSI6InJlYWQgd3JpdGUiLCJ0ZW5hbnQiOiJ0ZW5hbnQtNDcxMSJ9.c2lnbmF0dXJl";
 
 const ANSWER: &[Field] = &[
     ("Content-Type", "application/json"),
@@ -121,9 +126,13 @@ struct Bench {
 
 impl Bench {
     fn new(access_log: &str) -> Self {
+        Self::with(access_log, "off")
+    }
+
+    fn with(access_log: &str, affinity: &str) -> Self {
         let mut file = "listeners: [{ address: '127.0.0.1:8080' }]\n".to_owned();
         write!(file, "access_log: '{access_log}'\n\
-                clusters: {{ app: {{ endpoints: ['127.0.0.1:4001', '127.0.0.1:4002', '127.0.0.1:4003'] }} }}\n\
+                clusters: {{ app: {{ endpoints: ['127.0.0.1:4001', '127.0.0.1:4002', '127.0.0.1:4003'], affinity: {affinity} }} }}\n\
                 routes: [{{ cluster: app }}, {{ path: /api, cluster: app }}]\n").expect("a string takes everything");
         let config = config::parse("edge.yaml", &file)
             .expect("a sound file")
@@ -140,8 +149,10 @@ impl Bench {
         }
     }
 
-    /// What an engine calls for one request.
-    fn serve(&self, head: &Get, answer: &Sent) {
+    /// What an engine calls for one request. Returns the affinity cookie if one is set. A function of
+    /// its own for profilers.
+    #[inline(never)]
+    fn serve(&self, head: &Get, answer: &Sent) -> Option<HeaderValue> {
         let now = Instant::now();
         let mut exchange = Exchange::new(Arc::clone(&self.edge), Arc::clone(&self.connection), now);
         exchange.on_request(head).expect("a sound request");
@@ -149,13 +160,19 @@ impl Bench {
         black_box(attempt.expect("an endpoint"));
         black_box(exchange.on_forward(head));
         let step = exchange.on_response_head(StatusCode::OK, answer, true, now);
-        black_box(step);
+        let ResponseStep::Deliver(edits) = black_box(step) else {
+            panic!("a sound answer")
+        };
         let end = End {
             status: Some(StatusCode::OK),
             response_bytes: 27,
             failure: None,
         };
         exchange.on_end(end, now);
+        edits.into_iter().find_map(|edit| match edit {
+            HeaderEdit::Append(_, cookie) => Some(cookie),
+            _ => None,
+        })
     }
 }
 
@@ -183,5 +200,38 @@ fn exchange(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, exchange);
+/// A browser that comes again: without affinity, by its cookie, by a header and by a claim.
+fn affinity(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("affinity");
+    let answer = Sent(ANSWER);
+    for (way, keys, value) in [
+        ("off", "off", COOKIE),
+        ("cookie", "{}", COOKIE),
+        (
+            "header",
+            "{ by: 'header:X-Tenant' }",
+            ("X-Tenant", "tenant-4711"),
+        ),
+        ("claim", "{ by: 'claim:tenant' }", ("Authorization", TOKEN)),
+    ] {
+        let bench = Bench::with("off", keys);
+        let mut fields = BROWSER.to_vec();
+        fields.push(value);
+        let newcomer = Get(Sent(fields.clone().leak()));
+        if let Some(cookie) = bench.serve(&newcomer, &answer) {
+            let text = cookie.to_str().expect("plain text").to_owned();
+            let (pair, _) = text.split_once(';').expect("attributes");
+            fields.pop();
+            fields.push(("Cookie", format!("lang=en; {pair}").leak()));
+        }
+        let head = Get(Sent(fields.leak()));
+        assert_eq!(bench.serve(&head, &answer), None, "known by now");
+        group.bench_function(way, |bencher| {
+            bencher.iter(|| bench.serve(black_box(&head), &answer));
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, exchange, affinity);
 criterion_main!(benches);
