@@ -238,6 +238,14 @@ const OBSERVED: &[(&str, &str)] = &[
         "health::fall_and_rise_count_checks_in_a_row",
     ),
     (
+        "clusters.<name>.health.role",
+        "health::a_failing_deep_check_lowers_the_share_and_never_ejects",
+    ),
+    (
+        "clusters.<name>.health.share",
+        "health::a_failing_deep_check_lowers_the_share_and_never_ejects",
+    ),
+    (
         "clusters.<name>.health.timeout",
         "health::a_hanging_check_fails_at_its_timeout",
     ),

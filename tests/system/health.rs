@@ -522,3 +522,119 @@ async fn health_checks_stay_out_of_the_access_log() {
     assert_eq!(edge.get("/health/ready").await.status, 200);
     edge.log_of("/health/ready").await;
 }
+
+/// What the deep check reads in the answers of the application.
+fn deep(state: &str) -> Behavior {
+    Behavior::Fields(vec![("X-Deep".to_owned(), state.to_owned())])
+}
+
+/// How many of fifty requests an endpoint answers.
+async fn share_of(edge: &Edge, name: &str) -> usize {
+    let mut client = edge.connect().await;
+    let mut count = 0;
+    for _ in 0..50 {
+        let response = client.get("/").await.unwrap();
+        assert_eq!(response.status, 200);
+        count += usize::from(response.endpoint() == name);
+    }
+    count
+}
+
+#[tokio::test]
+async fn a_failing_deep_check_lowers_the_share_and_never_ejects() {
+    for (share, expected) in [(25, 8..=12), (60, 17..=21)] {
+        let (a, b) = (
+            Endpoint::with("a", deep("up")).await,
+            Endpoint::with("b", deep("up")).await,
+        );
+        let health = json!([
+            check(&json!({ "path": "/health/live" })),
+            check(&json!({
+                "path": "/deep", "headers": { "X-Deep": "up" },
+                "role": "degrade", "share": share,
+            })),
+        ]);
+        let edge = Setup::new(&[&a, &b])
+            .set("clusters.main.health", health)
+            .start()
+            .await;
+        wait_for_health(&edge, &a, true).await;
+        wait_for_health(&edge, &b, true).await;
+        assert!((24..=26).contains(&share_of(&edge, "a").await));
+        a.behave(deep("down"));
+        wait_for_words(&edge, &["degraded"]).await;
+        let degraded = share_of(&edge, "a").await;
+        assert!(expected.contains(&degraded), "{degraded} of 50");
+        a.behave(deep("up"));
+        wait_until("its old share", async || {
+            (share_of(&edge, "a").await >= 24).then_some(())
+        })
+        .await;
+        a.behave(deep("down"));
+        b.behave(deep("down"));
+        let checks = (a.requests(), b.requests());
+        wait_until("ten checks of each, at least", async || {
+            let (a, b) = (a.requests() - checks.0, b.requests() - checks.1);
+            (a >= 10 && b >= 10).then_some(())
+        })
+        .await;
+        assert!((20..=30).contains(&share_of(&edge, "a").await));
+    }
+}
+
+#[tokio::test]
+async fn every_check_that_ejects_must_pass() {
+    let (a, b) = (
+        Endpoint::with("a", deep("up")).await,
+        Endpoint::with("b", deep("up")).await,
+    );
+    let health = json!([
+        check(&json!({ "path": "/health/live", "fall": 1, "rise": 1 })),
+        check(&json!({ "path": "/x", "headers": { "X-Deep": "up" }, "fall": 1, "rise": 1 })),
+    ]);
+    let edge = Setup::new(&[&a, &b])
+        .set("clusters.main.health", health)
+        .start()
+        .await;
+    for break_it in [true, false] {
+        wait_for_health(&edge, &a, true).await;
+        match break_it {
+            true => a.behave(deep("down")),
+            false => a.set_health(Health::Failing),
+        }
+        wait_for_health(&edge, &a, false).await;
+        a.behave(deep("up"));
+        a.set_health(Health::Ok);
+    }
+    wait_for_health(&edge, &a, true).await;
+}
+
+/// Both endpoints die, and one of them comes back at its address.
+#[tokio::test]
+async fn all_dead_and_back_means_serving_within_a_fast_interval() {
+    let (a, b) = (Endpoint::start("a").await, Endpoint::start("b").await);
+    let health = json!({ "interval": "5s", "timeout": "5s", "fast_interval": "100ms" });
+    let edge = Setup::new(&[&a, &b])
+        .set("clusters.main.health", health)
+        .start()
+        .await;
+    wait_for_health(&edge, &a, true).await;
+    wait_for_health(&edge, &b, true).await;
+    let address = b.address();
+    drop((a, b));
+    wait_until("nobody to be left", async || {
+        (edge.get("/").await.status == 503).then_some(())
+    })
+    .await;
+    let _back = Endpoint::start_at("back", address).await;
+    let started = Instant::now();
+    wait_until("service", async || {
+        (edge.get("/").await.status == 200).then_some(())
+    })
+    .await;
+    let waited = started.elapsed();
+    assert!(
+        waited < Duration::from_secs(4),
+        "not the interval: {waited:?}"
+    );
+}

@@ -107,7 +107,6 @@ pub struct Cluster {
     by_affinity_id: Vec<(u64, EndpointId)>,
     hash: Option<HashKey>,
     health: Vec<HealthCheck>,
-    bell: Arc<Bell>,
     affinity: Option<Arc<Affinity>>,
     timeouts: UpstreamTimeouts,
     retries: Retries,
@@ -176,7 +175,6 @@ impl Cluster {
                 _ => None,
             },
             health: config.health.clone(),
-            bell: previous.map_or_else(Arc::default, |cluster| Arc::clone(&cluster.bell)),
             affinity: match &config.affinity {
                 Some(affinity) => Some(Affinity::build(affinity, &config.name, known_affinity)?),
                 None => None,
@@ -255,7 +253,7 @@ impl Cluster {
 
     /// Has all endpoints checked now.
     pub fn bell(&self) -> &Bell {
-        &self.bell
+        &self.core.bell
     }
 
     /// Whether and how clients are kept, if they are.

@@ -191,10 +191,9 @@ impl Subject {
         self.cluster.health_checks().get(self.check)
     }
 
-    /// Tells the cluster. Whoever takes its last eligible endpoint hurries the others.
+    /// Tells the cluster.
     fn record(&self, finding: &Finding) {
         let now = std::time::Instant::now();
-        let could_serve = self.cluster.has_eligible();
         let metrics = self.endpoint.metrics();
         match finding {
             Finding::Passed => metrics.probes_passed.inc(),
@@ -208,9 +207,6 @@ impl Subject {
         match result {
             Some(result) => self.cluster.probed(&self.endpoint, self.check, result, now),
             None => self.cluster.announced_draining(&self.endpoint, now),
-        }
-        if could_serve && !self.cluster.has_eligible() {
-            self.cluster.bell().ring();
         }
     }
 

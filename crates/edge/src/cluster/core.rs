@@ -18,6 +18,7 @@ use super::slot::Verdict;
 use super::wait::Waiting;
 use super::{Endpoint, Slot};
 use crate::metrics::ClusterMetrics;
+use crate::probe::Bell;
 
 /// What a configuration makes of a cluster.
 #[derive(Debug)]
@@ -38,6 +39,8 @@ pub(super) struct Core {
     events: Arc<Events>,
     /// Wakes whoever acts when time alone changes something.
     alarm: Arc<Notify>,
+    /// Has all endpoints probed now.
+    pub(super) bell: Bell,
     state: Mutex<State>,
 }
 
@@ -60,6 +63,8 @@ pub(super) struct Aftermath {
     changes: Vec<(Change, Option<Arc<Endpoint>>)>,
     woken: Vec<Arc<Notify>>,
     is_sooner: bool,
+    /// The last eligible endpoint is lost.
+    is_lost: bool,
 }
 
 /// Why there is no place.
@@ -94,6 +99,7 @@ impl Core {
             metrics,
             events,
             alarm,
+            bell: Bell::default(),
             state: Mutex::new(State {
                 selector,
                 next_change: containment.next_change(),
@@ -203,12 +209,17 @@ impl Core {
             changes,
             woken,
             is_sooner,
+            is_lost,
         } = aftermath;
         for woken in woken {
             woken.notify_one();
         }
         if is_sooner {
             self.alarm.notify_one();
+        }
+        if is_lost {
+            // Nothing is more urgent now than to find out who is there.
+            self.bell.ring();
         }
         for (change, endpoint) in changes {
             self.events
@@ -291,6 +302,7 @@ impl State {
         if changes.is_empty() {
             return;
         }
+        let could_serve = self.selector.eligible() > 0;
         for change in changes {
             let endpoint = change.endpoint.and_then(|(id, standing)| {
                 self.selector.set_standing(id, standing, now);
@@ -300,6 +312,7 @@ impl State {
             });
             aftermath.changes.push((change, endpoint));
         }
+        aftermath.is_lost |= could_serve && self.selector.eligible() == 0;
         self.see_next(aftermath);
     }
 

@@ -4,7 +4,8 @@
 use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
 
-/// One per cluster, shared by generations of the configuration.
+/// One per cluster, shared by generations of the configuration. It rings when the last eligible
+/// endpoint is lost, and when an operator asks.
 #[derive(Debug, Default)]
 pub struct Bell(Notify);
 

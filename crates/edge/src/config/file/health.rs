@@ -80,8 +80,8 @@ pub(super) fn health(fields: &Fields<'_>) -> FileHealth {
         expect: fields.statuses("expect").value,
         headers: pairs(fields, "headers", expected),
         body: fields.text("body", body).map(|body| body.value),
-        is_degrading: false,
-        share_percent: 25,
+        is_degrading: fields.word("role").value == "degrade",
+        share_percent: fields.number("share").value,
         tls: fields.switch("tls").as_ref().map(tls),
     }
 }
@@ -176,6 +176,7 @@ const COMPARED: &[&str] = &[
     "expect",
     "headers",
     "body",
+    "share",
 ];
 /// Of each kind; probes are small.
 const HEADERS_MAX: usize = 16;

@@ -21,6 +21,8 @@ pub(super) static HEALTH: Table = Table {
         key("expect", Kind::Scalar(Scalar::StatusRange), Default("200-299"), "Status codes that pass."),
         key("headers", Kind::Map(&HEADER_VALUE), Optional("{X-Ready: \"yes\"}"), "Headers that the answer must have with exactly these values, at most 16; \"*\" takes any value."),
         key("body", text(&TEXT), Optional("\"ready\""), "Text (no pattern) that must occur in the first 64 KiB of the answer's body."),
+        key("role", Kind::Scalar(Scalar::Word(&["eject", "degrade"])), Default("eject"), "What failing means: eject takes the endpoint out, degrade lowers its share."),
+        key("share", count(1, 99), Default("25"), "Percent of its weight that a degraded endpoint keeps."),
         key("tls", Kind::Switch(&TLS), Optional(""), "Checks over TLS 1.2 or newer; plain by default."),
     ],
 };

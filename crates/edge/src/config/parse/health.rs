@@ -8,7 +8,7 @@ use super::super::{
 use super::Parser;
 
 /// Liveness, readiness and a few deep ones; each costs every endpoint a request per interval.
-const CHECKS_MAX: usize = 1;
+const CHECKS_MAX: usize = 8;
 
 impl Parser<'_> {
     pub(super) fn health(&self, checks: &[FileHealth]) -> Vec<HealthCheck> {
@@ -94,6 +94,13 @@ impl Parser<'_> {
             let message = "the answer to HEAD has no body to look into";
             let hint = "write `method: GET`, or leave `body` out";
             self.report.error_with_hint(span, message, hint);
+        }
+        if let Some(span) = file.place("share")
+            && !file.is_degrading
+        {
+            let message = "`share` has no effect on a check that ejects";
+            let hint = "write `role: degrade`, or leave `share` out";
+            self.report.warning(span, message, hint);
         }
     }
 

@@ -76,6 +76,32 @@ fn method_may_be_head() {
 }
 
 #[test]
+fn several_checks_have_roles_of_their_own() {
+    let checks = checks("[{ path: /live }, { role: degrade }, { role: degrade, share: 50 }]");
+    let roles: Vec<Role> = checks.iter().map(|check| check.role).collect();
+    let degrade = |share_percent| Role::Degrade { share_percent };
+    assert_eq!(roles, [Role::Eject, degrade(25), degrade(50)]);
+    assert_eq!(question(&checks[0]).path, "/live");
+}
+
+#[test]
+fn share_of_a_check_that_ejects_warns() {
+    one_warning(
+        &with_in_cluster("health: { share: 50 }"),
+        "5:22",
+        &["no effect"],
+    );
+}
+
+#[test]
+fn checks_of_one_cluster_are_bounded() {
+    let text =
+        |count: usize| with_in_cluster(&format!("health: [{}]", ["{}"].repeat(count).join(", ")));
+    good(&text(8));
+    one_error(&text(9), "5:46", &["at most 8"]);
+}
+
+#[test]
 fn contradictions_are_refused_where_they_stand() {
     for (health, column, words) in [
         ("{ interval: 5s, timeout: 5001ms }", 38, "at most"),
@@ -91,6 +117,9 @@ fn contradictions_are_refused_where_they_stand() {
         ("{ method: HEAD, body: x }", 35, "has no body"),
         ("{ jitter: 51 }", 23, "too large"),
         ("{ port: 0 }", 21, "too small"),
+        ("{ role: degrade, share: 100 }", 37, "too large"),
+        ("{ role: degrade, share: 0 }", 37, "too small"),
+        ("[{}, { interval: 4s }]", 18, "at most `interval`"),
         ("{ request_headers: { Host: a } }", 40, "`host`, a key"),
         ("{ request_headers: { User-Agent: a } }", 46, "leave it out"),
         ("{ request_headers: { Connection: a } }", 46, "leave it out"),
