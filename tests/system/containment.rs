@@ -46,6 +46,14 @@ async fn wait_for_state(edge: &Edge, endpoint: &Endpoint, state: &str) {
     edge.wait_for_metric(STATE, &labels, 1.0).await;
 }
 
+/// The log comes through a pipe, so it may be later than the metrics.
+async fn wait_for_output(edge: &Edge, told: &str) {
+    wait_until(told, async || {
+        edge.process.output().contains(told).then_some(())
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn gateway_errors_in_a_row_eject_if_configured() {
     for (errors, expected) in [(2, 2), (4, 4), (0, 12)] {
@@ -109,13 +117,7 @@ async fn an_ejection_ends_although_nobody_asks() {
     let edge = bare(&[&bad, &good], ejection).start().await;
     requests_until_out(&edge, &bad, 2).await;
     wait_for_state(&edge, &bad, "in").await;
-    wait_until("it to be told", async || {
-        edge.process
-            .output()
-            .contains("endpoint is back: its ejection is over")
-            .then_some(())
-    })
-    .await;
+    wait_for_output(&edge, "endpoint is back: its ejection is over").await;
     assert_eq!(bad.requests(), 1);
 }
 
@@ -146,13 +148,12 @@ async fn a_breaker_opens_tries_and_closes() {
     .await;
     assert!(bad.requests() >= 6, "three successes closed it");
     wait_for_state(&edge, &bad, "in").await;
-    let output = edge.process.output();
     for told in [
         "breaker is open",
         "breaker is half open",
         "breaker is closed",
     ] {
-        assert!(output.contains(told), "{told}: {output}");
+        wait_for_output(&edge, told).await;
     }
 }
 
@@ -204,7 +205,7 @@ async fn a_breaker_that_only_watches_keeps_nobody_out() {
     let would_open = edge.metric(OPENINGS, &[("how", "would_open")]).await;
     assert_eq!(would_open, 1.0);
     assert_eq!(edge.metric(OPENINGS, &[("how", "open")]).await, 0.0);
-    assert!(edge.process.output().contains("breaker would open"));
+    wait_for_output(&edge, "breaker would open").await;
 }
 
 fn check() -> Value {
