@@ -334,6 +334,26 @@ const OBSERVED: &[(&str, &str)] = &[
         "keys::a_request_the_endpoint_does_not_read_is_given_up",
     ),
     (
+        "errors",
+        "pages::the_operators_words_replace_those_of_the_edge_and_no_others",
+    ),
+    (
+        "errors[].body",
+        "pages::the_operators_words_replace_those_of_the_edge_and_no_others",
+    ),
+    (
+        "errors[].content_type",
+        "pages::the_operators_words_replace_those_of_the_edge_and_no_others",
+    ),
+    (
+        "errors[].file",
+        "pages::the_operators_words_replace_those_of_the_edge_and_no_others",
+    ),
+    (
+        "errors[].status",
+        "pages::the_operators_words_replace_those_of_the_edge_and_no_others",
+    ),
+    (
         "listeners",
         "lifecycle::with_one_taken_port_nothing_listens",
     ),
@@ -461,11 +481,59 @@ const OBSERVED: &[(&str, &str)] = &[
         "keys::a_route_may_stay_out_of_the_access_log",
     ),
     ("routes[].cluster", "routing::the_most_specific_route_wins"),
+    (
+        "routes[].errors",
+        "pages::the_operators_words_replace_those_of_the_edge_and_no_others",
+    ),
+    (
+        "routes[].errors[].body",
+        "pages::the_operators_words_replace_those_of_the_edge_and_no_others",
+    ),
+    (
+        "routes[].errors[].content_type",
+        "pages::the_operators_words_replace_those_of_the_edge_and_no_others",
+    ),
+    (
+        "routes[].errors[].file",
+        "pages::the_operators_words_replace_those_of_the_edge_and_no_others",
+    ),
+    (
+        "routes[].errors[].status",
+        "pages::the_operators_words_replace_those_of_the_edge_and_no_others",
+    ),
     ("routes[].exact", "routing::the_most_specific_route_wins"),
     ("routes[].host", "routing::the_most_specific_route_wins"),
     (
         "routes[].idempotency_key",
         "retries::a_post_with_an_idempotency_key_is_repeated_where_its_route_allows_it",
+    ),
+    (
+        "routes[].maintenance",
+        "pages::a_route_under_maintenance_is_closed_to_all_but_those_who_may_look",
+    ),
+    (
+        "routes[].maintenance.allow",
+        "pages::a_route_under_maintenance_is_closed_to_all_but_those_who_may_look",
+    ),
+    (
+        "routes[].maintenance.body",
+        "pages::a_route_under_maintenance_is_closed_to_all_but_those_who_may_look",
+    ),
+    (
+        "routes[].maintenance.content_type",
+        "pages::a_route_under_maintenance_is_closed_to_all_but_those_who_may_look",
+    ),
+    (
+        "routes[].maintenance.file",
+        "pages::a_route_under_maintenance_is_closed_to_all_but_those_who_may_look",
+    ),
+    (
+        "routes[].maintenance.on",
+        "pages::a_route_under_maintenance_is_closed_to_all_but_those_who_may_look",
+    ),
+    (
+        "routes[].maintenance.retry_after",
+        "pages::a_route_under_maintenance_is_closed_to_all_but_those_who_may_look",
     ),
     ("routes[].name", "keys::names_appear_in_logs_and_metrics"),
     ("routes[].path", "routing::the_most_specific_route_wins"),

@@ -37,6 +37,8 @@ mod limits;
 mod malformed;
 #[path = "messages.rs"]
 mod messages;
+#[path = "pages.rs"]
+mod pages;
 #[path = "proxying.rs"]
 mod proxying;
 #[path = "redirects.rs"]
@@ -58,5 +60,6 @@ mod upgrades;
 
 mod endpoint_garbage;
 mod framing;
+mod outage;
 mod pipelining;
 mod storm;

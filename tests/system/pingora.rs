@@ -36,6 +36,8 @@ mod limits;
 mod malformed;
 #[path = "messages.rs"]
 mod messages;
+#[path = "pages.rs"]
+mod pages;
 #[path = "proxying.rs"]
 mod proxying;
 #[path = "redirects.rs"]

@@ -21,6 +21,7 @@ mod health;
 mod keys;
 mod listener;
 mod names;
+mod page;
 mod parse;
 mod retries;
 mod route;
@@ -39,6 +40,7 @@ pub use listener::{
     Certificate, ClientTimeouts, Engine, Http2, Limits, Listener, NamePattern, Passthrough, Tls,
     TlsVersion,
 };
+pub use page::{Maintenance, Page, Words};
 pub use parse::{Parsed, Resolve, Surroundings, parse_in};
 pub use retries::{Backoff, BudgetPolicy, Retries};
 pub use route::{
@@ -58,6 +60,8 @@ pub struct Config {
     pub routes: Vec<Route>,
     /// Where this edge is; endpoints of the same zone come first. `None` (default): nowhere.
     pub zone: Option<String>,
+    /// What to say with answers of ours; the first match wins.
+    pub pages: Vec<Page>,
     /// Networks whose `X-Forwarded-*` headers are believed.
     pub trusted_proxies: Vec<IpNet>,
     /// Where `/livez`, `/readyz` and `/metrics` answer. `None` switches them off.

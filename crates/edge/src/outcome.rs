@@ -18,6 +18,7 @@
 //! | `client_body_malformed` | 400 | the body breaks its framing |
 //! | `client_gone` | none, or cut short | the client left before the answer was complete |
 //! | `refused_no_route` | 404 | no route matches host and path |
+//! | `refused_maintenance` | 503 | its route is closed for maintenance |
 //! | `refused_connections` | 503 | too many connections |
 //! | `refused_http2_abuse` | none | the guard closed an abusive HTTP/2 connection |
 //! | `refused_queue_full` | 503 | every endpoint has all it may have, and so has the queue |
@@ -56,6 +57,7 @@ pub enum Outcome {
     ClientBodyMalformed,
     ClientGone,
     RefusedNoRoute,
+    RefusedMaintenance,
     RefusedConnections,
     RefusedHttp2Abuse,
     RefusedQueueFull,
@@ -74,7 +76,7 @@ pub enum Outcome {
 
 impl Outcome {
     /// All of them, in declaration order.
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 29] = [
         Self::Served,
         Self::Redirected,
         Self::Responded,
@@ -89,6 +91,7 @@ impl Outcome {
         Self::ClientBodyMalformed,
         Self::ClientGone,
         Self::RefusedNoRoute,
+        Self::RefusedMaintenance,
         Self::RefusedConnections,
         Self::RefusedHttp2Abuse,
         Self::RefusedQueueFull,
@@ -122,6 +125,7 @@ impl Outcome {
             Self::ClientBodyMalformed => "client_body_malformed",
             Self::ClientGone => "client_gone",
             Self::RefusedNoRoute => "refused_no_route",
+            Self::RefusedMaintenance => "refused_maintenance",
             Self::RefusedConnections => "refused_connections",
             Self::RefusedHttp2Abuse => "refused_http2_abuse",
             Self::RefusedQueueFull => "refused_queue_full",
@@ -168,6 +172,8 @@ pub enum Cause {
     ClientGone,
     /// No route matches.
     NoRoute,
+    /// The route is closed.
+    Maintenance,
     /// No endpoint is eligible.
     NoEndpoint,
     /// All endpoints are full, and so is the queue.
@@ -200,7 +206,7 @@ pub enum Cause {
 
 impl Cause {
     /// All of them, for tables and tests.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 25] = [
         Self::HeadMalformed,
         Self::HeadTooLarge,
         Self::TargetTooLong,
@@ -211,6 +217,7 @@ impl Cause {
         Self::BodyMalformed,
         Self::ClientGone,
         Self::NoRoute,
+        Self::Maintenance,
         Self::NoEndpoint,
         Self::QueueFull,
         Self::QueueTimeout,

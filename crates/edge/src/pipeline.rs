@@ -151,6 +151,11 @@ impl Exchange {
             finish::is_logged(&self.edge, &self.snapshot, self.route),
         ));
         let route = decided.map_err(|cause| self.on_failure(cause))?;
+        if self.snapshot.route(route).maintenance.is_some()
+            && let Some(answer) = self.refuses_for_maintenance(route)
+        {
+            return Err(answer);
+        }
         self.aim(route, head)
     }
 
@@ -352,7 +357,28 @@ impl Exchange {
         let failure = fail::failure(cause);
         self.blame_endpoint(cause, Instant::now());
         self.failed.get_or_insert(failure.outcome);
-        failure.answer(self.request.as_ref().map(|request| &request.excerpt.id))
+        let id = self.request.as_ref().map(|request| &request.excerpt.id);
+        let answer = failure.answer(id);
+        match self.snapshot.words(self.route, answer.status.as_u16()) {
+            Some(words) => answer.in_words(words),
+            None => answer,
+        }
+    }
+
+    /// The route is closed, unless the client may look.
+    fn refuses_for_maintenance(&mut self, route: RouteId) -> Option<Answer> {
+        let snapshot = Arc::clone(&self.snapshot);
+        let maintenance = snapshot.route(route).maintenance.as_ref()?;
+        let client = self.request.as_ref()?.client;
+        if maintenance.lets_in(client) {
+            return None;
+        }
+        let answer = self.on_failure(Cause::Maintenance);
+        let answer = answer.retry_after(maintenance.retry_after.as_secs());
+        Some(match &maintenance.words {
+            Some(words) => answer.in_words(words),
+            None => answer,
+        })
     }
 
     /// Always the last call: releases guards, feeds metrics and access log. Later calls do nothing.

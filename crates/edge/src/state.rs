@@ -15,7 +15,9 @@ use tokio::sync::watch;
 use crate::access_log::{AccessLogWriter, OpenError};
 use crate::affinity::KeyError;
 use crate::cluster::{Cluster, Keeper, OpaqueIds};
-use crate::config::{self, Action, ClusterId, Config, HeaderChanges, Rewrite};
+use crate::config::{
+    self, Action, ClusterId, Config, HeaderChanges, Maintenance, Page, Rewrite, Words,
+};
 use crate::metrics::{Metrics, RequestCounters};
 use crate::pipeline::IdSource;
 
@@ -138,6 +140,8 @@ pub struct Snapshot {
     pub routes: Vec<RouteState>,
     /// Clusters in file order: [`ClusterId`] indexes this list.
     pub clusters: Vec<Arc<Cluster>>,
+    /// What to say with answers of ours where the route has no words.
+    pages: Vec<Page>,
     router: Router<RouteId>,
     /// Paths that stay out of the access log while they are served: health checks ask for them.
     quiet_paths: HashSet<String>,
@@ -166,6 +170,10 @@ pub struct RouteState {
     pub response_headers: HeaderChanges,
     /// Whether an `Idempotency-Key` makes its requests repeatable.
     pub idempotency_key: bool,
+    /// What to say with answers of ours.
+    pub pages: Vec<Page>,
+    /// Whether it is closed for now.
+    pub maintenance: Option<Maintenance>,
     /// Whether its requests are logged.
     pub is_logged: bool,
     /// By listener: requests that had no target.
@@ -213,6 +221,8 @@ impl Snapshot {
                 request_headers: route.request_headers.clone(),
                 response_headers: route.response_headers.clone(),
                 idempotency_key: route.idempotency_key,
+                pages: route.pages.clone(),
+                maintenance: route.maintenance.clone(),
                 is_logged: route.access_log,
                 counters: parts.counters(&route.name, ""),
             }
@@ -234,6 +244,7 @@ impl Snapshot {
             routes: config.routes.iter().map(route_state).collect(),
             router: Router::build(config.routes.iter().enumerate().map(rule))?,
             quiet_paths: quiet_paths(config),
+            pages: config.pages.clone(),
             unrouted: parts.counters("", ""),
             named_hosts: Router::build(config.named_hosts().into_iter().map(named))?,
             clusters,
@@ -256,6 +267,14 @@ impl Snapshot {
     /// Whether requests for this path stay out of the access log while they are served.
     pub(crate) fn is_quiet(&self, path: &str) -> bool {
         self.quiet_paths.contains(path)
+    }
+
+    /// The operator's words for an answer of ours.
+    pub(crate) fn words(&self, route: Option<RouteId>, status: u16) -> Option<&Words> {
+        let of_route = route.map_or(&[][..], |route| &self.route(route).pages);
+        let mut pages = of_route.iter().chain(&self.pages);
+        let page = pages.find(|page| page.statuses.contains(&status))?;
+        Some(&page.words)
     }
 
     /// A route of this generation.

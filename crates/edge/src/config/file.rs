@@ -16,6 +16,7 @@ mod affinity;
 mod clusters;
 mod health;
 mod listeners;
+mod pages;
 mod retries;
 mod routes;
 
@@ -23,6 +24,7 @@ pub(super) use affinity::{By, FileAffinity, FileCookie};
 pub(super) use clusters::{FileCluster, FileEndpoint};
 pub(super) use health::{FileCheckTls, FileHealth};
 pub(super) use listeners::{FileCertificate, FileListener, FileTls};
+pub(super) use pages::{FileMaintenance, FilePage, FileWords};
 pub(super) use retries::FileRetries;
 pub(super) use routes::{FileAction, FileRoute, FileSplit};
 
@@ -33,6 +35,7 @@ pub(super) struct FileConfig {
     pub(super) clusters: Vec<FileCluster>,
     pub(super) routes: Vec<FileRoute>,
     pub(super) zone: Option<Located<String>>,
+    pub(super) pages: Vec<FilePage>,
     pub(super) trusted_proxies: Vec<Located<IpNet>>,
     pub(super) admin: Option<Located<SocketAddr>>,
     pub(super) access_log: Option<Located<Access>>,
@@ -60,6 +63,7 @@ impl FileConfig {
                 .collect(),
             routes: file.tables("routes").iter().map(routes::route).collect(),
             zone: file.text("zone", names::label),
+            pages: pages::pages(&file),
             trusted_proxies: file.networks("trusted_proxies"),
             admin: file.switch("admin").map(|admin| admin.address("address")),
             access_log: access_log.text("to", names::access),

@@ -11,11 +11,13 @@ mod affinity;
 mod clusters;
 mod health;
 mod listeners;
+mod pages;
 mod retries;
 mod routes;
 
 use clusters::CLUSTER;
 use listeners::LISTENERS;
+use pages::PAGES;
 use routes::ROUTES;
 
 const MILLISECOND: Duration = Duration::from_millis(1);
@@ -33,6 +35,7 @@ pub(super) static FILE: Table = Table {
         key("clusters", Kind::Named(&CLUSTER, "auth"), Required(""), "Sets of endpoints, by names of your choice."),
         key("routes", Kind::List(&ROUTES), Usual(""), "What goes where; the most specific host, then path, wins in any order."),
         key("zone", text(&NAME), Optional("eu-1a"), "Where this edge is; endpoints of the same zone come first."),
+        key("errors", Kind::List(&PAGES), Optional(""), "What the edge says with its own answers, instead of problem documents (RFC 9457); the first match wins."),
         key("trusted_proxies", Kind::List(&NETWORK), Optional("[10.0.0.0/8]"), "Networks whose X-Forwarded-* headers are believed; none by default."),
         key("admin", Kind::Switch(&ADMIN), Default(""), "Health, readiness and metrics of the edge itself, or `off`."),
         key("access_log", Kind::Short(&ACCESS_LOG), Default(""), "Finished requests as JSON lines; instead of a mapping just the destination will do."),

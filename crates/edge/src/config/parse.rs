@@ -18,6 +18,7 @@ mod affinity;
 mod clusters;
 mod health;
 mod listeners;
+mod pages;
 mod policies;
 mod retries;
 mod routes;
@@ -107,6 +108,7 @@ impl Parser<'_> {
             clusters: self.clusters(),
             routes: self.routes(),
             zone: self.file.zone.as_ref().map(|zone| zone.value.clone()),
+            pages: self.pages(&self.file.pages),
             trusted_proxies: self
                 .file
                 .trusted_proxies

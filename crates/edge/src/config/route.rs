@@ -5,7 +5,7 @@ use http::{HeaderName, HeaderValue, StatusCode};
 use portcullis_traffic::route::Regex;
 
 use super::template::Template;
-use super::{ClusterId, Pattern};
+use super::{ClusterId, Maintenance, Page, Pattern};
 
 /// Match rule and what becomes of its requests.
 #[derive(Debug)]
@@ -24,6 +24,10 @@ pub struct Route {
     pub response_headers: HeaderChanges,
     /// Whether a request with an `Idempotency-Key` may be carried out twice (default no).
     pub idempotency_key: bool,
+    /// What to say with answers of ours, before those of [`Config`](super::Config).
+    pub pages: Vec<Page>,
+    /// Whether the route is closed for now (default no).
+    pub maintenance: Option<Maintenance>,
     /// Whether requests of this route are written to the access log (default yes).
     pub access_log: bool,
 }

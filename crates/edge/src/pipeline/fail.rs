@@ -41,6 +41,7 @@ fn outcome_and_status(cause: Cause) -> (Outcome, StatusCode) {
         Cause::BodyMalformed => (O::ClientBodyMalformed, S::BAD_REQUEST),
         Cause::ClientGone => (O::ClientGone, S::BAD_REQUEST),
         Cause::NoRoute => (O::RefusedNoRoute, S::NOT_FOUND),
+        Cause::Maintenance => (O::RefusedMaintenance, S::SERVICE_UNAVAILABLE),
         Cause::NoEndpoint => (O::FailedNoEndpoint, S::SERVICE_UNAVAILABLE),
         Cause::QueueFull => (O::RefusedQueueFull, S::SERVICE_UNAVAILABLE),
         Cause::QueueTimeout => (O::RefusedQueueTimeout, S::SERVICE_UNAVAILABLE),
@@ -85,6 +86,9 @@ fn detail(cause: Cause) -> &'static str {
         }
         Cause::ClientGone => "The client left before the answer.",
         Cause::NoRoute => "No route matches the host and path. Check both for a typing error.",
+        Cause::Maintenance => {
+            "This is closed for maintenance. Try again after the seconds in Retry-After."
+        }
         Cause::NoEndpoint => {
             "No endpoint can serve this now. Try again after the seconds in Retry-After."
         }
@@ -130,6 +134,7 @@ fn closes(cause: Cause) -> bool {
     !matches!(
         cause,
         Cause::NoRoute
+            | Cause::Maintenance
             | Cause::NoEndpoint
             | Cause::QueueFull
             | Cause::QueueTimeout
@@ -293,6 +298,7 @@ mod tests {
             (Cause::BodyTimeout, 408, true),
             (Cause::BodyMalformed, 400, true),
             (Cause::NoRoute, 404, false),
+            (Cause::Maintenance, 503, false),
             (Cause::NoEndpoint, 503, false),
             (Cause::QueueFull, 503, false),
             (Cause::QueueTimeout, 503, false),

@@ -129,6 +129,7 @@ fn failure_of(setback: Setback) -> Option<(Failure, RetryReason)> {
         | Cause::BodyMalformed
         | Cause::ClientGone
         | Cause::NoRoute
+        | Cause::Maintenance
         | Cause::NoEndpoint
         | Cause::QueueFull
         | Cause::QueueTimeout

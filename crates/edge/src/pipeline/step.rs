@@ -3,11 +3,11 @@
 use std::net::SocketAddr;
 
 use bytes::Bytes;
-use http::header::RETRY_AFTER;
+use http::header::{CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderName, HeaderValue, StatusCode};
 
 use super::HeaderEdit;
-use crate::config::UpstreamTimeouts;
+use crate::config::{UpstreamTimeouts, Words};
 use crate::outcome::Cause;
 
 /// Where and how to try now.
@@ -39,7 +39,7 @@ pub struct Answer {
     pub status: StatusCode,
     /// Everything but framing: `content-length` and `connection` are the engine's.
     pub headers: Vec<(HeaderName, HeaderValue)>,
-    /// A problem document (RFC 9457).
+    /// A problem document (RFC 9457), or the operator's words.
     pub body: Bytes,
     /// Whether the connection must be closed after it (HTTP/1) because its state is in doubt.
     pub close: bool,
@@ -50,6 +50,15 @@ impl Answer {
     pub(super) fn retry_after(mut self, seconds: u64) -> Self {
         self.headers.retain(|(name, _)| *name != RETRY_AFTER);
         self.headers.push((RETRY_AFTER, seconds.into()));
+        self
+    }
+
+    /// The same in other words.
+    pub(super) fn in_words(mut self, words: &Words) -> Self {
+        self.headers.retain(|(name, _)| *name != CONTENT_TYPE);
+        let content_type = words.content_type.clone();
+        self.headers.push((CONTENT_TYPE, content_type));
+        self.body = words.body.clone();
         self
     }
 }

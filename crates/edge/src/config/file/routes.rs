@@ -6,6 +6,7 @@ use portcullis_ops::diagnostic::Span;
 use super::super::names;
 use super::super::route::{HeaderChanges, Rewrite};
 use super::super::{HostPattern, PathPattern, Pattern};
+use super::pages::{self, FileMaintenance, FilePage};
 
 mod action;
 mod changes;
@@ -26,6 +27,8 @@ pub(in crate::config) struct FileRoute {
     pub(in crate::config) request_headers: HeaderChanges,
     pub(in crate::config) response_headers: HeaderChanges,
     pub(in crate::config) idempotency_key: bool,
+    pub(in crate::config) pages: Vec<FilePage>,
+    pub(in crate::config) maintenance: Option<FileMaintenance>,
     pub(in crate::config) access_log: bool,
 }
 
@@ -72,6 +75,8 @@ pub(super) fn route(fields: &Fields<'_>) -> FileRoute {
         request_headers: changes::headers(fields, "request_headers"),
         response_headers: changes::headers(fields, "response_headers"),
         idempotency_key: fields.flag("idempotency_key").value,
+        pages: pages::pages(fields),
+        maintenance: pages::maintenance(fields),
         access_log: fields.flag("access_log").value,
     }
 }

@@ -2,6 +2,7 @@
 
 use portcullis_ops::decode::{Kind, Scalar, Table, Text};
 
+use super::pages::{MAINTENANCE, PAGES};
 use super::{Default, NAME, NETWORK, Optional, Required, Usual, count, key, text};
 
 const FLAG: Kind = Kind::Scalar(Scalar::Flag);
@@ -28,6 +29,8 @@ static ROUTE: Table = Table {
         key("request_headers", Kind::Table(&CHANGES), Optional(""), "Changes of the request's header fields on the way to the endpoint."),
         key("response_headers", Kind::Table(&CHANGES), Optional(""), "Changes of the response's header fields on the way to the client."),
         key("idempotency_key", FLAG, Default("false"), "Whether a request with an Idempotency-Key field may be repeated whatever its method; its endpoints must recognise the key."),
+        key("errors", Kind::List(&PAGES), Optional(""), "What the edge says on this route; before those for all routes."),
+        key("maintenance", Kind::Short(&MAINTENANCE), Optional(""), "Closes the route: 503 for everybody but the networks under `allow`; instead of a mapping `true` will do."),
         key("access_log", FLAG, Default("true"), "Whether these requests are written to the access log."),
     ],
 };

@@ -31,6 +31,11 @@ impl Parser<'_> {
                 request_headers: file.request_headers.clone(),
                 response_headers: file.response_headers.clone(),
                 idempotency_key: file.idempotency_key,
+                pages: self.pages(&file.pages),
+                maintenance: file
+                    .maintenance
+                    .as_ref()
+                    .map(|maintenance| self.maintenance(maintenance)),
                 access_log: file.access_log,
             });
         }

@@ -114,6 +114,17 @@ const OTHER: &[(&str, &str)] = &[
     ("routes[].idempotency_key", "true"),
     ("routes[].access_log", "false"),
     ("zone", "other"),
+    ("routes[].errors[].status", "599"),
+    ("routes[].errors[].file", "certs/ca.pem"),
+    ("routes[].errors[].content_type", "text/plain"),
+    ("routes[].maintenance.on", "false"),
+    ("routes[].maintenance.file", "certs/ca.pem"),
+    ("routes[].maintenance.content_type", "text/plain"),
+    ("routes[].maintenance.retry_after", "9s"),
+    ("routes[].maintenance.allow", "[192.168.0.0/16]"),
+    ("errors[].status", "599"),
+    ("errors[].file", "certs/ca.pem"),
+    ("errors[].content_type", "text/plain"),
     ("trusted_proxies", "[192.168.0.0/16]"),
     ("admin.address", "127.0.0.1:2020"),
     ("access_log.to", "off"),
@@ -128,6 +139,10 @@ const OTHER: &[(&str, &str)] = &[
 /// health checks because other keys must change with them.
 const ELSEWHERE: &[&str] = &[
     "routes[].exact",
+    // Instead of `file`.
+    "errors[].body",
+    "routes[].errors[].body",
+    "routes[].maintenance.body",
     "clusters.<name>.affinity.secret",
     "clusters.<name>.affinity.by",
     "clusters.<name>.affinity.partitioned",

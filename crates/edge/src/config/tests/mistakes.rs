@@ -437,3 +437,21 @@ fn containment_must_be_able_to_act() {
             .is_empty()
     );
 }
+
+#[test]
+fn pages_are_there_and_say_one_thing_about_what_is_ours() {
+    for (page, message) in [
+        ("{ status: 503 }", "there is nothing to say"),
+        ("{ status: 200-599, body: x }", "`status` begins below 400"),
+        (
+            "{ status: 503, body: x, file: y }",
+            "`body` and `file` exclude each other",
+        ),
+        ("{ status: 503, file: not/there.html }", "not/there.html"),
+    ] {
+        let errors = errors(&with(&format!("errors: [{page}]")));
+        let error = errors.iter().next().unwrap();
+        assert!(error.message.contains(message), "{page}: {errors}");
+        assert_eq!(error.line, with("").lines().count(), "{page}: {errors}");
+    }
+}

@@ -34,7 +34,14 @@ pub(super) fn full() -> (World, String) {
     std::fs::copy(&identity.cert, certs.join("auth.pem")).unwrap();
     std::fs::copy(&identity.key, certs.join("auth.key")).unwrap();
     std::fs::copy(authority.root_file(), certs.join("ca.pem")).unwrap();
-    let text = without(&reference(), &ALTERNATIVES);
+    let pages = world.path().join("pages");
+    std::fs::create_dir(&pages).unwrap();
+    std::fs::write(pages.join("sorry.html"), "sorry").unwrap();
+    // A page has a file or a body.
+    let whole = reference();
+    let lines = whole.lines().filter(|line| !line.contains("body: Back "));
+    let text: String = lines.map(|line| format!("{line}\n")).collect();
+    let text = without(&text, &ALTERNATIVES);
     // What is hashed is only said where something is.
     let text = text.replace("balance: least_conn", "balance: hash");
     (world, uncomment(&text))
