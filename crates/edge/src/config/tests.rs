@@ -14,6 +14,7 @@ mod affinity;
 mod certificates;
 mod examples;
 mod good;
+mod guide;
 mod health;
 mod keys;
 mod mistakes;
