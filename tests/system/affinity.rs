@@ -33,6 +33,28 @@ async fn edge_before(endpoints: &[Endpoint], affinity: Value) -> Edge {
     setup.start().await
 }
 
+/// As [`edge_before`], with a health check that all have passed.
+async fn probing_edge_before(endpoints: &[Endpoint], affinity: Value) -> Edge {
+    let all: Vec<&Endpoint> = endpoints.iter().collect();
+    let health = json!({ "interval": "100ms", "timeout": "100ms", "rise": 1, "fall": 1 });
+    let setup = Setup::new(&all)
+        .set("clusters.main.affinity", affinity)
+        .set("clusters.main.health", health);
+    let edge = setup.start().await;
+    for endpoint in endpoints {
+        wait_for_health(&edge, endpoint, true).await;
+    }
+    edge
+}
+
+async fn wait_for_health(edge: &Edge, endpoint: &Endpoint, is_healthy: bool) {
+    let address = endpoint.address().to_string();
+    let labels = [("endpoint", address.as_str())];
+    let value = f64::from(u8::from(is_healthy));
+    edge.wait_for_metric("portcullis_edge_endpoint_healthy", &labels, value)
+        .await;
+}
+
 async fn three(affinity: Value) -> Three {
     let endpoints = endpoints().await;
     let edge = edge_before(&endpoints, affinity).await;
@@ -361,27 +383,10 @@ async fn without_a_value_requests_are_balanced() {
 #[tokio::test]
 async fn values_stay_where_they_are_when_endpoints_leave_and_come() {
     let endpoints = endpoints().await;
-    let all: Vec<&Endpoint> = endpoints.iter().collect();
-    let health = json!({ "interval": "100ms", "timeout": "100ms", "rise": 1, "fall": 1 });
     for way in WAYS {
-        let edge = Setup::new(&all)
-            .set("clusters.main.affinity", way.affinity())
-            .set("clusters.main.health", health.clone())
-            .start()
-            .await;
-        let wait_for = async |is_healthy: bool| {
-            let address = endpoints[0].address().to_string();
-            let labels = [("endpoint", address.as_str())];
-            let value = f64::from(u8::from(is_healthy));
-            edge.wait_for_metric("portcullis_edge_endpoint_healthy", &labels, value)
-                .await;
-        };
-        for endpoint in &endpoints {
-            let address = endpoint.address().to_string();
-            let labels = [("endpoint", address.as_str())];
-            edge.wait_for_metric("portcullis_edge_endpoint_healthy", &labels, 1.0)
-                .await;
-        }
+        let edge = probing_edge_before(&endpoints, way.affinity()).await;
+        let wait_for =
+            async |is_healthy: bool| wait_for_health(&edge, &endpoints[0], is_healthy).await;
         let before = way.visit_all(&edge).await;
         endpoints[0].set_health(Health::Failing);
         wait_for(false).await;
@@ -396,5 +401,70 @@ async fn values_stay_where_they_are_when_endpoints_leave_and_come() {
         endpoints[0].set_health(Health::Ok);
         wait_for(true).await;
         assert_eq!(way.visit_all(&edge).await, without, "{way:?}: they stay");
+    }
+}
+
+/// Waits until somebody without a bond is never sent to the first endpoint.
+async fn wait_for_the_first_to_be_left_alone(edge: &Edge) {
+    wait_until("newcomers to go elsewhere", async || {
+        let mut newcomers = Vec::new();
+        for _ in 0..6 {
+            newcomers.push(edge.get("/").await.endpoint());
+        }
+        (!newcomers.iter().any(|endpoint| endpoint == "a")).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_draining_endpoint_keeps_its_clients_and_gets_no_others() {
+    let endpoints = endpoints().await;
+    let edge = probing_edge_before(&endpoints, json!({})).await;
+    let cookie = wait_until("a client of the first", async || {
+        let response = edge.get("/").await;
+        let cookie = cookie_of(&response)?;
+        (response.endpoint() == "a").then_some(cookie)
+    })
+    .await;
+    endpoints[0].set_health(Health::Draining);
+    wait_for_the_first_to_be_left_alone(&edge).await;
+    for _ in 0..6 {
+        let response = with_cookie(&edge, &cookie).await;
+        assert_eq!(
+            (response.endpoint().as_str(), cookie_of(&response)),
+            ("a", None)
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_draining_endpoint_keeps_its_values_and_gets_no_others() {
+    let endpoints = endpoints().await;
+    for way in WAYS {
+        endpoints[0].set_health(Health::Ok);
+        let edge = probing_edge_before(&endpoints, way.affinity()).await;
+        let before = way.visit_all(&edge).await;
+        endpoints[0].set_health(Health::Draining);
+        wait_for_the_first_to_be_left_alone(&edge).await;
+        assert_eq!(way.visit_all(&edge).await, before, "{way:?}: they stay");
+        for newcomer in TENANTS..2 * TENANTS {
+            assert_ne!(way.visit(&edge, newcomer).await, "a", "{way:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn values_go_to_the_first_tier_while_it_takes_them() {
+    let endpoints = endpoints().await;
+    let tiers: Vec<Value> = (endpoints.iter().zip([0, 0, 1]))
+        .map(|(endpoint, tier)| json!({ "address": endpoint.address(), "priority": tier }))
+        .collect();
+    let edge = Setup::new(&[])
+        .set("clusters.main.endpoints", json!(tiers))
+        .set("clusters.main.affinity", Way::Header.affinity())
+        .start()
+        .await;
+    for endpoint in Way::Header.visit_all(&edge).await {
+        assert_ne!(endpoint, "c", "it is a spare");
     }
 }

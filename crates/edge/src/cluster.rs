@@ -15,6 +15,7 @@ use portcullis_traffic::containment::Trouble;
 use portcullis_traffic::endpoint::{EndpointId, Standing};
 use portcullis_traffic::retry::Budget;
 pub use portcullis_traffic::select::Ask;
+use portcullis_traffic::select::Member;
 use tokio::sync::Notify;
 
 use crate::affinity::{self, Affinity, Bond, KeyError};
@@ -314,10 +315,21 @@ impl Cluster {
             let (None, Some(hash)) = (bound.filter(serves), bond.hash()) else {
                 return bound.filter(serves);
             };
-            let takers = self.by_affinity_id.iter().filter_map(|(affinity_id, id)| {
-                standing(*id).filter(|one| one.is_eligible())?;
-                Some((*affinity_id, u32::from(state.selector.weight(*id)?)))
+            let weight = |member: &Member| {
+                standing(member.id).filter(|one| one.is_eligible())?;
+                state
+                    .selector
+                    .weight(member.id)
+                    .filter(|weight| *weight > 0)
+            };
+            let endpoints = self.shape.members.iter().zip(&self.shape.endpoints);
+            let takers = endpoints.filter_map(|(member, endpoint)| {
+                Some((member.priority, endpoint, weight(member)?))
             });
+            // Zones do not count here: edges of all zones must agree.
+            let tier = takers.clone().map(|(priority, ..)| priority).min()?;
+            let takers = takers.filter(|(priority, ..)| *priority == tier);
+            let takers = takers.map(|(_, one, weight)| (one.affinity_id(), u32::from(weight)));
             self.bound_to(affinity::first_choice(hash, takers)?)
         })
     }
