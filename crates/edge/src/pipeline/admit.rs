@@ -131,32 +131,28 @@ fn check_host(head: &impl Head) -> Result<(), Cause> {
     }
 }
 
-/// Characters of a host and port (RFC 3986, 3.2.2), so no user info, path, list or white space.
+/// A host, and digits behind a colon (RFC 3986, 3.2): no user info, path, list or white space, and no
+/// second colon by which the next reader would find another host.
 fn is_authority(authority: &str) -> bool {
-    let is_host_byte = |byte: u8| {
-        byte.is_ascii_alphanumeric()
-            || matches!(
-                byte,
-                b'-' | b'.'
-                    | b'_'
-                    | b'~'
-                    | b'%'
-                    | b'!'
-                    | b'$'
-                    | b'&'
-                    | b'\''
-                    | b'('
-                    | b')'
-                    | b'*'
-                    | b'+'
-                    | b';'
-                    | b'='
-                    | b':'
-                    | b'['
-                    | b']'
-            )
+    let (host, port) = match authority.rsplit_once(':') {
+        Some((host, port)) if !port.ends_with(']') => (host, port),
+        _ => (authority, ""),
     };
-    !authority.is_empty() && authority.bytes().all(is_host_byte)
+    let inner = host
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'));
+    let is_host = match inner {
+        Some(literal) => literal
+            .bytes()
+            .all(|byte| byte == b':' || is_host_byte(byte)),
+        None => host.bytes().all(is_host_byte),
+    };
+    is_host && !host.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// Of a name or an address (RFC 3986, 3.2.2), without the brackets and colons of some.
+fn is_host_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+;=".contains(&byte)
 }
 
 /// Whether some endpoint may read another path than we route by: a segment that is `.` or `..`,
@@ -358,6 +354,13 @@ mod tests {
             "a\\b",
             "a?b",
             "caf\u{e9}",
+            ":80",
+            "a:8o",
+            "evil.example:.example.com",
+            "a:80:b.example.com",
+            "::1",
+            "[::1",
+            "[a]b.example.com",
         ] {
             let head = FakeHead::get("/").without("host").with("host", host);
             assert_eq!(check(&head), Err(Cause::HeadMalformed), "{host:?}");
@@ -366,6 +369,8 @@ mod tests {
             "a",
             "a.example.com.",
             "a:8080",
+            "a:",
+            "[::1]",
             "[::1]:80",
             "10.0.0.1",
             "*.a",
