@@ -222,7 +222,7 @@ impl Exchange {
         let mut edits = forward::edits(request, head, &self.connection, span);
         let affinity = self.cluster().and_then(|cluster| cluster.affinity());
         edits.extend(affinity.and_then(|affinity| affinity.hide(head.fields())));
-        self.route_request_edits(request, &mut edits);
+        self.route_request_edits(request, head.fields(), &mut edits);
         edits
     }
 

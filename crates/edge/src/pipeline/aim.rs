@@ -71,7 +71,12 @@ impl Exchange {
     }
 
     /// What the route asks for on the way to the endpoint.
-    pub(super) fn route_request_edits(&self, request: &Request, edits: &mut Vec<HeaderEdit>) {
+    pub(super) fn route_request_edits(
+        &self,
+        request: &Request,
+        fields: &impl Fields,
+        edits: &mut Vec<HeaderEdit>,
+    ) {
         let Some(route) = self.route.map(|route| self.snapshot.route(route)) else {
             return;
         };
@@ -83,6 +88,7 @@ impl Exchange {
             _ => None,
         };
         edits.extend(host.map(|host| HeaderEdit::Set(HOST, host)));
+        changes::remove_lookalikes(&route.request_headers, fields, edits);
         changes::append(&route.request_headers, &self.facts(route, request), edits);
     }
 

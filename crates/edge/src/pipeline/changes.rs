@@ -4,7 +4,8 @@
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::admit::Request;
-use super::head::HeaderEdit;
+use super::forward::same_name;
+use super::head::{Fields, HeaderEdit};
 use crate::config::{HeaderChanges, Part, Placeholder, Template};
 
 /// What placeholders stand for.
@@ -13,6 +14,28 @@ pub(super) struct Facts<'a> {
     pub(super) route: &'a str,
     /// Empty without one.
     pub(super) cluster: &'a str,
+}
+
+/// Appends the removal of what a client sends under a name that the route sets or removes, spelled
+/// with underscores: many applications read `_` as `-`, and would take the client's word for the
+/// operator's.
+pub(super) fn remove_lookalikes(
+    changes: &HeaderChanges,
+    fields: &impl Fields,
+    edits: &mut Vec<HeaderEdit>,
+) {
+    let set = changes.set.iter().map(|(name, _)| name);
+    let governed = || changes.remove.iter().chain(set.clone());
+    let is_lookalike = |sent: &[u8]| {
+        let is_other = |name: &&HeaderName| !sent.eq_ignore_ascii_case(name.as_str().as_bytes());
+        sent.contains(&b'_')
+            && governed()
+                .filter(is_other)
+                .any(|name| same_name(sent, &name.as_str().replace('_', "-")))
+    };
+    let found = fields.names().filter(|sent| is_lookalike(sent));
+    let found = found.filter_map(|sent| HeaderName::from_bytes(sent).ok());
+    edits.extend(found.map(HeaderEdit::Remove));
 }
 
 /// Appends the edits that a route asks for.
@@ -90,3 +113,45 @@ fn render(template: &Template, facts: &Facts<'_>) -> Option<HeaderValue> {
 }
 
 const TEXT_BYTES_USUAL: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::super::fake::FakeHead;
+    use super::super::head::Head;
+    use super::*;
+
+    #[test]
+    fn what_looks_like_a_governed_field_is_removed() {
+        let name = |name: &'static str| HeaderName::from_static(name);
+        let value = Template::Fixed(HeaderValue::from_static("ours"));
+        let changes = HeaderChanges {
+            remove: vec![name("x-internal-user")],
+            set: vec![
+                (name("x-tenant"), value.clone()),
+                (name("a_b"), value.clone()),
+            ],
+            add: vec![(name("x-more-of"), value)],
+        };
+        let head = FakeHead::get("/")
+            .with("x_tenant", "theirs")
+            .with("x_internal-user", "root")
+            .with("x_more_of", "stays")
+            .with("a_b", "set anyway")
+            .with("x-tenant", "set anyway");
+        let mut edits = Vec::new();
+        remove_lookalikes(&changes, head.fields(), &mut edits);
+        let mut headers = head.fields().clone();
+        for edit in edits {
+            edit.apply(&mut headers);
+        }
+        for (name, is_there) in [
+            ("x_tenant", false),
+            ("x_internal-user", false),
+            ("x_more_of", true),
+            ("a_b", true),
+            ("x-tenant", true),
+        ] {
+            assert_eq!(headers.contains_key(name), is_there, "{name}");
+        }
+    }
+}

@@ -113,7 +113,7 @@ fn is_ours(name: &[u8], request: &Request) -> bool {
 }
 
 /// `other` is lower-case and has no underscore.
-fn same_name(name: &[u8], other: &str) -> bool {
+pub(super) fn same_name(name: &[u8], other: &str) -> bool {
     let plain = |byte: &u8| match byte {
         b'_' => b'-',
         byte => byte.to_ascii_lowercase(),
