@@ -125,6 +125,10 @@ fn conditions_that_contradict_or_repeat_each_other_are_refused() {
     );
     refused("cluster: blue\nheaders: [Host]", "8:", &["use `host`"]);
     refused("cluster: blue\nheaders: [Cookie]", "8:", &["use `cookies`"]);
+    for name in ["X-Auth-Roles", "x_auth_subject"] {
+        let condition = format!("cluster: blue\nheaders: [{{ name: {name}, value: admin }}]");
+        refused(&condition, "8:", &["proves nothing", "any client"]);
+    }
     refused("cluster: blue\nmethods: [get]", "8:", &["GET"]);
     refused("cluster: blue\nmethods: [TRACE]", "8:", &["never served"]);
     refused(

@@ -74,6 +74,11 @@ fn header(text: &str) -> Result<Part, Mistake> {
     let elsewhere = match name.as_str() {
         "host" => "use `host`",
         "cookie" => "use `cookies`",
+        // Many applications read `_` as `-`.
+        other if other.replace('_', "-").starts_with("x-auth-") => {
+            let hint = "any client can send it; endpoints get it from the edge alone";
+            return Err(Mistake::new("proves nothing here", hint));
+        }
         _ => return Ok(Part::Header(name)),
     };
     Err(Mistake::new("has a key of its own", elsewhere))
