@@ -108,6 +108,18 @@ async fn switches_and_weights_are_remembered_and_undone() {
 }
 
 #[tokio::test]
+async fn weights_of_a_split_of_one_are_set_after_a_switch_beside_it() {
+    let (blue, green) = (
+        Endpoint::start("blue").await,
+        Endpoint::start("green").await,
+    );
+    let edge = Edge::build(&two(&blue, &green, "[{ cluster: blue, weight: 5 }]")).unwrap();
+    edge.switch("split", "green").unwrap();
+    let set = edge.set_split("split", &[share("blue", 7)]).unwrap();
+    assert_eq!(set.now, [share("blue", 7)]);
+}
+
+#[tokio::test]
 async fn what_cannot_be_changed_stays_as_it_is() {
     let (blue, green) = (
         Endpoint::start("blue").await,

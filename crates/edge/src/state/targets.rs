@@ -237,7 +237,11 @@ impl Edge {
                 return Err(SwitchError::NotASplit(route.to_owned()));
             }
             // After a switch to a cluster beside the split: from what the file says.
-            let mut shares = match memory.now.len() == memory.written.len() {
+            let clusters = |shares: &[Share]| {
+                let names = shares.iter().map(|share| share.cluster.clone());
+                names.collect::<Vec<_>>()
+            };
+            let mut shares = match clusters(&memory.now) == clusters(&memory.written) {
                 true => memory.now.clone(),
                 false => memory.written.clone(),
             };
