@@ -163,7 +163,7 @@ struct TrustFlags {
     /// PEM file with the authorities to believe instead of the system's
     #[arg(long, value_name = "FILE")]
     cacert: Option<PathBuf>,
-    /// A bad certificate is only something to look at
+    /// A bad certificate is only something to look at; no password is sent there all the same
     #[arg(long)]
     insecure: bool,
 }

@@ -128,6 +128,17 @@ async fn a_bad_certificate_is_only_something_to_look_at_where_nobody_minds() {
     let visit = Visit::json(&[&arguments[..], &["--insecure"]].concat()).await;
     assert_eq!(visit.code, 0);
     assert_eq!(visit.with_verdict("warn"), ["tls"]);
+    // Nor is that a leave to show a password to whoever answers.
+    let directory = TempDir::new().unwrap();
+    let file = directory.path().join("password");
+    std::fs::write(&file, Deployment::PASSWORD).unwrap();
+    let mut revocation = vec![&*url, "--insecure", "--revocation", "--user"];
+    revocation.extend([Deployment::EMAIL, "--password-file", file.to_str().unwrap()]);
+    let visit = Visit::json(&revocation).await;
+    assert_eq!(visit.code, 1);
+    let logout = visit.check("logout")["summary"].clone();
+    let reason = "asked for, but no password is sent where the certificate is bad";
+    assert_eq!(logout, reason);
     // Without the check that would say so, nobody is visited over it.
     let unjudged = [
         &url,
