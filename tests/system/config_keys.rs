@@ -20,6 +20,7 @@ const OBSERVED: &[(&str, &str)] = &[
         "lifecycle::without_an_admin_address_nothing_listens_there",
     ),
     ("admin.address", "lifecycle::admin_paths_answer"),
+    ("admin.token", "admin::a_change_needs_the_token"),
     ("clusters", "routing::the_most_specific_route_wins"),
     (
         "clusters.<name>.affinity",

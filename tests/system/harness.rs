@@ -1,6 +1,8 @@
 //! The real `portcullis edge` with a configuration written for one test. Never shared by two.
 
 pub(crate) mod doors;
+pub(crate) mod load;
+pub(crate) mod standalone;
 pub(crate) mod up;
 
 use std::marker::PhantomData;
@@ -16,6 +18,9 @@ use tempfile::TempDir;
 
 /// The binary under test.
 pub(crate) const PORTCULLIS: &str = env!("CARGO_BIN_EXE_portcullis");
+
+/// The operator's token of every test that has one.
+pub(crate) const ADMIN_TOKEN: &str = "0123456789abcdef0123456789abcdef";
 
 /// Who carries HTTP/1.1 on the listeners of a test.
 pub(crate) trait Engine {
@@ -81,6 +86,11 @@ impl<E: Engine> Setup<E> {
         }
         *place = value;
         self
+    }
+
+    /// Lets [`Edge::change`] change what runs.
+    pub(crate) fn with_token(self) -> Setup<E> {
+        self.set("admin.token", json!(ADMIN_TOKEN))
     }
 
     /// Adds another cluster without health check.
@@ -199,6 +209,16 @@ impl Edge {
     /// One GET on a connection of its own to the first listener.
     pub(crate) async fn get(&self, path: &str) -> Response {
         client::get(self.http(), path).await.unwrap()
+    }
+
+    /// Asks for a change; `path` is what follows `/v1/`.
+    pub(crate) async fn change(&self, path: &str, body: &Value) -> Response {
+        let mut connection = Connection::open(self.admin()).await.unwrap();
+        let token = format!("Bearer {ADMIN_TOKEN}");
+        let fields = [("Authorization", token.as_str())];
+        let (path, body) = (format!("/v1/{path}"), body.to_string());
+        let changed = connection.request("POST", &path, &fields, body.as_bytes());
+        changed.await.unwrap()
     }
 
     /// Waits until an admin path answers with a status.

@@ -16,12 +16,14 @@
 mod harness;
 
 mod accounts;
+mod admin;
 mod balancing;
 mod check;
 mod config_keys;
 mod containment;
 mod differential;
 mod examples;
+mod failures;
 mod http2;
 mod native;
 mod operation;

@@ -119,7 +119,10 @@ mod tests {
             assert!(config.listeners[1].tls.is_some());
             assert_eq!(config.clusters[0].endpoints.len(), 2);
             assert_eq!(config.access_log, AccessLog::File(log.clone()));
-            assert_eq!(config.admin, Some("127.0.0.1:2019".parse().unwrap()));
+            assert_eq!(
+                config.admin.unwrap().address,
+                "127.0.0.1:2019".parse().unwrap()
+            );
         }
     }
 }

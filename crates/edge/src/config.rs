@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
+use portcullis_ops::Secret;
 pub use portcullis_traffic::route::{Conditions, HostPattern, PathPattern, Pattern};
 
 mod affinity;
@@ -64,8 +65,8 @@ pub struct Config {
     pub pages: Vec<Page>,
     /// Networks whose `X-Forwarded-*` headers are believed.
     pub trusted_proxies: Vec<IpNet>,
-    /// Where `/livez`, `/readyz` and `/metrics` answer. `None` switches them off.
-    pub admin: Option<SocketAddr>,
+    /// The operator's listener. `None` switches it off.
+    pub admin: Option<Admin>,
     /// Where finished requests are written.
     pub access_log: AccessLog,
     /// Whether requests for paths that health checks ask for are written, too, if they are served.
@@ -104,6 +105,15 @@ impl Config {
 /// Position of a cluster in [`Config::clusters`]. Made by the parser, so it always resolves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ClusterId(pub usize);
+
+/// The operator's listener: health, metrics, status and changes.
+#[derive(Debug)]
+pub struct Admin {
+    /// Where it answers (default 127.0.0.1:2019).
+    pub address: SocketAddr,
+    /// What a request must carry that changes anything; `None` (default) refuses them all.
+    pub token: Option<Secret<String>>,
+}
 
 /// Where finished requests are written, one JSON object a line.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -35,6 +35,7 @@ pub struct Metrics {
 #[derive(Debug)]
 struct EndpointVecs {
     requests: IntCounterVec,
+    duration: HistogramVec,
     failures: IntCounterVec,
     in_flight: IntGaugeVec,
     healthy: IntGaugeVec,
@@ -145,6 +146,8 @@ impl ConnectionCounters {
 pub struct EndpointMetrics {
     /// Attempts.
     pub requests: IntCounter,
+    /// Time from taking a place to the response head.
+    pub duration: Histogram,
     /// Attempts that failed by the endpoint's fault.
     pub failures: IntCounter,
     /// Probes that passed.
@@ -203,11 +206,6 @@ impl Metrics {
     /// Registers everything with a registry of its own.
     pub fn new() -> Self {
         let registry = Registry::new();
-        let duration = HistogramOpts::new(
-            "portcullis_edge_request_duration_seconds",
-            "Time from a request's head to the end of its exchange.",
-        )
-        .buckets(DURATION_BUCKETS_SECONDS.to_vec());
         Self {
             requests: counters(
                 &registry,
@@ -215,7 +213,12 @@ impl Metrics {
                 "Requests by how they ended.",
                 &["listener", "route", "cluster", "outcome"],
             ),
-            duration: register(&registry, HistogramVec::new(duration, &["cluster"])),
+            duration: histograms(
+                &registry,
+                "portcullis_edge_request_duration_seconds",
+                "Time from a request's head to the end of its exchange.",
+                &["cluster"],
+            ),
             retries: counters(
                 &registry,
                 "portcullis_edge_retries_total",
@@ -305,6 +308,7 @@ impl Metrics {
         let labels = [cluster, endpoint];
         EndpointMetrics {
             requests: self.endpoints.requests.with_label_values(&labels),
+            duration: self.endpoints.duration.with_label_values(&labels),
             failures: self.endpoints.failures.with_label_values(&labels),
             probes_passed: self
                 .endpoints
@@ -435,42 +439,38 @@ impl EndpointVecs {
 
     fn new(registry: &Registry) -> Self {
         let labels = ["cluster", "endpoint"];
+        let counter = |name, help| counters(registry, name, help, &labels);
+        let gauge = |name, help| gauges(registry, name, help, &labels);
         Self {
-            requests: counters(
-                registry,
+            requests: counter(
                 "portcullis_edge_endpoint_requests_total",
                 "Attempts at an endpoint.",
+            ),
+            duration: histograms(
+                registry,
+                "portcullis_edge_endpoint_duration_seconds",
+                "Time from an attempt's begin to the head of its response.",
                 &labels,
             ),
-            failures: counters(
-                registry,
+            failures: counter(
                 "portcullis_edge_endpoint_failures_total",
                 "Attempts that failed by the endpoint's fault.",
-                &labels,
             ),
-            in_flight: gauges(
-                registry,
+            in_flight: gauge(
                 "portcullis_edge_endpoint_in_flight",
                 "Attempts running now.",
-                &labels,
             ),
-            healthy: gauges(
-                registry,
+            healthy: gauge(
                 "portcullis_edge_endpoint_healthy",
                 "1 while active checks hold the endpoint healthy.",
-                &labels,
             ),
-            ejected: gauges(
-                registry,
+            ejected: gauge(
                 "portcullis_edge_endpoint_ejected",
                 "1 while the endpoint is put aside for failures seen on traffic.",
-                &labels,
             ),
-            changes: counters(
-                registry,
+            changes: counter(
                 "portcullis_edge_endpoint_state_changes_total",
                 "Times an endpoint was taken out or came back.",
-                &labels,
             ),
             state: gauges(
                 registry,
@@ -484,11 +484,9 @@ impl EndpointVecs {
                 "Ejections by what went wrong last.",
                 &["cluster", "endpoint", "reason"],
             ),
-            breaker: gauges(
-                registry,
+            breaker: gauge(
                 "portcullis_edge_endpoint_breaker",
                 "State of its breaker: 0 closed, 1 half open, 2 open.",
-                &labels,
             ),
             breaker_openings: counters(
                 registry,
@@ -540,6 +538,11 @@ impl ListenerVecs {
 
 fn counters(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
     register(registry, IntCounterVec::new(Opts::new(name, help), labels))
+}
+
+fn histograms(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> HistogramVec {
+    let options = HistogramOpts::new(name, help).buckets(DURATION_BUCKETS_SECONDS.to_vec());
+    register(registry, HistogramVec::new(options, labels))
 }
 
 fn gauges(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {

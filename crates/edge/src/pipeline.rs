@@ -53,6 +53,7 @@ mod step;
 #[cfg(test)]
 mod tests;
 mod trace;
+mod unparsed;
 
 use admit::Request;
 use body::Body;
@@ -63,6 +64,7 @@ pub(crate) use respond::{announces_draining, cause};
 use retry::Setback;
 pub(crate) use select::octets;
 pub use step::{Answer, Attempt, End, ResponseStep};
+pub use unparsed::{answer_unparsed, report_unparsed};
 
 /// How often a request that waits for the head of its answer asks whether it should go on waiting.
 pub(crate) const WATCH_INTERVAL: Duration = Duration::from_millis(200);
@@ -566,25 +568,6 @@ impl Drop for Exchange {
         };
         self.on_end(end, Instant::now());
     }
-}
-
-/// A request that never became an [`Exchange`] (malformed, header too slow or too large, refused
-/// connection): the same log line and metric.
-pub fn report_unparsed(
-    edge: &Edge,
-    connection: &Connection,
-    cause: Cause,
-    status: Option<StatusCode>,
-    now: Instant,
-) {
-    finish::finish_unparsed(edge, connection, fail::failure(cause).outcome, status, now);
-}
-
-/// The answer to a request that never became an [`Exchange`].
-pub fn answer_unparsed(cause: Cause) -> Answer {
-    let mut answer = fail::failure(cause).answer(None);
-    answer.close = true;
-    answer
 }
 
 /// What an answer of 500 and above says of its endpoint: the dependency it names, else the status.

@@ -57,7 +57,7 @@ pub enum StartError {
 pub struct Running {
     /// Every listener's name and the address really bound, in configuration order.
     pub addresses: Vec<(String, SocketAddr)>,
-    /// Where `/livez`, `/readyz` and `/metrics` answer.
+    /// Where the operator's listener answers.
     pub admin: Option<SocketAddr>,
     edge: Arc<Edge>,
     slots: Arc<Slots>,
@@ -99,7 +99,8 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     }
     let admin = config
         .admin
-        .map(|address| bind("admin", address))
+        .as_ref()
+        .map(|admin| bind("admin", admin.address))
         .transpose()?;
 
     let mut tasks = JoinSet::new();
@@ -108,7 +109,13 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     tasks.spawn(pool.run(stopped.clone()));
     let admin_address = admin.as_ref().map(|(_, address)| *address);
     if let Some((socket, _)) = admin {
-        tasks.spawn(admin::run(Arc::clone(&edge), socket, stopped.clone()));
+        let token = config.admin.and_then(|admin| admin.token);
+        tasks.spawn(admin::run(
+            Arc::clone(&edge),
+            socket,
+            token,
+            stopped.clone(),
+        ));
     }
     for (listener, socket) in listeners {
         let signals = Signals {

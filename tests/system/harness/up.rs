@@ -35,11 +35,16 @@ pub(crate) struct Up {
 impl Place {
     /// Free ports and an empty directory.
     pub(crate) fn new() -> Place {
+        Place::with_instances(INSTANCES)
+    }
+
+    /// The same for another number of instances.
+    pub(crate) fn with_instances(instances: u16) -> Place {
         Place {
             http: free_port(),
             https: free_port(),
             admin: free_port(),
-            instances: free_ports(INSTANCES),
+            instances: free_ports(instances),
             data: TempDir::new().unwrap(),
         }
     }
@@ -53,7 +58,7 @@ impl Place {
     pub(crate) fn arguments(&self) -> Vec<String> {
         let data = self.data();
         [
-            ("--instances", INSTANCES.to_string()),
+            ("--instances", self.instances.len().to_string()),
             ("--base-port", self.instances[0].number().to_string()),
             ("--http", self.http.number().to_string()),
             ("--https", self.https.number().to_string()),

@@ -54,6 +54,8 @@ impl Slot {
     /// The response head came after this time.
     pub fn answered(&mut self, latency: Duration) {
         self.latency = Some(latency);
+        let duration = &self.endpoint.metrics().duration;
+        duration.observe(latency.as_secs_f64());
     }
 
     /// How the attempt went; the place stays taken. The first verdict counts.

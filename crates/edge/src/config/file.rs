@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::num::{NonZeroU32, NonZeroUsize};
 
 use ipnet::IpNet;
+use portcullis_ops::Secret;
 use portcullis_ops::decode::{Fields, Located};
 use portcullis_ops::diagnostic::Report;
 use portcullis_ops::yaml::Node;
@@ -37,12 +38,18 @@ pub(super) struct FileConfig {
     pub(super) zone: Option<Located<String>>,
     pub(super) pages: Vec<FilePage>,
     pub(super) trusted_proxies: Vec<Located<IpNet>>,
-    pub(super) admin: Option<Located<SocketAddr>>,
+    pub(super) admin: Option<FileAdmin>,
     pub(super) access_log: Option<Located<Access>>,
     pub(super) logs_health_checks: bool,
     pub(super) shutdown: Shutdown,
     pub(super) max_connections: Located<u32>,
     pub(super) workers: Option<NonZeroUsize>,
+}
+
+#[derive(Debug)]
+pub(super) struct FileAdmin {
+    pub(super) address: Located<SocketAddr>,
+    pub(super) token: Option<Located<Secret<String>>>,
 }
 
 impl FileConfig {
@@ -65,7 +72,7 @@ impl FileConfig {
             zone: file.text("zone", names::label),
             pages: pages::pages(&file),
             trusted_proxies: file.networks("trusted_proxies"),
-            admin: file.switch("admin").map(|admin| admin.address("address")),
+            admin: file.switch("admin").as_ref().map(admin),
             access_log: access_log.text("to", names::access),
             logs_health_checks: access_log.flag("health_checks").value,
             shutdown: shutdown(&file.table("shutdown")),
@@ -74,6 +81,13 @@ impl FileConfig {
                 .optional_number("workers")
                 .and_then(|workers| NonZeroUsize::new(workers.value)),
         }
+    }
+}
+
+fn admin(fields: &Fields<'_>) -> FileAdmin {
+    FileAdmin {
+        address: fields.address("address"),
+        token: fields.secret("token"),
     }
 }
 

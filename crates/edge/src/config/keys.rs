@@ -37,7 +37,7 @@ pub(super) static FILE: Table = Table {
         key("zone", text(&NAME), Optional("eu-1a"), "Where this edge is; endpoints of the same zone come first."),
         key("errors", Kind::List(&PAGES), Optional(""), "What the edge says with its own answers, instead of problem documents (RFC 9457); the first match wins."),
         key("trusted_proxies", Kind::List(&NETWORK), Optional("[10.0.0.0/8]"), "Networks whose X-Forwarded-* headers are believed; none by default."),
-        key("admin", Kind::Switch(&ADMIN), Default(""), "Health, readiness and metrics of the edge itself, or `off`."),
+        key("admin", Kind::Switch(&ADMIN), Default(""), "The operator's listener: health, metrics, status and changes while it runs; or `off`."),
         key("access_log", Kind::Short(&ACCESS_LOG), Default(""), "Finished requests as JSON lines; instead of a mapping just the destination will do."),
         key("shutdown", Kind::Table(&SHUTDOWN), Default(""), "How the process leaves after SIGTERM."),
         key("max_connections", CONNECTIONS, Default("50000"), "Client connections of all listeners together."),
@@ -48,7 +48,10 @@ pub(super) static FILE: Table = Table {
 static NETWORK: Kind = Kind::Scalar(Scalar::Network);
 
 static ADMIN: Table = Table {
-    keys: &[key("address", ADDRESS, Default("127.0.0.1:2019"), "Where /livez, /readyz and /metrics answer.")],
+    keys: &[
+        key("address", ADDRESS, Default("127.0.0.1:2019"), "Where /livez, /readyz, /metrics and /v1/status answer."),
+        key("token", Kind::Scalar(Scalar::Secret), Optional("${ADMIN_TOKEN}"), "At least 32 characters; requests that change anything must carry it. Without it nothing can be changed."),
+    ],
 };
 
 static ACCESS_LOG: Table = Table {

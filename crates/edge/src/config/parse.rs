@@ -6,13 +6,14 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use portcullis_ops::Secret;
 use portcullis_ops::decode::{Located, nearest};
 use portcullis_ops::diagnostic::{Diagnostics, Report, Source};
 use portcullis_ops::yaml::{self, Lookup};
 
-use super::file::{FileAction, FileCluster, FileConfig, FileHealth};
+use super::file::{FileAction, FileAdmin, FileCluster, FileConfig, FileHealth};
 use super::names::Access;
-use super::{AccessLog, ClusterId, Config};
+use super::{AccessLog, Admin, ClusterId, Config};
 
 mod affinity;
 mod clusters;
@@ -93,6 +94,9 @@ pub fn parse_in(source: &Source, surroundings: &Surroundings<'_>) -> Result<Pars
     }
 }
 
+/// Fewest characters of a secret.
+const SECRET_CHARS_MIN: usize = 32;
+
 /// One pass over one file. Its methods leave out what is mistaken: the result only counts if the report
 /// has no errors.
 struct Parser<'p> {
@@ -115,7 +119,7 @@ impl Parser<'_> {
                 .iter()
                 .map(|network| network.value)
                 .collect(),
-            admin: self.file.admin.as_ref().map(|admin| admin.value),
+            admin: self.admin(),
             access_log: self.access_log(),
             logs_health_checks: self.file.logs_health_checks,
             shutdown: self.file.shutdown.clone(),
@@ -181,8 +185,28 @@ impl Parser<'_> {
         }
     }
 
+    fn admin(&self) -> Option<Admin> {
+        let admin = self.file.admin.as_ref()?;
+        if let Some(token) = &admin.token {
+            self.check_length_of_secret("token", token);
+        }
+        Some(Admin {
+            address: admin.address.value,
+            token: admin.token.as_ref().map(|token| token.value.clone()),
+        })
+    }
+
+    /// Shorter keys can be guessed.
+    fn check_length_of_secret(&self, key: &str, secret: &Located<Secret<String>>) {
+        if secret.value.expose().chars().count() < SECRET_CHARS_MIN {
+            let message = format!("`{key}` is shorter than {SECRET_CHARS_MIN} characters");
+            let hint = "draw one: openssl rand -hex 32";
+            self.report.error_with_hint(secret.span, message, hint);
+        }
+    }
+
     fn check_admin(&self) {
-        let Some(admin) = &self.file.admin else {
+        let Some(FileAdmin { address: admin, .. }) = &self.file.admin else {
             return;
         };
         if !admin.value.ip().is_loopback() {

@@ -61,7 +61,10 @@ fn edge_config(endpoints: &[&Endpoint]) -> Config {
         }],
         zone: None,
         trusted_proxies: Vec::new(),
-        admin: Some(([127, 0, 0, 1], 0).into()),
+        admin: Some(Admin {
+            address: ([127, 0, 0, 1], 0).into(),
+            token: None,
+        }),
         access_log: AccessLog::Off,
         pages: Vec::new(),
         logs_health_checks: false,

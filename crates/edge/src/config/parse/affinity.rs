@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use portcullis_ops::Secret;
 use portcullis_ops::decode::Located;
 use portcullis_ops::diagnostic::Span;
 
@@ -10,8 +9,6 @@ use super::super::file::{By, FileAffinity, FileCookie};
 use super::super::{Affinity, AffinityBy, SameSite, Secure};
 use super::Parser;
 
-/// Shorter keys can be guessed from one cookie.
-const SECRET_CHARS_MIN: usize = 32;
 /// Every one of them costs a decryption per forged cookie.
 const PREVIOUS_SECRETS_MAX: usize = 4;
 /// Every one of them is looked for in each request.
@@ -69,10 +66,8 @@ impl Parser<'_> {
 
     fn check_secrets(&self, file: &FileAffinity) {
         let all = file.secret.iter().chain(&file.previous_secrets);
-        for secret in all.filter(|secret| is_short(secret)) {
-            let message = format!("`secret` is shorter than {SECRET_CHARS_MIN} characters");
-            let hint = "draw one: openssl rand -hex 32";
-            self.report.error_with_hint(secret.span, message, hint);
+        for secret in all {
+            self.check_length_of_secret("secret", secret);
         }
         if file.secret.is_none() {
             let message = "clients change endpoints when this process restarts";
@@ -182,8 +177,4 @@ impl Parser<'_> {
         }
         Some(written.value.max(ttl))
     }
-}
-
-fn is_short(secret: &Located<Secret<String>>) -> bool {
-    secret.value.expose().chars().count() < SECRET_CHARS_MIN
 }

@@ -48,7 +48,10 @@ fn quickstart_takes_addresses_from_variables() {
     let config = example("quickstart/edge.yaml", &variables).config;
     assert_eq!(config.listeners[0].address.to_string(), "127.0.0.1:1");
     assert_eq!(addresses(&config), ["127.0.0.1:2", "127.0.0.1:3"]);
-    assert_eq!(config.admin, Some("127.0.0.1:4".parse().unwrap()));
+    assert_eq!(
+        config.admin.unwrap().address,
+        "127.0.0.1:4".parse().unwrap()
+    );
 }
 
 #[test]

@@ -143,6 +143,7 @@ const ELSEWHERE: &[&str] = &[
     "errors[].body",
     "routes[].errors[].body",
     "routes[].maintenance.body",
+    "admin.token",
     "clusters.<name>.affinity.secret",
     "clusters.<name>.affinity.by",
     "clusters.<name>.affinity.partitioned",
@@ -257,6 +258,8 @@ fn exact_path_and_secret_reach_the_configuration() {
         .as_ref()
         .unwrap();
     assert_eq!(secret.expose(), "0123456789abcdef0123456789abcdef");
+    let token = config.admin.unwrap().token.unwrap();
+    assert_eq!(token.expose(), "an operator's token of 40 characters ...");
 }
 
 #[test]

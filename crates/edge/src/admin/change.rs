@@ -1,0 +1,315 @@
+//! Changes an operator may make while the edge runs: what a request asks for. Never makes them.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use serde_json::{Map, Value};
+
+use super::answer::Refused;
+
+/// Largest weight; the same as in the configuration.
+const WEIGHT_MAX: u64 = 1_000;
+
+/// One change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Change {
+    /// To one endpoint of a cluster.
+    Endpoint {
+        cluster: String,
+        endpoint: SocketAddr,
+        change: EndpointChange,
+    },
+    /// All endpoints of a cluster are probed now.
+    Check { cluster: String },
+    /// To where a route's requests go.
+    Route { route: String, change: RouteChange },
+}
+
+/// What happens to an endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum EndpointChange {
+    /// It takes no new clients; those bound to it stay.
+    Drain,
+    /// It takes new clients again.
+    Undrain,
+    /// It gets another share of the traffic.
+    Weight(u16),
+}
+
+/// What happens to a route's targets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum RouteChange {
+    /// All requests go to one cluster.
+    Switch(String),
+    /// The weights before the last change are in force again.
+    SwitchBack,
+    /// These weights are in force; clusters left out keep theirs.
+    Split(BTreeMap<String, u16>),
+}
+
+impl Change {
+    /// Reads a request's path (behind `/v1/`) and body.
+    pub(super) fn parse(path: &str, body: &[u8]) -> Result<Self, Refused> {
+        let steps: Vec<&str> = path.split('/').collect();
+        match steps.as_slice() {
+            ["clusters", cluster, "endpoints", endpoint, verb] => {
+                let change = endpoint_change(verb, body)?;
+                Ok(Self::Endpoint {
+                    cluster: decoded(cluster)?,
+                    endpoint: address(&decoded(endpoint)?)?,
+                    change,
+                })
+            }
+            ["clusters", cluster, "check"] => nothing(body).and_then(|()| {
+                let cluster = decoded(cluster)?;
+                Ok(Self::Check { cluster })
+            }),
+            ["routes", route, verb] => Ok(Self::Route {
+                route: decoded(route)?,
+                change: route_change(verb, body)?,
+            }),
+            _ => Err(unknown()),
+        }
+    }
+}
+
+fn unknown() -> Refused {
+    let served = "/v1/clusters/CLUSTER/endpoints/ADDRESS/{drain,undrain,weight}, /v1/clusters/CLUSTER/check and /v1/routes/ROUTE/{switch,switch-back,split}";
+    Refused::NotFound(format!("Nothing is changed by this path. Try {served}."))
+}
+
+fn endpoint_change(verb: &str, body: &[u8]) -> Result<EndpointChange, Refused> {
+    match verb {
+        "drain" => nothing(body).map(|()| EndpointChange::Drain),
+        "undrain" => nothing(body).map(|()| EndpointChange::Undrain),
+        "weight" => {
+            let fields = object(body, &["weight"])?;
+            let value = fields.get("weight").unwrap_or(&Value::Null);
+            weight("weight", value).map(EndpointChange::Weight)
+        }
+        _ => Err(unknown()),
+    }
+}
+
+fn route_change(verb: &str, body: &[u8]) -> Result<RouteChange, Refused> {
+    match verb {
+        "switch" => match object(body, &["cluster"])?.get("cluster") {
+            Some(Value::String(cluster)) => Ok(RouteChange::Switch(cluster.clone())),
+            _ => Err(invalid("`cluster` must be the name of one of its clusters")),
+        },
+        "switch-back" => nothing(body).map(|()| RouteChange::SwitchBack),
+        "split" => {
+            let fields = object(body, &["weights"])?;
+            let Some(Value::Object(weights)) = fields.get("weights") else {
+                return Err(invalid("`weights` must give each cluster a number"));
+            };
+            let weights = weights
+                .iter()
+                .map(|(cluster, value)| Ok((cluster.clone(), weight(cluster, value)?)));
+            weights.collect::<Result<_, _>>().map(RouteChange::Split)
+        }
+        _ => Err(unknown()),
+    }
+}
+
+fn invalid(detail: &str) -> Refused {
+    Refused::Invalid(format!("{detail}."))
+}
+
+fn weight(name: &str, value: &Value) -> Result<u16, Refused> {
+    value
+        .as_u64()
+        .filter(|weight| *weight <= WEIGHT_MAX)
+        .and_then(|weight| u16::try_from(weight).ok())
+        .ok_or_else(|| invalid(&format!("`{name}` must be a number from 0 to {WEIGHT_MAX}")))
+}
+
+/// No body, or an empty object.
+fn nothing(body: &[u8]) -> Result<(), Refused> {
+    if body.trim_ascii().is_empty() {
+        return Ok(());
+    }
+    object(body, &[]).map(drop)
+}
+
+/// A JSON object without other keys.
+fn object(body: &[u8], known: &[&str]) -> Result<Map<String, Value>, Refused> {
+    let Ok(Value::Object(fields)) = serde_json::from_slice(body) else {
+        return Err(invalid("The body must be a JSON object"));
+    };
+    match fields.keys().find(|key| !known.contains(&key.as_str())) {
+        Some(_) if known.is_empty() => Err(invalid("This change takes no values")),
+        Some(_) => Err(invalid(&format!(
+            "The body must hold `{}` and nothing else",
+            known.join("`, `")
+        ))),
+        None => Ok(fields),
+    }
+}
+
+fn address(text: &str) -> Result<SocketAddr, Refused> {
+    text.parse()
+        .map_err(|_| invalid("The endpoint must be an IP address and port, as /v1/status shows it"))
+}
+
+/// Percent-decoding (RFC 3986 section 2.1) of one step of the path.
+fn decoded(step: &str) -> Result<String, Refused> {
+    let mistake = || invalid("The path is not percent-encoded UTF-8");
+    let mut bytes = Vec::with_capacity(step.len());
+    let mut rest = step.as_bytes();
+    while let Some((&byte, after)) = rest.split_first() {
+        rest = after;
+        if byte != b'%' {
+            bytes.push(byte);
+            continue;
+        }
+        let digits = rest.get(..2).ok_or_else(mistake)?;
+        let digits = std::str::from_utf8(digits).map_err(|_| mistake())?;
+        // `from_str_radix` would also take a sign.
+        if !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+            return Err(mistake());
+        }
+        bytes.push(u8::from_str_radix(digits, 16).map_err(|_| mistake())?);
+        rest = rest.get(2..).unwrap_or_default();
+    }
+    String::from_utf8(bytes).map_err(|_| mistake())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn endpoint(change: EndpointChange) -> Change {
+        Change::Endpoint {
+            cluster: "auth".to_owned(),
+            endpoint: "10.0.1.10:8000".parse().unwrap(),
+            change,
+        }
+    }
+
+    fn of_endpoint(verb: &str, body: &str) -> Result<Change, Refused> {
+        let path = format!("clusters/auth/endpoints/10.0.1.10:8000/{verb}");
+        Change::parse(&path, body.as_bytes())
+    }
+
+    fn of_route(verb: &str, body: &str) -> Result<Change, Refused> {
+        Change::parse(&format!("routes/all/{verb}"), body.as_bytes())
+    }
+
+    #[test]
+    fn each_change_of_an_endpoint_has_its_verb() {
+        assert_eq!(
+            of_endpoint("drain", ""),
+            Ok(endpoint(EndpointChange::Drain))
+        );
+        assert_eq!(
+            of_endpoint("undrain", "{}"),
+            Ok(endpoint(EndpointChange::Undrain))
+        );
+        assert_eq!(
+            of_endpoint("weight", r#"{"weight": 0}"#),
+            Ok(endpoint(EndpointChange::Weight(0)))
+        );
+    }
+
+    #[test]
+    fn a_check_is_of_a_whole_cluster() {
+        let cluster = "auth".to_owned();
+        assert_eq!(
+            Change::parse("clusters/auth/check", b" "),
+            Ok(Change::Check { cluster })
+        );
+    }
+
+    #[test]
+    fn each_change_of_a_route_has_its_verb() {
+        let route = |change| {
+            Ok(Change::Route {
+                route: "all".to_owned(),
+                change,
+            })
+        };
+        assert_eq!(
+            of_route("switch", r#"{"cluster": "green"}"#),
+            route(RouteChange::Switch("green".to_owned()))
+        );
+        assert_eq!(of_route("switch-back", ""), route(RouteChange::SwitchBack));
+        assert_eq!(
+            of_route("split", r#"{"weights": {"blue": 95, "green": 5}}"#),
+            route(RouteChange::Split(BTreeMap::from([
+                ("blue".to_owned(), 95),
+                ("green".to_owned(), 5)
+            ])))
+        );
+    }
+
+    #[test]
+    fn an_address_with_brackets_may_be_encoded() {
+        for address in ["[::1]:80", "%5B::1%5d:80"] {
+            let path = format!("clusters/a/endpoints/{address}/drain");
+            let Ok(Change::Endpoint { endpoint, .. }) = Change::parse(&path, b"") else {
+                panic!("{address}");
+            };
+            assert_eq!(endpoint, "[::1]:80".parse().unwrap());
+        }
+    }
+
+    #[test]
+    fn every_mistake_says_what_is_expected() {
+        for (verb, body, word) in [
+            ("weight", "", "object"),
+            ("weight", "[]", "object"),
+            ("weight", "{}", "`weight`"),
+            ("weight", r#"{"weight": 1001}"#, "1000"),
+            ("weight", r#"{"weight": -1}"#, "1000"),
+            ("weight", r#"{"weight": "1"}"#, "1000"),
+            ("weight", r#"{"weight": 1, "x": 1}"#, "nothing else"),
+            ("drain", r#"{"x": 1}"#, "no values"),
+            ("drain", "garbage", "object"),
+        ] {
+            match of_endpoint(verb, body) {
+                Err(Refused::Invalid(detail)) => assert!(detail.contains(word), "{detail}"),
+                other => panic!("{verb} {body}: {other:?}"),
+            }
+        }
+        for (verb, body) in [
+            ("switch", "{}"),
+            ("switch", r#"{"cluster": 1}"#),
+            ("split", r#"{"weights": 1}"#),
+            ("split", r#"{"weights": {"blue": 1.5}}"#),
+        ] {
+            assert!(
+                matches!(of_route(verb, body), Err(Refused::Invalid(_))),
+                "{verb} {body}"
+            );
+        }
+    }
+
+    #[test]
+    fn unknown_paths_and_broken_ones_are_told_apart() {
+        for path in [
+            "",
+            "x",
+            "clusters/a",
+            "clusters/a/endpoints/1.2.3.4:5/fly",
+            "routes/a/fly",
+        ] {
+            assert!(
+                matches!(Change::parse(path, b""), Err(Refused::NotFound(_))),
+                "{path}"
+            );
+        }
+        for path in [
+            "clusters/a/endpoints/nowhere/drain",
+            "clusters/%/endpoints/1.2.3.4:5/drain",
+            "clusters/%+1/endpoints/1.2.3.4:5/drain",
+            "clusters/%ff/endpoints/1.2.3.4:5/drain",
+            "clusters/%é/endpoints/1.2.3.4:5/drain",
+        ] {
+            assert!(
+                matches!(Change::parse(path, b""), Err(Refused::Invalid(_))),
+                "{path}"
+            );
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! What runs and why: every cluster, every endpoint, and what changed last. Never changes anything.
+
+use std::time::{Instant, SystemTime};
+
+use portcullis_traffic::breaker::{Mode, State};
+use portcullis_traffic::containment::{
+    BreakerReport, CheckReport, Obstacle, ObstacleKind, Report, Role, Verdict,
+};
+use serde_json::{Value, json};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use crate::cluster::{Cluster, EndpointStatus, Event};
+use crate::state::{Edge, RouteState, Share};
+
+/// The whole document.
+pub(super) fn status(edge: &Edge, now: Instant) -> Value {
+    let snapshot = edge.snapshot.load();
+    let clusters = snapshot.clusters.iter().map(|one| cluster(one, now));
+    let routes = snapshot.routes.iter().filter_map(route);
+    let events = edge.keeper.events().latest();
+    json!({
+        "generation": snapshot.generation,
+        "is_draining": edge.is_draining(),
+        "clusters": clusters.collect::<Vec<_>>(),
+        "routes": routes.collect::<Vec<_>>(),
+        "events": events.iter().rev().map(event).collect::<Vec<_>>(),
+    })
+}
+
+/// Where a route's requests go; `None` if it answers by itself.
+fn route(route: &RouteState) -> Option<Value> {
+    let (now, before) = route.targets.as_ref()?.shares();
+    Some(json!({
+        "name": route.name,
+        "clusters": shares(&now),
+        "before": before.as_deref().map(shares),
+    }))
+}
+
+/// Weights by cluster.
+pub(super) fn shares(shares: &[Share]) -> Value {
+    let weight = |share: &Share| (share.cluster.clone(), json!(share.weight));
+    Value::Object(shares.iter().map(weight).collect())
+}
+
+fn cluster(cluster: &Cluster, now: Instant) -> Value {
+    let status = cluster.status(now);
+    json!({
+        "name": cluster.name(),
+        "is_panicking": status.is_panicking,
+        "shared_cause": status.shared_cause.as_ref().map(ToString::to_string),
+        "queued": status.queued,
+        "endpoints": status.endpoints.iter().map(|one| endpoint(one, now)).collect::<Vec<_>>(),
+    })
+}
+
+/// One endpoint, as it stands.
+pub(super) fn endpoint(status: &EndpointStatus, now: Instant) -> Value {
+    let mut told = report(&status.report, now);
+    told["address"] = json!(status.endpoint.label());
+    told["state"] = json!(status.state());
+    told["in_flight"] = json!(status.in_flight);
+    told["weight"] = json!(status.weight);
+    told["slow_start_percent"] = json!(status.slow_start_percent);
+    told
+}
+
+fn event(event: &Event) -> Value {
+    json!({
+        "number": event.number,
+        "time": rfc3339(event.time),
+        "cluster": event.cluster,
+        "endpoint": event.endpoint,
+        "event": event.what.name(),
+        "message": event.sentence(),
+        "reason": event.reason.to_string(),
+    })
+}
+
+fn rfc3339(time: SystemTime) -> Option<String> {
+    OffsetDateTime::from(time).format(&Rfc3339).ok()
+}
+
+/// Everything known of one endpoint.
+fn report(report: &Report, now: Instant) -> Value {
+    let obstacles = report.obstacles.iter().map(|one| obstacle(one, now));
+    let checks = report.checks.iter().map(|check| of_check(check, now));
+    let availability = &report.availability;
+    json!({
+        "since_seconds": seconds_since(report.since, now),
+        "why": obstacles.collect::<Vec<_>>(),
+        "checks": checks.collect::<Vec<_>>(),
+        "accepts_connections": report.accepts_connections,
+        "ejections": report.ejections,
+        "breaker": report.breaker.as_ref().map(|breaker| of_breaker(breaker, now)),
+        "available_percent": {
+            "last_hour": hundredths(availability.last_hour_percent),
+            "overall": hundredths(availability.overall_percent),
+            "known_for_seconds": availability.known_for.as_secs(),
+        },
+    })
+}
+
+fn obstacle(obstacle: &Obstacle, now: Instant) -> Value {
+    let until = obstacle.until.map(|until| {
+        let left = until.saturating_duration_since(now);
+        left.as_secs_f64().ceil() as u64
+    });
+    let trouble = obstacle.trouble.as_ref().map(ToString::to_string);
+    let mut told = json!({
+        "reason": reason(obstacle.kind),
+        "trouble": trouble,
+        "since_seconds": seconds_since(obstacle.since, now),
+        "ends_in_seconds": until,
+    });
+    if let ObstacleKind::Unproven { check }
+    | ObstacleKind::Unhealthy { check }
+    | ObstacleKind::Degraded { check } = obstacle.kind
+    {
+        told["check"] = json!(check);
+    }
+    if let ObstacleKind::Ejected { times } = obstacle.kind {
+        told["times"] = json!(times);
+    }
+    told
+}
+
+fn reason(kind: ObstacleKind) -> &'static str {
+    match kind {
+        ObstacleKind::Unproven { .. } => "unproven",
+        ObstacleKind::Unhealthy { .. } => "unhealthy",
+        ObstacleKind::Degraded { .. } => "degraded",
+        ObstacleKind::Ejected { .. } => "ejected",
+        ObstacleKind::BreakerOpen => "breaker open",
+        ObstacleKind::BreakerHalfOpen => "breaker half-open",
+        ObstacleKind::Drained => "drained by the operator",
+        ObstacleKind::AnnouncedDraining => "announced draining",
+    }
+}
+
+fn of_check(check: &CheckReport, now: Instant) -> Value {
+    let last = check.last.as_ref().map(|(at, result)| {
+        json!({
+            "seconds_ago": seconds_since(*at, now),
+            "trouble": result.as_ref().err().map(ToString::to_string),
+        })
+    });
+    json!({
+        "role": match check.role {
+            Role::Eject => "eject",
+            Role::Degrade { .. } => "degrade",
+        },
+        "verdict": match check.verdict {
+            Verdict::Unproven => "unproven",
+            Verdict::Passing => "passing",
+            Verdict::Failing => "failing",
+        },
+        "since_seconds": seconds_since(check.since, now),
+        "passes_in_a_row": check.passes,
+        "failures_in_a_row": check.failures,
+        "is_held_for_shared_cause": check.is_held,
+        "last": last,
+    })
+}
+
+fn of_breaker(breaker: &BreakerReport, now: Instant) -> Value {
+    json!({
+        "state": match breaker.state {
+            State::Closed => "closed",
+            State::Open => "open",
+            State::HalfOpen => "half-open",
+        },
+        "mode": match breaker.mode {
+            Mode::Enforce => "enforce",
+            Mode::Monitor => "monitor",
+        },
+        "since_seconds": seconds_since(breaker.since, now),
+        "openings": breaker.openings,
+        "would_have_rejected": breaker.would_have_rejected,
+    })
+}
+
+fn seconds_since(then: Instant, now: Instant) -> u64 {
+    now.saturating_duration_since(then).as_secs()
+}
+
+fn hundredths(percent: f64) -> f64 {
+    (percent * 100.0).round() / 100.0
+}
