@@ -36,7 +36,7 @@ fn without_checks_an_endpoint_is_taken_for_healthy() {
 }
 
 #[test]
-fn failures_in_a_row_eject_until_time_is_over() {
+fn an_ejection_ends_by_itself_and_leaves_a_clean_slate() {
     let start = Instant::now();
     let policy = Policy {
         ejection: Some(eject::Policy::default()),
@@ -56,6 +56,9 @@ fn failures_in_a_row_eject_until_time_is_over() {
     assert_eq!(cluster.next_change(), Some(end));
     assert_eq!(whats(&cluster.tick(end)), [What::EjectionOver]);
     assert_eq!(cluster.standing(IDS[0]), IN);
+    for _ in 0..2 {
+        assert_eq!(cluster.ended(IDS[0], Err(Trouble::Reset), end), []);
+    }
 }
 
 #[test]
