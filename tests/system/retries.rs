@@ -241,6 +241,46 @@ async fn a_budget_that_is_spent_forbids_a_retry() {
 }
 
 #[tokio::test]
+async fn an_endpoint_that_dies_under_many_requests_fails_none_that_can_be_repeated() {
+    let mut all = Vec::new();
+    for (name, millis) in [("a", 50), ("b", 50), ("c", 300_000)] {
+        let pace = Behavior::Slow(Duration::from_millis(millis));
+        all.push(Endpoint::with(name, pace).await);
+    }
+    let edge = Setup::new(&all.iter().collect::<Vec<_>>()).start().await;
+    let address = edge.http();
+    let mut requests = JoinSet::new();
+    for _ in 0..60 {
+        requests.spawn(async move { client::get(address, "/").await.unwrap().status });
+    }
+    let dies = all.pop().unwrap();
+    wait_until("a third of them to be there", async || {
+        (dies.in_flight() == 20).then_some(())
+    })
+    .await;
+    drop(dies);
+    let statuses = requests.join_all().await;
+    assert_eq!(statuses, vec![200; 60]);
+    edge.wait_for_metric("portcullis_edge_retry_budget_spent_total", &[], 0.0)
+        .await;
+}
+
+#[tokio::test]
+async fn endpoints_that_refuse_are_passed_by_until_one_answers() {
+    let refusing = [free_port(), free_port(), free_port()];
+    let good = Endpoint::start("good").await;
+    let [one, two, three] = refusing.each_ref().map(|port| port.address());
+    let setup = Setup::for_addresses(&[one, two, three, good.address()]);
+    let edge = without_ejection(setup).start().await;
+    for _ in 0..8 {
+        let mut client = edge.connect().await;
+        let response = client.request("POST", "/", &[], b"pay").await.unwrap();
+        assert_eq!(response.status, 200);
+    }
+    assert_eq!(good.requests(), 8);
+}
+
+#[tokio::test]
 async fn a_500_is_passed_on_and_not_repeated() {
     let bad = Endpoint::with("bad", Behavior::Status(500)).await;
     let edge = without_ejection(Setup::new(&[&bad])).start().await;

@@ -228,7 +228,7 @@ impl Metrics {
             retry_budget_spent: counters(
                 &registry,
                 "portcullis_edge_retry_budget_spent_total",
-                "Retries that were not made because too many ran in the cluster.",
+                "Retries that were not made because too many ran in the cluster all the while.",
                 &["cluster"],
             ),
             connections: counters(

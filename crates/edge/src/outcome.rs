@@ -239,6 +239,14 @@ impl Cause {
         self.trouble().is_some()
     }
 
+    /// Whether no connection was made, so that the endpoint has seen nothing of the request.
+    pub fn is_without_connection(self) -> bool {
+        matches!(
+            self,
+            Self::ConnectRefused | Self::ConnectTimeout | Self::ConnectFailed
+        )
+    }
+
     /// What containment is told of the endpoint; `None` if it is not to blame.
     pub fn trouble(self) -> Option<Trouble> {
         match self {

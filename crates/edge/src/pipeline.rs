@@ -19,7 +19,7 @@ use std::time::{Duration, Instant, SystemTime};
 use http::StatusCode;
 use portcullis_traffic::containment::{DependencyName, Trouble};
 use portcullis_traffic::endpoint::EndpointId;
-use portcullis_traffic::retry::{Reason, is_repeatable, is_retried_status};
+use portcullis_traffic::retry::{is_repeatable, is_retried_status};
 
 use crate::affinity::Bond;
 use crate::cluster::{Cluster, Endpoint, Refusal, Slot};
@@ -93,6 +93,8 @@ pub struct Exchange {
     /// The last endpoint tried; outlives its slot, for the log.
     endpoint: Option<Arc<Endpoint>>,
     attempts: u32,
+    /// Those that got no connection.
+    unconnected: u32,
     /// What made the attempt that runs, or is to be made, more than the first.
     retry: Option<retry::Retry>,
     attempt_started: Instant,
@@ -127,6 +129,7 @@ impl Exchange {
             slot: None,
             endpoint: None,
             attempts: 0,
+            unconnected: 0,
             retry: None,
             attempt_started: now,
             endpoint_time: None,
@@ -176,16 +179,17 @@ impl Exchange {
         };
         // Given back before the next is taken: an attempt that is over no longer counts.
         self.slot = None;
-        let wait = self
-            .retry
-            .as_ref()
-            .map_or(Duration::ZERO, |retry| retry.wait);
-        if !wait.is_zero() {
+        let cluster = &target.cluster;
+        if let Some(retry) = self.retry.as_mut().filter(|retry| !retry.is_due()) {
+            let take = || retry::allowance(cluster, 1).take();
+            let turn = retry.turn(cluster.retries(), take, || self.edge.ids.draw_span());
             // Rare, so not a part of every request's future.
-            Box::pin(tokio::time::sleep(wait)).await;
+            if let Err(cause) = Box::pin(turn).await {
+                cluster.metrics().retry_budget_spent.inc();
+                return Err(self.on_failure(cause));
+            }
             now = tokio::time::Instant::now().into_std();
         }
-        let cluster = &target.cluster;
         let wish = select::Wish {
             bound: cluster.preferred(self.bond, &self.tried),
             client: self.request.as_ref().map(|request| request.client),
@@ -292,6 +296,7 @@ impl Exchange {
     /// means: go to [`Exchange::on_attempt`].
     pub fn on_attempt_failed(&mut self, cause: Cause, body_replayable: bool, now: Instant) -> bool {
         self.blame_endpoint(cause, now);
+        self.unconnected += u32::from(cause.is_without_connection());
         self.plans_retry(Setback::Failed(cause), body_replayable)
     }
 
@@ -457,39 +462,6 @@ impl Exchange {
 
     fn cluster(&self) -> Option<&Arc<Cluster>> {
         self.target.as_ref().map(|target| &target.cluster)
-    }
-
-    /// Whether another attempt is made after this. The endpoint that failed is among those tried.
-    fn plans_retry(&mut self, setback: Setback, body_replayable: bool) -> bool {
-        // The attempt that ends here no longer takes from the budget.
-        self.retry = None;
-        let (Some(cluster), Some(request), None) = (self.cluster(), &self.request, self.failed)
-        else {
-            return false;
-        };
-        let tried = retry::Tried {
-            method: &request.method,
-            is_keyed: self.is_keyed,
-            body_replayable,
-            attempts: self.attempts,
-            has_alternative: cluster.has_untried(&self.tried),
-        };
-        let allowance = retry::Allowance {
-            rules: cluster.retries(),
-            budget: cluster.retry_budget(),
-            active: cluster.in_flight() + u32::from(self.slot.is_none()),
-        };
-        match retry::plan(setback, tried, allowance, self.edge.ids.draw_span()) {
-            Ok(retry) => {
-                self.retry = Some(retry);
-                true
-            }
-            Err(Reason::BudgetSpent) => {
-                cluster.metrics().retry_budget_spent.inc();
-                false
-            }
-            Err(_) => false,
-        }
     }
 
     /// Ends the running attempt, against its endpoint if the fault was there. Without a running

@@ -41,6 +41,8 @@ pub struct RetryInput {
     pub response_started: bool,
     /// Attempts made so far, the failed one included.
     pub attempts: u32,
+    /// Those among them that got no connection.
+    pub unconnected: u32,
     /// Attempts allowed after the first.
     pub max_retries: u32,
     /// Whether an endpoint that has not been tried could be picked.
@@ -105,6 +107,9 @@ impl Reason {
 /// may have had its effect, so RFC 9110 section 9.2.2 allows a proxy to repeat only what is
 /// idempotent.
 ///
+/// An endpoint that takes no connection has seen nothing of the request, so the next one is asked
+/// beyond `max_retries`, up to [`UNCONNECTED_MAX`] times, unless retries are off.
+///
 /// `Retry-After` speaks for the endpoint that sent it: another one may be asked at once. If there
 /// is no other, it is waited for where that takes no longer than the longest back-off.
 ///
@@ -118,6 +123,7 @@ impl Reason {
 ///     body_replayable: true,
 ///     response_started: false,
 ///     attempts: 1,
+///     unconnected: 0,
 ///     max_retries: 1,
 ///     has_alternative: true,
 ///     retry_after: None,
@@ -149,7 +155,7 @@ fn objection(input: &RetryInput) -> Option<Reason> {
     let may_be_repeated = input.is_idempotent || input.has_idempotency_key;
     if input.response_started {
         Some(Reason::ResponseStarted)
-    } else if input.attempts > input.max_retries {
+    } else if are_spent(input) {
         Some(Reason::RetriesSpent)
     } else if matches!(input.failure, Failure::Status(status) if !is_retried_status(status)) {
         Some(Reason::StatusIsFinal)
@@ -160,6 +166,20 @@ fn objection(input: &RetryInput) -> Option<Reason> {
     } else {
         None
     }
+}
+
+/// Attempts without a connection that do not count where there is somebody else to ask. Enough for
+/// most clusters in which several endpoints die together, and an end to the time it can take.
+pub const UNCONNECTED_MAX: u32 = 3;
+
+fn are_spent(input: &RetryInput) -> bool {
+    let is_refused_by_all = input.failure == Failure::Connect && !input.has_alternative;
+    let free = if is_refused_by_all || input.max_retries == 0 {
+        0
+    } else {
+        input.unconnected.min(UNCONNECTED_MAX)
+    };
+    input.attempts.saturating_sub(free) > input.max_retries
 }
 
 /// Statuses by which an endpoint says that it, or what stands behind it, cannot serve just now:

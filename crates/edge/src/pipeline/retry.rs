@@ -1,4 +1,4 @@
-//! Phase 8: what a failed attempt means for the next one. Never picks an endpoint, and never waits.
+//! Phase 8: what a failed attempt means for the next one. Never picks an endpoint.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,7 +7,10 @@ use http::{Method, StatusCode};
 use portcullis_traffic::retry::{
     Budget, Decision, Failure, Permit, Reason, RetryInput, decide, is_repeatable,
 };
+use tokio::time::Instant;
 
+use super::Exchange;
+use crate::cluster::Cluster;
 use crate::config::Retries;
 use crate::outcome::{Cause, RetryReason};
 
@@ -21,6 +24,8 @@ pub(super) struct Tried<'a> {
     pub(super) body_replayable: bool,
     /// Attempts so far, the failed one included.
     pub(super) attempts: u32,
+    /// Those that got no connection.
+    pub(super) unconnected: u32,
     /// Whether an endpoint is eligible that was not tried.
     pub(super) has_alternative: bool,
 }
@@ -41,9 +46,74 @@ pub(super) enum Setback {
 pub(super) struct Retry {
     pub(super) reason: RetryReason,
     pub(super) wait: Duration,
-    /// None is needed for what reached no endpoint.
-    _permit: Option<Permit>,
+    leave: Leave,
 }
+
+/// How a further attempt stands with the budget.
+#[derive(Debug)]
+enum Leave {
+    /// None is needed for what reached no endpoint.
+    NotNeeded,
+    /// Given. Whoever repeats a repetition keeps what it has.
+    Given(Permit),
+    /// Too many run just now: it waits until one of them has ended, or the client gets the failure
+    /// that it follows from.
+    Awaited(Cause),
+}
+
+impl Retry {
+    /// Whether there is anything to wait for.
+    pub(super) fn is_due(&self) -> bool {
+        self.wait.is_zero() && !matches!(self.leave, Leave::Awaited(_))
+    }
+
+    /// Waits until the attempt may be made. One endpoint that dies fails all its requests at once,
+    /// more than the budget allows to be repeated at once: the others have their turn after those.
+    /// Not for long, because in a greater outage nobody would get further by waiting. `Err` is the
+    /// failure that stands.
+    pub(super) async fn turn(
+        &mut self,
+        rules: &Retries,
+        mut take: impl FnMut() -> Option<Permit>,
+        mut chance: impl FnMut() -> u64,
+    ) -> Result<(), Cause> {
+        let until = Instant::now() + self.wait + TURN_TIMEOUT;
+        let mut wait = self.wait;
+        for tries in 1.. {
+            tokio::time::sleep(wait).await;
+            let Leave::Awaited(cause) = self.leave else {
+                break;
+            };
+            if let Some(permit) = take() {
+                self.leave = Leave::Given(permit);
+                break;
+            }
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(cause);
+            }
+            let jittered = rules.backoff.wait(tries, chance());
+            wait = jittered
+                .clamp(TURN_INTERVAL_MIN, TURN_INTERVAL_MAX)
+                .min(left);
+        }
+        Ok(())
+    }
+
+    /// Takes what it was allowed by, for the attempt after it.
+    fn take_permit(&mut self) -> Option<Permit> {
+        match std::mem::replace(&mut self.leave, Leave::NotNeeded) {
+            Leave::Given(permit) => Some(permit),
+            Leave::NotNeeded | Leave::Awaited(_) => None,
+        }
+    }
+}
+
+/// As long as a person hardly notices beside the failure.
+const TURN_TIMEOUT: Duration = Duration::from_secs(2);
+/// How often a request looks whether it has its turn, whatever back-off is configured.
+const TURN_INTERVAL_MIN: Duration = Duration::from_millis(2);
+const TURN_INTERVAL_MAX: Duration = Duration::from_millis(100);
 
 /// The retries of a cluster.
 #[derive(Clone, Copy, Debug)]
@@ -58,10 +128,12 @@ pub(super) struct Allowance<'a> {
 ///
 /// A connection that was not made cost no endpoint anything: the request goes to another one at
 /// once and takes nothing from the budget, which is there to keep failures from multiplying load.
+/// What allowed the attempt `before` allows the next one, too.
 pub(super) fn plan(
     setback: Setback,
     tried: Tried<'_>,
     allowance: Allowance<'_>,
+    before: Option<&mut Retry>,
     chance: u64,
 ) -> Result<Retry, Reason> {
     let (failure, reason) = failure_of(setback).ok_or(Reason::StatusIsFinal)?;
@@ -76,6 +148,7 @@ pub(super) fn plan(
         body_replayable: tried.body_replayable,
         response_started: false,
         attempts: tried.attempts,
+        unconnected: tried.unconnected,
         max_retries: allowance.rules.count,
         has_alternative: tried.has_alternative,
         retry_after,
@@ -88,19 +161,34 @@ pub(super) fn plan(
     if tried.has_alternative && (is_free || reason == RetryReason::EndpointOut) {
         wait = Duration::ZERO;
     }
-    let permit = if is_free {
-        None
+    let leave = if is_free {
+        Leave::NotNeeded
     } else {
-        let permit = allowance
-            .budget
-            .take(&allowance.rules.budget, allowance.active);
-        Some(permit.ok_or(Reason::BudgetSpent)?)
+        let held = before.and_then(Retry::take_permit);
+        match (held.or_else(|| allowance.take()), setback) {
+            (Some(permit), _) => Leave::Given(permit),
+            // An answer, or hope for one, is better than waiting without either.
+            (None, Setback::Failed(cause)) if allowance.is_ever_given() => Leave::Awaited(cause),
+            (None, _) => return Err(Reason::BudgetSpent),
+        }
     };
     Ok(Retry {
         reason,
         wait,
-        _permit: permit,
+        leave,
     })
+}
+
+impl Allowance<'_> {
+    /// Leave for one more repetition.
+    pub(super) fn take(&self) -> Option<Permit> {
+        self.budget.take(&self.rules.budget, self.active)
+    }
+
+    /// Whether those that run now may leave room for another.
+    fn is_ever_given(&self) -> bool {
+        self.rules.budget.allowed(self.active) > 0
+    }
 }
 
 /// Only what the endpoint did wrong before its response head may go better elsewhere.
@@ -138,6 +226,52 @@ fn failure_of(setback: Setback) -> Option<(Failure, RetryReason)> {
         | Cause::Http2Abuse
         | Cause::Draining
         | Cause::Internal => None,
+    }
+}
+
+impl Exchange {
+    /// Whether another attempt is made after this. The endpoint that failed is among those tried.
+    pub(super) fn plans_retry(&mut self, setback: Setback, body_replayable: bool) -> bool {
+        let mut before = self.retry.take();
+        let (Some(target), Some(request), None) = (&self.target, &self.request, self.failed) else {
+            return false;
+        };
+        let cluster = &target.cluster;
+        let tried = Tried {
+            method: &request.method,
+            is_keyed: self.is_keyed,
+            body_replayable,
+            attempts: self.attempts,
+            unconnected: self.unconnected,
+            has_alternative: cluster.has_untried(&self.tried),
+        };
+        let allowance = allowance(cluster, u32::from(self.slot.is_none()));
+        let chance = self.edge.ids.draw_span();
+        match plan(setback, tried, allowance, before.as_mut(), chance) {
+            Ok(retry) => {
+                self.retry = Some(retry);
+                true
+            }
+            // The attempt goes on, and may ask again.
+            Err(_) if matches!(setback, Setback::EndpointOut) => {
+                self.retry = before;
+                false
+            }
+            Err(Reason::BudgetSpent) => {
+                cluster.metrics().retry_budget_spent.inc();
+                false
+            }
+            Err(_) => false,
+        }
+    }
+}
+
+/// What repetitions may take of this cluster. `outside`: how many of those that ask hold no place.
+pub(super) fn allowance(cluster: &Cluster, outside: u32) -> Allowance<'_> {
+    Allowance {
+        rules: cluster.retries(),
+        budget: cluster.retry_budget(),
+        active: cluster.in_flight().saturating_add(outside),
     }
 }
 

@@ -237,7 +237,7 @@ fn no_eligible_endpoint_is_503_with_retry_after() {
 
 #[test]
 fn connect_failure_goes_to_another_endpoint_whatever_the_method() {
-    let bench = Bench::new();
+    let bench = Bench::with(|cluster| cluster.endpoints.truncate(2));
     let mut exchange = bench.exchange();
     let head = FakeHead::post("/api");
     exchange.on_request(&head).unwrap();
@@ -699,4 +699,53 @@ fn retry_that_the_budget_forbids_is_counted_and_not_made() {
     assert!(!exchange.on_attempt_failed(Cause::EndpointReset, true, bench.now));
     assert_eq!(exchange.on_failure(Cause::EndpointReset).status, 502);
     assert_eq!(bench.cluster().metrics().retry_budget_spent.get(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_that_fail_together_are_repeated_one_after_another() {
+    let bench = Bench::with(|cluster| {
+        cluster.retries.budget.percent = 0;
+        cluster.retries.budget.min = 1;
+    });
+    let head = api();
+    let mut exchanges: Vec<Exchange> = (0..3).map(|_| bench.exchange()).collect();
+    for exchange in &mut exchanges {
+        exchange.on_request(&head).unwrap();
+        at_once(exchange.on_attempt(&head, bench.now)).unwrap();
+        assert!(exchange.on_attempt_failed(Cause::EndpointReset, true, bench.now));
+    }
+    let [first, second, third] = &mut exchanges[..] else {
+        unreachable!()
+    };
+    at_once(first.on_attempt(&head, bench.now)).unwrap();
+    let served = async {
+        let later = tokio::time::Instant::now() + Duration::from_secs(1);
+        tokio::time::sleep_until(later).await;
+        delivered(bench.respond(first, 200));
+        first.on_end(ended(200), bench.now);
+        first.retry = None;
+    };
+    let (second_turn, ()) = tokio::join!(second.on_attempt(&head, bench.now), served);
+    second_turn.unwrap();
+    let answer = third.on_attempt(&head, bench.now).await.unwrap_err();
+    assert_eq!(answer.status, 502);
+    assert_eq!(bench.cluster().metrics().retry_budget_spent.get(), 1);
+    drop(exchanges);
+    assert_eq!(bench.cluster().retry_budget().running(), 0);
+    assert_eq!(bench.in_flight(), 0);
+}
+
+#[test]
+fn endpoints_without_a_connection_are_passed_by_until_one_is_found() {
+    let bench = Bench::new();
+    let mut exchange = bench.exchange();
+    exchange.on_request(&api()).unwrap();
+    for _ in 0..2 {
+        at_once(exchange.on_attempt(&api(), bench.now)).unwrap();
+        assert!(exchange.on_attempt_failed(Cause::ConnectRefused, true, bench.now));
+    }
+    at_once(exchange.on_attempt(&api(), bench.now)).unwrap();
+    delivered(bench.respond(&mut exchange, 200));
+    exchange.on_end(ended(200), bench.now);
+    assert_eq!(bench.outcome(), "served");
 }

@@ -19,6 +19,7 @@ const LOST_GET: RetryInput = RetryInput {
     body_replayable: true,
     response_started: false,
     attempts: 1,
+    unconnected: 0,
     max_retries: 1,
 };
 
@@ -115,10 +116,41 @@ fn retries_stop_when_they_are_spent() {
 fn zero_retries_means_one_attempt_even_when_nothing_was_sent() {
     let input = RetryInput {
         failure: Failure::Connect,
+        unconnected: 1,
         max_retries: 0,
         ..LOST_GET
     };
     assert_eq!(verdict(&input), Err(Reason::RetriesSpent));
+}
+
+#[test]
+fn endpoints_that_take_no_connection_are_passed_by_up_to_a_bound() {
+    let refused = |attempts, has_alternative| RetryInput {
+        failure: Failure::Connect,
+        attempts,
+        unconnected: attempts,
+        has_alternative,
+        ..LOST_POST
+    };
+    let goes_on: Vec<bool> = (1..=6)
+        .map(|attempts| verdict(&refused(attempts, true)) == Ok(()))
+        .collect();
+    assert_eq!(goes_on, [true, true, true, true, false, false]);
+    assert_eq!(verdict(&refused(1, false)), Ok(()));
+    assert_eq!(verdict(&refused(2, false)), Err(Reason::RetriesSpent));
+}
+
+#[test]
+fn endpoints_that_took_no_connection_leave_their_retry_to_one_that_does() {
+    let reset_after = |unconnected, attempts| RetryInput {
+        attempts,
+        unconnected,
+        ..LOST_GET
+    };
+    assert_eq!(verdict(&reset_after(1, 2)), Ok(()));
+    assert_eq!(verdict(&reset_after(3, 4)), Ok(()));
+    assert_eq!(verdict(&reset_after(3, 5)), Err(Reason::RetriesSpent));
+    assert_eq!(verdict(&reset_after(4, 6)), Err(Reason::RetriesSpent));
 }
 
 #[test]

@@ -19,6 +19,7 @@ pub(crate) struct Request {
     pub(crate) is_idempotent: bool,
     pub(crate) since: Duration,
     pub(crate) attempts: u32,
+    pub(crate) unconnected: u32,
     pub(crate) tried: Vec<EndpointId>,
     pub(crate) ticket: Option<Ticket>,
     /// Held while a retry runs.

@@ -284,6 +284,7 @@ impl World {
     fn consider_retry(&mut self, client: usize, failure: Failure) {
         let request = &mut self.requests[client];
         request.permit = None;
+        request.unconnected += u32::from(failure == Failure::Connect);
         let has_alternative = self.cluster.selector.has_untried(&request.tried);
         let mut eligible = self.cluster.witness.eligible();
         let is_there = eligible.any(|seen| !request.tried.contains(&seen.member.id));
@@ -296,6 +297,7 @@ impl World {
             body_replayable: true,
             response_started: false,
             attempts: request.attempts,
+            unconnected: request.unconnected,
             max_retries: self.settings.max_retries,
             has_alternative,
             retry_after: None,
@@ -303,10 +305,9 @@ impl World {
         let decision = retry::decide(&input, &Backoff::default(), self.rng.u64(..));
         if let Decision::Retry { wait } = decision {
             let is_safe = failure == Failure::Connect || request.is_idempotent;
-            assert!(
-                is_safe && request.attempts <= self.settings.max_retries,
-                "{input:?}"
-            );
+            let counted = request.attempts - request.unconnected.min(retry::UNCONNECTED_MAX);
+            let allowed = self.settings.max_retries;
+            assert!(is_safe && allowed > 0 && counted <= allowed, "{input:?}");
             let active = u32::try_from(self.settings.clients).expect("few");
             request.permit = self.budget.take(&self.settings.budget, active);
             if request.permit.is_some() {

@@ -21,6 +21,7 @@ fn tried(method: &Method, body_replayable: bool) -> Tried<'_> {
         is_keyed: false,
         body_replayable,
         attempts: 1,
+        unconnected: 0,
         has_alternative: true,
     }
 }
@@ -32,7 +33,7 @@ fn plan_with(rules: &Retries, setback: Setback, tried: Tried<'_>) -> Result<Retr
         budget: &budget,
         active: 1,
     };
-    plan(setback, tried, allowance, u64::MAX)
+    plan(setback, tried, allowance, None, u64::MAX)
 }
 
 fn after_failure(cause: Cause, tried: Tried<'_>) -> bool {
@@ -184,15 +185,83 @@ fn budget_bounds_what_reached_an_endpoint_and_nothing_else() {
     let plan = |cause| {
         let method = Method::GET;
         let setback = Setback::Failed(cause);
-        plan(setback, tried(&method, true), allowance, 0)
+        plan(setback, tried(&method, true), allowance, None, 0)
     };
     let running: Vec<Retry> = (0..2)
         .map(|_| plan(Cause::EndpointReset).unwrap())
         .collect();
-    let refused = plan(Cause::EndpointReset).map(|_| ());
-    assert_eq!(refused, Err(Reason::BudgetSpent));
-    assert!(plan(Cause::ConnectRefused).is_ok(), "it costs nothing");
+    assert!(running.iter().all(Retry::is_due));
+    let waits = plan(Cause::EndpointReset).unwrap();
+    assert!(!waits.is_due(), "it has its turn later");
+    assert!(
+        plan(Cause::ConnectRefused).unwrap().is_due(),
+        "it costs nothing"
+    );
     drop(running);
-    assert!(plan(Cause::EndpointReset).is_ok());
+    assert!(plan(Cause::EndpointReset).unwrap().is_due());
+    assert_eq!(budget.running(), 0);
+}
+
+#[test]
+fn answer_is_delivered_and_silence_is_borne_where_the_budget_is_spent() {
+    let budget = Arc::default();
+    let allowance = Allowance {
+        rules: &RULES,
+        budget: &budget,
+        active: 10,
+    };
+    let method = Method::GET;
+    let plan = |setback, before: Option<&mut Retry>| {
+        plan(setback, tried(&method, true), allowance, before, 0)
+    };
+    let reset = Setback::Failed(Cause::EndpointReset);
+    let mut running: Vec<Retry> = (0..3).map(|_| plan(reset, None).unwrap()).collect();
+    let answer = Setback::Answered(StatusCode::SERVICE_UNAVAILABLE, None);
+    for setback in [answer, Setback::EndpointOut] {
+        let refused = plan(setback, None).map(|_| ());
+        assert_eq!(refused, Err(Reason::BudgetSpent), "{setback:?}");
+        let goes_on = plan(setback, running.first_mut()).unwrap();
+        assert!(goes_on.is_due(), "{setback:?}: by the permit it had");
+        running[0] = goes_on;
+    }
+    assert_eq!(budget.running(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn turn_comes_as_soon_as_the_budget_has_room_and_not_at_all_after_a_while() {
+    let budget: Arc<Budget> = Arc::default();
+    let policy = BudgetPolicy { percent: 0, min: 1 };
+    let rules = &Retries {
+        budget: policy,
+        ..RULES
+    };
+    let allowance = Allowance {
+        rules,
+        budget: &budget,
+        active: 10,
+    };
+    let method = Method::GET;
+    let plan = || {
+        let reset = Setback::Failed(Cause::EndpointReset);
+        plan(reset, tried(&method, true), allowance, None, 0).unwrap()
+    };
+    let first = plan();
+    let mut second = plan();
+    let begun = Instant::now();
+    let turn = second.turn(rules, || allowance.take(), || u64::MAX);
+    assert_eq!(turn.await, Err(Cause::EndpointReset));
+    assert_eq!(begun.elapsed(), TURN_TIMEOUT);
+
+    let mut third = plan();
+    let begun = Instant::now();
+    let end_of_first = async {
+        tokio::time::sleep_until(begun + Duration::from_millis(300)).await;
+        drop(first);
+    };
+    let turn = third.turn(rules, || allowance.take(), || u64::MAX);
+    assert_eq!(tokio::join!(turn, end_of_first).0, Ok(()));
+    assert!(begun.elapsed() <= Duration::from_millis(300) + TURN_INTERVAL_MAX);
+    assert_eq!(budget.running(), 1);
+    drop(third);
     assert_eq!(budget.running(), 0);
 }
