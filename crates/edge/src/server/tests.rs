@@ -472,11 +472,16 @@ async fn client_that_leaves_inside_a_head_is_counted_once_and_an_idle_one_is_not
     let mut leaving = open(&running).await;
     leaving.send(b"GET / HTTP/1.1\r\nhost:").await.unwrap();
     drop(leaving);
-    wait_until("both connections to end", async || {
-        (running.slots.open() == 0).then_some(())
+    let metrics = wait_until("both connections to end", async || {
+        let metrics = running.edge.render_metrics(std::time::Instant::now());
+        // The second may still be waiting to be accepted.
+        let are_known = metrics.contains("portcullis_edge_connections_total{listener=\"main\"} 2");
+        (are_known && running.slots.open() == 0).then(|| {
+            // What ended with the last connection is counted by now.
+            running.edge.render_metrics(std::time::Instant::now())
+        })
     })
     .await;
-    let metrics = running.edge.render_metrics(std::time::Instant::now());
     let gone: Vec<_> = metrics
         .lines()
         .filter(|line| line.contains("client_gone"))
