@@ -284,19 +284,10 @@ impl Cluster {
         self.core.look(|state| state.selector.eligible() > 0)
     }
 
-    /// Whether an endpoint is eligible that is none of `tried`.
+    /// Whether an endpoint is eligible that is none of `tried`. Asks those that are in force: a
+    /// request of an earlier generation may go on to endpoints that came since.
     pub(crate) fn has_untried(&self, tried: &[EndpointId]) -> bool {
-        self.core.look(|state| {
-            let mut untried = self
-                .endpoints()
-                .iter()
-                .map(|endpoint| endpoint.id())
-                .filter(|id| !tried.contains(id));
-            untried.any(|id| {
-                let standing = state.selector.standing(id);
-                standing.is_some_and(|standing| standing.is_eligible())
-            })
-        })
+        self.core.look(|state| state.selector.has_untried(tried))
     }
 
     /// The endpoint that a client belongs to: where it is bound if that one still serves, else where

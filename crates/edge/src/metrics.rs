@@ -1,6 +1,6 @@
 //! Every metric name and label of the edge, once. Never decides anything and never labels by path or client.
 
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Instant;
 
 use portcullis_traffic::breaker;
@@ -30,6 +30,8 @@ pub struct Metrics {
     listeners: ListenerVecs,
     generation: IntGauge,
     log_dropped: IntCounter,
+    /// The generation that the gauges were read from last.
+    shown: Mutex<u64>,
 }
 
 #[derive(Debug)]
@@ -261,6 +263,7 @@ impl Metrics {
                 ),
             ),
             registry,
+            shown: Mutex::default(),
         }
     }
 
@@ -344,6 +347,13 @@ impl Metrics {
     pub fn render(&self, snapshot: &Snapshot, now: Instant) -> String {
         self.generation
             .set(i64::try_from(snapshot.generation).unwrap_or(i64::MAX));
+        let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
+        if *shown != snapshot.generation {
+            // What is gone has no present.
+            *shown = snapshot.generation;
+            self.clusters.forget();
+            self.endpoints.forget();
+        }
         for cluster in &snapshot.clusters {
             let status = cluster.status(now);
             self.clusters.show(cluster.name(), &status);
@@ -400,6 +410,12 @@ impl ClusterVecs {
         }
     }
 
+    fn forget(&self) {
+        for gauges in [&self.panic, &self.shared_cause, &self.queue_length] {
+            gauges.reset();
+        }
+    }
+
     fn show(&self, cluster: &str, status: &ClusterStatus) {
         let set = |vec: &IntGaugeVec, value: i64| vec.with_label_values(&[cluster]).set(value);
         set(&self.panic, status.is_panicking.into());
@@ -412,6 +428,17 @@ impl ClusterVecs {
 }
 
 impl EndpointVecs {
+    fn forget(&self) {
+        let vecs = [
+            &self.in_flight,
+            &self.healthy,
+            &self.ejected,
+            &self.state,
+            &self.breaker,
+        ];
+        vecs.into_iter().for_each(IntGaugeVec::reset);
+    }
+
     fn show(&self, cluster: &str, status: &EndpointStatus) {
         let endpoint = status.endpoint.label();
         let set = |vec: &IntGaugeVec, value: i64| {

@@ -749,3 +749,35 @@ fn endpoints_without_a_connection_are_passed_by_until_one_is_found() {
     exchange.on_end(ended(200), bench.now);
     assert_eq!(bench.outcome(), "served");
 }
+
+#[tokio::test(start_paused = true)]
+async fn request_of_an_earlier_generation_goes_on_to_endpoints_that_came_since() {
+    let bench = Bench::with(|cluster| cluster.endpoints.truncate(1));
+    let mut exchange = bench.exchange();
+    exchange.on_request(&api()).unwrap();
+    let first = at_once(exchange.on_attempt(&api(), bench.now)).unwrap();
+    let next = config(fake::cluster(&ADDRESSES[1..2]));
+    bench.edge.install(bench.edge.next_snapshot(&next).unwrap());
+    assert!(
+        is_retry(&bench.respond(&mut exchange, 503)),
+        "there is another one now"
+    );
+    let second = exchange.on_attempt(&api(), bench.now).await.unwrap();
+    assert_ne!(second.address, first.address);
+}
+
+#[test]
+fn gauges_of_an_endpoint_go_with_it() {
+    let bench = Bench::new();
+    let gone = format!("endpoint=\"{}\"", ADDRESSES[0]);
+    let gauge = "portcullis_edge_endpoint_healthy{";
+    let shows = || {
+        let text = bench.edge.render_metrics(bench.now);
+        let mut lines = text.lines().filter(|line| line.starts_with(gauge));
+        lines.any(|line| line.contains(&gone))
+    };
+    assert!(shows());
+    let next = config(fake::cluster(&ADDRESSES[1..]));
+    bench.edge.install(bench.edge.next_snapshot(&next).unwrap());
+    assert!(!shows());
+}
