@@ -300,7 +300,8 @@ async fn whatever_a_client_sends_is_no_reason_to_fail() {
         assert_eq!(response.status, 200, "{cookies}");
         assert!(cookie_of(&response).is_some(), "{cookies}");
         let seen = response.echoed("cookie").join("; ");
-        assert!(!seen.contains(&format!("{name}=A")), "{seen}");
+        // A genuine value may begin with any letter.
+        assert!(!seen.contains(&format!("{name}=AAAAAAAA")), "{seen}");
     }
 }
 

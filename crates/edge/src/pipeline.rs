@@ -473,13 +473,20 @@ impl Exchange {
                 self.tried.push(slot.endpoint().id());
                 slot.finish(Err(trouble), now);
             }
-            None => slot.abandon(now),
+            None => self.give_back(slot, now),
         }
     }
 
-    /// Ends the running attempt in its endpoint's favour: it answered, and the answer got through.
+    /// Ends the running attempt in its endpoint's favour, if it answered.
     fn credit_endpoint(&mut self, now: Instant) {
-        let Some(slot) = self.slot.take() else { return };
+        if let Some(slot) = self.slot.take() {
+            self.give_back(slot, now);
+        }
+    }
+
+    /// Whatever cut the answer short was not its endpoint's doing, which a stream of hours shows as
+    /// well as a short answer does.
+    fn give_back(&self, slot: Slot, now: Instant) {
         match self.endpoint_status {
             Some(_) => slot.finish(Ok(()), now),
             None => slot.abandon(now),

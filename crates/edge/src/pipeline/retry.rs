@@ -157,8 +157,10 @@ pub(super) fn plan(
         Decision::Retry { wait } => wait,
         Decision::GiveUp(reason) => return Err(reason),
     };
-    let is_free = reason == RetryReason::Connect;
-    if tried.has_alternative && (is_free || reason == RetryReason::EndpointOut) {
+    // What leaves an endpoint that is out gives up as much as it takes.
+    let moves = reason == RetryReason::EndpointOut && tried.has_alternative;
+    let is_free = reason == RetryReason::Connect || moves;
+    if is_free && tried.has_alternative {
         wait = Duration::ZERO;
     }
     let leave = if is_free {

@@ -355,6 +355,29 @@ fn answers_cut_short_eject_too() {
 }
 
 #[test]
+fn client_that_leaves_a_stream_speaks_for_the_endpoint_that_began_it() {
+    let bench = Bench::with(|cluster| cluster.endpoints.truncate(2));
+    let ending_with = |failure| {
+        let mut exchange = bench.exchange();
+        exchange.on_request(&api()).unwrap();
+        exchange.tried.push(bench.cluster().endpoints()[1].id());
+        at_once(exchange.on_attempt(&api(), bench.now)).unwrap();
+        bench.respond(&mut exchange, 200);
+        let end = End {
+            failure: Some(failure),
+            ..ended(200)
+        };
+        exchange.on_end(end, bench.now);
+    };
+    use Cause::{ClientGone, EndpointTruncated};
+    // Never three failures in a row.
+    for cause in [EndpointTruncated, EndpointTruncated, ClientGone].repeat(2) {
+        ending_with(cause);
+    }
+    assert!(!bench.cluster().endpoints()[0].is_out());
+}
+
+#[test]
 fn draining_announcement_takes_the_endpoint_out_and_is_not_shown() {
     let bench = Bench::with(|cluster| cluster.health = vec![fake::health_check()]);
     let cluster = bench.cluster();
