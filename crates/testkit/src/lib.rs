@@ -14,6 +14,7 @@ pub mod measure;
 mod origin;
 mod ports;
 pub mod process;
+pub mod redis;
 mod tls_endpoint;
 mod wait;
 mod wire;
