@@ -71,7 +71,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
             } else {
                 Format::Text
             };
-            telemetry::init(format, config.log_level).context("cannot start logging")?;
+            telemetry::init(format, config.instance.log_level).context("cannot start logging")?;
             for warning in &config.warnings {
                 tracing::warn!("{warning}");
             }
@@ -82,8 +82,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
 }
 
 fn help() -> String {
-    let variables: String = portcullis_auth::config::VARIABLES
-        .iter()
+    let variables: String = portcullis_auth::config::variables()
         .map(|variable| {
             format!(
                 "  {:<24} {} [{}]\n",
@@ -121,7 +120,7 @@ async fn serve(config: Config, exit_with_parent: bool) -> anyhow::Result<()> {
     let address = listener
         .local_addr()
         .context("cannot tell the bound address")?;
-    tracing::info!(instance = config.instance_id, %address, "listening");
+    tracing::info!(instance = config.instance.id, %address, "listening");
     let parent = exit_with_parent.then(watch_parent).transpose()?;
     let shutdown = async move {
         tokio::select! {
@@ -135,17 +134,17 @@ async fn serve(config: Config, exit_with_parent: bool) -> anyhow::Result<()> {
 }
 
 async fn bind(config: &Config) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(config.address)
+    TcpListener::bind(config.instance.address)
         .await
         .or_else(|error| match error.kind() {
             std::io::ErrorKind::AddrInUse => bail!(
                 "port {} is taken by {}; stop it, or choose another port with PORT",
-                config.address.port(),
-                port_holder::find(config.address)
+                config.instance.address.port(),
+                port_holder::find(config.instance.address)
             ),
             _ => bail!(
                 "cannot listen on {}: {error}; see HOST and PORT",
-                config.address
+                config.instance.address
             ),
         })
 }

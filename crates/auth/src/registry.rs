@@ -35,9 +35,9 @@ impl Registry {
         started_at: UnixMillis,
     ) -> Self {
         let record = InstanceRecord {
-            id: config.instance_id.clone(),
+            id: config.instance.id.clone(),
             address,
-            version: config.version.clone(),
+            version: config.instance.version.clone(),
             fingerprint: fingerprint(config),
             state: InstanceState::Ready,
             started_at,
@@ -93,10 +93,15 @@ impl Registry {
 fn fingerprint(config: &Config) -> String {
     let mut context = Context::new(&SHA256);
     let pepper = config
+        .passwords
         .pepper
         .as_ref()
         .map_or("", |pepper| pepper.expose().as_str());
-    for part in [config.issuer.as_str(), config.audience.as_str(), pepper] {
+    for part in [
+        config.tokens.issuer.as_str(),
+        config.tokens.audience.as_str(),
+        pepper,
+    ] {
         context.update(&part.len().to_le_bytes());
         context.update(part.as_bytes());
     }

@@ -111,7 +111,7 @@ pub struct Prepared {
 pub async fn prepare(config: &Config) -> Result<Prepared, PrepareError> {
     let stores = Stores::open(config).await?;
     let prepared = async {
-        let kek = Kek::obtain(&config.key_encryption_key).await?;
+        let kek = Kek::obtain(&config.keys.encryption_key).await?;
         keys::create_first_key(stores.store.as_ref(), &kek, now()).await?;
         let token = SetupToken::from_random(random::bytes());
         let expires_at = now().plus(SETUP_TOKEN_TTL);
@@ -151,12 +151,12 @@ pub async fn serve(
             return Err(error);
         }
     };
-    tracing::info!(%address, instance = config.instance_id, "serving");
+    tracing::info!(%address, instance = config.instance.id, "serving");
     instance
         .run(listener, &config, lifecycle, phase, shutdown)
         .await;
     stores.close().await;
-    tracing::info!(instance = config.instance_id, "stopped");
+    tracing::info!(instance = config.instance.id, "stopped");
     Ok(())
 }
 
@@ -175,7 +175,7 @@ impl Instance {
         phase: &PhaseWatch,
     ) -> Result<Self, ServeError> {
         let (store, shared) = (&stores.store, &stores.shared);
-        let kek = Kek::obtain(&config.key_encryption_key).await?;
+        let kek = Kek::obtain(&config.keys.encryption_key).await?;
         keys::create_first_key(store.as_ref(), &kek, now()).await?;
         let keys = Arc::new(KeyRing::load(store.clone(), kek).await?);
         let replay = Replay::new(store.clone(), shared.clone());
@@ -192,7 +192,7 @@ impl Instance {
             .beat(now())
             .await
             .map_err(|error| ServeError::Revocations(error.into()))?;
-        let metrics = Metrics::new(&config.version, &config.instance_id)
+        let metrics = Metrics::new(&config.instance.version, &config.instance.id)
             .map_err(|error| ServeError::Identity(error.into()))?;
         let metrics = Arc::new(metrics);
         let service = Arc::new(Service {
@@ -207,10 +207,10 @@ impl Instance {
             identity: identity(config),
             phase: phase.clone(),
             metrics,
-            trusted_proxies: config.trusted_proxies.clone(),
+            trusted_proxies: config.instance.trusted_proxies.clone(),
             dependencies: Checker::default(),
             has_warned_of_proxy: AtomicBool::new(false),
-            instance_header: HeaderValue::from_str(&config.instance_id)
+            instance_header: HeaderValue::from_str(&config.instance.id)
                 .map_err(|error| ServeError::Identity(error.into()))?,
         });
         let jobs = jobs::start(store, shared, &keys, &registry, replay, phase);
@@ -236,14 +236,17 @@ impl Instance {
         let mut serving = std::pin::pin!(serving);
         let leaving = async {
             shutdown.await;
-            tracing::info!(delay_ms = config.drain_delay.as_millis() as u64, "draining");
+            tracing::info!(
+                delay_ms = config.instance.drain_delay.as_millis() as u64,
+                "draining"
+            );
             lifecycle.advance(Phase::Draining);
             if let Err(error) = self.registry.beat(now()).await {
                 tracing::warn!(%error, "the registry does not know yet that this instance drains");
             }
-            tokio::time::sleep(config.drain_delay).await;
+            tokio::time::sleep(config.instance.drain_delay).await;
             lifecycle.advance(Phase::Stopping);
-            tokio::time::sleep(config.shutdown_timeout).await;
+            tokio::time::sleep(config.instance.shutdown_timeout).await;
         };
         tokio::select! {
             () = serving.as_mut() => {}
@@ -282,18 +285,18 @@ impl Stores {
     /// Opens both and brings their schemas up to date.
     pub(crate) async fn open(config: &Config) -> Result<Self, OpenError> {
         let failed = |source| OpenError::Store {
-            path: config.database.clone(),
+            path: config.database.path.clone(),
             source,
         };
         let store = SqliteStore::connect(&SqliteOptions {
-            path: config.database.clone(),
-            pool_size: config.database_pool_size.get(),
-            max_overflow: config.database_max_overflow,
+            path: config.database.path.clone(),
+            pool_size: config.database.pool_size.get(),
+            max_overflow: config.database.max_overflow,
         })
         .await
         .map_err(failed)?;
         store.migrate().await.map_err(failed)?;
-        let path = &config.shared_state;
+        let path = &config.shared_state.path;
         let shared = EmbeddedShared::open(path)
             .await
             .map_err(|source| OpenError::Shared {
@@ -313,31 +316,31 @@ impl Stores {
 }
 
 fn hasher(config: &Config) -> io::Result<PasswordHasher> {
-    let pepper = config.pepper.as_ref().map(Pepper::new);
+    let pepper = config.passwords.pepper.as_ref().map(Pepper::new);
     let peppers = pepper.map_or_else(Peppers::none, |pepper| Peppers::new(pepper, Vec::new()));
-    PasswordHasher::start(HasherConfig::new(config.hash_workers, peppers))
+    PasswordHasher::start(HasherConfig::new(config.passwords.hash_workers, peppers))
 }
 
 fn policy(config: &Config) -> Policy {
     Policy {
         verifier: Verifier {
-            issuer: config.issuer.clone(),
-            audience: config.audience.clone(),
+            issuer: config.tokens.issuer.clone(),
+            audience: config.tokens.audience.clone(),
             token_type: TokenType::AccessToken,
             skew: Skew::DEFAULT,
         },
-        access_token_ttl: config.access_token_ttl,
-        refresh_idle_ttl: config.refresh_idle_ttl,
-        refresh_absolute_ttl: config.refresh_absolute_ttl,
-        limits_logins: config.limits_logins,
+        access_token_ttl: config.tokens.access_ttl,
+        refresh_idle_ttl: config.tokens.refresh_idle_ttl,
+        refresh_absolute_ttl: config.tokens.refresh_absolute_ttl,
+        limits_logins: config.limits.slows_guessing,
     }
 }
 
 fn identity(config: &Config) -> Identity {
     Identity {
-        instance_id: config.instance_id.clone(),
-        name: config.name.clone(),
-        version: config.version.clone(),
+        instance_id: config.instance.id.clone(),
+        name: config.instance.name.clone(),
+        version: config.instance.version.clone(),
         environment: config.environment.as_str(),
         started: Instant::now(),
     }

@@ -1,16 +1,11 @@
-//! Reads the secrets: pepper and key encryption key. Never repeats a value in a
-//! message.
+//! What a usable secret looks like, and one that was copied from an example. Never shows any.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use portcullis_ops::Secret;
 use zeroize::Zeroizing;
-
-use super::values::Values;
-use super::{Environment, KeySource};
 
 /// Words that appear in documented examples and placeholders, never in a random secret.
 const EXAMPLE_WORDS: [&str; 6] = [
@@ -22,86 +17,7 @@ const EXAMPLE_WORDS: [&str; 6] = [
     "same-salt",
 ];
 
-impl Values<'_> {
-    pub(super) fn pepper(
-        &mut self,
-        environment: Environment,
-        min_bytes: usize,
-    ) -> Option<Secret<String>> {
-        let production = environment == Environment::Production;
-        let hint = "make one with: openssl rand -base64 48; give every instance the same";
-        let Some(text) = self.get("SECURITY_SALT").map(Secret::new) else {
-            if production {
-                self.error(
-                    "SECURITY_SALT",
-                    "is not set, which production requires",
-                    hint,
-                );
-            }
-            return None;
-        };
-        let fault = if text.expose().len() < min_bytes {
-            Some(format!("is shorter than {min_bytes} bytes"))
-        } else if is_example(text.expose()) {
-            Some("is an example, not a secret".to_owned())
-        } else {
-            None
-        };
-        match fault {
-            Some(fault) if production => self.error("SECURITY_SALT", fault, hint),
-            Some(fault) => self
-                .warnings
-                .push(format!("SECURITY_SALT {fault}: production refuses it")),
-            None => {}
-        }
-        Some(text)
-    }
-
-    pub(super) fn key_encryption_key(
-        &mut self,
-        environment: Environment,
-        database: &Path,
-    ) -> KeySource {
-        let hint = "make one with: openssl rand -base64 32; give every instance the same";
-        let inline = self.get("KEY_ENCRYPTION_KEY").map(Zeroizing::new);
-        let file = self.get("KEY_ENCRYPTION_KEY_FILE").map(PathBuf::from);
-        match (inline, file) {
-            (Some(_), Some(path)) => {
-                self.error(
-                    "KEY_ENCRYPTION_KEY",
-                    "is set together with KEY_ENCRYPTION_KEY_FILE",
-                    "set one of the two",
-                );
-                KeySource::File(path)
-            }
-            (Some(text), None) => match decode_key(&text) {
-                Some(key) => KeySource::Inline(key),
-                None => {
-                    self.error(
-                        "KEY_ENCRYPTION_KEY",
-                        "is not 32 random bytes as base64 or hex",
-                        hint,
-                    );
-                    KeySource::Inline(Secret::default())
-                }
-            },
-            (None, Some(path)) if environment == Environment::Production => KeySource::File(path),
-            (None, Some(path)) => KeySource::FileOrCreate(path),
-            (None, None) => {
-                if environment == Environment::Production {
-                    self.error(
-                        "KEY_ENCRYPTION_KEY_FILE",
-                        "is not set, and neither is KEY_ENCRYPTION_KEY: production requires one",
-                        hint,
-                    );
-                }
-                KeySource::FileOrCreate(database.with_extension("key"))
-            }
-        }
-    }
-}
-
-fn is_example(text: &str) -> bool {
+pub(super) fn is_example(text: &str) -> bool {
     let lower = text.to_ascii_lowercase();
     let distinct: BTreeSet<char> = lower.chars().collect();
     distinct.len() < 8 || EXAMPLE_WORDS.iter().any(|word| lower.contains(word))

@@ -1,6 +1,8 @@
 //! Settings from the environment: defaults, mistakes, and what production refuses.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
+use std::time::Duration;
 
 use super::*;
 
@@ -40,20 +42,20 @@ fn production<'a>(change: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
 #[test]
 fn an_empty_environment_gives_documented_defaults() {
     let config = from(&[]).unwrap();
-    assert_eq!(config.address.to_string(), "127.0.0.1:8000");
-    assert_eq!(config.instance_id, "auth-8000");
+    assert_eq!(config.instance.address.to_string(), "127.0.0.1:8000");
+    assert_eq!(config.instance.id, "auth-8000");
     assert_eq!(config.environment.as_str(), "development");
-    assert_eq!(config.name, "Auth Server");
-    assert_eq!(config.database, PathBuf::from("auth.db"));
-    assert_eq!(config.shared_state, PathBuf::from("shared.db"));
-    assert_eq!(config.issuer, "http://localhost:8000");
-    assert_eq!(config.audience, config.issuer);
-    assert_eq!(config.access_token_ttl, Duration::from_secs(600));
-    assert_eq!(config.shutdown_timeout, Duration::from_secs(30));
-    assert_eq!(config.drain_delay, Duration::from_secs(15));
-    assert!(config.trusted_proxies.is_empty() && config.pepper.is_none());
+    assert_eq!(config.instance.name, "Auth Server");
+    assert_eq!(config.database.path, PathBuf::from("auth.db"));
+    assert_eq!(config.shared_state.path, PathBuf::from("shared.db"));
+    assert_eq!(config.tokens.issuer, "http://localhost:8000");
+    assert_eq!(config.tokens.audience, config.tokens.issuer);
+    assert_eq!(config.tokens.access_ttl, Duration::from_secs(600));
+    assert_eq!(config.instance.shutdown_timeout, Duration::from_secs(30));
+    assert_eq!(config.instance.drain_delay, Duration::from_secs(15));
+    assert!(config.instance.trusted_proxies.is_empty() && config.passwords.pepper.is_none());
     assert!(matches!(
-        config.key_encryption_key,
+        config.keys.encryption_key,
         KeySource::FileOrCreate(_)
     ));
 }
@@ -63,6 +65,7 @@ fn empty_values_count_as_not_set() {
     assert_eq!(
         from(&[("PORT", ""), ("REDIS_URL", " ")])
             .unwrap()
+            .instance
             .address
             .port(),
         8000
@@ -83,7 +86,7 @@ fn every_variable_that_is_read_is_in_the_table() {
         "JWT_ALGORITHM",
         "JWT_PRIVATE_KEY",
     ];
-    let documented: Vec<&str> = VARIABLES.iter().map(|variable| variable.name).collect();
+    let documented: Vec<&str> = variables().map(|variable| variable.name).collect();
     for name in read.into_inner() {
         assert!(
             documented.contains(&name.as_str()) || refused.contains(&name.as_str()),
@@ -130,8 +133,8 @@ fn documented_pool_and_algorithm_are_accepted() {
     ])
     .unwrap();
     let pool = (
-        config.database_pool_size.get(),
-        config.database_max_overflow,
+        config.database.pool_size.get(),
+        config.database.max_overflow,
     );
     assert_eq!(pool, (10, 20));
 }
@@ -145,7 +148,7 @@ fn a_misspelt_environment_is_refused() {
 fn production_with_real_settings_starts() {
     let config = from(&production(&[])).unwrap();
     assert_eq!(config.environment, Environment::Production);
-    assert!(matches!(config.key_encryption_key, KeySource::Inline(_)));
+    assert!(matches!(config.keys.encryption_key, KeySource::Inline(_)));
 }
 
 #[test]
@@ -245,6 +248,7 @@ fn sec_h02_trust_proxy_true_means_private_ranges_with_a_warning() {
     let trusts = |addr: &str| {
         let addr: std::net::IpAddr = addr.parse().unwrap();
         config
+            .instance
             .trusted_proxies
             .iter()
             .any(|network| network.contains(&addr))

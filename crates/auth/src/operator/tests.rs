@@ -49,7 +49,7 @@ async fn sec_d04_a_login_granted_while_the_command_waits_is_cut_off_too() {
     stores.store.create_account(&ada, &line).await.unwrap();
     // An instance writes; the command has to wait.
     let instance = DatabaseFile::open(&FileOptions {
-        path: config.database.clone(),
+        path: config.database.path.clone(),
         synchronous: SqliteSynchronous::Full,
         pool_size: 1,
         max_overflow: 0,
