@@ -6,15 +6,15 @@ use crate::base64url;
 use crate::json::{Json, Object};
 
 /// Last second of the year 9999; beyond it a timestamp is a mistake, and arithmetic stays safe.
-const TIME_MAX: i64 = 253_402_300_799;
+pub(crate) const TIME_MAX: i64 = 253_402_300_799;
 /// Longest identifier (`sub`, `jti`, `sid`, `client_id`) and role, in bytes.
-const IDENTIFIER_BYTES_MAX: usize = 256;
+pub(crate) const IDENTIFIER_BYTES_MAX: usize = 256;
 /// Longest issuer or audience: they may be URLs.
-const URL_BYTES_MAX: usize = 512;
+pub(crate) const URL_BYTES_MAX: usize = 512;
 /// Longest `scope`.
-const SCOPE_BYTES_MAX: usize = 2048;
+pub(crate) const SCOPE_BYTES_MAX: usize = 2048;
 /// Most audiences of one token.
-const AUDIENCES_MAX: usize = 16;
+pub(crate) const AUDIENCES_MAX: usize = 16;
 /// Most roles of one token.
 const ROLES_MAX: usize = 64;
 
@@ -57,7 +57,10 @@ pub fn id(random: [u8; 16]) -> String {
 
 impl Claims {
     pub(crate) fn parse(payload: &[u8]) -> Result<Self, ClaimsError> {
-        let object = Object::parse(payload).ok_or(ClaimsError("payload"))?;
+        Self::from_object(&Object::parse(payload).ok_or(ClaimsError("payload"))?)
+    }
+
+    pub(crate) fn from_object(object: &Object<'_>) -> Result<Self, ClaimsError> {
         let text = |name| {
             object
                 .string(name)
@@ -162,7 +165,7 @@ fn texts(json: Option<&Json<'_>>) -> Option<Vec<String>> {
 }
 
 /// Claims end up in headers and logs, so control characters are nobody's identifier.
-fn is_text(text: &str, bytes_max: usize) -> bool {
+pub(crate) fn is_text(text: &str, bytes_max: usize) -> bool {
     (1..=bytes_max).contains(&text.len()) && !text.chars().any(char::is_control)
 }
 

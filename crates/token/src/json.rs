@@ -13,7 +13,7 @@ const MEMBERS_MAX: usize = 64;
 #[derive(Debug)]
 pub(crate) enum Json<'a> {
     Null,
-    Bool,
+    Bool(bool),
     Integer(i64),
     OtherNumber,
     String(Cow<'a, str>),
@@ -98,8 +98,8 @@ impl<'de> Visitor<'de> for TreeVisitor {
         Ok(Json::Null)
     }
 
-    fn visit_bool<E>(self, _: bool) -> Result<Json<'de>, E> {
-        Ok(Json::Bool)
+    fn visit_bool<E>(self, truth: bool) -> Result<Json<'de>, E> {
+        Ok(Json::Bool(truth))
     }
 
     fn visit_i64<E>(self, value: i64) -> Result<Json<'de>, E> {

@@ -7,12 +7,10 @@ use aws_lc_rs::signature::{
 };
 use serde_json::{Value, json};
 
-use crate::Algorithm;
 use crate::base64url;
 use crate::json::{Json, Object};
+use crate::{Algorithm, Profile};
 
-/// Longest key id; a thumbprint has 43 bytes.
-const KEY_ID_BYTES_MAX: usize = 128;
 /// Smallest RSA modulus (RFC 7518 section 3.3).
 const RSA_BITS_MIN: usize = 2048;
 /// Largest RSA modulus: verification cost grows with its square.
@@ -28,6 +26,7 @@ pub struct Jwk {
     kid: String,
     material: Material,
     key: ParsedPublicKey,
+    profile: Profile,
 }
 
 /// The numbers of a public key, big-endian and without leading zeros (RSA) or of full width (curves).
@@ -75,24 +74,29 @@ pub enum JwkError {
 #[error("key id: 1 to 128 letters, digits, `-`, `_`, `.`, `:` are accepted")]
 pub struct KeyIdError;
 
-/// Whether a key may bear this id. The alphabet has nothing that a path, a query or JSON would interpret.
-pub(crate) fn is_key_id(kid: &str) -> bool {
-    (1..=KEY_ID_BYTES_MAX).contains(&kid.len())
-        && kid
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"-_.:".contains(&byte))
+fn is_key_id(kid: &str) -> bool {
+    Profile::Portcullis.accepts_key_id(kid)
 }
 
 impl Jwk {
     /// Checks the numbers and parses them for repeated use. Without `kid`, the thumbprint names the key.
     pub(crate) fn new(kid: Option<&str>, material: Material) -> Result<Self, JwkError> {
+        Self::of(Profile::Portcullis, kid, material)
+    }
+
+    fn of(profile: Profile, kid: Option<&str>, material: Material) -> Result<Self, JwkError> {
         let kid = match kid {
-            Some(kid) if is_key_id(kid) => kid.to_owned(),
+            Some(kid) if profile.accepts_key_id(kid) => kid.to_owned(),
             Some(_) => return Err(KeyIdError.into()),
             None => thumbprint(&material),
         };
         let key = parse_material(&material)?;
-        Ok(Self { kid, material, key })
+        Ok(Self {
+            kid,
+            material,
+            key,
+            profile,
+        })
     }
 
     /// The id by which tokens name the key.
@@ -124,10 +128,14 @@ impl Jwk {
         })
     }
 
-    /// Whether `signature` over `message` was made with this key. One message has one valid
+    /// Whether `signature` over `message` was made with this key. One message of ours has one valid
     /// signature: ECDSA's second one (`n - s`) is refused, so a token cannot be respelled.
     pub(crate) fn is_signature(&self, message: &[u8], signature: &[u8]) -> bool {
-        if self.algorithm() == Algorithm::Es256 && !crate::key::p256::is_low_s(signature) {
+        let is_strict = self.profile == Profile::Portcullis;
+        if self.algorithm() == Algorithm::Es256
+            && is_strict
+            && !crate::key::p256::is_low_s(signature)
+        {
             return false;
         }
         self.key.verify_sig(message, signature).is_ok()
@@ -141,7 +149,7 @@ impl Jwk {
         value
     }
 
-    pub(crate) fn from_object(object: &Object<'_>) -> Result<Self, JwkError> {
+    pub(crate) fn from_object(object: &Object<'_>, profile: Profile) -> Result<Self, JwkError> {
         if let Some(private) = PRIVATE_MEMBERS
             .into_iter()
             .find(|name| object.member(name).is_some())
@@ -159,9 +167,13 @@ impl Jwk {
             ("OKP", Some("Ed25519")) => Algorithm::EdDsa,
             _ => return Err(JwkError::Unsupported),
         };
-        let alg = object.string("alg").ok_or(JwkError::Member("alg"))?;
-        if alg != expected.name() {
-            return Err(JwkError::Mismatch);
+        match (profile, object.member("alg").map(Json::as_str)) {
+            (_, Some(Some(alg))) if alg == expected.name() => {}
+            // The kind of key leaves no choice among our algorithms.
+            (Profile::Generic, None) => {}
+            (Profile::Generic, Some(Some(_))) => return Err(JwkError::Unsupported),
+            (_, Some(Some(_))) => return Err(JwkError::Mismatch),
+            (_, None | Some(None)) => return Err(JwkError::Member("alg")),
         }
         let material = match expected {
             Algorithm::Rs256 => Material::Rsa {
@@ -177,7 +189,8 @@ impl Jwk {
             },
         };
         let kid = object.member("kid").and_then(Json::as_str);
-        Self::new(Some(kid.ok_or(JwkError::Member("kid"))?), material)
+        let kid = kid.ok_or(JwkError::Member("kid"))?;
+        Self::of(profile, Some(kid), material)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use serde_json::json;
 
+use crate::Profile;
 use crate::json::{Json, Object};
 use crate::jwk::{Jwk, JwkError};
 
@@ -66,6 +67,15 @@ impl Jwks {
     /// # Errors
     /// See [`JwksError`].
     pub fn parse(document: &[u8]) -> Result<Self, JwksError> {
+        Self::parse_as(document, Profile::Portcullis)
+    }
+
+    /// The same for any issuer. Of [`Profile::Generic`] also keys without `kid`, for another
+    /// algorithm or too weak for us are left out; private members still make the set unacceptable.
+    ///
+    /// # Errors
+    /// See [`JwksError`].
+    pub fn parse_as(document: &[u8], profile: Profile) -> Result<Self, JwksError> {
         if document.len() > DOCUMENT_BYTES_MAX {
             return Err(JwksError::Malformed);
         }
@@ -82,9 +92,10 @@ impl Jwks {
             let Json::Object(item) = item else {
                 return Err(JwksError::Malformed);
             };
-            match Jwk::from_object(item) {
+            match Jwk::from_object(item, profile) {
                 Ok(key) => keys.push(key),
                 Err(JwkError::Unsupported) => {}
+                Err(source) if profile == Profile::Generic && !is_tainting(&source) => {}
                 Err(source) => return Err(JwksError::Key { index, source }),
             }
         }
@@ -101,6 +112,11 @@ impl Jwks {
     pub fn keys(&self) -> &[Jwk] {
         &self.keys
     }
+}
+
+/// Whether a key taints the whole set, whoever published it.
+fn is_tainting(error: &JwkError) -> bool {
+    matches!(error, JwkError::Private(_))
 }
 
 /// The keys a verifier accepts, found by id.

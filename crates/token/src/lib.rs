@@ -5,6 +5,9 @@
 //! named by `kid`, the algorithm of that key's own record, and the claims of [`Claims`] in range.
 //! `now` is always an argument, in Unix seconds.
 //!
+//! An edge guards applications of any issuer with an [`AccessVerifier`], which reads what is not ours
+//! by [`Profile::Generic`].
+//!
 //! ```
 //! use portcullis_token::{Algorithm, Claims, Jwks, KeySet, SigningKey, Skew, TokenType, Verifier, sign};
 //!
@@ -26,6 +29,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod access;
 mod algorithm;
 mod base64url;
 mod claims;
@@ -34,16 +38,19 @@ mod json;
 mod jwk;
 mod jwks;
 mod key;
+mod profile;
 pub mod revocation;
 mod sign;
 #[cfg(test)]
 mod testing;
 mod verify;
 
+pub use access::{AccessClaims, AccessToken, AccessVerifier, ClaimValue, GenericClaims};
 pub use algorithm::{Algorithm, TokenType};
 pub use claims::{Claims, ClaimsError, id};
 pub use jwk::{Jwk, JwkError, KeyIdError};
 pub use jwks::{Jwks, JwksError, KeySet};
 pub use key::{KeyError, SigningKey};
+pub use profile::Profile;
 pub use sign::{SignError, sign};
 pub use verify::{Skew, TOKEN_BYTES_MAX, Verified, Verifier, VerifyError};

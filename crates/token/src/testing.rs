@@ -149,3 +149,24 @@ pub(crate) fn rng() -> fastrand::Rng {
     println!("replay with TOKEN_TEST_SEED={seed}");
     fastrand::Rng::with_seed(seed)
 }
+
+/// P-256's order.
+pub(crate) const ORDER: &str = "ffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551";
+
+pub(crate) fn hex(text: &str) -> Vec<u8> {
+    (0..text.len())
+        .step_by(2)
+        .map(|at| u8::from_str_radix(&text[at..at + 2], 16).expect("hex"))
+        .collect()
+}
+
+/// `s` becomes `n - s`, by schoolbook subtraction.
+pub(crate) fn negate_s(signature: &mut [u8]) {
+    let order = hex(ORDER);
+    let mut borrow = 0;
+    for at in (0..32).rev() {
+        let difference = i32::from(order[at]) - i32::from(signature[32 + at]) - borrow;
+        borrow = i32::from(difference < 0);
+        signature[32 + at] = u8::try_from(difference.rem_euclid(256)).expect("a byte");
+    }
+}

@@ -3,8 +3,7 @@
 use crate::base64url;
 use crate::claims::{Claims, ClaimsError};
 use crate::json::Object;
-use crate::jwk::is_key_id;
-use crate::{KeySet, TokenType};
+use crate::{Algorithm, KeySet, Profile, TokenType};
 
 /// Longest token that is read at all.
 pub const TOKEN_BYTES_MAX: usize = 8 * 1024;
@@ -104,51 +103,84 @@ impl Verifier {
     /// # Errors
     /// See [`VerifyError`]; only [`VerifyError::UnknownKey`] may be worth another look at the key set.
     pub fn verify(&self, token: &str, keys: &KeySet, now: i64) -> Result<Verified, VerifyError> {
-        let parts = Parts::split(token)?;
-        let header = base64url::decode(parts.header).ok_or(VerifyError::Malformed("header"))?;
-        let header = Header::parse(&header)?;
-        if header.typ != self.token_type.typ() {
-            return Err(VerifyError::WrongType);
-        }
-        let key = keys
-            .find(&header.kid)
-            .ok_or_else(|| VerifyError::UnknownKey {
-                kid: header.kid.clone(),
-            })?;
-        if header.alg != key.algorithm().name() {
-            return Err(VerifyError::WrongAlgorithm);
-        }
-        let payload = base64url::decode(parts.payload).ok_or(VerifyError::Malformed("payload"))?;
-        let signature =
-            base64url::decode(parts.signature).ok_or(VerifyError::Malformed("signature"))?;
-        if !key.is_signature(parts.signed.as_bytes(), &signature) {
-            return Err(VerifyError::BadSignature);
-        }
+        let demands = Demands {
+            accepts_type: &|typ| typ == Some(self.token_type.typ()),
+            accepts_algorithm: &|_| true,
+            profile: Profile::Portcullis,
+        };
+        let Signed { payload, kid } = signed(token, keys, &demands)?;
         let claims = Claims::parse(&payload)?;
         self.check(&claims, now)?;
-        Ok(Verified {
-            claims,
-            kid: header.kid,
-        })
+        Ok(Verified { claims, kid })
     }
 
     fn check(&self, claims: &Claims, now: i64) -> Result<(), VerifyError> {
-        let skew = self.skew.seconds();
         if claims.iss != self.issuer {
             return Err(VerifyError::WrongIssuer);
         }
         if !claims.aud.contains(&self.audience) {
             return Err(VerifyError::WrongAudience);
         }
-        // Claims are within years 1970 to 9999, so adding the skew cannot overflow.
-        if now >= claims.exp + skew {
-            return Err(VerifyError::Expired);
-        }
-        if claims.iat.max(claims.nbf.unwrap_or(0)) > now.saturating_add(skew) {
-            return Err(VerifyError::NotYetValid);
-        }
-        Ok(())
+        let start = claims.iat.max(claims.nbf.unwrap_or(0));
+        check_times(claims.exp, start, self.skew, now)
     }
+}
+
+/// What a signed envelope must be like before anybody looks inside.
+pub(crate) struct Demands<'a> {
+    /// Whether the `typ` header will do.
+    pub(crate) accepts_type: &'a dyn Fn(Option<&str>) -> bool,
+    /// Whether keys of this algorithm are used.
+    pub(crate) accepts_algorithm: &'a dyn Fn(Algorithm) -> bool,
+    /// Which key ids can be.
+    pub(crate) profile: Profile,
+}
+
+/// What was signed, and by which key.
+pub(crate) struct Signed {
+    pub(crate) payload: Vec<u8>,
+    pub(crate) kid: String,
+}
+
+/// Checks everything about a token that needs no look at its payload.
+pub(crate) fn signed(
+    token: &str,
+    keys: &KeySet,
+    demands: &Demands<'_>,
+) -> Result<Signed, VerifyError> {
+    let parts = Parts::split(token)?;
+    let header = base64url::decode(parts.header).ok_or(VerifyError::Malformed("header"))?;
+    let header = Header::parse(&header, demands)?;
+    let key = keys
+        .find(&header.kid)
+        .ok_or_else(|| VerifyError::UnknownKey {
+            kid: header.kid.clone(),
+        })?;
+    let algorithm = key.algorithm();
+    if header.alg != algorithm.name() || !(demands.accepts_algorithm)(algorithm) {
+        return Err(VerifyError::WrongAlgorithm);
+    }
+    let payload = base64url::decode(parts.payload).ok_or(VerifyError::Malformed("payload"))?;
+    let signature =
+        base64url::decode(parts.signature).ok_or(VerifyError::Malformed("signature"))?;
+    if !key.is_signature(parts.signed.as_bytes(), &signature) {
+        return Err(VerifyError::BadSignature);
+    }
+    Ok(Signed {
+        payload,
+        kid: header.kid,
+    })
+}
+
+/// `exp` and `start` are within years 1970 to 9999, so adding the skew cannot overflow.
+pub(crate) fn check_times(exp: i64, start: i64, skew: Skew, now: i64) -> Result<(), VerifyError> {
+    if now >= exp + skew.seconds() {
+        return Err(VerifyError::Expired);
+    }
+    if start > now.saturating_add(skew.seconds()) {
+        return Err(VerifyError::NotYetValid);
+    }
+    Ok(())
 }
 
 /// The three parts of a compact serialisation, still encoded.
@@ -181,15 +213,14 @@ impl<'a> Parts<'a> {
     }
 }
 
-/// The three parameters we use, copied out of a header that holds none we refuse.
+/// The parameters we use, copied out of a header that holds none we refuse and whose `typ` will do.
 struct Header {
     alg: String,
-    typ: String,
     kid: String,
 }
 
 impl Header {
-    fn parse(json: &[u8]) -> Result<Self, VerifyError> {
+    fn parse(json: &[u8], demands: &Demands<'_>) -> Result<Self, VerifyError> {
         let object = Object::parse(json).ok_or(VerifyError::Malformed("header"))?;
         if object
             .names()
@@ -198,18 +229,19 @@ impl Header {
             return Err(VerifyError::Malformed("refused header parameter"));
         }
         let kid = object.string("kid").ok_or(VerifyError::Malformed("kid"))?;
-        if !is_key_id(kid) {
+        if !demands.profile.accepts_key_id(kid) {
             return Err(VerifyError::Malformed("kid"));
         }
+        let typ = match object.member("typ") {
+            None => None,
+            Some(typ) => Some(typ.as_str().ok_or(VerifyError::WrongType)?),
+        };
+        let alg = object.string("alg").ok_or(VerifyError::Malformed("alg"))?;
+        if !(demands.accepts_type)(typ) {
+            return Err(VerifyError::WrongType);
+        }
         Ok(Self {
-            alg: object
-                .string("alg")
-                .ok_or(VerifyError::Malformed("alg"))?
-                .to_owned(),
-            typ: object
-                .string("typ")
-                .ok_or(VerifyError::WrongType)?
-                .to_owned(),
+            alg: alg.to_owned(),
             kid: kid.to_owned(),
         })
     }

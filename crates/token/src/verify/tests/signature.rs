@@ -11,11 +11,8 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
 
 use crate::jwk::Material;
-use crate::testing::{Forge, NOW, key_set, signing_input, verifier};
+use crate::testing::{Forge, NOW, ORDER, hex, key_set, negate_s, signing_input, verifier};
 use crate::{Algorithm, Jwk, SigningKey, VerifyError, base64url};
-
-/// P-256's order, and its half: the border of low `s`.
-const ORDER: &str = "ffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551";
 
 #[test]
 fn sec_c02_a_public_key_is_never_an_hmac_secret() {
@@ -291,22 +288,4 @@ fn bytes(text: &str) -> Vec<u8> {
 
 fn coordinate(text: &str) -> [u8; 32] {
     bytes(text).try_into().expect("32 bytes")
-}
-
-fn hex(text: &str) -> Vec<u8> {
-    (0..text.len())
-        .step_by(2)
-        .map(|at| u8::from_str_radix(&text[at..at + 2], 16).expect("hex"))
-        .collect()
-}
-
-/// `s` becomes `n - s`, by schoolbook subtraction.
-fn negate_s(signature: &mut [u8]) {
-    let order = hex(ORDER);
-    let mut borrow = 0;
-    for at in (0..32).rev() {
-        let difference = i32::from(order[at]) - i32::from(signature[32 + at]) - borrow;
-        borrow = i32::from(difference < 0);
-        signature[32 + at] = u8::try_from(difference.rem_euclid(256)).expect("a byte");
-    }
 }
