@@ -5,6 +5,7 @@
 mod account;
 mod audit;
 mod email;
+mod key_plan;
 mod password;
 mod refresh;
 mod revocation;
@@ -15,6 +16,7 @@ mod time;
 pub use account::{Account, AccountId, AccountStatus, InvalidRole, PasswordHash, Role};
 pub use audit::{AuditEntry, AuditEvent};
 pub use email::{Email, InvalidEmail};
+pub use key_plan::{KeyPlan, KeyStep, PUBLISHED_AHEAD, wait_until_known};
 pub use password::{NewPassword, PasswordRefused, PresentedPassword};
 pub use refresh::{
     Family, FamilyId, RETRY_GRACE, RefreshRecord, RefreshToken, SessionId, TokenHash, TokenState,

@@ -121,10 +121,13 @@ pub trait Store: Send + Sync + 'static {
     /// Adds a key to the ring. `false`: the `kid` is taken.
     async fn add_signing_key(&self, key: &SigningKeyRecord) -> StoreResult<bool>;
 
-    /// The whole key ring, oldest first.
+    /// Publishes a key ahead, unless one of its algorithm is `next` already, by whomever. `false`: nothing happened.
+    async fn add_next_signing_key(&self, key: &SigningKeyRecord) -> StoreResult<bool>;
+
+    /// The key ring, oldest first; of more than a page, the newest.
     async fn signing_keys(&self) -> StoreResult<Vec<SigningKeyRecord>>;
 
-    /// Makes a `next` key the active one and its predecessor of the same algorithm retiring, in one moment.
+    /// Makes a `next` key the active one and its predecessor, of whatever algorithm, retiring, in one moment.
     /// `false`: the key is not `next`.
     async fn activate_signing_key(&self, kid: &str, now: UnixMillis) -> StoreResult<bool>;
 

@@ -170,6 +170,10 @@ impl Store for SqliteStore {
         signing_key::add(&self.file, key).await
     }
 
+    async fn add_next_signing_key(&self, key: &SigningKeyRecord) -> StoreResult<bool> {
+        signing_key::add_next(&self.file, key).await
+    }
+
     async fn signing_keys(&self) -> StoreResult<Vec<SigningKeyRecord>> {
         signing_key::all(&self.file).await
     }

@@ -16,55 +16,59 @@ pub(super) async fn create_first(
     file: &DatabaseFile,
     key: &SigningKeyRecord,
 ) -> StoreResult<FirstKey> {
-    let mut write = file.write(ADDING).await?;
-    let inserted = sqlx::query(
+    const UNLESS_ANY: &str =
         "INSERT INTO signing_key (kid, tenant_id, algorithm, state, sealed_private_key, created_at, changed_at)
-         SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7 WHERE NOT EXISTS (SELECT 1 FROM signing_key WHERE tenant_id = ?2)",
-    )
-    .bind(&key.kid)
-    .bind(TENANT)
-    .bind(&key.algorithm)
-    .bind(key.state.as_str())
-    .bind(&key.sealed_private_key)
-    .bind(key.created_at.0)
-    .bind(key.changed_at.0)
-    .execute(&mut *write)
-    .await
-    .attempting(ADDING)?;
-    write.commit().await.attempting(ADDING)?;
-    Ok(match inserted.rows_affected() {
-        0 => FirstKey::KeysExist,
-        _ => FirstKey::Created,
+         SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7 WHERE NOT EXISTS (SELECT 1 FROM signing_key WHERE tenant_id = ?2)";
+    Ok(match insert(file, UNLESS_ANY, key).await? {
+        true => FirstKey::Created,
+        false => FirstKey::KeysExist,
     })
 }
 
 pub(super) async fn add(file: &DatabaseFile, key: &SigningKeyRecord) -> StoreResult<bool> {
-    let mut write = file.write(ADDING).await?;
-    let inserted = sqlx::query(
+    const ALWAYS: &str =
         "INSERT INTO signing_key (kid, tenant_id, algorithm, state, sealed_private_key, created_at, changed_at)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-    )
-    .bind(&key.kid)
-    .bind(TENANT)
-    .bind(&key.algorithm)
-    .bind(key.state.as_str())
-    .bind(&key.sealed_private_key)
-    .bind(key.created_at.0)
-    .bind(key.changed_at.0)
-    .execute(&mut *write)
-    .await;
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+    insert(file, ALWAYS, key).await
+}
+
+pub(super) async fn add_next(file: &DatabaseFile, key: &SigningKeyRecord) -> StoreResult<bool> {
+    const UNLESS_NEXT: &str =
+        "INSERT INTO signing_key (kid, tenant_id, algorithm, state, sealed_private_key, created_at, changed_at)
+         SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7 WHERE NOT EXISTS
+           (SELECT 1 FROM signing_key WHERE tenant_id = ?2 AND algorithm = ?3 AND state = 'next')";
+    insert(file, UNLESS_NEXT, key).await
+}
+
+/// Whether the statement stored the key; a `kid` that is taken stores nothing.
+async fn insert(
+    file: &DatabaseFile,
+    statement: &'static str,
+    key: &SigningKeyRecord,
+) -> StoreResult<bool> {
+    let mut write = file.write(ADDING).await?;
+    let inserted = sqlx::query(statement)
+        .bind(&key.kid)
+        .bind(TENANT)
+        .bind(&key.algorithm)
+        .bind(key.state.as_str())
+        .bind(&key.sealed_private_key)
+        .bind(key.created_at.0)
+        .bind(key.changed_at.0)
+        .execute(&mut *write)
+        .await;
     if is_taken(&inserted) {
         return Ok(false);
     }
-    inserted.attempting(ADDING)?;
+    let inserted = inserted.attempting(ADDING)?;
     write.commit().await.attempting(ADDING)?;
-    Ok(true)
+    Ok(inserted.rows_affected() == 1)
 }
 
 pub(super) async fn all(file: &DatabaseFile) -> StoreResult<Vec<SigningKeyRecord>> {
     sqlx::query(
         "SELECT kid, algorithm, state, sealed_private_key, created_at, changed_at FROM signing_key
-         WHERE tenant_id = ?1 ORDER BY created_at, kid LIMIT ?2",
+         WHERE tenant_id = ?1 ORDER BY created_at DESC, kid DESC LIMIT ?2",
     )
     .bind(TENANT)
     .bind(PageLimit::MAX.rows())
@@ -72,6 +76,7 @@ pub(super) async fn all(file: &DatabaseFile) -> StoreResult<Vec<SigningKeyRecord
     .await
     .attempting(READING)?
     .iter()
+    .rev()
     .map(from_row)
     .collect()
 }
@@ -81,7 +86,7 @@ pub(super) async fn activate(file: &DatabaseFile, kid: &str, now: UnixMillis) ->
     sqlx::query(
         "UPDATE signing_key SET state = 'retiring', changed_at = ?1
          WHERE state = 'active' AND tenant_id = ?2
-           AND algorithm = (SELECT algorithm FROM signing_key WHERE kid = ?3 AND state = 'next' AND tenant_id = ?2)",
+           AND EXISTS (SELECT 1 FROM signing_key WHERE kid = ?3 AND state = 'next' AND tenant_id = ?2)",
     )
     .bind(now.0)
     .bind(TENANT)

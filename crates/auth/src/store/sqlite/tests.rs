@@ -214,6 +214,21 @@ fn keys_move_forward_only_and_a_kid_is_taken_once() {
 }
 
 #[test]
+fn of_many_that_publish_ahead_one_does() {
+    on_sqlite(contract::keys::of_many_that_publish_ahead_one_does);
+}
+
+#[test]
+fn a_key_of_another_algorithm_takes_over_alone() {
+    on_sqlite(contract::keys::a_key_of_another_algorithm_takes_over_alone);
+}
+
+#[test]
+fn a_ring_with_a_long_past_still_shows_its_newest_keys() {
+    on_sqlite(contract::keys::a_ring_with_a_long_past_still_shows_its_newest_keys);
+}
+
+#[test]
 fn three_cold_starts_at_once_all_succeed() {
     for _ in 0..5 {
         let directory = TempDir::new().unwrap();
