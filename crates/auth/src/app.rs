@@ -17,6 +17,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::breaker::Breakers;
 use crate::domain::{InvalidEmail, PasswordRefused, UnixMillis};
 use crate::keys::KeyRing;
 use crate::metrics::{Ending, Metrics};
@@ -37,6 +38,7 @@ pub(crate) struct App {
     pub(crate) passwords: PasswordHasher,
     pub(crate) policy: Policy,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) breakers: Breakers,
 }
 
 /// The settings that the rules depend on.

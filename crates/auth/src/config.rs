@@ -2,6 +2,7 @@
 //! settings is one file, joined here. Never reads the process environment or a file itself,
 //! and never shows a secret's value in a message.
 
+mod breakers;
 mod database;
 mod environment;
 mod instance;
@@ -25,12 +26,15 @@ pub(crate) use tokens::ACCESS_TTL_CEILING;
 pub use tokens::Tokens;
 use values::Values;
 
+use crate::breaker::BreakerSettings;
+
 /// Every room's rows, in the order of the reference.
 const ROOMS: &[&[Variable]] = &[
     environment::VARIABLES,
     instance::VARIABLES,
     database::VARIABLES,
     shared::VARIABLES,
+    breakers::VARIABLES,
     tokens::VARIABLES,
     passwords::VARIABLES,
     keys::VARIABLES,
@@ -73,6 +77,8 @@ pub struct Config {
     pub database: Database,
     /// The state that all instances share.
     pub shared_state: SharedState,
+    /// When to stop asking a dependency that only fails.
+    pub breakers: BreakerSettings,
     /// What tokens say and how long they hold.
     pub tokens: Tokens,
     /// How passwords are hashed.
@@ -94,6 +100,7 @@ impl Config {
         let instance = Instance::read(&mut v);
         let database = Database::read(&mut v, environment);
         let shared_state = SharedState::read(&mut v, &database);
+        let breakers = breakers::read(&mut v);
         let tokens = Tokens::read(&mut v, environment, instance.address.port());
         let passwords = Passwords::read(&mut v, environment);
         let keys = Keys::read(&mut v, environment, &database);
@@ -107,6 +114,7 @@ impl Config {
             instance,
             database,
             shared_state,
+            breakers,
             tokens,
             passwords,
             keys,

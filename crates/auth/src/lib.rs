@@ -15,6 +15,7 @@
 //! what all must see is in the shared state, the rest is rebuilt.
 
 mod app;
+pub mod breaker;
 pub mod config;
 pub mod domain;
 mod http;

@@ -10,6 +10,7 @@ use prometheus::{
     IntGaugeVec, Opts, Registry, TextEncoder,
 };
 
+use crate::breaker::BreakerView;
 use crate::password::HasherMetrics;
 
 /// From a cached answer to the longest a request may take.
@@ -37,6 +38,9 @@ pub(crate) struct Metrics {
     rendering: Mutex<()>,
     ready: IntGauge,
     dependency_up: IntGaugeVec,
+    breaker_state: IntGaugeVec,
+    breaker_opened: IntCounterVec,
+    breaker_rejected: IntCounterVec,
     store_connections: IntGaugeVec,
     resident_bytes: IntGauge,
 }
@@ -62,6 +66,7 @@ pub(crate) struct Snapshot {
     pub(crate) store_connections_idle: u32,
     pub(crate) resident_bytes: u64,
     pub(crate) hasher: HasherMetrics,
+    pub(crate) breakers: [BreakerView; 2],
 }
 
 impl Metrics {
@@ -106,6 +111,21 @@ impl Metrics {
             dependency_up: r.gauges(
                 "dependency_up",
                 "1 when it answered last.",
+                &["dependency"],
+            )?,
+            breaker_state: r.gauges(
+                "breaker_state",
+                "0 closed, 1 half-open, 2 open.",
+                &["dependency"],
+            )?,
+            breaker_opened: r.counters(
+                "breaker_opened_total",
+                "Times a circuit breaker opened.",
+                &["dependency"],
+            )?,
+            breaker_rejected: r.counters(
+                "breaker_rejected_total",
+                "Calls a circuit breaker rejected, or would have.",
                 &["dependency"],
             )?,
             store_connections: r.gauges(
@@ -186,6 +206,20 @@ impl Metrics {
             self.dependency_up
                 .with_label_values(&[name])
                 .set(i64::from(up));
+        }
+        for view in snapshot.breakers {
+            let of = [view.dependency];
+            self.breaker_state
+                .with_label_values(&of)
+                .set(view.state.level());
+            raise(
+                &self.breaker_opened.with_label_values(&of),
+                view.opened_total,
+            );
+            raise(
+                &self.breaker_rejected.with_label_values(&of),
+                view.rejected_total,
+            );
         }
         let idle = snapshot.store_connections_idle;
         let active = snapshot.store_connections_open.saturating_sub(idle);
@@ -299,6 +333,7 @@ fn timed(name: &str, help: &str) -> HistogramOpts {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::breaker::{BreakerMode, BreakerState};
 
     #[test]
     fn a_request_and_what_is_only_known_on_sight_are_rendered() {
@@ -322,6 +357,14 @@ mod tests {
                 queued: 3,
                 ..HasherMetrics::default()
             },
+            breakers: ["database", "shared_state"].map(|dependency| BreakerView {
+                dependency,
+                state: BreakerState::Open,
+                mode: BreakerMode::Enforce,
+                failures: 5,
+                opened_total: 2,
+                rejected_total: 9,
+            }),
         };
         let text = String::from_utf8(metrics.render(snapshot).unwrap()).unwrap();
         for line in [
@@ -330,6 +373,9 @@ mod tests {
             "portcullis_auth_build_info{instance=\"auth-1\",version=\"1.2.3\"} 1",
             "portcullis_auth_requests_in_flight 1",
             "portcullis_auth_dependency_up{dependency=\"shared_state\"} 0",
+            "portcullis_auth_breaker_state{dependency=\"database\"} 2",
+            "portcullis_auth_breaker_opened_total{dependency=\"shared_state\"} 2",
+            "portcullis_auth_breaker_rejected_total{dependency=\"shared_state\"} 9",
             "portcullis_auth_store_connections{state=\"active\"} 3",
             "portcullis_auth_resident_memory_bytes 4096",
             "portcullis_auth_password_hashes_total 7",

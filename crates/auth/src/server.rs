@@ -16,6 +16,7 @@ use tokio::task::JoinSet;
 
 use crate::app::health::Checker;
 use crate::app::{App, Cause, Policy};
+use crate::breaker::Breakers;
 use crate::config::Config;
 use crate::domain::{SETUP_TOKEN_TTL, SetupToken, UnixMillis};
 use crate::http::{self as web, Identity, Service, connection};
@@ -26,6 +27,7 @@ use crate::metrics::Metrics;
 use crate::password::{HasherConfig, PasswordHasher, Pepper, Peppers};
 use crate::random;
 use crate::registry::Registry;
+use crate::shared::guarded::GuardedShared;
 use crate::shared::{EmbeddedShared, Shared};
 use crate::store::sqlite::{SqliteOptions, SqliteStore};
 use crate::store::{SetupCreation, Store, StoreError};
@@ -203,6 +205,7 @@ impl Instance {
                 passwords: hasher(config).map_err(ServeError::HashWorkers)?,
                 policy: policy(config),
                 metrics: metrics.clone(),
+                breakers: stores.breakers.clone(),
             },
             identity: identity(config),
             phase: phase.clone(),
@@ -279,6 +282,7 @@ async fn watch(jobs: &mut JoinSet<()>) {
 pub(crate) struct Stores {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) shared: Arc<dyn Shared>,
+    pub(crate) breakers: Breakers,
 }
 
 impl Stores {
@@ -303,9 +307,12 @@ impl Stores {
                 path: path.clone(),
                 source,
             })?;
+        let breakers = Breakers::new(config.breakers);
+        let shared = GuardedShared::new(Arc::new(shared), breakers.shared_state.clone());
         Ok(Self {
             store: Arc::new(store),
             shared: Arc::new(shared),
+            breakers,
         })
     }
 

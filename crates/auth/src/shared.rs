@@ -6,6 +6,7 @@
 #[cfg(test)]
 pub(crate) mod contract;
 pub mod embedded;
+pub(crate) mod guarded;
 mod types;
 
 use std::time::Duration;

@@ -125,6 +125,35 @@ fn all_mistakes_are_reported_at_once_with_variable_and_hint() {
 }
 
 #[test]
+fn circuit_breakers_are_set_watched_and_switched_off() {
+    use crate::breaker::BreakerMode;
+    let breakers = |pairs: &[(&str, &str)]| from(pairs).unwrap().breakers;
+    let default = breakers(&[]);
+    assert_eq!(default.failures.get(), 5);
+    assert_eq!(default.open_for, Duration::from_secs(60));
+    assert_eq!(default.mode, BreakerMode::Enforce);
+    let tuned = breakers(&[
+        ("CIRCUIT_BREAKER_FAILURE_THRESHOLD", "2"),
+        ("CIRCUIT_BREAKER_TIMEOUT", "500"),
+        ("CIRCUIT_BREAKER_MODE", "monitor"),
+    ]);
+    assert_eq!(
+        (tuned.failures.get(), tuned.mode),
+        (2, BreakerMode::Monitor)
+    );
+    assert_eq!(tuned.open_for, Duration::from_millis(500));
+    let off = breakers(&[("FF_ENABLE_CIRCUIT_BREAKER", "false")]);
+    assert_eq!(off.mode, BreakerMode::Off);
+    let wrong = [
+        ("CIRCUIT_BREAKER_FAILURE_THRESHOLD", "0"),
+        ("CIRCUIT_BREAKER_TIMEOUT", "3600001"),
+        ("CIRCUIT_BREAKER_MODE", "warn"),
+        ("FF_ENABLE_CIRCUIT_BREAKER", "perhaps"),
+    ];
+    assert_eq!(faulty(&wrong), wrong.map(|(name, _)| name));
+}
+
+#[test]
 fn documented_pool_and_algorithm_are_accepted() {
     let config = from(&[
         ("DATABASE_POOL_SIZE", "10"),

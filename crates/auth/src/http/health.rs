@@ -54,6 +54,7 @@ pub(super) async fn detailed(State(service): State<Arc<Service>>) -> Response {
         },
         "shared_state": { "status": word(dependencies.is_shared_state_up) },
     });
+    body["data"]["circuitBreakers"] = service.circuit_breakers();
     with_cause(dependencies.cause(), Json(body))
 }
 
@@ -102,6 +103,21 @@ impl Service {
             "environment": self.identity.environment,
             "timestamp": now.0 as f64 / 1000.0,
         })
+    }
+
+    fn circuit_breakers(&self) -> Value {
+        let views = self.app.breakers.views().into_iter();
+        let shown = views.map(|view| {
+            let about = json!({
+                "state": view.state.as_str(),
+                "failures": view.failures,
+                "mode": view.mode.as_str(),
+                "opened": view.opened_total,
+                "rejected": view.rejected_total,
+            });
+            (view.dependency.to_owned(), about)
+        });
+        Value::Object(shown.collect())
     }
 
     fn data(&self, status: &str, now: UnixMillis) -> Value {

@@ -22,6 +22,7 @@ pub(super) async fn handle(State(service): State<Arc<Service>>) -> Result<Respon
         store_connections_idle: pool.idle,
         resident_bytes: Memory::now().used,
         hasher: service.app.passwords.metrics(),
+        breakers: service.app.breakers.views(),
     };
     let text = service
         .metrics

@@ -170,6 +170,30 @@ async fn a_token_is_refused_when_nobody_knows_whether_it_is_revoked() {
 }
 
 #[tokio::test]
+async fn a_shared_state_that_only_fails_is_left_alone_and_the_breaker_shows() {
+    let (_directory, mut inside) = inside().await;
+    let service = Arc::get_mut(&mut inside.instance.service).expect("no request is under way");
+    let guard = service.app.breakers.shared_state.clone();
+    let down = Arc::new(down::Down { shows_life: true });
+    service.app.shared = Arc::new(GuardedShared::new(down, guard));
+    for _ in 0..7 {
+        assert!(inside.app().shared.instances(now()).await.is_err());
+    }
+    let (_, detailed) = inside.get("/health/detailed").await;
+    let breakers = &detailed["data"]["circuitBreakers"];
+    let expected =
+        json!({ "state": "OPEN", "failures": 5, "mode": "enforce", "opened": 1, "rejected": 2 });
+    assert_eq!(breakers["shared_state"], expected);
+    assert_eq!(breakers["database"]["state"], json!("CLOSED"));
+    let request = Request::get("/metrics").body(Body::empty()).unwrap();
+    let response = web::router(inside.instance.service.clone()).oneshot(request);
+    let text = response.await.unwrap().into_body().collect().await.unwrap();
+    let text = String::from_utf8(text.to_bytes().to_vec()).unwrap();
+    let line = "portcullis_auth_breaker_rejected_total{dependency=\"shared_state\"} 2";
+    assert!(text.contains(line), "{text}");
+}
+
+#[tokio::test]
 async fn a_full_disk_shows_in_detail_but_takes_nobody_out() {
     let (_directory, mut inside) = inside().await;
     let (detailed, _) = inside.get("/health/detailed").await;
