@@ -36,6 +36,7 @@ pub mod metrics;
 pub mod outcome;
 pub mod pipeline;
 pub mod probe;
+pub mod revocation;
 mod server;
 pub mod state;
 mod tls;

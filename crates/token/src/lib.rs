@@ -1,4 +1,4 @@
-//! The contract between edge and auth: claims, JWS, JWKS, revocation records, header names. Never does IO.
+//! The contract between edge and auth: claims, JWS, JWKS, revocations and their feed, header names. Never does IO.
 //!
 //! Auth signs with a [`SigningKey`] and publishes [`Jwks`]; whoever checks builds a [`KeySet`] from it
 //! once and asks a [`Verifier`]. The verifier accepts one shape of token only: compact serialisation, a key
@@ -33,6 +33,7 @@ mod access;
 mod algorithm;
 mod base64url;
 mod claims;
+pub mod feed;
 pub mod headers;
 mod json;
 mod jwk;

@@ -13,7 +13,7 @@ pub const RECORDS_MAX: usize = 1_000_000;
 /// First element of the encoded form, so that instances of two versions never misread each other.
 const VERSION: i64 = 1;
 /// Longest encoded record that is read.
-const ENCODED_BYTES_MAX: usize = 1024;
+pub(crate) const ENCODED_BYTES_MAX: usize = 1024;
 
 /// One revocation. `until` (Unix seconds) is when no token it concerns can be valid any more:
 /// the latest `exp` plus the skew of verifiers. After that it may be forgotten.
