@@ -20,7 +20,7 @@ use async_trait::async_trait;
 
 use crate::domain::{
     Account, AccountId, AccountStatus, AuditEntry, Email, Family, KeyState, PasswordHash,
-    Revocation, Role, SessionId, SigningKeyRecord, TokenHash, UnixMillis,
+    Revocation, Role, SessionId, SigningKeyRecord, TokenFacts, TokenHash, UnixMillis,
 };
 
 pub use error::StoreError;
@@ -114,6 +114,10 @@ pub trait Store: Send + Sync + 'static {
         now: UnixMillis,
         limit: PageLimit,
     ) -> StoreResult<Vec<(RevocationPosition, Revocation)>>;
+
+    /// Whether a recorded revocation covers the token. One point read, from where every committed revocation is
+    /// visible, so never from a replica: asked instead of the shared state while that is down or not yet whole.
+    async fn is_revoked(&self, token: &TokenFacts<'_>, now: UnixMillis) -> StoreResult<bool>;
 
     /// Stores the very first signing key; when any key exists, by whomever, nothing happens.
     async fn create_first_signing_key(&self, key: &SigningKeyRecord) -> StoreResult<FirstKey>;

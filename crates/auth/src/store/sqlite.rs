@@ -28,7 +28,7 @@ use super::{
 };
 use crate::domain::{
     Account, AccountId, AccountStatus, AuditEntry, Email, Family, KeyState, PasswordHash,
-    Revocation, Role, SessionId, SigningKeyRecord, TokenHash, UnixMillis,
+    Revocation, Role, SessionId, SigningKeyRecord, TokenFacts, TokenHash, UnixMillis,
 };
 use file::{DatabaseFile, FileOptions};
 
@@ -160,6 +160,10 @@ impl Store for SqliteStore {
         limit: PageLimit,
     ) -> StoreResult<Vec<(RevocationPosition, Revocation)>> {
         revocation::page(&self.file, after, now, limit).await
+    }
+
+    async fn is_revoked(&self, token: &TokenFacts<'_>, now: UnixMillis) -> StoreResult<bool> {
+        revocation::covers(&self.file, token, now).await
     }
 
     async fn create_first_signing_key(&self, key: &SigningKeyRecord) -> StoreResult<FirstKey> {

@@ -2,7 +2,7 @@
 
 use super::refresh::rotation;
 use super::{ABSOLUTE_TTL, IDLE_TTL, Instances, START, after, token};
-use crate::domain::{AccountId, RefreshToken, Revocation, SessionId, UnixMillis};
+use crate::domain::{AccountId, RefreshToken, Revocation, SessionId, TokenFacts, UnixMillis};
 use crate::store::{PageLimit, Purged, RevocationPosition, RotationOutcome};
 
 pub(crate) async fn a_follower_resumes_where_it_stopped(instances: Instances) {
@@ -83,6 +83,55 @@ pub(crate) async fn a_revocation_is_only_ever_extended_and_shows_again_when_it_i
         list.iter().map(|(_, r)| r).collect::<Vec<_>>(),
         [&cut(20, 100)]
     );
+}
+
+pub(crate) async fn sec_d05_a_recorded_revocation_covers_its_tokens_and_no_others(
+    instances: Instances,
+) {
+    let (sid, sub) = (
+        SessionId::from_random([1; 16]),
+        AccountId::from_random([2; 16]),
+    );
+    let until = after(100);
+    let each_kind = [
+        Revocation::Token {
+            jti: "t1".to_owned(),
+            until,
+        },
+        Revocation::Session { sid, until },
+        Revocation::Account {
+            sub,
+            not_before: after(10),
+            until,
+        },
+        Revocation::SigningKey {
+            kid: "k1".to_owned(),
+            until,
+        },
+    ];
+    for revocation in &each_kind {
+        instances.next().add_revocation(revocation).await.unwrap();
+    }
+    let (sid, sub) = (sid.to_string(), sub.to_string());
+    // Every combination of names that are and are not revoked, and of those that belong to another kind.
+    for bits in 0..64_u32 {
+        let is = |bit: u32| bits & (1 << bit) != 0;
+        let token = TokenFacts {
+            jti: if is(0) { "t1" } else { "k1" },
+            sid: is(1).then_some(if is(2) { &sid } else { &sub }),
+            sub: if is(3) { &sub } else { &sid },
+            kid: if is(4) { "k1" } else { "t1" },
+            issued_at: after(if is(5) { 10 } else { 9 }),
+        };
+        let expected = is(0) || (is(1) && is(2)) || (is(3) && !is(5)) || is(4);
+        let store = instances.next();
+        let covered = store.is_revoked(&token, after(99)).await.unwrap();
+        assert_eq!(covered, expected, "{token:?}");
+        assert!(
+            !store.is_revoked(&token, until).await.unwrap(),
+            "it has ended"
+        );
+    }
 }
 
 /// A session whose first token has expired while its newest lives on, and one that was never used again.

@@ -6,7 +6,7 @@ use sqlx::sqlite::SqliteRow;
 use super::super::{PageLimit, RevocationPosition, StoreResult};
 use super::file::DatabaseFile;
 use super::{Attempt as _, TENANT, Writer, read};
-use crate::domain::{AccountId, Revocation, SessionId, UnixMillis};
+use crate::domain::{AccountId, Revocation, SessionId, TokenFacts, UnixMillis};
 
 const WRITING: &str = "recording a revocation";
 const READING: &str = "reading revocations";
@@ -66,6 +66,32 @@ pub(super) async fn page(
     .iter()
     .map(from_row)
     .collect()
+}
+
+/// At most four lookups in one index.
+pub(super) async fn covers(
+    file: &DatabaseFile,
+    token: &TokenFacts<'_>,
+    now: UnixMillis,
+) -> StoreResult<bool> {
+    // Nothing equals NULL: a token without a session is in none.
+    let found = sqlx::query(
+        "SELECT 1 FROM revocation WHERE tenant_id = ?1 AND until > ?2 AND (
+             (kind = 'token' AND subject = ?3) OR (kind = 'session' AND subject = ?4)
+             OR (kind = 'account' AND subject = ?5 AND not_before > ?6)
+             OR (kind = 'signing_key' AND subject = ?7)) LIMIT 1",
+    )
+    .bind(TENANT)
+    .bind(now.0)
+    .bind(token.jti)
+    .bind(token.sid)
+    .bind(token.sub)
+    .bind(token.issued_at.0)
+    .bind(token.kid)
+    .fetch_optional(file.readers())
+    .await
+    .attempting(READING)?;
+    Ok(found.is_some())
 }
 
 /// `not_before` counts for accounts only; everything else is void whenever it was issued.

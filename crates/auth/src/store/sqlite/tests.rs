@@ -179,6 +179,11 @@ fn a_revocation_is_only_ever_extended_and_shows_again_when_it_is() {
 }
 
 #[test]
+fn sec_d05_a_recorded_revocation_covers_its_tokens_and_no_others() {
+    on_sqlite(contract::revocations::sec_d05_a_recorded_revocation_covers_its_tokens_and_no_others);
+}
+
+#[test]
 fn a_purge_is_bounded_and_takes_only_what_has_ended() {
     on_sqlite(contract::revocations::a_purge_is_bounded_and_takes_only_what_has_ended);
 }
