@@ -156,7 +156,7 @@ impl Bench {
         let now = Instant::now();
         let mut exchange = Exchange::new(Arc::clone(&self.edge), Arc::clone(&self.connection), now);
         exchange.on_request(head).expect("a sound request");
-        let attempt = at_once(exchange.on_attempt(head, now));
+        let attempt = at_once(exchange.on_attempt(now));
         black_box(attempt.expect("an endpoint"));
         black_box(exchange.on_forward(head));
         let step = exchange.on_response_head(StatusCode::OK, answer, true, now);

@@ -1,5 +1,7 @@
 //! HTTP/2 at the edge: requests side by side under the same rules, and polite endings.
 
+mod waiting;
+
 use std::time::Duration;
 
 use nix::sys::signal::Signal;

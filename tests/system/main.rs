@@ -30,5 +30,4 @@ mod operation;
 mod pingora;
 mod printed;
 mod probe;
-mod queueing;
 mod survival;

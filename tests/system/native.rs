@@ -37,10 +37,14 @@ mod limits;
 mod malformed;
 #[path = "messages.rs"]
 mod messages;
+#[path = "outage.rs"]
+mod outage;
 #[path = "pages.rs"]
 mod pages;
 #[path = "proxying.rs"]
 mod proxying;
+#[path = "queueing.rs"]
+mod queueing;
 #[path = "redirects.rs"]
 mod redirects;
 #[path = "retries.rs"]
@@ -60,6 +64,5 @@ mod upgrades;
 
 mod endpoint_garbage;
 mod framing;
-mod outage;
 mod pipelining;
 mod storm;

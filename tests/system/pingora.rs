@@ -36,10 +36,14 @@ mod limits;
 mod malformed;
 #[path = "messages.rs"]
 mod messages;
+#[path = "outage.rs"]
+mod outage;
 #[path = "pages.rs"]
 mod pages;
 #[path = "proxying.rs"]
 mod proxying;
+#[path = "queueing.rs"]
+mod queueing;
 #[path = "redirects.rs"]
 mod redirects;
 #[path = "retries.rs"]

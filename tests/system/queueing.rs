@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
+use super::Setup;
 use crate::harness::Edge;
-use crate::native::Setup;
 
 /// An endpoint that answers one request for each permit.
 async fn gated() -> (Endpoint, Arc<Semaphore>) {
@@ -158,6 +158,55 @@ async fn a_client_that_leaves_makes_room() {
     edge.wait_for_outcome("client_gone", 1).await;
     assert_eq!(endpoint.requests(), 2);
     edge.expect_nothing_left().await;
+}
+
+#[tokio::test]
+async fn a_client_that_sent_ahead_and_left_makes_room_too() {
+    let (endpoint, gate) = gated().await;
+    let edge = narrow(&endpoint, json!({ "timeout": "20s" })).start().await;
+    let served = asking(&edge, "/served");
+    wait_for_requests(&endpoint, 1).await;
+    let mut leaving = edge.connect().await;
+    leaving
+        .send(b"POST /leaving HTTP/1.1\r\nhost: a\r\ncontent-length: 9\r\n\r\nsome")
+        .await
+        .unwrap();
+    wait_for_queue(&edge, 1).await;
+    let began = Instant::now();
+    drop(leaving);
+    wait_for_queue(&edge, 0).await;
+    assert!(
+        began.elapsed() < Duration::from_secs(10),
+        "before its deadline"
+    );
+    gate.add_permits(1);
+    assert_eq!(served.await.unwrap().status, 200);
+    edge.wait_for_outcome("client_gone", 1).await;
+    assert_eq!(endpoint.requests(), 1);
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_while_its_repetition_is_put_off_is_forgotten_at_once() {
+    let busy = "HTTP/1.1 503 Busy\r\nretry-after: 20\r\ncontent-length: 0\r\n\r\n";
+    let endpoint = Endpoint::with("a", Behavior::raw(busy)).await;
+    let edge = Setup::new(&[&endpoint])
+        .set("clusters.main.retries", json!({ "max_backoff": "30s" }))
+        .set("clusters.main.ejection", json!("off"))
+        .start()
+        .await;
+    let mut leaving = edge.connect().await;
+    leaving
+        .send(b"GET /leaving HTTP/1.1\r\nhost: a\r\n\r\n")
+        .await
+        .unwrap();
+    wait_for_requests(&endpoint, 1).await;
+    edge.wait_for_metric("portcullis_edge_endpoint_failures_total", &[], 1.0)
+        .await;
+    let began = Instant::now();
+    drop(leaving);
+    edge.wait_for_outcome("client_gone", 1).await;
+    assert!(began.elapsed() < Duration::from_secs(10));
+    assert_eq!(endpoint.requests(), 1);
 }
 
 #[tokio::test]

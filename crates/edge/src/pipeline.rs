@@ -58,6 +58,7 @@ mod trace;
 mod unparsed;
 
 use admit::Request;
+pub use attempts::Waiting;
 use body::Body;
 pub use head::{Fields, Head, HeaderEdit, Said};
 pub use identify::IdSource;
@@ -86,6 +87,8 @@ pub struct Exchange {
     /// What our cookie for splits must say from now on.
     split_key: Option<u64>,
     bond: Bond,
+    /// What its endpoint is chosen by, where the cluster hashes.
+    balancing_key: Option<Vec<u8>>,
     /// Whether it carries an `Idempotency-Key` on a route that honours them.
     is_keyed: bool,
     /// Endpoints that failed this request.
@@ -126,6 +129,7 @@ impl Exchange {
             rewritten: None,
             split_key: None,
             bond: Bond::None,
+            balancing_key: None,
             is_keyed: false,
             tried: Vec::new(),
             slot: None,

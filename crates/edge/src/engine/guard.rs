@@ -109,6 +109,11 @@ impl<S> Guard<S> {
         }
     }
 
+    /// What it stands before.
+    pub(crate) fn stream(&self) -> &S {
+        self.io.get_ref()
+    }
+
     /// Looks at bytes that just arrived; an error says why nothing more is read.
     fn inspect(&mut self, input: &[u8]) -> Result<(), Cause> {
         match &mut self.protocol {

@@ -2,9 +2,11 @@
 //! each hook asks the [`Exchange`] and does what it says.
 
 mod cause;
+mod leaving;
 mod message;
 mod patient;
 mod peer;
+mod watch;
 
 use std::os::fd::RawFd;
 use std::sync::Arc;
@@ -16,17 +18,19 @@ use http::StatusCode;
 use http::header::{CONNECTION, UPGRADE};
 use pingora::apps::{HttpServerOptions, ServerApp};
 use pingora::http::{RequestHeader, ResponseHeader};
-use pingora::prelude::{Error, ErrorType, HttpPeer, ProxyHttp, Result, Session};
+use pingora::prelude::{Error, ErrorSource, ErrorType, HttpPeer, ProxyHttp, Result, Session};
 use pingora::protocols::Digest;
 use pingora::protocols::http::v2::server::default_h2_options;
-use pingora::proxy::{FailToProxy, HttpProxy, http_proxy};
+use pingora::proxy::{FailToProxy, http_proxy};
 use pingora::server::configuration::ServerConf;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::runtime::Handle;
-use tokio::sync::watch;
+use tokio::sync::watch::Receiver;
 
+use self::leaving::while_client_stays;
 use self::message::{PingoraHead, apply, asks_for_upgrade, write_answer};
 use self::peer::{Kind, peer};
+use self::watch::{Watch, Watched};
 use super::Guard;
 use super::UPGRADE_IDLE_TIMEOUT;
 use super::guard::ConnectionHandle;
@@ -47,7 +51,7 @@ const POOLED_CONNECTIONS: usize = 512;
 
 /// pingora's proxy with every default that matters made explicit; one per listener.
 pub(crate) struct Engine {
-    proxy: Arc<HttpProxy<Hooks>>,
+    proxy: Arc<Watched>,
 }
 
 impl Engine {
@@ -71,14 +75,14 @@ impl Engine {
             .max_header_list_size(u32::try_from(listener.limits.header_bytes).unwrap_or(u32::MAX));
         proxy.h2_options = Some(h2_options);
         Self {
-            proxy: Arc::new(proxy),
+            proxy: Arc::new(Watched(Arc::new(proxy))),
         }
     }
 
     /// Serves one connection to its end. When `stop` turns true, HTTP/2 clients get GOAWAY and
     /// HTTP/1.1 connections end after the request at hand. Those that are idle are the guard's to
     /// end: pingora's own way out (`http_cleanup`) drops requests whose head has arrived in part.
-    pub(crate) async fn serve<S>(&self, stream: Guard<S>, stop: &watch::Receiver<bool>)
+    pub(crate) async fn serve<S>(&self, stream: Guard<S>, stop: &Receiver<bool>)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + Sync + 'static,
     {
@@ -111,6 +115,9 @@ pub(crate) struct RequestContext {
     retries_response: bool,
     /// A response head was handed on.
     has_response_head: bool,
+    /// The connection that the attempt at hand has, until the request is sent.
+    socket: Option<RawFd>,
+    watch: Option<Arc<Watch>>,
 }
 
 impl RequestContext {
@@ -118,6 +125,23 @@ impl RequestContext {
         self.exchange
             .as_mut()
             .expect("early_request_filter makes the exchange before other hooks")
+    }
+
+    /// A place at an endpoint, unless the client leaves before there is one.
+    async fn choose(&mut self, session: &mut Session) -> Result<Result<Attempt, Answer>> {
+        let chosen = self.exchange().on_attempt(Instant::now());
+        let chosen = while_client_stays(session.as_downstream_mut(), chosen).await;
+        chosen.ok_or_else(|| {
+            self.failure = Some(Cause::ClientGone);
+            Error::explain(ErrorType::ConnectionClosed, "the client left").into_down()
+        })
+    }
+
+    /// The request waits no more. `true`: it was taken from an endpoint that is out, and goes to
+    /// another.
+    fn ends_wait(&mut self) -> bool {
+        let is_cut = self.watch.as_ref().is_some_and(|watch| watch.end());
+        is_cut && self.exchange().gives_up_waiting(Instant::now())
     }
 }
 
@@ -134,7 +158,9 @@ impl ProxyHttp for Hooks {
     type CTX = RequestContext;
 
     fn new_ctx(&self) -> RequestContext {
-        RequestContext::default()
+        let mut ctx = RequestContext::default();
+        ctx.watch = Watch::of_this_request();
+        ctx
     }
 
     async fn early_request_filter(
@@ -189,7 +215,7 @@ impl ProxyHttp for Hooks {
         // The first endpoint is chosen here, so that "no endpoint" is an ordinary answer that
         // leaves the connection usable.
         let decided = match exchange.on_request(&head) {
-            Ok(()) => exchange.on_attempt(&head, Instant::now()).await,
+            Ok(()) => ctx.choose(session).await?,
             Err(answer) => Err(answer),
         };
         match decided {
@@ -223,6 +249,11 @@ impl ProxyHttp for Hooks {
         // Silence is pingora's read timeout.
         if !end_of_stream {
             ctx.exchange().on_request_body_wait(now);
+        } else if let (Some(socket), Some(watch)) = (ctx.socket.take(), ctx.watch.clone())
+            && !session.as_ref().retry_buffer_truncated()
+            && let Some(waiting) = ctx.exchange().waiting()
+        {
+            watch.begin(socket, waiting);
         }
         accepted.map_err(|cause| {
             ctx.failure = Some(cause);
@@ -240,10 +271,7 @@ impl ProxyHttp for Hooks {
         let is_due = std::mem::take(&mut ctx.is_attempt_due);
         let attempt = match ctx.attempt.take() {
             Some(attempt) if is_due => Ok(attempt),
-            _ => {
-                let head = PingoraHead::new(session.req_header());
-                ctx.exchange().on_attempt(&head, Instant::now()).await
-            }
+            _ => ctx.choose(session).await?,
         };
         match attempt {
             Ok(attempt) => {
@@ -288,6 +316,7 @@ impl ProxyHttp for Hooks {
             return Err(Error::explain(closed, "a pooled connection was closed"));
         }
         ctx.exchange().on_connection(reused);
+        ctx.socket = Some(fd);
         Ok(())
     }
 
@@ -336,7 +365,8 @@ impl ProxyHttp for Hooks {
         ctx: &mut RequestContext,
         client_reused: bool,
     ) -> Box<Error> {
-        if std::mem::take(&mut ctx.retries_response) || ctx.is_attempt_due {
+        let is_moved = ctx.ends_wait() && *e.esource() == ErrorSource::Upstream;
+        if is_moved || std::mem::take(&mut ctx.retries_response) || ctx.is_attempt_due {
             e.set_retry(true);
             return e;
         }
@@ -376,6 +406,12 @@ impl ProxyHttp for Hooks {
         ctx: &mut RequestContext,
     ) -> Result<()> {
         let status = upstream_response.status;
+        if ctx.ends_wait() {
+            ctx.retries_response = true;
+            let mut error = Error::explain(ErrorType::ConnectionClosed, "trying another");
+            error.as_up();
+            return Err(error);
+        }
         if status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS {
             return Ok(());
         }

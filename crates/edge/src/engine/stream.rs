@@ -21,10 +21,16 @@ pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin + Send {
     /// goodbye in words of its own (RFC 8446, 6.1).
     fn needs_farewell(&self) -> bool;
 
+    /// The socket at the bottom, if there is one.
+    fn tcp(&self) -> Option<&TcpStream>;
+
     /// Makes closing a reset instead of an orderly end: the other side must notice that something
     /// is missing.
     fn reset_on_close(&mut self);
 }
+
+/// A client's stream with TLS.
+pub(crate) type TlsOverTcp = Box<TlsStream<Rewound<TcpStream>>>;
 
 impl Stream for TcpStream {
     fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -35,13 +41,17 @@ impl Stream for TcpStream {
         false
     }
 
+    fn tcp(&self) -> Option<&TcpStream> {
+        Some(self)
+    }
+
     fn reset_on_close(&mut self) {
         // Where the system refuses, an orderly end is all there is.
         let _ = self.set_zero_linger();
     }
 }
 
-impl Stream for Box<TlsStream<Rewound<TcpStream>>> {
+impl Stream for TlsOverTcp {
     fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(Pin::new(self).poll_fill_buf(cx))?;
         Poll::Ready(Ok(()))
@@ -49,6 +59,10 @@ impl Stream for Box<TlsStream<Rewound<TcpStream>>> {
 
     fn needs_farewell(&self) -> bool {
         true
+    }
+
+    fn tcp(&self) -> Option<&TcpStream> {
+        Some(self.get_ref().0.get_ref())
     }
 
     fn reset_on_close(&mut self) {
@@ -79,6 +93,10 @@ mod tests {
 
         fn needs_farewell(&self) -> bool {
             false
+        }
+
+        fn tcp(&self) -> Option<&TcpStream> {
+            None
         }
 
         fn reset_on_close(&mut self) {}

@@ -8,6 +8,7 @@ use std::task::{Context, Poll};
 use bytes::{Buf, Bytes, BytesMut};
 use rustls::server::Acceptor;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
 
 use crate::engine::Stream;
 
@@ -103,6 +104,10 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Rewound<S> {
 }
 
 impl<S: Stream> Stream for Rewound<S> {
+    fn tcp(&self) -> Option<&TcpStream> {
+        self.io.tcp()
+    }
+
     fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.prefix.is_empty() {
             self.io.poll_readable(cx)

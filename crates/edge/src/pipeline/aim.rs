@@ -9,7 +9,7 @@ use http::{HeaderName, HeaderValue};
 use super::admit::Request;
 use super::changes::{self, Facts};
 use super::head::{Fields, Head, HeaderEdit};
-use super::{Answer, Exchange, redirect, rewrite, split, unix_seconds};
+use super::{Answer, Exchange, redirect, rewrite, select, split, unix_seconds};
 use crate::config::{Action, HostChange};
 use crate::outcome::{Cause, Outcome};
 use crate::state::{RouteId, RouteState};
@@ -29,6 +29,8 @@ impl Exchange {
         if let Some(affinity) = target.as_ref().and_then(|target| target.cluster.affinity()) {
             self.bond = affinity.recognise(head, unix_seconds());
         }
+        let hash = target.as_ref().and_then(|target| target.cluster.hash_key());
+        self.balancing_key = hash.and_then(|hash| select::key(hash, head, request.client));
         (self.target, self.split_key) = (target, key);
         match rewrite::target(&route.rewrite.path, head, self.limits().target_bytes) {
             Ok(rewritten) => self.rewritten = rewritten,

@@ -4,12 +4,38 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use portcullis_traffic::endpoint::EndpointId;
 use portcullis_traffic::retry::is_repeatable;
 
 use super::retry::{self, Setback};
-use super::select;
-use super::{Answer, Attempt, Cause, Exchange, Head};
-use crate::cluster::Refusal;
+use super::{Answer, Attempt, Cause, Exchange};
+use crate::cluster::{Ask, Endpoint, Refusal};
+use crate::state::Target;
+
+/// A repeatable request that waits at an endpoint, seen from outside its exchange.
+#[derive(Debug)]
+pub struct Waiting {
+    target: Arc<Target>,
+    endpoint: Arc<Endpoint>,
+    tried: Vec<EndpointId>,
+}
+
+impl Waiting {
+    /// Whether the endpoint is out meanwhile and another is to be tried.
+    pub fn is_in_vain(&self) -> bool {
+        self.in_vain_for().is_some()
+    }
+
+    fn in_vain_for(&self) -> Option<EndpointId> {
+        if !self.endpoint.is_out() {
+            return None;
+        }
+        let id = self.endpoint.id();
+        let mut tried = self.tried.clone();
+        tried.push(id);
+        self.target.cluster.has_untried(&tried).then_some(id)
+    }
+}
 
 impl Exchange {
     /// Once per attempt: picks an endpoint, never one already tried while another is eligible, and
@@ -17,11 +43,7 @@ impl Exchange {
     ///
     /// May wait. The engine drops the future when the client leaves: whatever was taken is given
     /// back, and [`Exchange::on_failure`] and [`Exchange::on_end`] may follow as ever.
-    pub async fn on_attempt(
-        &mut self,
-        head: &(impl Head + Sync),
-        mut now: Instant,
-    ) -> Result<Attempt, Answer> {
+    pub async fn on_attempt(&mut self, mut now: Instant) -> Result<Attempt, Answer> {
         let Some(target) = self.target.clone() else {
             return Err(self.on_failure(Cause::NoRoute));
         };
@@ -38,13 +60,14 @@ impl Exchange {
             }
             now = tokio::time::Instant::now().into_std();
         }
-        let wish = select::Wish {
+        let ask = Ask {
             bound: cluster.preferred(self.bond, &self.tried),
-            client: self.request.as_ref().map(|request| request.client),
+            key: self.balancing_key.as_deref(),
             tried: &self.tried,
+            now,
             chance: self.edge.ids.draw_span(),
         };
-        let slot = match select::select(cluster, head, wish, now).await {
+        let slot = match cluster.acquire(&ask).await {
             Ok(slot) => slot,
             Err(refusal) => return Err(self.on_refusal(refusal)),
         };
@@ -104,17 +127,9 @@ impl Exchange {
     /// its endpoint is out meanwhile and another is to be tried. `true` means: go to
     /// [`Exchange::on_attempt`].
     pub fn gives_up_waiting(&mut self, now: Instant) -> bool {
-        let (Some(cluster), Some(endpoint), Some(_)) = (self.cluster(), &self.endpoint, &self.slot)
-        else {
+        let Some(id) = self.waiting().and_then(|waiting| waiting.in_vain_for()) else {
             return false;
         };
-        if !endpoint.is_out() {
-            return false;
-        }
-        let id = endpoint.id();
-        if !cluster.has_untried(&[id]) {
-            return false;
-        }
         self.tried.push(id);
         let is_retried = self.plans_retry(Setback::EndpointOut, true);
         if !is_retried {
@@ -123,6 +138,21 @@ impl Exchange {
             slot.abandon(now);
         }
         is_retried
+    }
+
+    /// What the attempt that runs waits for, if it may be given up for another.
+    pub fn waiting(&self) -> Option<Waiting> {
+        let (Some(target), Some(endpoint), Some(_)) = (&self.target, &self.endpoint, &self.slot)
+        else {
+            return None;
+        };
+        let is_last =
+            self.attempts.saturating_sub(self.unconnected) > target.cluster.retries().count;
+        (self.is_repeatable() && !is_last).then(|| Waiting {
+            target: Arc::clone(target),
+            endpoint: Arc::clone(endpoint),
+            tried: self.tried.clone(),
+        })
     }
 
     /// The attempt failed before a response head reached the client. `body_replayable`: all request

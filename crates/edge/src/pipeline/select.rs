@@ -1,62 +1,26 @@
-//! Phase 6, once per attempt: which endpoint. Never remembers anything between attempts.
+//! Phase 6: by what of a request its endpoint is chosen where the cluster hashes. Never chooses.
 
 use std::borrow::Cow;
 use std::net::IpAddr;
-use std::time::Instant;
 
-use portcullis_traffic::endpoint::EndpointId;
 use portcullis_traffic::route::normalize_host;
 
 use super::head::{Fields, Head};
 use crate::affinity::cookie_values;
-use crate::cluster::{Ask, Cluster, Refusal, Slot};
 use crate::config::HashKey;
-
-/// What is known of a request when an endpoint is chosen for it.
-pub(super) struct Wish<'a> {
-    /// The endpoint the client is bound to.
-    pub(super) bound: Option<EndpointId>,
-    /// The client, behind trusted proxies.
-    pub(super) client: Option<IpAddr>,
-    /// Endpoints that failed this request.
-    pub(super) tried: &'a [EndpointId],
-    /// Random bits.
-    pub(super) chance: u64,
-}
-
-/// Takes a place at an endpoint: the one the client is bound to if it may be had, else the
-/// balancer's choice; none of those tried while another is eligible. Waits if all are full.
-pub(super) async fn select(
-    cluster: &Cluster,
-    head: &(impl Head + Sync),
-    wish: Wish<'_>,
-    now: Instant,
-) -> Result<Slot, Refusal> {
-    let key = cluster
-        .hash_key()
-        .and_then(|hash| key(hash, head, wish.client));
-    let ask = Ask {
-        bound: wish.bound,
-        key: key.as_deref(),
-        tried: wish.tried,
-        now,
-        chance: wish.chance,
-    };
-    cluster.acquire(&ask).await
-}
 
 /// What is hashed. `None` if the request has nothing of the kind: then it goes where there is least
 /// to do.
-fn key<'h>(hash: &HashKey, head: &'h impl Head, client: Option<IpAddr>) -> Option<Cow<'h, [u8]>> {
+pub(super) fn key(hash: &HashKey, head: &impl Head, client: IpAddr) -> Option<Vec<u8>> {
     let found = match hash {
-        HashKey::Source => Cow::Owned(octets(client?)),
+        HashKey::Source => Cow::Owned(octets(client)),
         HashKey::Path => Cow::Borrowed(head.path().as_bytes()),
         HashKey::Host => lower(normalize_host(head.authority()?).as_bytes()),
         HashKey::Header(name) => Cow::Borrowed(head.fields().first(name)?),
         HashKey::Cookie(name) => Cow::Borrowed(cookie(head.fields(), name)?),
         HashKey::Query(name) => Cow::Borrowed(parameter(head.query()?, name)?.as_bytes()),
     };
-    (!found.is_empty()).then_some(found)
+    (!found.is_empty()).then(|| found.into_owned())
 }
 
 /// A client's address as it is hashed.
@@ -94,7 +58,7 @@ mod tests {
     use super::*;
 
     fn hashed(hash: &HashKey, head: &FakeHead) -> Option<String> {
-        let client = Some(IpAddr::from([203, 0, 113, 9]));
+        let client = IpAddr::from([203, 0, 113, 9]);
         key(hash, head, client).map(|found| String::from_utf8_lossy(&found).into_owned())
     }
 
@@ -113,11 +77,7 @@ mod tests {
         ] {
             assert_eq!(hashed(&hash, &head).as_deref(), Some(expected), "{hash:?}");
         }
-        let source = key(
-            &HashKey::Source,
-            &head,
-            Some(IpAddr::from([203, 0, 113, 9])),
-        );
+        let source = key(&HashKey::Source, &head, IpAddr::from([203, 0, 113, 9]));
         assert_eq!(source.as_deref(), Some(&[203, 0, 113, 9][..]));
     }
 
@@ -136,6 +96,5 @@ mod tests {
         ] {
             assert_eq!(hashed(&hash, &head), None, "{hash:?}");
         }
-        assert_eq!(key(&HashKey::Source, &head, None), None);
     }
 }

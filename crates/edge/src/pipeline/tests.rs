@@ -145,7 +145,7 @@ fn request_that_is_served_leaves_one_line_with_all_it_was() {
         .with("user-agent", "curl/8")
         .with("cookie", "secret=1");
     exchange.on_request(&head).unwrap();
-    let attempt = at_once(exchange.on_attempt(&head, bench.now)).unwrap();
+    let attempt = at_once(exchange.on_attempt(bench.now)).unwrap();
     assert_eq!(
         (attempt.address.to_string(), attempt.number),
         (ADDRESSES[0].to_owned(), 1)
@@ -222,7 +222,7 @@ fn no_eligible_endpoint_is_503_with_retry_after() {
     let bench = Bench::with(|cluster| cluster.health = vec![fake::health_check()]);
     let mut exchange = bench.exchange();
     exchange.on_request(&api()).unwrap();
-    let answer = at_once(exchange.on_attempt(&api(), bench.now)).unwrap_err();
+    let answer = at_once(exchange.on_attempt(bench.now)).unwrap_err();
     assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
     assert!(
         answer
@@ -241,10 +241,10 @@ fn connect_failure_goes_to_another_endpoint_whatever_the_method() {
     let mut exchange = bench.exchange();
     let head = FakeHead::post("/api");
     exchange.on_request(&head).unwrap();
-    let first = at_once(exchange.on_attempt(&head, bench.now)).unwrap();
+    let first = at_once(exchange.on_attempt(bench.now)).unwrap();
     assert!(exchange.on_attempt_failed(Cause::ConnectRefused, true, bench.now));
     assert_eq!(bench.in_flight(), 0);
-    let second = at_once(exchange.on_attempt(&head, bench.now)).unwrap();
+    let second = at_once(exchange.on_attempt(bench.now)).unwrap();
     assert_ne!(second.address, first.address);
     assert_eq!(second.number, 2);
     assert!(
@@ -281,7 +281,7 @@ fn client_that_leaves_is_no_fault_of_the_endpoint() {
     let bench = Bench::new();
     let mut exchange = bench.exchange();
     exchange.on_request(&api()).unwrap();
-    at_once(exchange.on_attempt(&api(), bench.now)).unwrap();
+    at_once(exchange.on_attempt(bench.now)).unwrap();
     assert!(!exchange.on_attempt_failed(Cause::ClientGone, true, bench.now));
     exchange.on_end(
         End {
@@ -300,10 +300,10 @@ fn gateway_error_is_retried_elsewhere_and_passed_on_when_it_stays() {
     let bench = Bench::new();
     let mut exchange = bench.exchange();
     exchange.on_request(&api()).unwrap();
-    at_once(exchange.on_attempt(&api(), bench.now)).unwrap();
+    at_once(exchange.on_attempt(bench.now)).unwrap();
     assert!(is_retry(&bench.respond(&mut exchange, 503)));
     assert_eq!(bench.in_flight(), 0);
-    at_once(exchange.on_attempt(&api(), bench.now)).unwrap();
+    at_once(exchange.on_attempt(bench.now)).unwrap();
     assert!(
         !is_retry(&bench.respond(&mut exchange, 503)),
         "retries are spent"
@@ -317,7 +317,7 @@ fn only_endpoints_answer_is_not_thrown_away() {
     let bench = Bench::with(|cluster| cluster.endpoints.truncate(1));
     let mut exchange = bench.exchange();
     exchange.on_request(&api()).unwrap();
-    at_once(exchange.on_attempt(&api(), bench.now)).unwrap();
+    at_once(exchange.on_attempt(bench.now)).unwrap();
     assert!(!is_retry(&bench.respond(&mut exchange, 503)));
 }
 
@@ -328,7 +328,7 @@ fn endpoint_that_answers_503_five_times_is_ejected() {
     for _ in 0..15 {
         let mut exchange = bench.exchange();
         exchange.on_request(&api()).unwrap();
-        let attempt = at_once(exchange.on_attempt(&api(), bench.now)).unwrap();
+        let attempt = at_once(exchange.on_attempt(bench.now)).unwrap();
         let status = if attempt.address == address { 503 } else { 200 };
         bench.respond(&mut exchange, status);
         exchange.on_end(ended(status), bench.now);
@@ -343,7 +343,7 @@ fn answers_cut_short_eject_too() {
         let mut exchange = bench.exchange();
         exchange.on_request(&api()).unwrap();
         exchange.tried.push(bench.cluster().endpoints()[1].id());
-        at_once(exchange.on_attempt(&api(), bench.now)).unwrap();
+        at_once(exchange.on_attempt(bench.now)).unwrap();
         bench.respond(&mut exchange, 200);
         let end = End {
             failure: Some(Cause::EndpointTruncated),
@@ -361,7 +361,7 @@ fn client_that_leaves_a_stream_speaks_for_the_endpoint_that_began_it() {
         let mut exchange = bench.exchange();
         exchange.on_request(&api()).unwrap();
         exchange.tried.push(bench.cluster().endpoints()[1].id());
-        at_once(exchange.on_attempt(&api(), bench.now)).unwrap();
+        at_once(exchange.on_attempt(bench.now)).unwrap();
         bench.respond(&mut exchange, 200);
         let end = End {
             failure: Some(failure),
@@ -386,7 +386,7 @@ fn draining_announcement_takes_the_endpoint_out_and_is_not_shown() {
     }
     let mut exchange = bench.exchange();
     exchange.on_request(&api()).unwrap();
-    let attempt = at_once(exchange.on_attempt(&api(), bench.now)).unwrap();
+    let attempt = at_once(exchange.on_attempt(bench.now)).unwrap();
     let mut headers = HeaderMap::new();
     headers.insert("x-health-cause", HeaderValue::from_static("draining"));
     let ResponseStep::Deliver(edits) = bench.respond_with(&mut exchange, 200, &headers) else {
@@ -404,7 +404,7 @@ fn dropped_exchange_gives_its_place_back_and_is_logged() {
     let bench = Bench::new();
     let mut exchange = bench.exchange();
     exchange.on_request(&api()).unwrap();
-    at_once(exchange.on_attempt(&api(), bench.now)).unwrap();
+    at_once(exchange.on_attempt(bench.now)).unwrap();
     drop(exchange);
     assert_eq!(bench.in_flight(), 0);
     assert_eq!(bench.outcome(), "client_gone");
@@ -415,7 +415,7 @@ fn panicking_engine_is_our_fault() {
     let bench = Bench::new();
     let mut exchange = bench.exchange();
     exchange.on_request(&api()).unwrap();
-    at_once(exchange.on_attempt(&api(), bench.now)).unwrap();
+    at_once(exchange.on_attempt(bench.now)).unwrap();
     let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(move || {
         let _moved_in = &exchange;
         std::panic::resume_unwind(Box::new("an engine's bug"));
@@ -465,7 +465,7 @@ fn served_by_is_an_address_on_this_machine_and_an_id_elsewhere() {
     let served_by = |peer: &str| {
         let mut exchange = bench.exchange_from(peer);
         exchange.on_request(&api()).unwrap();
-        at_once(exchange.on_attempt(&api(), bench.now)).unwrap();
+        at_once(exchange.on_attempt(bench.now)).unwrap();
         let headers = delivered(bench.respond(&mut exchange, 200));
         assert_eq!(headers["x-request-id"], exchange.request_id());
         headers["x-served-by"].to_str().unwrap().to_owned()
@@ -485,7 +485,7 @@ fn affinity_binds_a_client_until_its_endpoint_is_out() {
             .fold(api(), |head, cookie| head.with("cookie", cookie));
         let mut exchange = bench.exchange();
         exchange.on_request(&head).unwrap();
-        let attempt = at_once(exchange.on_attempt(&head, bench.now)).unwrap();
+        let attempt = at_once(exchange.on_attempt(bench.now)).unwrap();
         let headers = delivered(bench.respond(&mut exchange, 200));
         exchange.on_end(ended(200), bench.now);
         let set = headers
@@ -536,7 +536,7 @@ fn interim_heads_pass_without_consequences() {
     let bench = Bench::new();
     let mut exchange = bench.exchange();
     exchange.on_request(&api()).unwrap();
-    at_once(exchange.on_attempt(&api(), bench.now)).unwrap();
+    at_once(exchange.on_attempt(bench.now)).unwrap();
     assert!(delivered(bench.respond(&mut exchange, 103)).is_empty());
     assert_eq!(exchange.endpoint_time, None);
     assert_eq!(bench.in_flight(), 1);
@@ -569,7 +569,7 @@ fn metrics_name_every_request_and_endpoint() {
     for _ in 0..3 {
         let mut exchange = bench.exchange();
         exchange.on_request(&api()).unwrap();
-        at_once(exchange.on_attempt(&api(), bench.now)).unwrap();
+        at_once(exchange.on_attempt(bench.now)).unwrap();
         bench.respond(&mut exchange, 200);
         exchange.on_end(ended(200), bench.now + Duration::from_millis(30));
     }
@@ -593,7 +593,7 @@ fn request_keeps_its_snapshot_while_the_next_takes_over() {
     let bench = Bench::new();
     let mut exchange = bench.exchange();
     exchange.on_request(&api()).unwrap();
-    at_once(exchange.on_attempt(&api(), bench.now)).unwrap();
+    at_once(exchange.on_attempt(bench.now)).unwrap();
     let next = bench
         .edge
         .next_snapshot(&config(fake::cluster(&ADDRESSES[..1])))
@@ -618,11 +618,11 @@ fn stale_connection_is_nobodys_fault_and_sends_again_what_may_be_repeated() {
         let mut exchange = bench.exchange();
         exchange.on_request(&head).unwrap();
         assert_eq!(exchange.is_repeatable(), is_sent_again);
-        at_once(exchange.on_attempt(&head, bench.now)).unwrap();
+        at_once(exchange.on_attempt(bench.now)).unwrap();
         assert!(!exchange.on_stale_connection(false) || is_sent_again);
         let mut exchange = bench.exchange();
         exchange.on_request(&head).unwrap();
-        at_once(exchange.on_attempt(&head, bench.now)).unwrap();
+        at_once(exchange.on_attempt(bench.now)).unwrap();
         assert_eq!(exchange.on_stale_connection(true), is_sent_again);
         if !is_sent_again {
             let is_retried = exchange.on_attempt_failed(Cause::EndpointReset, true, bench.now);
@@ -643,7 +643,7 @@ fn waiting_is_given_up_when_the_endpoint_is_out_and_another_is_not() {
     let waiting = || {
         let mut exchange = bench.exchange();
         exchange.on_request(&api()).unwrap();
-        let attempt = at_once(exchange.on_attempt(&api(), bench.now)).unwrap();
+        let attempt = at_once(exchange.on_attempt(bench.now)).unwrap();
         (exchange, attempt.address)
     };
     let (mut exchange, address) = waiting();
@@ -653,7 +653,7 @@ fn waiting_is_given_up_when_the_endpoint_is_out_and_another_is_not() {
     cluster.blame(endpoint, 3, bench.now);
     assert!(exchange.gives_up_waiting(bench.now));
     assert!(!exchange.gives_up_waiting(bench.now), "nothing runs");
-    let other = at_once(exchange.on_attempt(&api(), bench.now)).unwrap();
+    let other = at_once(exchange.on_attempt(bench.now)).unwrap();
     assert_ne!(other.address, address);
     assert!(!exchange.gives_up_waiting(bench.now), "the other is in");
     bench.respond(&mut exchange, 200);
@@ -671,11 +671,11 @@ async fn only_endpoint_is_asked_again_when_it_said() {
     headers.insert("retry-after", HeaderValue::from_static("3"));
     let mut exchange = bench.exchange();
     exchange.on_request(&api()).unwrap();
-    exchange.on_attempt(&api(), bench.now).await.unwrap();
+    exchange.on_attempt(bench.now).await.unwrap();
     assert!(is_retry(&bench.respond_with(&mut exchange, 503, &headers)));
     assert_eq!(bench.in_flight(), 0, "its place is free meanwhile");
     let begun = tokio::time::Instant::now();
-    exchange.on_attempt(&api(), bench.now).await.unwrap();
+    exchange.on_attempt(bench.now).await.unwrap();
     assert_eq!(begun.elapsed().as_secs(), 3);
     delivered(bench.respond_with(&mut exchange, 503, &headers));
     drop(exchange);
@@ -683,7 +683,7 @@ async fn only_endpoint_is_asked_again_when_it_said() {
     headers.insert("retry-after", HeaderValue::from_static("4"));
     let mut exchange = bench.exchange();
     exchange.on_request(&api()).unwrap();
-    exchange.on_attempt(&api(), bench.now).await.unwrap();
+    exchange.on_attempt(bench.now).await.unwrap();
     delivered(bench.respond_with(&mut exchange, 503, &headers));
 }
 
@@ -697,11 +697,10 @@ async fn client_that_leaves_during_a_wait_leaves_nothing_behind() {
     headers.insert("retry-after", HeaderValue::from_static("60"));
     let mut exchange = bench.exchange();
     exchange.on_request(&api()).unwrap();
-    at_once(exchange.on_attempt(&api(), bench.now)).unwrap();
+    at_once(exchange.on_attempt(bench.now)).unwrap();
     assert!(is_retry(&bench.respond_with(&mut exchange, 503, &headers)));
     assert_eq!(bench.cluster().retry_budget().running(), 1);
-    let head = api();
-    let wait = exchange.on_attempt(&head, bench.now);
+    let wait = exchange.on_attempt(bench.now);
     let is_over = tokio::time::timeout(Duration::ZERO, wait).await;
     assert!(is_over.is_err(), "it waits");
     drop(exchange);
@@ -718,7 +717,7 @@ fn retry_that_the_budget_forbids_is_counted_and_not_made() {
     });
     let mut exchange = bench.exchange();
     exchange.on_request(&api()).unwrap();
-    at_once(exchange.on_attempt(&api(), bench.now)).unwrap();
+    at_once(exchange.on_attempt(bench.now)).unwrap();
     assert!(!exchange.on_attempt_failed(Cause::EndpointReset, true, bench.now));
     assert_eq!(exchange.on_failure(Cause::EndpointReset).status, 502);
     assert_eq!(bench.cluster().metrics().retry_budget_spent.get(), 1);
@@ -734,13 +733,13 @@ async fn requests_that_fail_together_are_repeated_one_after_another() {
     let mut exchanges: Vec<Exchange> = (0..3).map(|_| bench.exchange()).collect();
     for exchange in &mut exchanges {
         exchange.on_request(&head).unwrap();
-        at_once(exchange.on_attempt(&head, bench.now)).unwrap();
+        at_once(exchange.on_attempt(bench.now)).unwrap();
         assert!(exchange.on_attempt_failed(Cause::EndpointReset, true, bench.now));
     }
     let [first, second, third] = &mut exchanges[..] else {
         unreachable!()
     };
-    at_once(first.on_attempt(&head, bench.now)).unwrap();
+    at_once(first.on_attempt(bench.now)).unwrap();
     let served = async {
         let later = tokio::time::Instant::now() + Duration::from_secs(1);
         tokio::time::sleep_until(later).await;
@@ -748,9 +747,9 @@ async fn requests_that_fail_together_are_repeated_one_after_another() {
         first.on_end(ended(200), bench.now);
         first.retry = None;
     };
-    let (second_turn, ()) = tokio::join!(second.on_attempt(&head, bench.now), served);
+    let (second_turn, ()) = tokio::join!(second.on_attempt(bench.now), served);
     second_turn.unwrap();
-    let answer = third.on_attempt(&head, bench.now).await.unwrap_err();
+    let answer = third.on_attempt(bench.now).await.unwrap_err();
     assert_eq!(answer.status, 502);
     assert_eq!(bench.cluster().metrics().retry_budget_spent.get(), 1);
     drop(exchanges);
@@ -764,10 +763,10 @@ fn endpoints_without_a_connection_are_passed_by_until_one_is_found() {
     let mut exchange = bench.exchange();
     exchange.on_request(&api()).unwrap();
     for _ in 0..2 {
-        at_once(exchange.on_attempt(&api(), bench.now)).unwrap();
+        at_once(exchange.on_attempt(bench.now)).unwrap();
         assert!(exchange.on_attempt_failed(Cause::ConnectRefused, true, bench.now));
     }
-    at_once(exchange.on_attempt(&api(), bench.now)).unwrap();
+    at_once(exchange.on_attempt(bench.now)).unwrap();
     delivered(bench.respond(&mut exchange, 200));
     exchange.on_end(ended(200), bench.now);
     assert_eq!(bench.outcome(), "served");
@@ -778,14 +777,14 @@ async fn request_of_an_earlier_generation_goes_on_to_endpoints_that_came_since()
     let bench = Bench::with(|cluster| cluster.endpoints.truncate(1));
     let mut exchange = bench.exchange();
     exchange.on_request(&api()).unwrap();
-    let first = at_once(exchange.on_attempt(&api(), bench.now)).unwrap();
+    let first = at_once(exchange.on_attempt(bench.now)).unwrap();
     let next = config(fake::cluster(&ADDRESSES[1..2]));
     bench.edge.install(bench.edge.next_snapshot(&next).unwrap());
     assert!(
         is_retry(&bench.respond(&mut exchange, 503)),
         "there is another one now"
     );
-    let second = exchange.on_attempt(&api(), bench.now).await.unwrap();
+    let second = exchange.on_attempt(bench.now).await.unwrap();
     assert_ne!(second.address, first.address);
 }
 

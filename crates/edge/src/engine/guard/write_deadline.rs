@@ -27,6 +27,11 @@ impl<S> WriteDeadline<S> {
         }
     }
 
+    /// What lies below.
+    pub(super) fn get_ref(&self) -> &S {
+        &self.io
+    }
+
     /// Lets a result pass; a wait may last until the deadline.
     fn watch<T>(
         &mut self,

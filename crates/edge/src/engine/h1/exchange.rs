@@ -92,7 +92,7 @@ impl<S: Stream> Session<'_, S> {
         // One look at the clock serves all that happens at once.
         let mut now = now;
         loop {
-            let chosen = exchange.on_attempt(&request.head, now);
+            let chosen = exchange.on_attempt(now);
             let attempt = match while_client_stays(&mut self.client, chosen).await {
                 Some(Ok(attempt)) => attempt,
                 Some(Err(answer)) => {

@@ -1,0 +1,127 @@
+//! Keeps an eye on requests that wait for the head of their answer, since no hook of pingora runs
+//! meanwhile. Never ends a request: it cuts the connection that is waited on in vain, and the hooks
+//! that pingora then calls do the rest.
+
+use std::future::{Future, poll_fn};
+use std::os::fd::RawFd;
+use std::pin::{Pin, pin};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::task::{Context, Poll};
+
+use async_trait::async_trait;
+use nix::sys::socket::{Shutdown, shutdown};
+use pingora::apps::{HttpServerApp, HttpServerOptions, ReusedHttpStream};
+use pingora::protocols::http::ServerSession;
+use pingora::protocols::http::v2::server::H2Options;
+use pingora::proxy::HttpProxy;
+use pingora::server::ShutdownWatch;
+use tokio::time::Sleep;
+
+use super::Hooks;
+use crate::engine::silence::is_silent;
+use crate::pipeline::{WATCH_INTERVAL, Waiting};
+
+tokio::task_local! {
+    static WATCH: Arc<Watch>;
+}
+
+/// pingora's proxy, with an eye on each of its requests.
+pub(super) struct Watched(pub(super) Arc<HttpProxy<Hooks>>);
+
+#[async_trait]
+impl HttpServerApp for Watched {
+    async fn process_new_http(
+        self: &Arc<Self>,
+        session: ServerSession,
+        shutdown: &ShutdownWatch,
+    ) -> Option<ReusedHttpStream> {
+        let watch = Arc::new(Watch::default());
+        let request = self.0.process_new_http(session, shutdown);
+        watch.over(WATCH.scope(Arc::clone(&watch), request)).await
+    }
+
+    fn h2_options(&self) -> Option<H2Options> {
+        HttpServerApp::h2_options(&*self.0)
+    }
+
+    fn server_options(&self) -> Option<&HttpServerOptions> {
+        HttpServerApp::server_options(&*self.0)
+    }
+}
+
+/// What one request waits for.
+#[derive(Debug, Default)]
+pub(super) struct Watch(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    /// The connection to the endpoint. It is open as long as this is set: the hooks that end the
+    /// wait run in the poll in which pingora closes it, and the looks are between two polls.
+    waits: Option<(RawFd, Waiting)>,
+    is_cut: bool,
+}
+
+impl Watch {
+    /// That of the request whose hook asks.
+    pub(super) fn of_this_request() -> Option<Arc<Self>> {
+        WATCH.try_with(Arc::clone).ok()
+    }
+
+    /// The request was sent and waits at this connection.
+    pub(super) fn begin(&self, socket: RawFd, waiting: Waiting) {
+        self.lock().waits = Some((socket, waiting));
+    }
+
+    /// The wait is over. `true`: because it was cut short.
+    pub(super) fn end(&self) -> bool {
+        let mut state = self.lock();
+        state.waits = None;
+        std::mem::take(&mut state.is_cut)
+    }
+
+    /// Runs a request and looks now and then whether it waits in vain.
+    async fn over<T>(&self, request: impl Future<Output = T>) -> T {
+        let mut request = pin!(request);
+        let mut timer = None;
+        poll_fn(|cx| {
+            let polled = request.as_mut().poll(cx);
+            if polled.is_pending() {
+                self.look(&mut timer, cx);
+            }
+            polled
+        })
+        .await
+    }
+
+    fn look(&self, timer: &mut Option<Pin<Box<Sleep>>>, cx: &mut Context<'_>) {
+        let mut state = self.lock();
+        if state.waits.is_none() {
+            *timer = None;
+            return;
+        }
+        let timer = timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(WATCH_INTERVAL)));
+        while let Poll::Ready(()) = timer.as_mut().poll(cx) {
+            state.cut_if_vain();
+            let next = tokio::time::Instant::now() + WATCH_INTERVAL;
+            timer.as_mut().reset(next);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().expect("no code panics while holding this")
+    }
+}
+
+impl State {
+    /// An answer that has begun to arrive is not cut.
+    fn cut_if_vain(&mut self) {
+        let found = self
+            .waits
+            .take_if(|(socket, waiting)| waiting.is_in_vain() && is_silent(*socket));
+        if let Some((socket, _)) = found {
+            // It fails if the endpoint has left meanwhile, which comes to the same.
+            let _ = shutdown(socket, Shutdown::Both);
+            self.is_cut = true;
+        }
+    }
+}
