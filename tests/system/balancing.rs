@@ -128,10 +128,7 @@ where
 fn hashing(endpoints: &[Endpoint; 3], key: &str) -> Setup {
     Setup::new(&endpoints.each_ref())
         .set("clusters.main.balance", json!("hash"))
-        .set(
-            "clusters.main.hash",
-            json!({ "key": key, "bounded_load": 10_000 }),
-        )
+        .set("clusters.main.hash", json!({ "key": key }))
 }
 
 /// One request with this key at the place that `kind` names.
@@ -236,20 +233,25 @@ async fn a_client_address_keeps_its_endpoint_behind_trusted_proxies_too() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn bounded_load_sends_the_surplus_of_a_hot_key_elsewhere() {
-    for (percent, is_spread) in [(100, true), (10_000, false)] {
+    let bounded = |percent: u16| json!({ "key": "path", "bounded_load": percent });
+    let hashes = [
+        (bounded(100), true),
+        (bounded(10_000), false),
+        (json!({ "key": "path" }), false),
+    ];
+    for (hash, is_spread) in hashes {
         let endpoints = three().await;
         for endpoint in &endpoints {
             endpoint.behave(Behavior::Slow(Duration::from_millis(20)));
         }
-        let hash = json!({ "key": "path", "bounded_load": percent });
         let edge = Setup::new(&endpoints.each_ref())
             .set("clusters.main.balance", json!("hash"))
-            .set("clusters.main.hash", hash)
+            .set("clusters.main.hash", hash.clone())
             .start()
             .await;
         load(&edge, 120, 12).await;
         let used = counts(&endpoints).into_iter().filter(|count| *count > 0);
-        assert_eq!(used.count() == 3, is_spread, "{percent} %");
+        assert_eq!(used.count() == 3, is_spread, "{hash}");
     }
 }
 

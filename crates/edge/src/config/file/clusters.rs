@@ -43,7 +43,7 @@ pub(in crate::config) struct FileEndpoint {
 pub(in crate::config) struct FileHash {
     pub(in crate::config) span: Span,
     pub(in crate::config) key: Option<HashKey>,
-    pub(in crate::config) bounded_load_percent: u16,
+    pub(in crate::config) bounded_load_percent: Option<u16>,
 }
 
 #[derive(Debug)]
@@ -106,7 +106,9 @@ fn hash(fields: &Fields<'_>) -> FileHash {
     FileHash {
         span: fields.span(),
         key: fields.text("key", names::hash_key).map(|key| key.value),
-        bounded_load_percent: fields.number("bounded_load").value,
+        bounded_load_percent: fields
+            .optional_number("bounded_load")
+            .map(|most| most.value),
     }
 }
 

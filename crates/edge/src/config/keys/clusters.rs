@@ -42,7 +42,7 @@ static BALANCES: [&str; 6] = ["round_robin", "least_conn", "p2c", "peak_ewma", "
 static HASH: Table = Table {
     keys: &[
         key("key", text(&HASH_KEY), Required("source"), "What decides: source, path, host, header:NAME, cookie:NAME or query:NAME."),
-        key("bounded_load", count(100, 10_000), Default("150"), "Most requests of one endpoint, in percent of the mean; what is beyond goes to the next on the ring."),
+        key("bounded_load", count(100, 10_000), Optional("150"), "Most requests of one endpoint, in percent of the mean; what is beyond goes to the next on the ring. No bound by default: every key stays at its endpoint."),
     ],
 };
 

@@ -26,7 +26,7 @@ impl Parser<'_> {
             "hash" => match &file.hash {
                 Some(hash) => hashed(
                     hash.key.clone().unwrap_or(HashKey::Source),
-                    Some(hash.bounded_load_percent),
+                    hash.bounded_load_percent,
                 ),
                 None => {
                     let hint = "add `hash: { key: source }`, or another key";
