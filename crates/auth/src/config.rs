@@ -6,6 +6,7 @@ mod breakers;
 mod database;
 mod environment;
 mod instance;
+mod internal;
 mod keys;
 mod limits;
 mod passwords;
@@ -17,6 +18,8 @@ mod values;
 pub use database::Database;
 pub use environment::Environment;
 pub use instance::Instance;
+pub(crate) use internal::check_token;
+pub use internal::{Internal, TokenSource};
 pub use keys::{KeySource, Keys};
 pub use limits::Limits;
 pub use passwords::Passwords;
@@ -32,6 +35,7 @@ use crate::breaker::BreakerSettings;
 const ROOMS: &[&[Variable]] = &[
     environment::VARIABLES,
     instance::VARIABLES,
+    internal::VARIABLES,
     database::VARIABLES,
     shared::VARIABLES,
     breakers::VARIABLES,
@@ -73,6 +77,8 @@ pub struct Config {
     pub environment: Environment,
     /// How the instance appears and leaves.
     pub instance: Instance,
+    /// The listener for edges; `None` (default) without one.
+    pub internal: Option<Internal>,
     /// The durable store.
     pub database: Database,
     /// The state that all instances share.
@@ -98,6 +104,7 @@ impl Config {
         let mut v = Values::new(&vars);
         let environment = Environment::read(&mut v);
         let instance = Instance::read(&mut v);
+        let internal = Internal::read(&mut v, environment);
         let database = Database::read(&mut v, environment);
         let shared_state = SharedState::read(&mut v, &database);
         let breakers = breakers::read(&mut v);
@@ -112,6 +119,7 @@ impl Config {
         Ok(Self {
             environment,
             instance,
+            internal,
             database,
             shared_state,
             breakers,

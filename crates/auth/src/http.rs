@@ -10,6 +10,7 @@ mod envelope;
 mod error;
 mod health;
 mod instances;
+pub(crate) mod internal;
 mod jwks;
 mod load_balancer;
 mod login;
@@ -38,10 +39,11 @@ use crate::lifecycle::PhaseWatch;
 use crate::metrics::Metrics;
 use client::Client;
 use error::ApiError;
+pub(crate) use internal::Desk;
 
 /// Every path, and every method it takes. The envelope is around all of them.
 pub(crate) fn router(service: Arc<Service>) -> Router {
-    let routes = Router::new()
+    let mut routes = Router::new()
         .route("/api/v1/auth/register", post(register::handle))
         .route("/api/v1/auth/login", post(login::handle))
         .route("/api/v1/auth/refresh", post(refresh::handle))
@@ -58,9 +60,11 @@ pub(crate) fn router(service: Arc<Service>) -> Router {
         .route("/alive", get(health::live))
         .route("/api/v1/load-balancer/health", get(load_balancer::handle))
         .route("/api/v1/load-balancer/instances", get(instances::handle))
-        .route("/metrics", get(metrics::handle))
         .fallback(async || ApiError::NotFound)
         .method_not_allowed_fallback(async || ApiError::MethodNotAllowed);
+    if service.shows_metrics {
+        routes = routes.route("/metrics", get(metrics::handle));
+    }
     enveloped(routes, &service).with_state(service)
 }
 
@@ -83,6 +87,8 @@ pub(crate) struct Service {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) trusted_proxies: Vec<IpNet>,
     pub(crate) dependencies: Checker,
+    /// Whether `/metrics` is here: there is no internal listener for it.
+    pub(crate) shows_metrics: bool,
     pub(crate) has_warned_of_proxy: AtomicBool,
     /// `identity.instance_id` as it goes into every answer.
     pub(crate) instance_header: HeaderValue,

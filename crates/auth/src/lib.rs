@@ -18,6 +18,7 @@ mod app;
 pub mod breaker;
 pub mod config;
 pub mod domain;
+mod feed;
 mod http;
 mod jobs;
 pub mod keys;
@@ -32,4 +33,4 @@ pub mod shared;
 pub mod store;
 
 pub use config::{Config, ConfigErrors};
-pub use server::{OpenError, PrepareError, Prepared, ServeError, prepare, serve};
+pub use server::{InternalError, OpenError, PrepareError, Prepared, ServeError, prepare, serve};

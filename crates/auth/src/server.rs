@@ -1,6 +1,8 @@
 //! The composition root: opens, builds and wires everything, and takes it down
 //! again in order. Never holds a rule.
 
+mod internal;
+
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -31,6 +33,8 @@ use crate::shared::guarded::GuardedShared;
 use crate::shared::{EmbeddedShared, Shared};
 use crate::store::sqlite::{SqliteOptions, SqliteStore};
 use crate::store::{SetupCreation, Store, StoreError};
+pub use internal::InternalError;
+use internal::Opened;
 
 /// Why an instance cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -50,6 +54,9 @@ pub enum ServeError {
     /// The threads that hash passwords could not be started.
     #[error("the hash workers cannot be started")]
     HashWorkers(#[source] io::Error),
+    /// The listener for edges cannot be had.
+    #[error("the internal listener cannot be used")]
+    Internal(#[from] InternalError),
     /// The listener has no address.
     #[error("the listener cannot be used")]
     Listener(#[source] io::Error),
@@ -167,6 +174,7 @@ struct Instance {
     service: Arc<Service>,
     registry: Arc<Registry>,
     jobs: JoinSet<()>,
+    internal: Option<Opened>,
 }
 
 impl Instance {
@@ -182,6 +190,10 @@ impl Instance {
         let keys = Arc::new(KeyRing::load(store.clone(), kek).await?);
         let replay = Replay::new(store.clone(), shared.clone());
         replay.run(now()).await.map_err(ServeError::Revocations)?;
+        let internal = match &config.internal {
+            Some(internal) => Some(Opened::open(internal, config, stores, phase).await?),
+            None => None,
+        };
         let registry = Registry::new(
             shared.clone(),
             config,
@@ -212,6 +224,7 @@ impl Instance {
             metrics,
             trusted_proxies: config.instance.trusted_proxies.clone(),
             dependencies: Checker::default(),
+            shows_metrics: config.internal.is_none(),
             has_warned_of_proxy: AtomicBool::new(false),
             instance_header: HeaderValue::from_str(&config.instance.id)
                 .map_err(|error| ServeError::Identity(error.into()))?,
@@ -221,6 +234,7 @@ impl Instance {
             service,
             registry,
             jobs,
+            internal,
         })
     }
 
@@ -235,8 +249,15 @@ impl Instance {
         let router = web::router(self.service.clone());
         let metrics = self.service.metrics.clone();
         let limits = connection::Limits::default();
-        let serving = connection::serve(listener, router, phase, metrics, limits);
-        let mut serving = std::pin::pin!(serving);
+        let serving = connection::serve(listener, router, phase.clone(), metrics, limits);
+        let internal = self.internal.take();
+        let service = self.service.clone();
+        let internal = async move {
+            if let Some(opened) = internal {
+                opened.serve(service, phase).await;
+            }
+        };
+        let mut serving = std::pin::pin!(async { tokio::join!(serving, internal) });
         let leaving = async {
             shutdown.await;
             tracing::info!(
@@ -252,7 +273,7 @@ impl Instance {
             tokio::time::sleep(config.instance.shutdown_timeout).await;
         };
         tokio::select! {
-            () = serving.as_mut() => {}
+            ((), ()) = serving.as_mut() => {}
             () = leaving => tracing::warn!("SHUTDOWN_TIMEOUT is over: requests were cut off"),
             () = watch_to_the_end(&mut self.jobs) => {}
         }

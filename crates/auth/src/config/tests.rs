@@ -292,3 +292,42 @@ fn debug_output_shows_no_secret() {
     let text = format!("{:?}", from(&production(&[])).unwrap());
     assert!(!text.contains(SALT) && !text.contains(KEY), "{text}");
 }
+
+#[test]
+fn the_internal_listener_is_off_or_on_loopback_or_behind_a_token() {
+    const TOKEN: &str = "0123456789abcdef0123456789abcdef";
+    assert!(from(&[]).unwrap().internal.is_none());
+    for address in ["127.0.0.1:8100", "[::1]:8100", "[::ffff:127.0.0.1]:8100"] {
+        let internal = from(&[("INTERNAL_ADDRESS", address)]).unwrap().internal;
+        assert!(internal.unwrap().token.is_none());
+    }
+    let open = [("INTERNAL_ADDRESS", "0.0.0.0:8100")];
+    assert_eq!(faulty(&open), ["INTERNAL_ADDRESS"]);
+    for token in [
+        ("INTERNAL_TOKEN", TOKEN),
+        ("INTERNAL_TOKEN_FILE", "/run/token"),
+    ] {
+        let config = from(&[open[0], token]).unwrap();
+        assert!(!format!("{config:?}").contains(TOKEN));
+        assert!(config.internal.unwrap().token.is_some());
+        assert_eq!(faulty(&[token]), ["INTERNAL_TOKEN"], "nothing to open");
+    }
+    for bad in ["short", "sixteen letters and spaces"] {
+        assert_eq!(
+            faulty(&[open[0], ("INTERNAL_TOKEN", bad)]),
+            ["INTERNAL_TOKEN"]
+        );
+    }
+    let both = [
+        open[0],
+        ("INTERNAL_TOKEN", TOKEN),
+        ("INTERNAL_TOKEN_FILE", "/run/token"),
+    ];
+    assert_eq!(faulty(&both), ["INTERNAL_TOKEN"]);
+    assert_eq!(
+        faulty(&[("INTERNAL_ADDRESS", "localhost:8100")]),
+        ["INTERNAL_ADDRESS"]
+    );
+    let example = [open[0], ("INTERNAL_TOKEN", "change-this-token-please")];
+    assert_eq!(faulty(&production(&example)), ["INTERNAL_TOKEN"]);
+}

@@ -29,6 +29,12 @@ pub(crate) enum ApiError {
     InvalidBody,
     /// No `Authorization: Bearer`, or one that cannot be read.
     MissingToken,
+    /// The internal listener's token is missing or wrong.
+    InternalToken,
+    /// A query that this endpoint does not take.
+    InvalidQuery,
+    /// Revocations cannot be read at present.
+    FeedLost,
     /// The request took longer than any request may.
     Timeout,
     /// A panic was caught.
@@ -90,6 +96,21 @@ impl ApiError {
                 S::UNAUTHORIZED,
                 "missing_token",
                 "Send one access token as Authorization: Bearer.",
+            ),
+            Self::InternalToken => Problem(
+                S::UNAUTHORIZED,
+                "internal_token",
+                "This listener wants its own token as Authorization: Bearer.",
+            ),
+            Self::InvalidQuery => Problem(
+                S::BAD_REQUEST,
+                "invalid_query",
+                "The query holds something unknown, twice or out of range.",
+            ),
+            Self::FeedLost => Problem(
+                S::SERVICE_UNAVAILABLE,
+                "feed_lost",
+                "Revocations cannot be read at present: ask another instance.",
             ),
             Self::Timeout => Problem(
                 S::SERVICE_UNAVAILABLE,
@@ -214,6 +235,7 @@ impl ApiError {
     fn challenge(&self) -> Option<&'static str> {
         match self {
             Self::MissingToken => Some("Bearer realm=\"portcullis\""),
+            Self::InternalToken => Some("Bearer realm=\"portcullis-internal\""),
             Self::Refused(Refusal::InvalidToken) => {
                 Some("Bearer realm=\"portcullis\", error=\"invalid_token\"")
             }

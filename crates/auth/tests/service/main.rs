@@ -8,6 +8,7 @@ mod guessing;
 mod harness;
 mod health;
 mod input;
+mod internal;
 mod lifecycle;
 mod login;
 mod operator;
