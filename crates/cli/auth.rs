@@ -2,6 +2,7 @@
 //! by environment variables; a flag never repeats one.
 
 mod account;
+mod keys;
 mod migrate;
 
 use std::io::Read;
@@ -24,7 +25,8 @@ const HELP: &str = "\
 Examples:
   portcullis auth migrate && portcullis auth
   PORT=8001 DATABASE_URL=sqlite:///var/lib/portcullis/auth.db portcullis auth
-  portcullis auth account list --data-dir portcullis-data";
+  portcullis auth account list --data-dir portcullis-data
+  portcullis auth keys list";
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -50,6 +52,7 @@ pub(crate) struct Arguments {
 enum Command {
     Migrate(migrate::Arguments),
     Account(account::Arguments),
+    Keys(keys::Arguments),
 }
 
 /// Which database an operator's command works on.
@@ -64,6 +67,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     match &arguments.command {
         Some(Command::Migrate(arguments)) => migrate::run(arguments),
         Some(Command::Account(arguments)) => account::run(arguments),
+        Some(Command::Keys(arguments)) => keys::run(arguments),
         None => {
             let config = config(None)?;
             let format = if arguments.json {

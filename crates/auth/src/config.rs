@@ -5,6 +5,7 @@
 mod breakers;
 mod database;
 mod environment;
+mod given_key;
 mod instance;
 mod internal;
 mod keys;
@@ -17,6 +18,8 @@ mod values;
 
 pub use database::Database;
 pub use environment::Environment;
+pub(crate) use given_key::Parsed;
+pub use given_key::{GivenKey, PrivateKey};
 pub use instance::Instance;
 pub(crate) use internal::check_token;
 pub use internal::{Internal, TokenSource};

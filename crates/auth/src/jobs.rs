@@ -10,7 +10,7 @@ use tokio::time::MissedTickBehavior;
 
 use crate::app::Cause;
 use crate::domain::UnixMillis;
-use crate::keys::{KeyRing, POLL_INTERVAL};
+use crate::keys::{KEEPER_INTERVAL, KeyRing, POLL_INTERVAL};
 use crate::lifecycle::{Phase, PhaseWatch};
 use crate::registry::{HEARTBEAT, Registry};
 use crate::shared::Shared;
@@ -37,6 +37,16 @@ pub(crate) fn start(
         let registry = registry.clone();
         async move { Ok(registry.beat(now()).await?) }
     }));
+    let turning = keys.clone();
+    jobs.spawn(every(
+        "key rotation",
+        KEEPER_INTERVAL,
+        phase.clone(),
+        move || {
+            let keys = turning.clone();
+            async move { Ok(keys.turn(now()).await?) }
+        },
+    ));
     let (keys, mut stopping) = (keys.clone(), phase.clone());
     jobs.spawn(async move {
         tokio::select! {

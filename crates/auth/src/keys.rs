@@ -2,8 +2,10 @@
 //! Never signs with a key that the store does not call active, and never writes a private key in clear.
 //!
 //! The truth is in the store, so that instances agree; this is a parsed copy, replaced as a whole. It is looked at
-//! again every [`POLL_INTERVAL`], and at once when a token names a key that it does not hold.
+//! again every [`POLL_INTERVAL`], and at once when a token names a key that it does not hold. An instance signs with
+//! what it has read as active, so it never uses a key that it has not seen.
 
+mod keeper;
 mod kek;
 mod published;
 mod seal;
@@ -14,24 +16,27 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use portcullis_token::{
-    Algorithm, Claims, JwksError, KeyError, KeySet, SignError, SigningKey, TokenType, Verified,
-    Verifier, VerifyError, sign,
+    Claims, JwksError, KeyError, KeySet, SignError, TokenType, Verified, Verifier, VerifyError,
+    sign,
 };
 use tokio::time::MissedTickBehavior;
 
-use crate::domain::{KeyState, SigningKeyRecord, UnixMillis};
-use crate::store::{FirstKey, Store, StoreError};
+use crate::domain::UnixMillis;
+use crate::store::{Store, StoreError};
 
+pub use keeper::GivenKeyError;
+pub(crate) use keeper::Keeper;
 pub use kek::{Kek, KekError};
 pub use published::JwksDocument;
 use published::Published;
 
-/// How often each instance looks for changes of the ring. A new key is published for longer than this before it signs.
-pub const POLL_INTERVAL: Duration = Duration::from_secs(30);
+/// How often each instance looks for changes of the ring: a handful of rows. A compromised key signs nowhere after
+/// this time; a new key is published for far longer before it signs.
+pub const POLL_INTERVAL: Duration = Duration::from_secs(1);
+/// How often each instance asks whether a change of the ring is due.
+pub const KEEPER_INTERVAL: Duration = Duration::from_secs(10);
 /// Tokens that name unknown keys cause at most one look per this time, so that nobody can make us query at will.
 pub const UNKNOWN_KEY_INTERVAL: Duration = Duration::from_secs(30);
-/// What new keys are: the cheapest to verify, and tokens are verified far more often than signed.
-const ALGORITHM: Algorithm = Algorithm::Rs256;
 
 /// Why the ring cannot be had. The ring that was there before, if any, stays in use.
 #[derive(Debug, thiserror::Error)]
@@ -74,31 +79,57 @@ pub enum KeyRingError {
     /// No new key could be made.
     #[error("cannot make a signing key")]
     Generate(#[source] KeyError),
+    /// The key that the operator gave cannot be used.
+    #[error(transparent)]
+    Given(#[from] GivenKeyError),
 }
 
 /// See the module. Shared by all requests of an instance.
 pub struct KeyRing {
     store: Arc<dyn Store>,
     kek: Kek,
+    keeper: Keeper,
     published: ArcSwap<Published>,
     /// When an unknown key last made us look, in Unix milliseconds.
     looked_at: AtomicI64,
 }
 
 impl KeyRing {
+    /// Prepares the ring with `keeper` and reads it.
+    ///
+    /// # Errors
+    /// See [`KeyRingError`]: an instance without its keys must not start.
+    pub(crate) async fn open(keeper: Keeper, now: UnixMillis) -> Result<Self, KeyRingError> {
+        keeper.prepare(now).await?;
+        Self::load(keeper).await
+    }
+
     /// Reads the ring from a prepared database.
     ///
     /// # Errors
     /// See [`KeyRingError`]: an instance without its keys must not start.
-    pub async fn load(store: Arc<dyn Store>, kek: Kek) -> Result<Self, KeyRingError> {
+    pub(crate) async fn load(keeper: Keeper) -> Result<Self, KeyRingError> {
+        let (store, kek) = (keeper.store.clone(), keeper.kek.clone());
         let records = store.signing_keys().await?;
         let published = Published::assemble(&records, &kek, None)?;
         Ok(Self {
             store,
             kek,
+            keeper,
             published: ArcSwap::from_pointee(published),
             looked_at: AtomicI64::new(i64::MIN),
         })
+    }
+
+    /// Makes the changes of the ring that are due.
+    ///
+    /// # Errors
+    /// See [`KeyRingError`]; what was not changed is tried again next time.
+    pub async fn turn(&self, now: UnixMillis) -> Result<(), KeyRingError> {
+        if !self.keeper.turn(now).await?.is_empty() {
+            self.refresh().await?;
+        }
+        Ok(())
     }
 
     /// Signs an access token with the active key. Takes about 0.3 ms of CPU.
@@ -180,13 +211,23 @@ impl KeyRing {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         // The first tick is immediate, and the ring has just been loaded.
         ticks.tick().await;
+        let mut has_warned = false;
         loop {
             ticks.tick().await;
-            if let Err(error) = self.refresh().await {
-                tracing::warn!(
-                    error = &error as &dyn std::error::Error,
-                    "could not refresh the signing keys, keeping those in use"
-                );
+            match self.refresh().await {
+                Err(error) if !has_warned => {
+                    has_warned = true;
+                    tracing::warn!(
+                        error = &error as &dyn std::error::Error,
+                        "could not refresh the signing keys, keeping those in use"
+                    );
+                }
+                Err(_) => {}
+                Ok(_) if has_warned => {
+                    has_warned = false;
+                    tracing::info!("the signing keys can be read again");
+                }
+                Ok(_) => {}
             }
         }
     }
@@ -202,35 +243,6 @@ impl KeyRing {
                 .compare_exchange(before, now.0, Ordering::Relaxed, Ordering::Relaxed)
                 .is_ok()
     }
-}
-
-/// Makes the first signing key of a fresh database, unless there are keys. Any number of processes may try at once.
-///
-/// # Errors
-/// If the store fails, or keys exist that this key encryption key does not open.
-pub async fn create_first_key(
-    store: &dyn Store,
-    kek: &Kek,
-    now: UnixMillis,
-) -> Result<FirstKey, KeyRingError> {
-    let records = store.signing_keys().await?;
-    if !records.is_empty() {
-        Published::assemble(&records, kek, None)?;
-        return Ok(FirstKey::KeysExist);
-    }
-    let (key, pkcs8) = tokio::task::spawn_blocking(|| SigningKey::generate(ALGORITHM))
-        .await
-        .unwrap_or(Err(KeyError::Library))
-        .map_err(KeyRingError::Generate)?;
-    let record = SigningKeyRecord {
-        kid: key.kid().to_owned(),
-        algorithm: ALGORITHM.name().to_owned(),
-        state: KeyState::Active,
-        sealed_private_key: seal::seal(kek, key.kid(), &pkcs8),
-        created_at: now,
-        changed_at: now,
-    };
-    Ok(store.create_first_signing_key(&record).await?)
 }
 
 #[cfg(test)]

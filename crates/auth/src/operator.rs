@@ -1,6 +1,8 @@
 //! What an operator does to accounts from the command line. Works beside running
 //! instances, which see the change on their next request.
 
+pub mod keys;
+
 use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime};
 
@@ -9,6 +11,7 @@ use crate::domain::{
     Account, AccountStatus, AuditEntry, AuditEvent, Email, InvalidEmail, InvalidRole, Revocation,
     Role, UnixMillis,
 };
+use crate::keys::{KekError, KeyRingError};
 use crate::server::{OpenError, Stores};
 use crate::shared::SharedError;
 use crate::store::{PageLimit, StoreError};
@@ -28,6 +31,30 @@ pub enum OperatorError {
     /// Nobody has that address.
     #[error("no account has the address {0}")]
     NoSuchAccount(String),
+    /// No signing key has that id.
+    #[error("no signing key has the id {0}")]
+    NoSuchKey(String),
+    /// There is nothing to sign with instead.
+    #[error("no key is published to take over: too many keys are published already")]
+    NoNextKey,
+    /// Tokens of the next key would be refused by verifiers that have not heard of it.
+    #[error(
+        "the next key {kid} takes over in {} s at the earliest: until then verifiers may not know it; \
+             a compromised key is replaced at once by `keys revoke`",
+        keys::seconds(wait)
+    )]
+    NextKeyUnknown {
+        /// Which.
+        kid: String,
+        /// How much longer.
+        wait: Duration,
+    },
+    /// The key that encrypts signing keys cannot be had.
+    #[error(transparent)]
+    Kek(#[from] KekError),
+    /// The signing keys cannot be used.
+    #[error("the signing keys cannot be used")]
+    Keys(#[from] KeyRingError),
     /// The databases could not be opened.
     #[error(transparent)]
     Open(#[from] OpenError),

@@ -23,7 +23,7 @@ use crate::config::Config;
 use crate::domain::{SETUP_TOKEN_TTL, SetupToken, UnixMillis};
 use crate::http::{self as web, Identity, Service, connection};
 use crate::jobs::{self, Replay};
-use crate::keys::{self, Kek, KekError, KeyRing, KeyRingError};
+use crate::keys::{Keeper, Kek, KekError, KeyRing, KeyRingError};
 use crate::lifecycle::{Lifecycle, Phase, PhaseWatch};
 use crate::metrics::Metrics;
 use crate::password::{HasherConfig, PasswordHasher, Pepper, Peppers};
@@ -121,7 +121,9 @@ pub async fn prepare(config: &Config) -> Result<Prepared, PrepareError> {
     let stores = Stores::open(config).await?;
     let prepared = async {
         let kek = Kek::obtain(&config.keys.encryption_key).await?;
-        keys::create_first_key(stores.store.as_ref(), &kek, now()).await?;
+        let keeper = Keeper::new(config, stores.store.clone(), kek).await;
+        let keeper = keeper.map_err(KeyRingError::from)?;
+        keeper.prepare(now()).await?;
         let token = SetupToken::from_random(random::bytes());
         let expires_at = now().plus(SETUP_TOKEN_TTL);
         let created = stores
@@ -186,8 +188,9 @@ impl Instance {
     ) -> Result<Self, ServeError> {
         let (store, shared) = (&stores.store, &stores.shared);
         let kek = Kek::obtain(&config.keys.encryption_key).await?;
-        keys::create_first_key(store.as_ref(), &kek, now()).await?;
-        let keys = Arc::new(KeyRing::load(store.clone(), kek).await?);
+        let keeper = Keeper::new(config, store.clone(), kek).await;
+        let keys = KeyRing::open(keeper.map_err(KeyRingError::from)?, now()).await?;
+        let keys = Arc::new(keys);
         let replay = Replay::new(store.clone(), shared.clone());
         replay.run(now()).await.map_err(ServeError::Revocations)?;
         let internal = match &config.internal {

@@ -7,7 +7,7 @@ mod pem;
 
 use std::fmt;
 
-use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der};
+use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der, PublicKeyX509Der};
 use aws_lc_rs::error::Unspecified;
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::KeySize;
@@ -24,6 +24,15 @@ use crate::jwk::{Jwk, JwkError, KeyIdError, Material};
 pub struct SigningKey {
     pair: Pair,
     public: Jwk,
+}
+
+/// How long the modulus of a new RSA key is: the longer, the slower to sign and the larger the token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RsaSize {
+    /// 112 bits of security, as NIST asks until 2030.
+    Bits2048,
+    /// 128 bits of security; signing takes three times as long.
+    Bits3072,
 }
 
 enum Pair {
@@ -71,10 +80,7 @@ impl SigningKey {
     /// Only if the cryptographic library fails.
     pub fn generate(algorithm: Algorithm) -> Result<(Self, Zeroizing<Vec<u8>>), KeyError> {
         let pkcs8 = match algorithm {
-            Algorithm::Rs256 => {
-                let der: Pkcs8V1Der<'_> = RsaKeyPair::generate(KeySize::Rsa2048)?.as_der()?;
-                Zeroizing::new(der.as_ref().to_vec())
-            }
+            Algorithm::Rs256 => return Self::generate_rsa(RsaSize::Bits2048),
             Algorithm::Es256 => {
                 let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING)?;
                 Zeroizing::new(pair.to_pkcs8v1()?.as_ref().to_vec())
@@ -85,6 +91,20 @@ impl SigningKey {
             }
         };
         Ok((Self::from_pkcs8(algorithm, &pkcs8)?, pkcs8))
+    }
+
+    /// A new RSA key of a chosen size, as [`SigningKey::generate`].
+    ///
+    /// # Errors
+    /// Only if the cryptographic library fails.
+    pub fn generate_rsa(size: RsaSize) -> Result<(Self, Zeroizing<Vec<u8>>), KeyError> {
+        let size = match size {
+            RsaSize::Bits2048 => KeySize::Rsa2048,
+            RsaSize::Bits3072 => KeySize::Rsa3072,
+        };
+        let der: Pkcs8V1Der<'_> = RsaKeyPair::generate(size)?.as_der()?;
+        let pkcs8 = Zeroizing::new(der.as_ref().to_vec());
+        Ok((Self::from_pkcs8(Algorithm::Rs256, &pkcs8)?, pkcs8))
     }
 
     /// Reads an unencrypted PKCS#8 document.
@@ -131,7 +151,29 @@ impl SigningKey {
     /// # Errors
     /// As [`SigningKey::from_pkcs8`], and if the PEM is malformed.
     pub fn from_pem(algorithm: Algorithm, pem: &str) -> Result<Self, KeyError> {
-        Self::from_pkcs8(algorithm, &pem::private_key(pem).ok_or(KeyError::Pem)?)
+        Ok(Self::import_pem(algorithm, pem)?.0)
+    }
+
+    /// As [`SigningKey::from_pem`], with the PKCS#8 document inside it, to be stored.
+    ///
+    /// # Errors
+    /// As [`SigningKey::from_pem`].
+    pub fn import_pem(
+        algorithm: Algorithm,
+        pem: &str,
+    ) -> Result<(Self, Zeroizing<Vec<u8>>), KeyError> {
+        let pkcs8 = pem::private_key(pem).ok_or(KeyError::Pem)?;
+        Ok((Self::from_pkcs8(algorithm, &pkcs8)?, pkcs8))
+    }
+
+    /// Whether a PEM document with one `PUBLIC KEY` block (RFC 5280 SubjectPublicKeyInfo) is this key's public half.
+    pub fn is_public_pem(&self, pem: &str) -> bool {
+        let own: Result<PublicKeyX509Der<'_>, Unspecified> = match &self.pair {
+            Pair::Rsa(pair) => pair.public_key().as_der(),
+            Pair::P256(pair) => pair.public_key().as_der(),
+            Pair::Ed25519(pair) => pair.public_key().as_der(),
+        };
+        own.is_ok_and(|own| pem::public_key(pem).is_some_and(|der| der.as_slice() == own.as_ref()))
     }
 
     /// The same key under an id of the operator's choice.

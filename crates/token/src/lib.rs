@@ -51,7 +51,7 @@ pub use algorithm::{Algorithm, TokenType};
 pub use claims::{Claims, ClaimsError, id};
 pub use jwk::{Jwk, JwkError, KeyIdError};
 pub use jwks::{Jwks, JwksError, KeySet};
-pub use key::{KeyError, SigningKey};
+pub use key::{KeyError, RsaSize, SigningKey};
 pub use profile::Profile;
 pub use sign::{SignError, sign};
 pub use verify::{Skew, TOKEN_BYTES_MAX, Verified, Verifier, VerifyError};

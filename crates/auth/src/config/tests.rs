@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use portcullis_token::Algorithm;
+
 use super::*;
 
 const KEY: &str = "q83vEjRWeJCrze8SNFZ4kKvN7xI0VniQq83vEjRWeJA=";
@@ -80,12 +82,7 @@ fn every_variable_that_is_read_is_in_the_table() {
         None
     });
     // Refused, not read for a value.
-    let refused = [
-        "REDIS_URL",
-        "REDIS_HOST",
-        "JWT_ALGORITHM",
-        "JWT_PRIVATE_KEY",
-    ];
+    let refused = ["REDIS_URL", "REDIS_HOST"];
     let documented: Vec<&str> = variables().map(|variable| variable.name).collect();
     for name in read.into_inner() {
         assert!(
@@ -256,6 +253,102 @@ fn a_weak_or_double_key_encryption_key_is_refused() {
         ("KEY_ENCRYPTION_KEY_FILE", "/run/kek"),
     ];
     assert_eq!(faulty(&both), ["KEY_ENCRYPTION_KEY"]);
+}
+
+#[test]
+fn keys_turn_every_90_days_unless_set_otherwise() {
+    let interval = |pairs: &[_]| from(pairs).unwrap().keys.rotation_interval;
+    assert_eq!(interval(&[]), Some(Duration::from_secs(90 * 86_400)));
+    assert_eq!(interval(&[("KEY_ROTATION_INTERVAL", "0")]), None);
+    let hour = [("KEY_ROTATION_INTERVAL", "3600")];
+    assert_eq!(interval(&hour), Some(Duration::from_secs(3600)));
+    assert_eq!(
+        faulty(&[("KEY_ROTATION_INTERVAL", "3599")]),
+        ["KEY_ROTATION_INTERVAL"]
+    );
+}
+
+#[test]
+fn sec_c13_algorithm_and_size_are_from_closed_lists() {
+    for (name, algorithm) in [
+        ("RS256", Algorithm::Rs256),
+        ("ES256", Algorithm::Es256),
+        ("EdDSA", Algorithm::EdDsa),
+    ] {
+        let config = from(&[("JWT_ALGORITHM", name)]).unwrap();
+        assert_eq!(config.keys.algorithm, algorithm);
+    }
+    for name in ["HS256", "none", "PS256", "ES384", "rs256"] {
+        assert_eq!(faulty(&[("JWT_ALGORITHM", name)]), ["JWT_ALGORITHM"]);
+    }
+    for bits in ["1024", "2047", "4096", "many"] {
+        assert_eq!(faulty(&[("JWT_RSA_BITS", bits)]), ["JWT_RSA_BITS"]);
+    }
+}
+
+/// RFC 8410 section 10.3 and 10.1.
+const PRIVATE: &str = "-----BEGIN PRIVATE KEY-----\\nMC4CAQAwBQYDK2VwBCIEINTuctv5E1hK1bbY8fdp\\n\
+                       +K06/nwoy/HU++CXqI9EdVhC\\n-----END PRIVATE KEY-----\\n";
+const PUBLIC: &str = "-----BEGIN PUBLIC KEY-----\\nMCowBQYDK2VwAyEAGb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE=\\n\
+                      -----END PUBLIC KEY-----";
+
+#[test]
+fn a_given_key_is_read_as_environment_files_write_it() {
+    let mut pairs = vec![
+        ("JWT_ALGORITHM", "EdDSA"),
+        ("JWT_PRIVATE_KEY", PRIVATE),
+        ("JWT_PUBLIC_KEY", PUBLIC),
+        ("JWT_KEY_ID", "auth-server-key-1"),
+    ];
+    let config = from(&pairs).unwrap();
+    assert!(config.keys.given.is_some() && config.keys.rotation_interval.is_none());
+    let text = format!("{config:?}");
+    assert!(!text.contains("MC4CAQ"), "{text}");
+    let with_breaks = PRIVATE.replace("\\n", "\n");
+    pairs[1].1 = &with_breaks;
+    from(&pairs).unwrap();
+    let quoted = format!("\"{PRIVATE}\"");
+    pairs[1].1 = &quoted;
+    from(&pairs).unwrap();
+}
+
+#[test]
+fn sec_c13_a_given_key_that_cannot_be_used_is_refused_with_its_variable() {
+    let algorithm = ("JWT_ALGORITHM", "EdDSA");
+    let private = ("JWT_PRIVATE_KEY", PRIVATE);
+    let weak = include_str!("../../../token/testdata/rsa-1024.pem");
+    let exponent = include_str!("../../../token/testdata/rsa-2048-exponent-3.pem");
+    let p384 = include_str!("../../../token/testdata/p384.pem");
+    let other = PUBLIC.replace("Gb9E", "Gb9F");
+    let cases: [(&[(&str, &str)], &str); 9] = [
+        (&[private], "JWT_PRIVATE_KEY"),
+        (&[("JWT_PRIVATE_KEY", weak)], "JWT_PRIVATE_KEY"),
+        (&[("JWT_PRIVATE_KEY", exponent)], "JWT_PRIVATE_KEY"),
+        (
+            &[("JWT_ALGORITHM", "ES256"), ("JWT_PRIVATE_KEY", p384)],
+            "JWT_PRIVATE_KEY",
+        ),
+        (
+            &[algorithm, private, ("JWT_PRIVATE_KEY_FILE", "/k.pem")],
+            "JWT_PRIVATE_KEY",
+        ),
+        (
+            &[algorithm, private, ("JWT_PUBLIC_KEY", &other)],
+            "JWT_PUBLIC_KEY",
+        ),
+        (&[algorithm, private, ("JWT_KEY_ID", "a b")], "JWT_KEY_ID"),
+        (
+            &[algorithm, private, ("KEY_ROTATION_INTERVAL", "86400")],
+            "KEY_ROTATION_INTERVAL",
+        ),
+        (&[("JWT_KEY_ID", "alone")], "JWT_KEY_ID"),
+    ];
+    for (pairs, variable) in cases {
+        let errors = from(pairs).expect_err(variable);
+        assert_eq!(errors.0.len(), 1, "{errors}");
+        assert_eq!(errors.0[0].variable, variable, "{errors}");
+        assert!(!errors.to_string().contains("MC4CAQ"));
+    }
 }
 
 #[test]

@@ -107,7 +107,7 @@ fn published(records: &[SigningKeyRecord]) -> impl Iterator<Item = &SigningKeyRe
     records.iter().filter(|record| record.state.is_published())
 }
 
-fn open(record: &SigningKeyRecord, kek: &Kek) -> Result<SigningKey, KeyRingError> {
+pub(super) fn open(record: &SigningKeyRecord, kek: &Kek) -> Result<SigningKey, KeyRingError> {
     let kid = &record.kid;
     let algorithm =
         Algorithm::from_name(&record.algorithm).ok_or_else(|| KeyRingError::Algorithm {

@@ -5,13 +5,19 @@ use std::path::Path;
 use std::sync::Arc;
 
 use portcullis_testkit::wait_until;
-use portcullis_token::{Skew, TokenType, VerifyError};
+use portcullis_token::{Algorithm, RsaSize, SigningKey, Skew, TokenType, VerifyError};
 use tempfile::TempDir;
 
 use super::*;
+use crate::config::Parsed;
+use crate::domain::{KeyPlan, KeyState, SigningKeyRecord};
+use crate::store::FirstKey;
 use crate::store::sqlite::{SqliteOptions, SqliteStore};
 
+mod rotation;
+
 const NOW: UnixMillis = UnixMillis(1_800_000_000_000);
+const DAY: u64 = 86_400;
 
 struct Database {
     directory: TempDir,
@@ -37,13 +43,27 @@ impl Database {
         Arc::new(store)
     }
 
+    /// The keeper of one instance whose ring turns once a day.
+    fn keeper(&self, store: &Arc<dyn Store>) -> Keeper {
+        Keeper {
+            store: Arc::clone(store),
+            kek: self.kek.clone(),
+            algorithm: Algorithm::Rs256,
+            rsa_size: RsaSize::Bits2048,
+            given: None,
+            plan: KeyPlan {
+                algorithm: "RS256".into(),
+                interval: Some(Duration::from_secs(DAY)),
+                longest_token: Duration::from_secs(3600),
+                given: None,
+            },
+        }
+    }
+
     /// A store with its first key, and the ring of one instance on it.
     async fn ring(&self) -> (Arc<dyn Store>, KeyRing) {
         let store = self.open().await;
-        create_first_key(&*store, &self.kek, NOW).await.unwrap();
-        let ring = KeyRing::load(Arc::clone(&store), self.kek.clone())
-            .await
-            .unwrap();
+        let ring = KeyRing::open(self.keeper(&store), NOW).await.unwrap();
         (store, ring)
     }
 
@@ -118,20 +138,24 @@ async fn processes_that_start_at_once_share_one_first_key() {
 async fn preparing_again_keeps_the_key_and_notices_a_wrong_kek() {
     let database = Database::new();
     let (store, ring) = database.ring().await;
-    let again = create_first_key(&*store, &database.kek, NOW).await.unwrap();
+    let again = database.keeper(&store).prepare(NOW).await.unwrap();
     assert_eq!(again, FirstKey::KeysExist);
     assert!(!ring.refresh().await.unwrap());
-    let other = Kek::from_bytes([8; 32]);
-    let refusal = create_first_key(&*store, &other, NOW).await;
+    let other = || Keeper {
+        kek: Kek::from_bytes([8; 32]),
+        ..database.keeper(&store)
+    };
+    let refusal = other().prepare(NOW).await;
     assert!(matches!(refusal, Err(KeyRingError::Sealed { .. })));
-    let refusal = KeyRing::load(store, other).await;
+    let refusal = KeyRing::load(other()).await;
     assert!(matches!(refusal, Err(KeyRingError::Sealed { .. })));
 }
 
 #[tokio::test]
 async fn an_unprepared_database_has_no_ring() {
     let database = Database::new();
-    let refusal = KeyRing::load(database.open().await, database.kek.clone()).await;
+    let store = database.open().await;
+    let refusal = KeyRing::load(database.keeper(&store)).await;
     assert!(matches!(refusal, Err(KeyRingError::Active(0))));
 }
 

@@ -17,6 +17,7 @@ pub(crate) const PASSWORD: &str = "correct horse battery";
 /// The files that instances share, and the set-up token of the first preparation.
 pub(crate) struct Installation {
     directory: TempDir,
+    settings: Vec<(String, String)>,
     pub(crate) setup_token: String,
 }
 
@@ -36,15 +37,22 @@ pub(crate) struct Tokens {
 
 impl Installation {
     pub(crate) async fn new() -> Self {
+        Self::with(&[]).await
+    }
+
+    /// One whose instances all have these settings.
+    pub(crate) async fn with(settings: &[(&str, &str)]) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let prepared = prepare(&config(directory.path(), "preparer", &[]))
+        let prepared = prepare(&config(directory.path(), "preparer", settings))
             .await
             .unwrap();
         let token = prepared
             .setup_token
             .expect("a fresh database has no administrator");
+        let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
         Self {
             directory,
+            settings: settings.iter().map(owned).collect(),
             setup_token: token.expose().clone(),
         }
     }
@@ -54,7 +62,12 @@ impl Installation {
     }
 
     pub(crate) fn config(&self, instance: &str, more: &[(&str, &str)]) -> Config {
-        config(self.path(), instance, more)
+        let common = self
+            .settings
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()));
+        let all: Vec<_> = more.iter().copied().chain(common).collect();
+        config(self.path(), instance, &all)
     }
 
     pub(crate) async fn start(&self, instance: &str) -> Instance {

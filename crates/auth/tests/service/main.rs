@@ -9,6 +9,7 @@ mod harness;
 mod health;
 mod input;
 mod internal;
+mod keys;
 mod lifecycle;
 mod login;
 mod operator;

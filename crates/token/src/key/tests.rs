@@ -1,7 +1,7 @@
 //! Private keys: what may be generated, imported and named.
 
 use crate::testing::{ALL, claims, key_set, verifier};
-use crate::{Algorithm, JwkError, KeyError, SigningKey, TokenType, sign};
+use crate::{Algorithm, JwkError, KeyError, RsaSize, SigningKey, TokenType, sign};
 
 const RSA_1024: &str = include_str!("../../testdata/rsa-1024.pem");
 const RSA_EXPONENT_3: &str = include_str!("../../testdata/rsa-2048-exponent-3.pem");
@@ -63,6 +63,42 @@ fn sec_c13_new_rsa_keys_have_2048_bits() {
     let modulus = crate::base64url::decode(jwk["n"].as_str().expect("n")).expect("canonical");
     assert_eq!((modulus.len(), modulus[0] >> 7), (256, 1));
     assert_eq!(jwk["e"], "AQAB");
+}
+
+#[test]
+fn sec_c13_a_chosen_size_is_the_size_of_the_key() {
+    for (size, bytes) in [(RsaSize::Bits2048, 256), (RsaSize::Bits3072, 384)] {
+        let (key, pkcs8) = SigningKey::generate_rsa(size).expect("generated");
+        let jwk = key.public_jwk().to_value();
+        let modulus = crate::base64url::decode(jwk["n"].as_str().expect("n")).expect("canonical");
+        assert_eq!((modulus.len(), modulus[0] >> 7), (bytes, 1));
+        let again = SigningKey::from_pkcs8(Algorithm::Rs256, &pkcs8).expect("own document");
+        assert_eq!(again.kid(), key.kid());
+        let token = sign(&key, TokenType::AccessToken, &claims()).expect("signed");
+        verifier()
+            .verify(&token, &key_set(&[&key]), claims().iat)
+            .expect("verified");
+    }
+}
+
+#[test]
+fn a_public_half_is_recognised() {
+    let key = SigningKey::from_pem(Algorithm::EdDsa, ED25519).expect("RFC 8410's key");
+    // RFC 8410 section 10.1.
+    let public = "-----BEGIN PUBLIC KEY-----\n\
+        MCowBQYDK2VwAyEAGb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE=\n\
+        -----END PUBLIC KEY-----\n";
+    assert!(key.is_public_pem(public));
+    for other in [
+        "",
+        ED25519,
+        &public.replace("PUBLIC", "RSA PUBLIC"),
+        &public.replace("Gb9E", "Gb9F"),
+    ] {
+        assert!(!key.is_public_pem(other), "{other}");
+    }
+    let (other, _) = SigningKey::generate(Algorithm::EdDsa).expect("generated");
+    assert!(!other.is_public_pem(public));
 }
 
 #[test]
