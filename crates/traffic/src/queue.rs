@@ -5,6 +5,10 @@
 //! what became of it ([`Queue::take`], [`Queue::leave`] or [`Queue::miss`]) it keeps its position,
 //! so a newcomer that asks [`Queue::must_wait`] first can overtake nobody.
 //!
+//! A retry may decline a place that others would take ([`Takes::Some`]). It is called in its turn
+//! like everybody, but holds up nobody: what it misses is offered to the next behind it, and while
+//! it is not called, newcomers need not wait for it.
+//!
 //! A place may become free while nobody is in line but those called already, and be left for one
 //! who joins behind them. So whoever takes a place lets the next one look, too: the shell calls
 //! once for every place given back, for every change that may have made room, and after every
@@ -22,6 +26,15 @@ pub struct Limits {
     pub timeout: Duration,
 }
 
+/// Which free places somebody in line would take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Takes {
+    /// Whichever is free.
+    Any,
+    /// None at endpoints that it has tried.
+    Some,
+}
+
 /// A position in the queue; never used again for another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Ticket(u64);
@@ -36,21 +49,21 @@ pub struct Full {
 /// Requests that wait for a place, first come first served.
 ///
 /// ```
-/// use portcullis_traffic::queue::{Limits, Queue};
+/// use portcullis_traffic::queue::{Limits, Queue, Takes};
 /// use std::time::{Duration, Instant};
 ///
 /// let (now, second) = (Instant::now(), Duration::from_secs(1));
 /// let mut queue = Queue::new(Limits { length: 2, timeout: 5 * second });
-/// let first = queue.join(now).unwrap();
-/// let second_in_line = queue.join(now + second).unwrap();
-/// assert_eq!(queue.join(now + second).unwrap_err().retry_after_seconds, 5);
+/// let first = queue.join(Takes::Any, now).unwrap();
+/// let second_in_line = queue.join(Takes::Any, now + second).unwrap();
+/// assert_eq!(queue.join(Takes::Any, now + second).unwrap_err().retry_after_seconds, 5);
 ///
 /// // A place was given back, and the first in line takes it.
 /// assert_eq!(queue.call(now + second), Some(first));
 /// queue.take(first);
 /// // There may be more, so the next one looks, finds none and waits on.
 /// assert_eq!(queue.call(now + second), Some(second_in_line));
-/// queue.miss(second_in_line);
+/// queue.miss(second_in_line, now + second);
 /// // Its client gives up.
 /// assert_eq!(queue.leave(second_in_line, now + second), None);
 /// assert!(!queue.must_wait());
@@ -67,6 +80,7 @@ pub struct Queue {
 struct Waiting {
     ticket: Ticket,
     deadline: Instant,
+    takes: Takes,
     is_called: bool,
 }
 
@@ -88,7 +102,8 @@ impl Queue {
     /// Whether a newcomer has to [join](Self::join) although there may be a place: others were here
     /// before it.
     pub fn must_wait(&self) -> bool {
-        !self.waiting.is_empty()
+        let mut waiting = self.waiting.iter();
+        waiting.any(|one| one.takes == Takes::Any || one.is_called)
     }
 
     /// How many wait, those included that were called and have not answered yet.
@@ -102,7 +117,7 @@ impl Queue {
     }
 
     /// Takes a position at the end.
-    pub fn join(&mut self, now: Instant) -> Result<Ticket, Full> {
+    pub fn join(&mut self, takes: Takes, now: Instant) -> Result<Ticket, Full> {
         if self.waiting.len() >= self.limits.length {
             return Err(Full {
                 retry_after_seconds: self.retry_after_seconds(now),
@@ -116,6 +131,7 @@ impl Queue {
             deadline: now
                 .checked_add(self.limits.timeout)
                 .unwrap_or(now + Duration::from_secs(86_400)),
+            takes,
             is_called: false,
         });
         Ok(ticket)
@@ -130,10 +146,12 @@ impl Queue {
     /// A place was given back: whom to wake for it. Whoever is past its deadline is passed over,
     /// and so is who was called already.
     pub fn call(&mut self, now: Instant) -> Option<Ticket> {
-        let next = self
-            .waiting
-            .iter_mut()
-            .find(|one| !one.is_called && now < one.deadline)?;
+        self.call_from(0, now)
+    }
+
+    fn call_from(&mut self, start: usize, now: Instant) -> Option<Ticket> {
+        let mut waiting = self.waiting.iter_mut().skip(start);
+        let next = waiting.find(|one| !one.is_called && now < one.deadline)?;
         next.is_called = true;
         Some(next.ticket)
     }
@@ -143,13 +161,15 @@ impl Queue {
         self.remove(ticket);
     }
 
-    /// It was called and found no place: it waits again where it was.
-    pub fn miss(&mut self, ticket: Ticket) {
-        if let Some(one) = self
-            .position(ticket)
-            .and_then(|position| self.waiting.get_mut(position))
-        {
-            one.is_called = false;
+    /// It was called and found no place: it waits again where it was. If it would not take every
+    /// place, the next behind it is called in its stead.
+    pub fn miss(&mut self, ticket: Ticket, now: Instant) -> Option<Ticket> {
+        let position = self.position(ticket)?;
+        let one = self.waiting.get_mut(position)?;
+        one.is_called = false;
+        match one.takes {
+            Takes::Any => None,
+            Takes::Some => self.call_from(position + 1, now),
         }
     }
 
@@ -211,7 +231,9 @@ mod tests {
     #[test]
     fn places_go_to_those_who_came_first() {
         let (mut queue, now) = queue(3);
-        let tickets: Vec<_> = (0..3).map(|_| queue.join(now).unwrap()).collect();
+        let tickets: Vec<_> = (0..3)
+            .map(|_| queue.join(Takes::Any, now).unwrap())
+            .collect();
         assert_eq!(queue.len(), 3);
         for ticket in tickets {
             assert!(queue.must_wait());
@@ -225,7 +247,10 @@ mod tests {
     #[test]
     fn two_places_call_two() {
         let (mut queue, now) = queue(3);
-        let (first, second) = (queue.join(now).unwrap(), queue.join(now).unwrap());
+        let (first, second) = (
+            queue.join(Takes::Any, now).unwrap(),
+            queue.join(Takes::Any, now).unwrap(),
+        );
         assert_eq!(
             [queue.call(now), queue.call(now)],
             [Some(first), Some(second)]
@@ -237,9 +262,12 @@ mod tests {
     #[test]
     fn whoever_misses_its_place_waits_where_it_was() {
         let (mut queue, now) = queue(3);
-        let (first, second) = (queue.join(now).unwrap(), queue.join(now).unwrap());
+        let (first, second) = (
+            queue.join(Takes::Any, now).unwrap(),
+            queue.join(Takes::Any, now).unwrap(),
+        );
         queue.call(now);
-        queue.miss(first);
+        assert_eq!(queue.miss(first, now), None);
         assert_eq!(
             [queue.call(now), queue.call(now)],
             [Some(first), Some(second)]
@@ -247,9 +275,28 @@ mod tests {
     }
 
     #[test]
+    fn whoever_declines_a_place_holds_up_nobody() {
+        let (mut queue, now) = queue(3);
+        let choosy = queue.join(Takes::Some, now).unwrap();
+        assert!(!queue.must_wait() && !queue.is_empty());
+        assert_eq!(queue.call(now), Some(choosy));
+        assert!(
+            queue.must_wait(),
+            "the place is its own until it has looked"
+        );
+        let other = queue.join(Takes::Some, now).unwrap();
+        let plain = queue.join(Takes::Any, now).unwrap();
+        assert_eq!(queue.miss(choosy, now), Some(other));
+        assert_eq!(queue.miss(other, now), Some(plain));
+        assert_eq!(queue.miss(plain, now), None, "there is none for anybody");
+        assert_eq!(queue.call(now), Some(choosy), "where it was");
+        assert_eq!(queue.miss(choosy, now + 5 * SECOND), None, "too late");
+    }
+
+    #[test]
     fn a_place_passes_on_when_the_one_called_has_left() {
         let (mut queue, now) = queue(3);
-        let [first, second, third] = [(); 3].map(|()| queue.join(now).unwrap());
+        let [first, second, third] = [(); 3].map(|()| queue.join(Takes::Any, now).unwrap());
         assert_eq!(queue.leave(second, now), None, "it had not been called");
         queue.call(now);
         assert_eq!(queue.leave(first, now), Some(third));
@@ -260,9 +307,13 @@ mod tests {
     #[test]
     fn a_full_queue_says_when_to_come_back() {
         let (mut queue, now) = queue(1);
-        queue.join(now).unwrap();
-        let refused =
-            |queue: &mut Queue, after| queue.join(now + after).unwrap_err().retry_after_seconds;
+        queue.join(Takes::Any, now).unwrap();
+        let refused = |queue: &mut Queue, after| {
+            queue
+                .join(Takes::Any, now + after)
+                .unwrap_err()
+                .retry_after_seconds
+        };
         assert_eq!(refused(&mut queue, Duration::ZERO), 5);
         assert_eq!(refused(&mut queue, Duration::from_millis(1_001)), 4);
         assert_eq!(
@@ -284,8 +335,8 @@ mod tests {
     #[test]
     fn nobody_waits_beyond_its_deadline() {
         let (mut queue, now) = queue(3);
-        let first = queue.join(now).unwrap();
-        let second = queue.join(now + SECOND).unwrap();
+        let first = queue.join(Takes::Any, now).unwrap();
+        let second = queue.join(Takes::Any, now + SECOND).unwrap();
         assert_eq!(queue.deadline(first), Some(now + 5 * SECOND));
         assert_eq!(queue.next_deadline(), Some(now + 5 * SECOND));
         let end = now + 5 * SECOND;
@@ -305,18 +356,18 @@ mod tests {
     #[test]
     fn shorter_limits_throw_nobody_out() {
         let (mut queue, now) = queue(3);
-        let tickets = [(); 3].map(|()| queue.join(now).unwrap());
+        let tickets = [(); 3].map(|()| queue.join(Takes::Any, now).unwrap());
         queue.reshape(Limits {
             length: 1,
             timeout: SECOND,
         });
         assert_eq!(queue.deadline(tickets[2]), Some(now + 5 * SECOND));
-        assert!(queue.join(now).is_err());
+        assert!(queue.join(Takes::Any, now).is_err());
         queue.take(tickets[0]);
-        assert!(queue.join(now).is_err());
+        assert!(queue.join(Takes::Any, now).is_err());
         queue.take(tickets[1]);
         queue.take(tickets[2]);
-        let late = queue.join(now).unwrap();
+        let late = queue.join(Takes::Any, now).unwrap();
         assert_eq!(queue.deadline(late), Some(now + SECOND));
     }
 
@@ -324,14 +375,14 @@ mod tests {
     fn nonsense_is_harmless() {
         let (mut queue, now) = queue(0);
         assert_eq!(
-            queue.join(now),
+            queue.join(Takes::Any, now),
             Err(Full {
                 retry_after_seconds: 1
             })
         );
         let stranger = Ticket(7);
         queue.take(stranger);
-        queue.miss(stranger);
+        assert_eq!(queue.miss(stranger, now), None);
         assert_eq!(queue.leave(stranger, now), None);
         assert_eq!((queue.call(now), queue.expire(now)), (None, None));
         assert_eq!(queue.next_deadline(), None);
@@ -339,7 +390,11 @@ mod tests {
             length: 1,
             timeout: Duration::MAX,
         });
-        assert!(queue.deadline(queue.clone().join(now).unwrap()).is_none());
-        assert!(queue.join(now).is_ok());
+        assert!(
+            queue
+                .deadline(queue.clone().join(Takes::Any, now).unwrap())
+                .is_none()
+        );
+        assert!(queue.join(Takes::Any, now).is_ok());
     }
 }

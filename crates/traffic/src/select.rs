@@ -33,7 +33,7 @@ pub struct Ask<'a> {
     /// What [`Balance::Hash`] hashes. Without a key it takes turns.
     pub key: Option<&'a [u8]>,
     /// Endpoints that earlier attempts of the request went to: none of them is picked again while
-    /// another may be.
+    /// another is eligible, be it full.
     pub tried: &'a [EndpointId],
     /// The present instant.
     pub now: Instant,
@@ -51,7 +51,8 @@ pub enum Picked {
         /// How it came to be this one.
         why: Why,
     },
-    /// There are endpoints for it, and all of them are full.
+    /// There are endpoints for it, and all of them are full; those aside that were tried while
+    /// another is eligible.
     Full,
     /// There is none.
     Nobody,
@@ -136,7 +137,7 @@ impl Selector {
             return self.take(position, Why::Bound);
         }
         let mut found = self.balance_untried(ask);
-        if found.is_none() && !ask.tried.is_empty() {
+        if found.is_none() && !ask.tried.is_empty() && !self.has_untried(ask.tried) {
             found = self.balance(ask);
         }
         match found {

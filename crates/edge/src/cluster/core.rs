@@ -285,7 +285,7 @@ impl State {
     pub(super) fn settle(&mut self, changes: Changes, now: Instant) -> Aftermath {
         let mut aftermath = Aftermath::default();
         self.apply(changes, now, &mut aftermath);
-        if self.queue.must_wait() {
+        if !self.queue.is_empty() {
             self.call_next(now, &mut aftermath);
         }
         aftermath

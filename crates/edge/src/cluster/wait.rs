@@ -1,10 +1,11 @@
-//! Waiting in line for a place. Never overtakes: who comes while others wait goes to the end.
+//! Waiting in line for a place. Never overtakes: who comes while others wait goes to the end, but for
+//! retries that wait for an endpoint of their own.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
-use portcullis_traffic::queue::Ticket;
+use portcullis_traffic::queue::{Takes, Ticket};
 use portcullis_traffic::select::Ask;
 use tokio::sync::Notify;
 
@@ -94,7 +95,7 @@ fn join<'c>(core: &'c Arc<Core>, ask: &Ask<'_>) -> Result<Joined<'c>, Refusal> {
     let joined = match taken {
         Ok(slot) => Ok(Joined::Served(slot)),
         Err(NoPlace::Nobody) => Err(Refusal::NoEndpoint),
-        Err(NoPlace::Full) => match state.queue.join(ask.now) {
+        Err(NoPlace::Full) => match state.queue.join(takes(ask), ask.now) {
             Ok(ticket) => {
                 let deadline = state.queue.deadline(ticket).unwrap_or(ask.now);
                 let wake = state.waiting.add(ticket);
@@ -118,6 +119,14 @@ fn join<'c>(core: &'c Arc<Core>, ask: &Ask<'_>) -> Result<Joined<'c>, Refusal> {
     joined
 }
 
+/// A retry declines what is free at endpoints it has tried.
+fn takes(ask: &Ask<'_>) -> Takes {
+    match ask.tried {
+        [] => Takes::Any,
+        _ => Takes::Some,
+    }
+}
+
 impl Turn<'_> {
     /// Takes a place now that it is called, and lets the next one look, too: there may be more.
     fn take(&mut self, ask: &Ask<'_>) -> Result<Slot, NoPlace> {
@@ -134,7 +143,10 @@ impl Turn<'_> {
                 state.waiting.remove(ticket);
                 state.call_next(ask.now, &mut aftermath);
             }
-            Err(NoPlace::Full) => state.queue.miss(ticket),
+            Err(NoPlace::Full) => {
+                let next = state.queue.miss(ticket, ask.now);
+                aftermath.wake(next.and_then(|next| state.waiting.find(next)));
+            }
             Err(NoPlace::Nobody) => {}
         }
         drop(state);

@@ -171,12 +171,27 @@ fn nobody_is_given_more_than_its_places() {
     assert_eq!(cluster.pick(), Picked::Full);
     assert_eq!(cluster.ask(&[], Some(0)), Picked::Full, "bound or not");
     cluster.selector.release(EndpointId(0), None, cluster.now);
+    assert_eq!(cluster.pick(), picked(0, Why::Balanced));
+    assert_eq!(cluster.pick(), Picked::Full);
+}
+
+#[test]
+fn a_retry_waits_for_the_untried_rather_than_repeat_itself() {
+    let mut limited = members(&[1, 1, 1]);
+    limited[1].max_in_flight = 1;
+    let mut cluster = Played::new(Settings::new(Balance::RoundRobin), &limited);
+    cluster.set(2, OUT);
+    assert_eq!(cluster.ask(&[0], None), picked(1, Why::Balanced));
+    assert_eq!(cluster.ask(&[0], None), Picked::Full, "0 has room");
+    assert_eq!(cluster.ask(&[0, 1], None), picked(0, Why::Balanced));
+    cluster.selector.release(EndpointId(1), None, cluster.now);
+    assert_eq!(cluster.ask(&[0], None), picked(1, Why::Balanced));
+    cluster.set(1, OUT);
     assert_eq!(
         cluster.ask(&[0], None),
         picked(0, Why::Balanced),
-        "the other is full"
+        "nobody else is eligible any more"
     );
-    assert_eq!(cluster.pick(), Picked::Full);
 }
 
 #[test]

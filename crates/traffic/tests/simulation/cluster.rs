@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use portcullis_traffic::containment::{Changes, Containment, Policy, Trouble, What};
 use portcullis_traffic::endpoint::{EndpointId, Standing};
-use portcullis_traffic::queue::{Queue, Ticket};
+use portcullis_traffic::queue::{Queue, Takes, Ticket};
 use portcullis_traffic::select::{self, Ask, Member, Picked, Selector};
 
 use crate::settings::Settings;
@@ -68,8 +68,12 @@ impl Cluster {
                 Picked::Full => {}
             }
         }
-        let joined = self.queue.join(ask.now);
-        self.witness.check_join(&joined, ask.now);
+        let takes = match ask.tried {
+            [] => Takes::Any,
+            _ => Takes::Some,
+        };
+        let joined = self.queue.join(takes, ask.now);
+        self.witness.check_join(&joined, ask);
         joined.map_or(Place::Refused, Place::Waits)
     }
 
@@ -88,9 +92,9 @@ impl Cluster {
                 (Place::Refused, next)
             }
             Picked::Full => {
-                self.queue.miss(ticket);
-                self.witness.missed(ticket);
-                (Place::Waits(ticket), None)
+                let next = self.queue.miss(ticket, ask.now);
+                self.witness.check_missed(ticket, next, ask.now);
+                (Place::Waits(ticket), next)
             }
         }
     }

@@ -161,7 +161,12 @@ impl Witness {
             .find(|seen| Some(seen.member.id) == ask.bound);
         let is_bound = bound.is_some_and(|seen| seen.serves_bound() && !seen.is_among(ask.tried));
         let Picked::Endpoint { id, why } = picked else {
-            assert!(open.is_empty() && !is_bound, "{picked:?} though {open:?}");
+            let may_repeat = self.eligible().all(|seen| seen.is_among(ask.tried));
+            let choice = if may_repeat { &open } else { &untried };
+            assert!(
+                choice.is_empty() && !is_bound,
+                "{picked:?} though {choice:?}"
+            );
             let (eligible, resorts) = (self.eligible().count(), self.resorts().count());
             assert!(
                 self.resorts().all(Seen::is_full) || eligible > 0,
@@ -188,11 +193,12 @@ impl Witness {
             Why::Panic => self.check_panic(&chosen, ask),
             Why::Balanced | Why::Spilled => {
                 assert!(chosen.is_open(), "{chosen:?}");
+                let may_repeat = self.eligible().all(|seen| seen.is_among(ask.tried));
                 assert!(
-                    untried.is_empty() || !chosen.is_among(ask.tried),
-                    "{chosen:?}"
+                    may_repeat || !chosen.is_among(ask.tried),
+                    "{chosen:?} again, and another is eligible"
                 );
-                let among = if untried.is_empty() { &open } else { &untried };
+                let among = if may_repeat { &open } else { &untried };
                 self.check_place(&chosen, why, among);
                 let peers: Vec<_> = among
                     .iter()
@@ -317,16 +323,16 @@ impl Witness {
         self.waiting.check_nobody();
     }
 
-    pub(crate) fn check_join(&mut self, joined: &Result<Ticket, Full>, now: Instant) {
-        self.waiting.check_join(joined, now);
+    pub(crate) fn check_join(&mut self, joined: &Result<Ticket, Full>, ask: &Ask<'_>) {
+        self.waiting.check_join(joined, ask);
     }
 
     pub(crate) fn check_called(&mut self, called: Option<Ticket>, now: Instant) {
         self.waiting.check_called(called, now);
     }
 
-    pub(crate) fn missed(&mut self, ticket: Ticket) {
-        self.waiting.missed(ticket);
+    pub(crate) fn check_missed(&mut self, ticket: Ticket, next: Option<Ticket>, now: Instant) {
+        self.waiting.check_missed(ticket, next, now);
     }
 
     pub(crate) fn left(&mut self, ticket: Ticket) -> bool {
@@ -345,9 +351,11 @@ impl Witness {
         assert_eq!(selector.total_in_flight(), total);
         assert_eq!(selector.eligible(), self.eligible().count());
         self.waiting.check_books(queue);
-        if self.members().any(Seen::is_open) {
-            self.waiting.check_somebody_comes(now);
-        }
+        self.waiting.check_somebody_comes(now, |tried| {
+            let may_repeat = self.eligible().all(|seen| seen.is_among(tried));
+            let mut open = self.members().filter(|seen| seen.is_open());
+            open.any(|seen| may_repeat || !seen.is_among(tried))
+        });
     }
 }
 

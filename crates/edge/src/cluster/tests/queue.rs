@@ -126,6 +126,44 @@ async fn nobody_waits_for_a_cluster_without_endpoints() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn retry_that_waits_for_another_endpoint_holds_up_nobody() {
+    let cluster = Arc::new(cluster(|config| {
+        config.endpoints.truncate(2);
+        config.endpoints[1].max_requests = 1.try_into().unwrap();
+        config.queue = Some(config::Queue {
+            length: 2.try_into().unwrap(),
+            timeout: 2 * SECOND,
+        });
+    }));
+    let [failed, other] = [0, 1].map(|at| Arc::clone(&cluster.endpoints()[at]));
+    let tried = vec![failed.id()];
+    let again = |tried: &Vec<_>| {
+        let (cluster, tried) = (Arc::clone(&cluster), tried.clone());
+        tokio::spawn(async move {
+            let ask = Ask {
+                tried: &tried,
+                ..ask(now())
+            };
+            cluster.acquire(&ask).await
+        })
+    };
+    let held = again(&tried).await.unwrap().unwrap();
+    assert_eq!(held.endpoint().address(), other.address());
+    let retry = again(&tried);
+    tokio::task::yield_now().await;
+    assert_eq!((queued(&cluster), retry.is_finished()), (1, false));
+    let newcomer = cluster.acquire(&ask(now())).await.unwrap();
+    assert_eq!(newcomer.endpoint().address(), failed.address());
+    drop(newcomer);
+    tokio::task::yield_now().await;
+    assert!(!retry.is_finished(), "that place is not for it");
+    drop(held);
+    let slot = retry.await.unwrap().unwrap();
+    assert_eq!(slot.endpoint().address(), other.address());
+    assert_eq!(queued(&cluster), 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn without_a_queue_the_answer_comes_at_once() {
     let cluster = cluster(|config| {
         config.endpoints.truncate(1);
