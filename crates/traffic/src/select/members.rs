@@ -148,10 +148,18 @@ impl Members {
     }
 
     pub(super) fn set_standing(&mut self, id: EndpointId, standing: Standing, now: Instant) {
-        let begins = self.settings.slow_start.map(|_| now);
+        if self.slot(id).is_none_or(|slot| slot.is_known_as(standing)) {
+            return;
+        }
+        let slow_start = self.settings.slow_start;
+        let begins = slow_start.map(|_| now);
         self.change(id, |slot| slot.set_standing(standing, begins));
-        if begins.is_some() {
-            self.step(now);
+        // The others step when their time comes: one return costs no look at all of them.
+        if let Some(slow_start) = slow_start
+            && self.slot(id).is_some_and(Slot::is_beginning)
+        {
+            let step = now + slow_start.step();
+            self.next_step = Some(self.next_step.map_or(step, |known| known.min(step)));
         }
     }
 

@@ -73,6 +73,12 @@ impl Slot {
         self.standing
     }
 
+    /// Whether being told this changes nothing.
+    pub(super) fn is_known_as(&self, standing: Standing) -> bool {
+        let is_told = self.has_served || !matches!(standing, Standing::In { .. });
+        self.standing == standing && is_told
+    }
+
     pub(super) fn set_weight(&mut self, weight: u16) {
         self.weight = weight.min(MAX_WEIGHT);
     }
