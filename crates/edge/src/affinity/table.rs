@@ -1,7 +1,10 @@
 //! What is remembered about values: hash to endpoint. Never holds a value, and never grows beyond its bound.
 //!
-//! Sixteen shards of 6,250 places (100,000 in all), each a map and a list in the order of last use:
-//! beyond the bound the longest unused goes. Full it takes about 6 MiB; empty nothing.
+//! Sixteen shards of 6,250 places (100,000 in all), each a map and a segmented LRU: a value that came
+//! once is on trial, one that came again is settled, and beyond the bound the longest unused of those on
+//! trial goes. So a flood of new values drives out each other, and never a client that is known: the
+//! settled have at most four fifths of the places, and lose them only to others that came again. Full it
+//! takes about 7 MiB; empty nothing.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
@@ -20,10 +23,18 @@ pub(super) struct Table {
 struct Shard {
     positions: HashMap<u64, u32, BuildHasherDefault<AlreadyHashed>>,
     entries: Vec<Entry>,
-    /// Ends of the list in the order of last use, and the first of the entries that are free.
+    trial: List,
+    settled: List,
+    /// The first of the entries that are free.
+    free: u32,
+}
+
+/// Ends of a list in the order of last use.
+#[derive(Debug)]
+struct List {
     newest: u32,
     oldest: u32,
-    free: u32,
+    count: usize,
 }
 
 /// 40 bytes.
@@ -36,6 +47,7 @@ struct Entry {
     used_after_seconds: u32,
     newer: u32,
     older: u32,
+    is_settled: bool,
 }
 
 impl Table {
@@ -61,8 +73,7 @@ impl Table {
             shard.remove(position);
             return None;
         }
-        shard.unlink(position);
-        shard.link_newest(position);
+        shard.settle(position);
         let entry = &mut shard.entries[at(position)];
         entry.used_after_seconds = elapsed(entry.since_seconds, now_seconds);
         Some(entry.endpoint)
@@ -74,19 +85,20 @@ impl Table {
         if let Some(known) = shard.positions.get(&hash).copied() {
             shard.remove(known);
         }
-        // Two go for one that comes, so that what is over does not linger.
-        for _ in 0..2 {
-            let oldest = shard.oldest;
-            if shard
-                .entries
-                .get(at(oldest))
-                .is_some_and(|entry| self.is_over(entry, now_seconds))
-            {
+        // Two of each list go for one that comes, so that what is over does not linger.
+        for turn in 0..4 {
+            let oldest = match turn % 2 {
+                0 => shard.trial.oldest,
+                _ => shard.settled.oldest,
+            };
+            let oldest_entry = shard.entries.get(at(oldest));
+            if oldest_entry.is_some_and(|entry| self.is_over(entry, now_seconds)) {
                 shard.remove(oldest);
             }
         }
         if shard.positions.len() >= PLACES_PER_SHARD {
-            let oldest = shard.oldest;
+            // The settled leave a fifth of the places, so somebody is on trial.
+            let oldest = shard.trial.oldest;
             shard.remove(oldest);
         }
         shard.insert(hash, endpoint, now_seconds);
@@ -119,9 +131,22 @@ impl Shard {
         Self {
             positions: HashMap::default(),
             entries: Vec::new(),
-            newest: NOWHERE,
-            oldest: NOWHERE,
+            trial: List::EMPTY,
+            settled: List::EMPTY,
             free: NOWHERE,
+        }
+    }
+
+    /// It came again.
+    fn settle(&mut self, position: u32) {
+        self.unlink(position);
+        self.entries[at(position)].is_settled = true;
+        self.link_newest(position);
+        if self.settled.count > SETTLED_PER_SHARD {
+            let oldest = self.settled.oldest;
+            self.unlink(oldest);
+            self.entries[at(oldest)].is_settled = false;
+            self.link_newest(oldest);
         }
     }
 
@@ -133,6 +158,7 @@ impl Shard {
             used_after_seconds: 0,
             newer: NOWHERE,
             older: NOWHERE,
+            is_settled: false,
         };
         let position = if self.free == NOWHERE {
             self.entries.push(entry);
@@ -157,26 +183,51 @@ impl Shard {
 
     fn unlink(&mut self, position: u32) {
         let Entry { newer, older, .. } = self.entries[at(position)];
-        match newer {
-            NOWHERE => self.newest = older,
-            newer => self.entries[at(newer)].older = older,
+        let list = self.list_of(position);
+        list.count -= 1;
+        if newer == NOWHERE {
+            list.newest = older;
         }
-        match older {
-            NOWHERE => self.oldest = newer,
-            older => self.entries[at(older)].newer = newer,
+        if older == NOWHERE {
+            list.oldest = newer;
+        }
+        if let Some(newer) = self.entries.get_mut(at(newer)) {
+            newer.older = older;
+        }
+        if let Some(older) = self.entries.get_mut(at(older)) {
+            older.newer = newer;
         }
     }
 
+    /// Into the list that it says it is of.
     fn link_newest(&mut self, position: u32) {
-        let second = self.newest;
+        let list = self.list_of(position);
+        let second = std::mem::replace(&mut list.newest, position);
+        list.count += 1;
+        if second == NOWHERE {
+            list.oldest = position;
+        }
+        if let Some(second) = self.entries.get_mut(at(second)) {
+            second.newer = position;
+        }
         let entry = &mut self.entries[at(position)];
         (entry.newer, entry.older) = (NOWHERE, second);
-        match second {
-            NOWHERE => self.oldest = position,
-            second => self.entries[at(second)].newer = position,
-        }
-        self.newest = position;
     }
+
+    fn list_of(&mut self, position: u32) -> &mut List {
+        match self.entries[at(position)].is_settled {
+            true => &mut self.settled,
+            false => &mut self.trial,
+        }
+    }
+}
+
+impl List {
+    const EMPTY: Self = Self {
+        newest: NOWHERE,
+        oldest: NOWHERE,
+        count: 0,
+    };
 }
 
 /// The keys of the map are hashes under a secret key: nobody can make them collide.
@@ -212,6 +263,7 @@ fn elapsed(since_seconds: u64, now_seconds: u64) -> u32 {
 
 const SHARDS: usize = 16;
 const PLACES_PER_SHARD: usize = 6_250;
+const SETTLED_PER_SHARD: usize = PLACES_PER_SHARD / 5 * 4;
 const NOWHERE: u32 = u32::MAX;
 
 #[cfg(test)]
@@ -281,6 +333,52 @@ mod tests {
         assert_eq!(table.find(hash(1), NOW), None);
         assert_eq!(table.find(hash(0), NOW), Some(0));
         assert_eq!(table.find(hash(last), NOW), Some(last));
+    }
+
+    /// Clients that come every minute against a thousand times as many values that never come
+    /// again.
+    #[test]
+    fn a_flood_of_new_values_drives_out_nobody_who_is_known() {
+        let seed = fastrand::u64(..);
+        let mut random = fastrand::Rng::with_seed(seed);
+        let table = day();
+        let clients: Vec<u64> = (0..500).map(|_| random.u64(..)).collect();
+        for client in &clients {
+            table.remember(*client, 1, NOW);
+            assert_eq!(table.find(*client, NOW), Some(1));
+        }
+        for minute in 1..=10 {
+            let now = NOW + minute * 60;
+            for _ in 0..50_000 {
+                table.remember(random.u64(..), 2, now);
+            }
+            for client in &clients {
+                assert_eq!(table.find(*client, now), Some(1), "seed {seed}");
+            }
+        }
+        assert!(table.len() <= SHARDS * PLACES_PER_SHARD);
+        // One that came once has a fifth of the places to itself, at least.
+        let newcomer = random.u64(..);
+        table.remember(newcomer, 3, NOW + 601);
+        for _ in 0..10_000 {
+            table.remember(random.u64(..), 2, NOW + 601);
+        }
+        assert_eq!(table.find(newcomer, NOW + 601), Some(3), "seed {seed}");
+    }
+
+    #[test]
+    fn the_settled_leave_room_for_newcomers() {
+        let table = day();
+        let all = 3 * PLACES_PER_SHARD as u64;
+        for number in 0..all {
+            table.remember(hash(number), number, NOW);
+            assert_eq!(table.find(hash(number), NOW), Some(number));
+        }
+        let shard = table.shards[0].lock().unwrap();
+        let counts = (shard.settled.count, shard.trial.count);
+        assert_eq!(counts.0, SETTLED_PER_SHARD);
+        assert_eq!(counts.0 + counts.1, PLACES_PER_SHARD);
+        assert_eq!(shard.positions.len(), PLACES_PER_SHARD);
     }
 
     #[test]
