@@ -84,11 +84,20 @@ async fn a_cookie_of_ours_keeps_a_user_with_a_version() {
             let again = client.request("GET", "/", &fields, b"").await.unwrap();
             assert_eq!(again.endpoint(), first.endpoint());
             assert_eq!(again.field("set-cookie"), None, "it has one");
+            assert_eq!(
+                again.echoed("cookie"),
+                [""; 0],
+                "none of the endpoint's business"
+            );
         }
+        let cookies = format!("theme=dark; {pair}; lang=en");
+        let fields = [("Cookie", cookies.as_str())];
+        let again = client.request("GET", "/", &fields, b"").await.unwrap();
+        assert_eq!(again.echoed("cookie"), ["theme=dark; lang=en"]);
         count += usize::from(first.endpoint() == "green");
     }
     assert!((12..48).contains(&count), "{count} of 60");
-    let line = edge.wait_for_log(180, |line| line["route"] == "all").await;
+    let line = edge.wait_for_log(240, |line| line["route"] == "all").await;
     assert!(line.iter().any(|line| line["cluster"] == "green"));
     assert!(
         edge.metric("portcullis_edge_requests_total", &[("cluster", "green")])

@@ -13,7 +13,7 @@ use aws_lc_rs::rand;
 use http::HeaderValue;
 
 use crate::config::{self, AffinityBy, AffinityValue};
-use crate::pipeline::{Fields, Head, HeaderEdit};
+use crate::pipeline::Head;
 
 mod claim;
 mod cookie;
@@ -22,8 +22,8 @@ mod seal;
 mod table;
 mod value;
 
-pub(crate) use cookie::values as cookie_values;
 use cookie::{Cookie, CookieBinding};
+pub(crate) use cookie::{hide as hide_cookies, values as cookie_values};
 pub(crate) use rank::first_choice;
 use table::Table;
 
@@ -134,10 +134,11 @@ impl Affinity {
         }
     }
 
-    /// The edit that keeps our cookie from the endpoint: it is none of the application's business.
-    pub(crate) fn hide(&self, fields: &impl Fields) -> Option<HeaderEdit> {
+    /// The name of our cookie, to be [hidden](hide_cookies) from endpoints: it is none of the
+    /// application's business.
+    pub(crate) fn cookie_name(&self) -> Option<&str> {
         match &self.by {
-            By::Cookie(cookie) => cookie.hide(fields),
+            By::Cookie(cookie) => Some(cookie.name()),
             By::Value { .. } => None,
         }
     }

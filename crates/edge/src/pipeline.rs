@@ -178,8 +178,7 @@ impl Exchange {
             return Vec::new();
         };
         let mut edits = forward::edits(request, head, &self.connection, span);
-        let affinity = self.cluster().and_then(|cluster| cluster.affinity());
-        edits.extend(affinity.and_then(|affinity| affinity.hide(head.fields())));
+        edits.extend(self.hide_own_cookies(head.fields()));
         self.route_request_edits(request, head.fields(), &mut edits);
         edits
     }

@@ -86,23 +86,9 @@ impl Cookie {
         })
     }
 
-    /// Takes the cookie out of what the endpoint gets, whatever its value: the name is ours. Names
-    /// that are accepted besides may be the application's, so they stay.
-    pub(super) fn hide(&self, fields: &impl Fields) -> Option<HeaderEdit> {
-        values(fields, &self.name).next()?;
-        let mut rest = Vec::new();
-        for pair in pairs(fields).filter(|pair| value_of(pair, &self.name).is_none()) {
-            if !rest.is_empty() {
-                rest.extend_from_slice(b"; ");
-            }
-            rest.extend_from_slice(pair);
-        }
-        if rest.is_empty() {
-            return Some(HeaderEdit::Remove(header::COOKIE));
-        }
-        // Pieces of values are values.
-        let rest = HeaderValue::from_maybe_shared(bytes::Bytes::from(rest)).ok()?;
-        Some(HeaderEdit::Set(header::COOKIE, rest))
+    /// Its present name, which is ours. Names that are accepted besides may be the application's.
+    pub(super) fn name(&self) -> &str {
+        &self.name
     }
 
     /// The `Set-Cookie` value for a client that was served by `endpoint`, if it needs one: it has no
@@ -174,6 +160,25 @@ fn binding(opened: Opened, has_present_name: bool) -> CookieBinding {
         renewed_unix_seconds: binding.since_unix_seconds.saturating_add(renewed),
         is_current: has_present_name && opened.is_newest_key,
     }
+}
+
+/// The edit that takes cookies of these names out of what the endpoint gets, whatever their values.
+pub(crate) fn hide(fields: &impl Fields, names: &[&str]) -> Option<HeaderEdit> {
+    let is_ours = |pair: &[u8]| names.iter().any(|name| value_of(pair, name).is_some());
+    pairs(fields).find(|pair| is_ours(pair))?;
+    let mut rest = Vec::new();
+    for pair in pairs(fields).filter(|pair| !is_ours(pair)) {
+        if !rest.is_empty() {
+            rest.extend_from_slice(b"; ");
+        }
+        rest.extend_from_slice(pair);
+    }
+    if rest.is_empty() {
+        return Some(HeaderEdit::Remove(header::COOKIE));
+    }
+    // Pieces of values are values.
+    let rest = HeaderValue::from_maybe_shared(bytes::Bytes::from(rest)).ok()?;
+    Some(HeaderEdit::Set(header::COOKIE, rest))
 }
 
 /// Values of one cookie over all `Cookie` fields.

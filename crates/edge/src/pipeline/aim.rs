@@ -10,6 +10,7 @@ use super::admit::Request;
 use super::changes::{self, Facts};
 use super::head::{Fields, Head, HeaderEdit};
 use super::{Answer, Exchange, redirect, rewrite, select, split, unix_seconds};
+use crate::affinity::hide_cookies;
 use crate::config::{Action, HostChange};
 use crate::outcome::{Cause, Outcome};
 use crate::state::{RouteId, RouteState};
@@ -102,6 +103,14 @@ impl Exchange {
         if let Some(route) = self.route.map(|route| self.snapshot.route(route)) {
             changes::append(&route.response_headers, &self.facts(route, request), edits);
         }
+    }
+
+    /// Cookies that are ours alone: of affinity and of splits.
+    pub(super) fn hide_own_cookies(&self, fields: &impl Fields) -> Option<HeaderEdit> {
+        let affinity = self.cluster().and_then(|cluster| cluster.affinity());
+        let of_affinity = affinity.and_then(|affinity| affinity.cookie_name());
+        let of_splits = split::COOKIE_NAME;
+        hide_cookies(fields, &[of_splits, of_affinity.unwrap_or(of_splits)])
     }
 
     fn facts<'a>(&'a self, route: &'a RouteState, request: &'a Request) -> Facts<'a> {

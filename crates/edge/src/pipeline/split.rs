@@ -84,7 +84,8 @@ fn number(text: &[u8]) -> Option<u64> {
     u64::from_str_radix(text, 16).ok()
 }
 
-const COOKIE_NAME: &str = "portcullis_split";
+/// The same on every route, and on none the application's.
+pub(super) const COOKIE_NAME: &str = "portcullis_split";
 const MAX_AGE_SECONDS: u32 = 30 * 24 * 3600;
 /// More cookies than browsers send.
 const COOKIES_MAX: usize = 128;
