@@ -12,6 +12,9 @@ use crate::config::{Location, Redirect, Respond};
 use crate::outcome::Cause;
 use crate::state::Snapshot;
 
+/// Clients and proxies take no longer ones.
+const LOCATION_BYTES_MAX: usize = 64 * 1024;
+
 /// Sends the client elsewhere.
 pub(super) fn redirect(
     to: &Redirect,
@@ -42,7 +45,7 @@ pub(super) fn redirect(
                     format!("{scheme}://{host}{port}")
                 }
             };
-            let path = rewrite::path(path, head.path())?;
+            let path = rewrite::path(path, head.path(), LOCATION_BYTES_MAX)?;
             let path = path.as_deref().unwrap_or(head.path());
             // Two slashes at the beginning would name another host.
             let below = path.trim_start_matches(['/', '\\']);

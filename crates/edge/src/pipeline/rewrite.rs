@@ -12,7 +12,7 @@ pub(super) fn target(
     head: &impl Head,
     bytes_max: usize,
 ) -> Result<Option<String>, Cause> {
-    let Some(mut target) = path(change, head.path())? else {
+    let Some(mut target) = path(change, head.path(), bytes_max)? else {
         return Ok(None);
     };
     if let Some(query) = head.query() {
@@ -25,8 +25,13 @@ pub(super) fn target(
     }
 }
 
-/// The new path; `None` if it stays.
-pub(super) fn path(change: &PathChange, path: &str) -> Result<Option<String>, Cause> {
+/// The new path; `None` if it stays. One longer than `bytes_max` is not even made: an expression may
+/// repeat what it matched many times.
+pub(super) fn path(
+    change: &PathChange,
+    path: &str,
+    bytes_max: usize,
+) -> Result<Option<String>, Cause> {
     let made = match change {
         PathChange::Kept => return Ok(None),
         PathChange::Whole(whole) => return Ok(Some(whole.clone())),
@@ -43,14 +48,14 @@ pub(super) fn path(change: &PathChange, path: &str) -> Result<Option<String>, Ca
             let Some(groups) = regex.groups(path) else {
                 return Ok(None);
             };
-            let part = |part: &PathPart| match part {
-                PathPart::Text(text) => text.clone(),
-                PathPart::Group(at) => {
-                    let group = groups.get(*at).copied().flatten();
-                    group.unwrap_or_default().to_owned()
-                }
-            };
-            to.iter().map(part).collect()
+            let parts = to.iter().map(|part| match part {
+                PathPart::Text(text) => text.as_str(),
+                PathPart::Group(at) => groups.get(*at).copied().flatten().unwrap_or_default(),
+            });
+            if parts.clone().map(str::len).sum::<usize>() > bytes_max {
+                return Err(Cause::TargetTooLong);
+            }
+            parts.collect()
         }
     };
     // What the client's part adds must not name another host, nor climb.
@@ -72,7 +77,7 @@ mod tests {
             taken: taken.len(),
             put: put.to_owned(),
         };
-        super::path(&change, path)
+        super::path(&change, path, 100)
     }
 
     #[test]
@@ -103,10 +108,15 @@ mod tests {
         };
         let text = |text: &str| PathPart::Text(text.to_owned());
         let below = change(&[text("/"), PathPart::Group(1)]);
+        let path = |change: &PathChange, path: &str| super::path(change, path, 100);
         assert_eq!(path(&below, "/x/a/b"), Ok(Some("/a/b".to_owned())));
         assert_eq!(path(&below, "/y"), Ok(None), "no match, no change");
         assert_eq!(path(&below, "/x//evil"), Err(Cause::HeadMalformed));
         let climbing = change(&[text("/a/."), PathPart::Group(1)]);
         assert_eq!(path(&climbing, "/x/./b"), Err(Cause::HeadMalformed));
+        let repeated = change(&[text("/"), PathPart::Group(1), PathPart::Group(1)]);
+        let of = |length: usize| path(&repeated, &format!("/x/{}", "a".repeat(length)));
+        assert_eq!(of(49).map(|made| made.map(|made| made.len())), Ok(Some(99)));
+        assert_eq!(of(50), Err(Cause::TargetTooLong));
     }
 }
