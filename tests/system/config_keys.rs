@@ -12,6 +12,14 @@ const OBSERVED: &[(&str, &str)] = &[
         "health::health_checks_stay_out_of_the_access_log",
     ),
     (
+        "access_log.sample",
+        "keys::the_access_log_may_be_a_sample_of_what_goes_well",
+    ),
+    (
+        "access_log.slow",
+        "keys::the_access_log_may_be_a_sample_of_what_goes_well",
+    ),
+    (
         "access_log.to",
         "keys::the_access_log_goes_where_it_is_told",
     ),

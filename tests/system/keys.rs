@@ -277,6 +277,52 @@ async fn the_access_log_goes_where_it_is_told() {
     );
 }
 
+/// The same sample at every edge on the way, and all that went wrong or took long.
+#[tokio::test]
+async fn the_access_log_may_be_a_sample_of_what_goes_well() {
+    let a = Endpoint::start("a").await;
+    let sampled = |slow: &str| {
+        let setup = Setup::new(&[&a]).set("trusted_proxies", json!(["127.0.0.0/8"]));
+        let file = setup.directory().join("access.log");
+        let sample = json!({ "to": file, "sample": 20, "slow": slow });
+        let failing = json!({ "path": "/failed", "respond": { "status": 503 } });
+        setup
+            .set("access_log", sample)
+            .set("routes.1", failing)
+            .start()
+    };
+    let [one, other] = [sampled("1h").await, sampled("1h").await];
+    for edge in [&one, &other] {
+        let mut client = edge.connect().await;
+        for number in 0..300 {
+            let id = format!("request-{number}");
+            let fields = [("X-Request-Id", id.as_str())];
+            let response = client.request("GET", "/well", &fields, b"").await;
+            assert_eq!(response.unwrap().status, 200);
+        }
+        assert_eq!(edge.get("/failed").await.status, 503);
+        edge.log_of("/failed").await;
+    }
+    let ids = |edge: &Edge| -> Vec<Value> {
+        let lines = edge.log().into_iter();
+        let well = lines.filter(|line| line["path"] == "/well");
+        well.map(|line| line["request_id"].clone()).collect()
+    };
+    assert!((30..100).contains(&ids(&one).len()), "{:?}", ids(&one));
+    assert_eq!(ids(&one), ids(&other));
+    one.wait_for_outcome("served", 300).await;
+
+    let slow = Endpoint::with("slow", Behavior::Slow(Duration::from_millis(5))).await;
+    let setup = Setup::new(&[&slow]);
+    let file = setup.directory().join("access.log");
+    let sample = json!({ "to": file, "sample": 1, "slow": "1ms" });
+    let edge = setup.set("access_log", sample).start().await;
+    for _ in 0..20 {
+        assert_eq!(edge.get("/slow").await.status, 200);
+    }
+    edge.wait_for_log(20, |line| line["path"] == "/slow").await;
+}
+
 #[tokio::test]
 async fn names_appear_in_logs_and_metrics() {
     let a = Endpoint::start("a").await;

@@ -71,6 +71,8 @@ pub struct Config {
     pub access_log: AccessLog,
     /// Whether requests for paths that health checks ask for are written, too, if they are served.
     pub logs_health_checks: bool,
+    /// Which of them are written at all.
+    pub log_sample: LogSample,
     /// How the process leaves.
     pub shutdown: Shutdown,
     /// Connections of all listeners together (default 50,000).
@@ -124,6 +126,15 @@ pub enum AccessLog {
     Stdout,
     /// Appended to a file.
     File(PathBuf),
+}
+
+/// How many of the requests that went well are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogSample {
+    /// So many percent (default 100).
+    pub percent: u8,
+    /// And all that took as long as this (default 1 s).
+    pub slow: Duration,
 }
 
 /// How the process leaves after SIGTERM.

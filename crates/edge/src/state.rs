@@ -16,7 +16,7 @@ use crate::access_log::{AccessLogWriter, OpenError};
 use crate::affinity::KeyError;
 use crate::cluster::{Cluster, Keeper, OpaqueIds};
 use crate::config::{
-    self, Action, ClusterId, Config, HeaderChanges, Maintenance, Page, Rewrite, Words,
+    self, Action, ClusterId, Config, HeaderChanges, LogSample, Maintenance, Page, Rewrite, Words,
 };
 use crate::metrics::{Metrics, RequestCounters};
 use crate::pipeline::IdSource;
@@ -145,6 +145,8 @@ pub struct Snapshot {
     router: Router<RouteId>,
     /// Paths that stay out of the access log while they are served: health checks ask for them.
     quiet_paths: HashSet<String>,
+    /// Which of the others the access log gets.
+    log_sample: LogSample,
     /// Hosts that the configuration names.
     named_hosts: Router<()>,
     /// Names of the listeners.
@@ -244,6 +246,7 @@ impl Snapshot {
             routes: config.routes.iter().map(route_state).collect(),
             router: Router::build(config.routes.iter().enumerate().map(rule))?,
             quiet_paths: quiet_paths(config),
+            log_sample: config.log_sample,
             pages: config.pages.clone(),
             unrouted: parts.counters("", ""),
             named_hosts: Router::build(config.named_hosts().into_iter().map(named))?,
@@ -267,6 +270,11 @@ impl Snapshot {
     /// Whether requests for this path stay out of the access log while they are served.
     pub(crate) fn is_quiet(&self, path: &str) -> bool {
         self.quiet_paths.contains(path)
+    }
+
+    /// Which requests the access log gets.
+    pub(crate) fn log_sample(&self) -> LogSample {
+        self.log_sample
     }
 
     /// The operator's words for an answer of ours.

@@ -11,7 +11,7 @@ use portcullis_ops::diagnostic::Report;
 use portcullis_ops::yaml::Node;
 
 use super::names::{self, Access};
-use super::{Shutdown, keys};
+use super::{LogSample, Shutdown, keys};
 
 mod affinity;
 mod clusters;
@@ -41,6 +41,7 @@ pub(super) struct FileConfig {
     pub(super) admin: Option<FileAdmin>,
     pub(super) access_log: Option<Located<Access>>,
     pub(super) logs_health_checks: bool,
+    pub(super) log_sample: LogSample,
     pub(super) shutdown: Shutdown,
     pub(super) max_connections: Located<u32>,
     pub(super) workers: Option<NonZeroUsize>,
@@ -75,6 +76,10 @@ impl FileConfig {
             admin: file.switch("admin").as_ref().map(admin),
             access_log: access_log.text("to", names::access),
             logs_health_checks: access_log.flag("health_checks").value,
+            log_sample: LogSample {
+                percent: access_log.number("sample").value,
+                slow: access_log.duration("slow").value,
+            },
             shutdown: shutdown(&file.table("shutdown")),
             max_connections: file.number("max_connections"),
             workers: file

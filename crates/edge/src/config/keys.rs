@@ -57,6 +57,8 @@ static ADMIN: Table = Table {
 static ACCESS_LOG: Table = Table {
     keys: &[
         key("to", text(&DESTINATION), Default("stdout"), "`stdout`, `off` or a file (./access.log)."),
+        key("sample", count(1, 100), Default("100"), "Percent of the requests that are written: always the same for a request id, so that all edges on its way agree. Errors (outcomes other than served, redirected and responded, and statuses from 400) are all written."),
+        key("slow", TIMEOUT, Default("1s"), "Requests that took this long are written whatever `sample` says."),
         key("health_checks", Kind::Scalar(Scalar::Flag), Default("false"), "Whether GET and HEAD requests are written that were served below 400 on a path that a health check of this file asks for; metrics always count them."),
     ],
 };

@@ -122,6 +122,7 @@ impl Parser<'_> {
             admin: self.admin(),
             access_log: self.access_log(),
             logs_health_checks: self.file.logs_health_checks,
+            log_sample: self.file.log_sample,
             shutdown: self.file.shutdown.clone(),
             max_connections: self.file.max_connections.value,
             workers: self.file.workers,

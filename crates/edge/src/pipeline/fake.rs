@@ -231,6 +231,10 @@ pub(crate) fn config(cluster: config::Cluster) -> config::Config {
         access_log: config::AccessLog::Off,
         pages: Vec::new(),
         logs_health_checks: false,
+        log_sample: config::LogSample {
+            percent: 100,
+            slow: Duration::from_secs(1),
+        },
         shutdown: config::Shutdown {
             delay: Duration::ZERO,
             drain: Duration::from_secs(1),

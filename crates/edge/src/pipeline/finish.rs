@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant, SystemTime};
 
 use http::{Method, StatusCode, Version};
+use portcullis_traffic::route::split;
 
 use super::admit::Request;
 use super::excerpt::Excerpt;
@@ -48,7 +49,7 @@ pub(super) fn finish(edge: &Edge, ended: &Ended<'_>) {
             .duration
             .observe(ended.duration.as_secs_f64());
     }
-    if is_logged(edge, ended.snapshot, ended.route) && !is_quiet(ended) {
+    if is_logged(edge, ended.snapshot, ended.route) && !is_quiet(ended) && is_sampled(ended) {
         edge.access_log.write(&line(edge, ended));
     }
 }
@@ -58,15 +59,37 @@ pub(super) fn is_logged(edge: &Edge, snapshot: &Snapshot, route: Option<RouteId>
     edge.access_log.is_on() && route.is_none_or(|route| snapshot.route(route).is_logged)
 }
 
+/// Whether it is one of those that are written: it did not go well, or not quickly, or its id is of
+/// the sample. Every edge that sees the id decides the same.
+fn is_sampled(ended: &Ended<'_>) -> bool {
+    let sample = ended.snapshot.log_sample();
+    if sample.percent >= 100 || ended.duration >= sample.slow || !is_well(ended) {
+        return true;
+    }
+    let id = ended.request.map(|request| request.excerpt.id.as_bytes());
+    // Not the hash that splits go by, lest the sample be of one target only.
+    let hash = split::hash(id.unwrap_or_default()).wrapping_mul(SAMPLE_FACTOR) >> 32;
+    (hash * 100) >> 32 < u64::from(sample.percent)
+}
+
+fn is_well(ended: &Ended<'_>) -> bool {
+    let by_edge = matches!(ended.outcome, Outcome::Redirected | Outcome::Responded);
+    let is_fine = ended.status.is_some_and(|status| status.as_u16() < 400);
+    is_fine && (by_edge || ended.outcome == Outcome::Served)
+}
+
+/// Odd, and without a pattern: 2^64 by the golden ratio.
+const SAMPLE_FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
+
 /// Whether it is a health check, of ours or of others, that went as health checks should. By its
 /// path, never by who it says it is: a stranger could say the same.
 fn is_quiet(ended: &Ended<'_>) -> bool {
     let Some(request) = ended.request else {
         return false;
     };
-    let is_fine = ended.outcome == Outcome::Served
-        && ended.status.is_some_and(|status| status.as_u16() < 400);
-    is_fine
+    let is_served = ended.outcome == Outcome::Served;
+    is_served
+        && is_well(ended)
         && matches!(request.method, Method::GET | Method::HEAD)
         && request
             .excerpt

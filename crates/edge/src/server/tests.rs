@@ -68,6 +68,10 @@ fn edge_config(endpoints: &[&Endpoint]) -> Config {
         access_log: AccessLog::Off,
         pages: Vec::new(),
         logs_health_checks: false,
+        log_sample: LogSample {
+            percent: 100,
+            slow: seconds(1),
+        },
         shutdown: Shutdown {
             delay: Duration::ZERO,
             drain: seconds(5),

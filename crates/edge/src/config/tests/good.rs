@@ -250,7 +250,16 @@ fn access_log_may_be_a_destination_or_a_mapping() {
         let config = good(&format!("{SMALL}{text}")).config;
         assert_eq!(config.access_log, AccessLog::Off);
         assert_eq!(config.logs_health_checks, logs_health_checks);
+        assert_eq!(config.log_sample.percent, 100);
     }
+    let text = format!("{SMALL}access_log: {{ sample: 10, slow: 250ms }}\n");
+    let config = good(&text).config;
+    assert_eq!(config.access_log, AccessLog::Stdout);
+    let expected = LogSample {
+        percent: 10,
+        slow: Duration::from_millis(250),
+    };
+    assert_eq!(config.log_sample, expected);
 }
 
 #[test]

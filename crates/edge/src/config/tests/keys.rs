@@ -129,6 +129,8 @@ const OTHER: &[(&str, &str)] = &[
     ("admin.address", "127.0.0.1:2020"),
     ("access_log.to", "off"),
     ("access_log.health_checks", "true"),
+    ("access_log.sample", "9"),
+    ("access_log.slow", "9s"),
     ("shutdown.delay", "9s"),
     ("shutdown.drain", "9s"),
     ("max_connections", "9"),
