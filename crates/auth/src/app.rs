@@ -9,6 +9,7 @@ mod login;
 mod logout;
 mod refresh;
 mod register;
+pub(crate) mod revocations;
 mod setup;
 mod verify;
 
@@ -18,6 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::breaker::Breakers;
+use crate::config::RevocationFallback;
 use crate::domain::{InvalidEmail, PasswordRefused, UnixMillis};
 use crate::keys::KeyRing;
 use crate::metrics::{Ending, Metrics};
@@ -49,6 +51,7 @@ pub(crate) struct Policy {
     pub(crate) refresh_idle_ttl: Duration,
     pub(crate) refresh_absolute_ttl: Duration,
     pub(crate) limits_logins: bool,
+    pub(crate) revocation_fallback: RevocationFallback,
 }
 
 /// When and from where a use case was asked for.

@@ -4,6 +4,7 @@
 
 mod breakers;
 mod database;
+mod degraded;
 mod environment;
 mod given_key;
 mod instance;
@@ -17,6 +18,7 @@ mod tokens;
 mod values;
 
 pub use database::Database;
+pub use degraded::{Degraded, RevocationFallback};
 pub use environment::Environment;
 pub(crate) use given_key::Parsed;
 pub use given_key::{GivenKey, PrivateKey};
@@ -42,6 +44,7 @@ const ROOMS: &[&[Variable]] = &[
     database::VARIABLES,
     shared::VARIABLES,
     breakers::VARIABLES,
+    degraded::VARIABLES,
     tokens::VARIABLES,
     passwords::VARIABLES,
     keys::VARIABLES,
@@ -88,6 +91,8 @@ pub struct Config {
     pub shared_state: SharedState,
     /// When to stop asking a dependency that only fails.
     pub breakers: BreakerSettings,
+    /// What goes on while the shared state is away.
+    pub degraded: Degraded,
     /// What tokens say and how long they hold.
     pub tokens: Tokens,
     /// How passwords are hashed.
@@ -111,6 +116,7 @@ impl Config {
         let database = Database::read(&mut v, environment);
         let shared_state = SharedState::read(&mut v, &database);
         let breakers = breakers::read(&mut v);
+        let degraded = Degraded::read(&mut v);
         let tokens = Tokens::read(&mut v, environment, instance.address.port());
         let passwords = Passwords::read(&mut v, environment);
         let keys = Keys::read(&mut v, environment, &database);
@@ -126,6 +132,7 @@ impl Config {
             database,
             shared_state,
             breakers,
+            degraded,
             tokens,
             passwords,
             keys,

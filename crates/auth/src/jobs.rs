@@ -17,7 +17,10 @@ use crate::shared::Shared;
 use crate::store::{PageLimit, RevocationPosition, Store};
 
 /// A revocation whose instance died before sharing it reaches all after this time.
-const REPLAY_REVOCATIONS: Duration = Duration::from_secs(5);
+const REPLAY_REVOCATIONS: Duration = Duration::from_secs(1);
+/// Between attempts to make the shared state whole again: soon, since until then every check asks the store.
+const FIRST_MEND_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_MEND_PAUSE: Duration = Duration::from_secs(1);
 const PURGE: Duration = Duration::from_secs(60);
 /// Bites that one purge takes at most; what is left then waits for the next.
 const PURGE_BITES: u32 = 200;
@@ -55,6 +58,7 @@ pub(crate) fn start(
         }
     });
     let replay = Arc::new(replay);
+    jobs.spawn(mend(replay.clone(), phase.clone()));
     jobs.spawn(every(
         "revocation replay",
         REPLAY_REVOCATIONS,
@@ -92,6 +96,33 @@ async fn every<F>(
         if let Err(error) = job().await {
             tracing::warn!(%error, job = name, "a job failed and will be tried again");
         }
+    }
+}
+
+/// Copies revocations whenever the shared state may lack some, until it lacks none.
+async fn mend(replay: Arc<Replay>, mut phase: PhaseWatch) {
+    let shared = replay.shared.clone();
+    loop {
+        tokio::select! {
+            () = phase.reached(Phase::Stopping) => return,
+            () = shared.doubted() => {}
+        }
+        tracing::warn!("the shared state may lack revocations; the database is asked meanwhile");
+        let mut pause = FIRST_MEND_PAUSE;
+        loop {
+            if let Err(error) = replay.run(now()).await {
+                tracing::debug!(%error, "the revocations could not be copied yet");
+            }
+            if shared.is_whole() {
+                break;
+            }
+            tokio::select! {
+                () = phase.reached(Phase::Stopping) => return,
+                () = tokio::time::sleep(pause) => {}
+            }
+            pause = (pause * 2).min(LONGEST_MEND_PAUSE);
+        }
+        tracing::info!("the shared state holds every revocation again");
     }
 }
 
@@ -134,9 +165,23 @@ impl Replay {
         }
     }
 
-    /// Copies everything behind the position reached last.
+    /// Copies everything behind the position reached last, or everything there is when the shared state may lack some.
     pub(crate) async fn run(&self, now: UnixMillis) -> Result<(), Cause> {
         let mut position = self.position.lock().await;
+        if self.shared.is_whole() {
+            return self.copy(&mut position, now).await;
+        }
+        let copying = self.shared.begin_copy().await?;
+        if copying.is_of_everything() {
+            *position = RevocationPosition::default();
+        }
+        self.copy(&mut position, now).await?;
+        // Where something was lost meanwhile, the state says again that it is not whole.
+        self.shared.finish_copy(copying).await?;
+        Ok(())
+    }
+
+    async fn copy(&self, position: &mut RevocationPosition, now: UnixMillis) -> Result<(), Cause> {
         loop {
             let page = self
                 .store

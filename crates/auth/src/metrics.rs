@@ -29,6 +29,7 @@ pub(crate) struct Metrics {
     panics: IntCounter,
     use_cases: IntCounterVec,
     refresh_reuses: IntCounter,
+    revocation_fallbacks: IntCounter,
     hashes: IntCounter,
     hashing_seconds: Counter,
     hashes_shed: IntCounter,
@@ -94,6 +95,10 @@ impl Metrics {
             refresh_reuses: r.counter(
                 "refresh_reuses_total",
                 "Spent refresh tokens that came back: somebody held a copy.",
+            )?,
+            revocation_fallbacks: r.counter(
+                "revocation_fallbacks_total",
+                "Tokens checked without the shared state.",
             )?,
             hashes: r.counter("password_hashes_total", "argon2 runs.")?,
             hashing_seconds: r.float("password_hashing_seconds_total", "Time spent in them.")?,
@@ -175,6 +180,10 @@ impl Metrics {
             Ending::Failed => "failed",
         };
         self.use_cases.with_label_values(&[use_case, ending]).inc();
+    }
+
+    pub(crate) fn revocation_fallback(&self) {
+        self.revocation_fallbacks.inc();
     }
 
     pub(crate) fn refresh_reuse(&self) {

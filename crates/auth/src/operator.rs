@@ -6,6 +6,7 @@ pub mod keys;
 use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime};
 
+use crate::app::revocations::share;
 use crate::config::{ACCESS_TTL_CEILING, Config};
 use crate::domain::{
     Account, AccountStatus, AuditEntry, AuditEvent, Email, InvalidEmail, InvalidRole, Revocation,
@@ -178,7 +179,7 @@ async fn revoke_tokens(stores: &Stores, account: &Account) -> Result<(), Operato
         until: cut.until,
     };
     stores.store.add_revocation(&revocation).await?;
-    stores.shared.revoke(&[revocation]).await?;
+    share(stores.shared.as_ref(), revocation).await?;
     Ok(())
 }
 

@@ -19,7 +19,7 @@ use tokio::task::JoinSet;
 use crate::app::health::Checker;
 use crate::app::{App, Cause, Policy};
 use crate::breaker::Breakers;
-use crate::config::Config;
+use crate::config::{Config, SharedState};
 use crate::domain::{SETUP_TOKEN_TTL, SetupToken, UnixMillis};
 use crate::http::{self as web, Identity, Service, connection};
 use crate::jobs::{self, Replay};
@@ -30,7 +30,8 @@ use crate::password::{HasherConfig, PasswordHasher, Pepper, Peppers};
 use crate::random;
 use crate::registry::Registry;
 use crate::shared::guarded::GuardedShared;
-use crate::shared::{EmbeddedShared, Shared};
+use crate::shared::redis::RedisSetupError;
+use crate::shared::{EmbeddedShared, RedisShared, Shared};
 use crate::store::sqlite::{SqliteOptions, SqliteStore};
 use crate::store::{SetupCreation, Store, StoreError};
 pub use internal::InternalError;
@@ -85,6 +86,15 @@ pub enum OpenError {
         /// What went wrong.
         #[source]
         source: StoreError,
+    },
+    /// The shared state in Redis.
+    #[error("the shared state {place} cannot be used")]
+    Redis {
+        /// Where it is, without its password.
+        place: String,
+        /// What went wrong.
+        #[source]
+        source: RedisSetupError,
     },
 }
 
@@ -192,7 +202,7 @@ impl Instance {
         let keys = KeyRing::open(keeper.map_err(KeyRingError::from)?, now()).await?;
         let keys = Arc::new(keys);
         let replay = Replay::new(store.clone(), shared.clone());
-        replay.run(now()).await.map_err(ServeError::Revocations)?;
+        at_start(shared, replay.run(now()).await)?;
         let internal = match &config.internal {
             Some(internal) => Some(Opened::open(internal, config, stores, phase).await?),
             None => None,
@@ -205,10 +215,7 @@ impl Instance {
             now(),
         );
         let registry = Arc::new(registry);
-        registry
-            .beat(now())
-            .await
-            .map_err(|error| ServeError::Revocations(error.into()))?;
+        at_start(shared, registry.beat(now()).await.map_err(Cause::from))?;
         let metrics = Metrics::new(&config.instance.version, &config.instance.id)
             .map_err(|error| ServeError::Identity(error.into()))?;
         let metrics = Arc::new(metrics);
@@ -287,6 +294,18 @@ impl Instance {
     }
 }
 
+/// An instance starts without a shared state that says of itself that it lacks something, as Redis does when it is
+/// away: the store stands in for it.
+fn at_start(shared: &Arc<dyn Shared>, outcome: Result<(), Cause>) -> Result<(), ServeError> {
+    match outcome {
+        Err(error) if !shared.is_whole() => {
+            tracing::warn!(%error, "starting without the shared state");
+            Ok(())
+        }
+        outcome => outcome.map_err(ServeError::Revocations),
+    }
+}
+
 /// Reports jobs that end badly, when it happens, for as long as it is polled.
 async fn watch_to_the_end(jobs: &mut JoinSet<()>) {
     watch(jobs).await;
@@ -324,15 +343,24 @@ impl Stores {
         .await
         .map_err(failed)?;
         store.migrate().await.map_err(failed)?;
-        let path = &config.shared_state.path;
-        let shared = EmbeddedShared::open(path)
-            .await
-            .map_err(|source| OpenError::Shared {
-                path: path.clone(),
-                source,
-            })?;
+        let shared: Arc<dyn Shared> = match &config.shared_state {
+            SharedState::File(path) => {
+                let failed = |source| OpenError::Shared {
+                    path: path.clone(),
+                    source,
+                };
+                Arc::new(EmbeddedShared::open(path).await.map_err(failed)?)
+            }
+            SharedState::Redis(options) => {
+                let failed = |source| OpenError::Redis {
+                    place: options.place(),
+                    source,
+                };
+                Arc::new(RedisShared::connect(options).await.map_err(failed)?)
+            }
+        };
         let breakers = Breakers::new(config.breakers);
-        let shared = GuardedShared::new(Arc::new(shared), breakers.shared_state.clone());
+        let shared = GuardedShared::new(shared, breakers.shared_state.clone());
         Ok(Self {
             store: Arc::new(store),
             shared: Arc::new(shared),
@@ -364,6 +392,7 @@ fn policy(config: &Config) -> Policy {
         refresh_idle_ttl: config.tokens.refresh_idle_ttl,
         refresh_absolute_ttl: config.tokens.refresh_absolute_ttl,
         limits_logins: config.limits.slows_guessing,
+        revocation_fallback: config.degraded.revocations,
     }
 }
 

@@ -7,6 +7,7 @@
 pub(crate) mod contract;
 pub mod embedded;
 pub(crate) mod guarded;
+pub mod redis;
 mod types;
 
 use std::time::Duration;
@@ -16,7 +17,8 @@ use async_trait::async_trait;
 use crate::domain::{Revocation, TokenFacts, UnixMillis};
 
 pub use embedded::EmbeddedShared;
-pub use types::{Counter, CounterKey, InstanceRecord, InstanceState, SharedError};
+pub use redis::{RedisOptions, RedisShared};
+pub use types::{Copying, Counter, CounterKey, InstanceRecord, InstanceState, SharedError, Usage};
 
 /// The result of every operation.
 pub type SharedResult<T> = Result<T, SharedError>;
@@ -68,6 +70,38 @@ pub trait Shared: Send + Sync + 'static {
 
     /// Proves, without writing, that nothing is known to be in the way of writes: room, permission.
     async fn can_write(&self) -> SharedResult<()>;
+
+    /// What it is, in a word, for health answers.
+    fn kind(&self) -> &'static str {
+        "sqlite"
+    }
+
+    /// How much is in it, where that can be asked.
+    async fn usage(&self) -> SharedResult<Option<Usage>> {
+        Ok(None)
+    }
+
+    /// Whether, as far as this instance knows, every revocation of the store is in here. While it is not,
+    /// [`Shared::is_revoked`] fails. What lies in a file of this machine loses nothing, and needs no copies.
+    fn is_whole(&self) -> bool {
+        true
+    }
+
+    /// Resolves when [`Shared::is_whole`] is false.
+    async fn doubted(&self) {
+        std::future::pending().await
+    }
+
+    /// Before the store's revocations are copied in here: all of them or the newest, as [`Copying::is_of_everything`]
+    /// says.
+    async fn begin_copy(&self) -> SharedResult<Copying> {
+        Ok(Copying::default())
+    }
+
+    /// After they were copied. `false`: something was lost meanwhile, and the copy has to begin again.
+    async fn finish_copy(&self, _copying: Copying) -> SharedResult<bool> {
+        Ok(true)
+    }
 
     /// Finishes what runs and closes every connection.
     async fn close(&self);

@@ -20,12 +20,18 @@ pub(crate) struct Dependencies {
     pub(crate) is_shared_state_up: bool,
     can_database_write: bool,
     can_shared_state_write: bool,
+    is_shared_state_needed: bool,
 }
 
 impl Dependencies {
-    /// Both are required: without the shared state no token can be proven unrevoked.
     pub(crate) fn are_up(self) -> bool {
         self.is_database_up && self.is_shared_state_up
+    }
+
+    /// Whether requests can be answered. Without the shared state the database knows what is revoked, unless it is not
+    /// to be asked.
+    pub(crate) fn suffice(self) -> bool {
+        self.is_database_up && (self.is_shared_state_up || !self.is_shared_state_needed)
     }
 
     /// The same, where what answers but takes no writes counts as down: for people. Balancers must not act on a full
@@ -64,6 +70,7 @@ impl Checker {
             is_shared_state_up: is_up("shared state", shared),
             can_database_write: is_up("database's storage", database_writes),
             can_shared_state_write: is_up("shared state's storage", shared_writes),
+            is_shared_state_needed: !app.policy.revocation_fallback.knows(),
         };
         *last = Some((Instant::now(), dependencies));
         dependencies

@@ -27,8 +27,7 @@ impl App {
             .tokens_end(origin.now)
             .max(self.token_end(UnixMillis::from_seconds(claims.exp)));
         let revocation = self.store.revoke_session(session, until, &audit).await?;
-        self.shared.revoke(&[revocation]).await?;
-        Ok(())
+        self.share(revocation).await
     }
 }
 

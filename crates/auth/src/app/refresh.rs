@@ -45,7 +45,7 @@ impl App {
             } => {
                 self.metrics.refresh_reuse();
                 tracing::warn!(%account, %session, "a spent refresh token came back: session ended");
-                self.shared.revoke(&[revocation]).await?;
+                self.share(revocation).await?;
                 return Err(Refusal::InvalidRefreshToken);
             }
             RotationOutcome::Expired

@@ -27,7 +27,7 @@ impl App {
             issued_at: UnixMillis::from_seconds(claims.iat),
         };
         // Not known is refused: a revoked token must never pass because a lookup failed.
-        match self.shared.is_revoked(&facts, now).await? {
+        match self.is_revoked(&facts, now).await? {
             true => Err(Refusal::InvalidToken),
             false => Ok(claims),
         }

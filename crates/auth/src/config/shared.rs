@@ -1,51 +1,122 @@
-//! The short-lived state that all instances see: where it is. Never repeats an address in a
+//! The short-lived state that all instances see: a file of this machine, or a Redis. Never repeats an address in a
 //! message, since it may hold a password.
 
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
+
+use portcullis_ops::Secret;
 
 use super::values::Values;
 use super::{Database, Variable, var};
+use crate::shared::redis::{RedisOptions, RedisTrust};
 
-pub(super) const VARIABLES: &[Variable] = &[var(
-    "SHARED_STATE_URL",
-    "shared.db beside the database",
-    "short-lived state that all instances see",
-)];
+pub(super) const VARIABLES: &[Variable] = &[
+    var(
+        "SHARED_STATE_URL",
+        "shared.db beside the database",
+        "file of the short-lived state that all instances on this machine see; not beside Redis",
+    ),
+    var(
+        "REDIS_URL",
+        "none",
+        "Redis that holds that state instead, for instances on any machine: redis:// or rediss://",
+    ),
+    var(
+        "REDIS_HOST",
+        "none",
+        "the same, where host, port and password are given apart",
+    ),
+    var("REDIS_PORT", "6379", "port beside REDIS_HOST"),
+    var("REDIS_DB", "0", "number of the database beside REDIS_HOST"),
+    var(
+        "REDIS_PASSWORD",
+        "none",
+        "password of Redis, unless REDIS_URL holds it",
+    ),
+    var(
+        "REDIS_CA_FILE",
+        "the machine's list",
+        "PEM file of the authorities that a rediss:// Redis is certified by",
+    ),
+    var(
+        "REDIS_POOL_SIZE",
+        "20",
+        "most connections to Redis; one carries everything until there is load",
+    ),
+];
 
-/// The shared state.
+/// Where the shared state is.
 #[derive(Debug, Clone)]
-pub struct SharedState {
-    /// Its file.
-    pub path: PathBuf,
+pub enum SharedState {
+    /// In a file that the processes of one machine share.
+    File(PathBuf),
+    /// In a Redis.
+    Redis(RedisOptions),
 }
 
 impl SharedState {
     pub(super) fn read(v: &mut Values<'_>, database: &Database) -> Self {
-        let path = match v.get("SHARED_STATE_URL") {
+        let redis = redis(v);
+        let file = v.get("SHARED_STATE_URL");
+        if redis.is_some() && file.is_some() {
+            v.error(
+                "SHARED_STATE_URL",
+                "is set beside REDIS_URL or REDIS_HOST, and there is one shared state only",
+                "unset one of them",
+            );
+        }
+        let file = match file {
             Some(url) => v.sqlite_path("SHARED_STATE_URL", &url),
             None => database.beside("shared.db"),
         };
-        if Some(path.as_path()) == database.file() && !path.as_os_str().is_empty() {
+        if Some(file.as_path()) == database.file() && !file.as_os_str().is_empty() {
             v.error(
                 "SHARED_STATE_URL",
                 "names the same file as DATABASE_URL",
                 "give it a file of its own, so that counters never block durable writes",
             );
         }
-        refuse_redis(v);
-        Self { path }
+        redis.map_or(Self::File(file), Self::Redis)
     }
 }
 
-/// Ignoring them would leave instances that believe they share state and do not.
-fn refuse_redis(v: &mut Values<'_>) {
-    for name in ["REDIS_URL", "REDIS_HOST"] {
-        if v.get(name).is_some() {
+fn redis(v: &mut Values<'_>) -> Option<RedisOptions> {
+    let password = v.get("REDIS_PASSWORD").map(Secret::new);
+    let (port, database) = (
+        v.number("REDIS_PORT", 6379, 1..=65535) as u16,
+        v.number("REDIS_DB", 0, 0..=65535) as u16,
+    );
+    let pool_size = v.number("REDIS_POOL_SIZE", 20, 1..=100) as usize;
+    let authorities = v.get("REDIS_CA_FILE").map(PathBuf::from);
+    let mut options = match (v.get("REDIS_URL"), v.get("REDIS_HOST")) {
+        (None, None) => return None,
+        (Some(_), Some(_)) => {
+            let hint = "unset REDIS_HOST, REDIS_PORT and REDIS_DB, or REDIS_URL";
+            v.error("REDIS_HOST", "is set beside REDIS_URL", hint);
+            return None;
+        }
+        (Some(url), None) => match RedisOptions::parse(url.trim()) {
+            Ok(options) => options,
+            Err(error) => {
+                let hint = "write redis://:password@host:6379/0, or rediss:// for TLS";
+                v.error("REDIS_URL", error.to_string(), hint);
+                return None;
+            }
+        },
+        (None, Some(host)) => RedisOptions::at(host.trim(), port, database),
+    };
+    options.pool_size = NonZeroUsize::new(pool_size).unwrap_or(NonZeroUsize::MIN);
+    options.password = options.password.or(password);
+    if let Some(file) = authorities {
+        if options.tls.is_none() {
+            let hint = "write REDIS_URL with rediss://, or unset REDIS_CA_FILE";
             v.error(
-                name,
-                "is set, but Redis is not supported by this version yet",
-                "unset it; SHARED_STATE_URL names the file that instances share",
+                "REDIS_CA_FILE",
+                "is set, but Redis is reached without TLS",
+                hint,
             );
         }
+        options.tls = Some(RedisTrust::Authorities(file));
     }
+    Some(options)
 }

@@ -49,7 +49,10 @@ fn an_empty_environment_gives_documented_defaults() {
     assert_eq!(config.environment.as_str(), "development");
     assert_eq!(config.instance.name, "Auth Server");
     assert_eq!(config.database.path, PathBuf::from("auth.db"));
-    assert_eq!(config.shared_state.path, PathBuf::from("shared.db"));
+    let SharedState::File(shared) = &config.shared_state else {
+        panic!("Redis is never the default");
+    };
+    assert_eq!(shared, &PathBuf::from("shared.db"));
     assert_eq!(config.tokens.issuer, "http://localhost:8000");
     assert_eq!(config.tokens.audience, config.tokens.issuer);
     assert_eq!(config.tokens.access_ttl, Duration::from_secs(600));
@@ -81,12 +84,10 @@ fn every_variable_that_is_read_is_in_the_table() {
         read.borrow_mut().insert(name.to_owned());
         None
     });
-    // Refused, not read for a value.
-    let refused = ["REDIS_URL", "REDIS_HOST"];
     let documented: Vec<&str> = variables().map(|variable| variable.name).collect();
     for name in read.into_inner() {
         assert!(
-            documented.contains(&name.as_str()) || refused.contains(&name.as_str()),
+            documented.contains(&name.as_str()),
             "{name} is read but not documented"
         );
     }
@@ -119,6 +120,82 @@ fn all_mistakes_are_reported_at_once_with_variable_and_hint() {
         !text.contains("hunter2"),
         "a database password is never repeated: {text}"
     );
+}
+
+#[test]
+fn what_goes_on_without_shared_state_is_chosen() {
+    let default = from(&[]).unwrap();
+    assert_eq!(default.degraded.revocations, RevocationFallback::Store);
+    assert!(default.degraded.allows_logins && default.warnings.is_empty());
+    let strict = [("REVOCATION_DEGRADED", "deny"), ("LOGIN_DEGRADED", "deny")];
+    let strict = from(&strict).unwrap().degraded;
+    assert_eq!(strict.revocations, RevocationFallback::Deny);
+    assert!(!strict.allows_logins);
+    let lax = from(&[("REVOCATION_DEGRADED", "allow")]).unwrap();
+    assert_eq!(lax.degraded.revocations, RevocationFallback::Allow);
+    assert_eq!(lax.warnings.len(), 1);
+    let wrong = [("REVOCATION_DEGRADED", "pg"), ("LOGIN_DEGRADED", "allow")];
+    assert_eq!(faulty(&wrong), wrong.map(|(name, _)| name));
+}
+
+fn redis(pairs: &[(&str, &str)]) -> crate::shared::RedisOptions {
+    match from(pairs).unwrap().shared_state {
+        SharedState::Redis(options) => options,
+        SharedState::File(file) => panic!("a file, {}", file.display()),
+    }
+}
+
+#[test]
+fn redis_is_named_by_a_url_or_by_its_parts() {
+    let whole = redis(&[("REDIS_URL", "redis://:sesame@cache:7000/3")]);
+    let parts = redis(&[
+        ("REDIS_HOST", "cache"),
+        ("REDIS_PORT", "7000"),
+        ("REDIS_DB", "3"),
+        ("REDIS_PASSWORD", "sesame"),
+    ]);
+    for options in [&whole, &parts] {
+        assert_eq!(options.place(), "redis://cache:7000/3");
+        assert_eq!(options.password.as_ref().unwrap().expose(), "sesame");
+        assert_eq!(options.pool_size.get(), 20);
+    }
+    let apart = [
+        ("REDIS_URL", "rediss://cache"),
+        ("REDIS_PASSWORD", "sesame"),
+        ("REDIS_CA_FILE", "/etc/ca.pem"),
+        ("REDIS_POOL_SIZE", "5"),
+    ];
+    let options = redis(&apart);
+    assert_eq!(options.password.as_ref().unwrap().expose(), "sesame");
+    assert_eq!(options.pool_size.get(), 5);
+    let trust = crate::shared::redis::RedisTrust::Authorities("/etc/ca.pem".into());
+    assert_eq!(options.tls, Some(trust));
+}
+
+#[test]
+fn a_redis_that_cannot_be_meant_is_refused() {
+    for (pairs, variable) in [
+        (&[("REDIS_URL", "http://:hunter2@cache")][..], "REDIS_URL"),
+        (
+            &[("REDIS_URL", "redis://a"), ("REDIS_HOST", "b")],
+            "REDIS_HOST",
+        ),
+        (
+            &[("REDIS_HOST", "b"), ("SHARED_STATE_URL", "sqlite:///s.db")],
+            "SHARED_STATE_URL",
+        ),
+        (
+            &[("REDIS_URL", "redis://a"), ("REDIS_CA_FILE", "ca.pem")],
+            "REDIS_CA_FILE",
+        ),
+        (&[("REDIS_PORT", "0")], "REDIS_PORT"),
+        (&[("REDIS_DB", "x")], "REDIS_DB"),
+        (&[("REDIS_POOL_SIZE", "101")], "REDIS_POOL_SIZE"),
+    ] {
+        assert_eq!(faulty(pairs), [variable]);
+        let text = from(pairs).unwrap_err().to_string();
+        assert!(!text.contains("hunter2"), "{text}");
+    }
 }
 
 #[test]

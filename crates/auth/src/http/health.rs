@@ -42,6 +42,10 @@ pub(super) async fn detailed(State(service): State<Arc<Service>>) -> Response {
         "database": word(dependencies.is_database_up),
         "shared_state": word(dependencies.is_shared_state_up),
     });
+    let shared_state = service.app.shared.kind();
+    if shared_state == "redis" {
+        body["checks"]["redis"] = json!(word(dependencies.is_shared_state_up));
+    }
     body["data"] = service.data(status, now);
     body["data"]["services"] = json!({
         "sqlite": {
@@ -52,10 +56,10 @@ pub(super) async fn detailed(State(service): State<Arc<Service>>) -> Response {
                 "idle": pool.idle,
             },
         },
-        "shared_state": { "status": word(dependencies.is_shared_state_up) },
+        "shared_state": { "kind": shared_state, "status": word(dependencies.is_shared_state_up) },
     });
     body["data"]["circuitBreakers"] = service.circuit_breakers();
-    with_cause(dependencies.cause(), Json(body))
+    with_cause(dependencies.what_is_down(), Json(body))
 }
 
 /// `GET /health/ready` and `/ready`: whether requests should come here.
@@ -70,6 +74,10 @@ pub(super) async fn ready(State(service): State<Arc<Service>>) -> Response {
     });
     if let Some(cause) = cause {
         body["cause"] = json!(cause);
+    }
+    let degraded = service.degraded().await;
+    if !degraded.is_empty() {
+        body["degraded"] = json!(degraded);
     }
     with_cause(cause, Json(body))
 }
@@ -93,6 +101,16 @@ impl Service {
             return Some(HEALTH_CAUSE_DRAINING);
         }
         self.dependencies().await.cause()
+    }
+
+    /// What is down although requests can be answered.
+    pub(super) async fn degraded(&self) -> Vec<&'static str> {
+        let dependencies = self.dependencies().await;
+        match (dependencies.suffice(), dependencies.is_shared_state_up) {
+            (true, false) if self.app.shared.kind() == "redis" => vec!["redis"],
+            (true, false) => vec![HEALTH_CAUSE_SHARED_STATE],
+            _ => Vec::new(),
+        }
     }
 
     fn about(&self, status: &str, now: UnixMillis) -> Value {
@@ -131,7 +149,12 @@ impl Service {
 }
 
 impl Dependencies {
+    /// Why requests cannot be answered, if they cannot.
     fn cause(self) -> Option<&'static str> {
+        self.what_is_down().filter(|_| !self.suffice())
+    }
+
+    fn what_is_down(self) -> Option<&'static str> {
         match (self.is_database_up, self.is_shared_state_up) {
             (false, _) => Some(HEALTH_CAUSE_DATABASE),
             (_, false) => Some(HEALTH_CAUSE_SHARED_STATE),

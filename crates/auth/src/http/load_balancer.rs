@@ -19,12 +19,13 @@ pub(super) async fn handle(State(service): State<Arc<Service>>) -> Response {
     let dependencies = service.dependencies().await;
     let cause = service.unready_cause().await;
     let status = match cause {
-        None => "healthy",
+        None if dependencies.are_up() => "healthy",
+        None => "degraded",
         Some(HEALTH_CAUSE_DRAINING) => "draining",
         Some(_) => "unhealthy",
     };
     let memory = Memory::now();
-    let body = json!({
+    let mut body = json!({
         "status": status,
         "timestamp": iso(now()),
         "instanceId": service.identity.instance_id,
@@ -33,8 +34,8 @@ pub(super) async fn handle(State(service): State<Arc<Service>>) -> Response {
         "loadBalancer": {
             "ready": cause.is_none(),
             "stateless": true,
-            "sessionStore": "sqlite",
-            "cacheStore": "sqlite",
+            "sessionStore": service.app.shared.kind(),
+            "cacheStore": service.app.shared.kind(),
         },
         "dependencies": {
             "database": word(dependencies.is_database_up),
@@ -48,6 +49,9 @@ pub(super) async fn handle(State(service): State<Arc<Service>>) -> Response {
             },
         },
     });
+    if service.app.shared.kind() == "redis" {
+        body["dependencies"]["redis"] = json!(word(dependencies.is_shared_state_up));
+    }
     with_cause(cause, Json(body))
 }
 

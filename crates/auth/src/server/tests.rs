@@ -71,6 +71,13 @@ impl Inside {
         .await
     }
 
+    async fn metrics(&self) -> String {
+        let request = Request::get("/metrics").body(Body::empty()).unwrap();
+        let response = web::router(self.instance.service.clone()).oneshot(request);
+        let text = response.await.unwrap().into_body().collect().await.unwrap();
+        String::from_utf8(text.to_bytes().to_vec()).unwrap()
+    }
+
     async fn post(&self, path: &str, body: Value) -> (Response<Body>, Value) {
         let request = Request::post(path).header("content-type", "application/json");
         let request = request.body(Body::from(body.to_string())).unwrap();
@@ -144,28 +151,78 @@ async fn a_database_that_is_down_fails_readiness_and_detail_but_not_liveness() {
     );
 }
 
+/// The answer to a token's verification: status and code.
+async fn verify(inside: &Inside, token: &str) -> (u16, Value) {
+    let request = Request::get("/api/v1/auth/verify");
+    let request = request.header("authorization", format!("Bearer {token}"));
+    let router = web::router(inside.instance.service.clone());
+    let response = router.oneshot(request.body(Body::empty()).unwrap()).await;
+    let (response, problem) = read(response.unwrap()).await;
+    (response.status().as_u16(), problem["code"].clone())
+}
+
 #[tokio::test]
-async fn a_token_is_refused_when_nobody_knows_whether_it_is_revoked() {
+async fn sec_d06_without_shared_state_the_setting_says_who_knows_of_revocations() {
+    use crate::config::RevocationFallback::{Allow, Deny, Store};
+    let (_directory, mut inside) = inside().await;
+    let login = json!({ "email": "a@example.com", "password": "correct horse" });
+    inside.post("/api/v1/auth/register", login.clone()).await;
+    let mut tokens = Vec::new();
+    for _ in 0..2 {
+        let (_, grant) = inside.post("/api/v1/auth/login", login.clone()).await;
+        tokens.push(grant["access_token"].as_str().unwrap().to_owned());
+    }
+    let (live, ended) = (&tokens[0], &tokens[1]);
+    let client = [192, 0, 2, 1].into();
+    let origin = crate::app::Origin { now: now(), client };
+    inside.app().log_out(ended, origin).await.unwrap();
+    let unavailable = (503, json!("shared_state_unavailable"));
+    let refused = (401, json!("invalid_token"));
+    for (fallback, of_live, of_ended, readiness) in [
+        (Store, (200, Value::Null), refused, 200),
+        (Deny, unavailable.clone(), unavailable, 503),
+        (Allow, (200, Value::Null), (200, Value::Null), 200),
+    ] {
+        let service = Arc::get_mut(&mut inside.instance.service).expect("no request is under way");
+        service.app.shared = Arc::new(down::Down { shows_life: false });
+        service.app.policy.revocation_fallback = fallback;
+        service.dependencies = Checker::default();
+        assert_eq!(verify(&inside, live).await, of_live, "{fallback:?}");
+        assert_eq!(verify(&inside, ended).await, of_ended, "{fallback:?}");
+        let (ready, body) = inside.get("/ready").await;
+        assert_eq!(ready.status().as_u16(), readiness, "{fallback:?}");
+        if readiness == 200 {
+            assert_eq!(body["degraded"], json!(["shared_state"]));
+        } else {
+            assert_eq!(cause(&ready), Some("shared_state"));
+        }
+        let (detailed, _) = inside.get("/health/detailed").await;
+        assert_eq!(
+            detailed.status().as_u16(),
+            503,
+            "people see it: {fallback:?}"
+        );
+    }
+    let line = "portcullis_auth_revocation_fallbacks_total 6";
+    assert!(inside.metrics().await.contains(line));
+}
+
+#[tokio::test]
+async fn sec_d06_with_neither_shared_state_nor_database_every_token_is_refused() {
     let (_directory, mut inside) = inside().await;
     let login = json!({ "email": "a@example.com", "password": "correct horse" });
     inside.post("/api/v1/auth/register", login.clone()).await;
     let (_, grant) = inside.post("/api/v1/auth/login", login).await;
+    let token = grant["access_token"].as_str().unwrap();
     let service = Arc::get_mut(&mut inside.instance.service).expect("no request is under way");
     service.app.shared = Arc::new(down::Down { shows_life: false });
-    let token = format!("Bearer {}", grant["access_token"].as_str().unwrap());
-    let request = Request::get("/api/v1/auth/verify").header("authorization", token);
-    let router = web::router(inside.instance.service.clone());
-    let response = router
-        .oneshot(request.body(Body::empty()).unwrap())
-        .await
-        .unwrap();
-    let (response, problem) = read(response).await;
-    let expected = (503, &json!("shared_state_unavailable"));
-    assert_eq!((response.status().as_u16(), &problem["code"]), expected);
+    service.dependencies = Checker::default();
+    inside.stores.store.close().await;
+    assert_eq!(verify(&inside, token).await.0, 503);
     let (ready, _) = inside.get("/ready").await;
     assert_eq!(
         (ready.status().as_u16(), cause(&ready)),
-        (503, Some("shared_state"))
+        (503, Some("database"))
     );
 }
 
@@ -185,10 +242,7 @@ async fn a_shared_state_that_only_fails_is_left_alone_and_the_breaker_shows() {
         json!({ "state": "OPEN", "failures": 5, "mode": "enforce", "opened": 1, "rejected": 2 });
     assert_eq!(breakers["shared_state"], expected);
     assert_eq!(breakers["database"]["state"], json!("CLOSED"));
-    let request = Request::get("/metrics").body(Body::empty()).unwrap();
-    let response = web::router(inside.instance.service.clone()).oneshot(request);
-    let text = response.await.unwrap().into_body().collect().await.unwrap();
-    let text = String::from_utf8(text.to_bytes().to_vec()).unwrap();
+    let text = inside.metrics().await;
     let line = "portcullis_auth_breaker_rejected_total{dependency=\"shared_state\"} 2";
     assert!(text.contains(line), "{text}");
 }

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::{Counter, CounterKey, InstanceRecord, Shared, SharedError, SharedResult};
+use super::{
+    Copying, Counter, CounterKey, InstanceRecord, Shared, SharedError, SharedResult, Usage,
+};
 use crate::breaker::Guard;
 use crate::domain::{Revocation, TokenFacts, UnixMillis};
 
@@ -104,6 +106,32 @@ impl Shared for GuardedShared {
 
     async fn can_write(&self) -> SharedResult<()> {
         self.inner.can_write().await
+    }
+
+    fn kind(&self) -> &'static str {
+        self.inner.kind()
+    }
+
+    async fn usage(&self) -> SharedResult<Option<Usage>> {
+        self.guarded("asking for its size", self.inner.usage())
+            .await
+    }
+
+    fn is_whole(&self) -> bool {
+        self.inner.is_whole()
+    }
+
+    async fn doubted(&self) {
+        self.inner.doubted().await;
+    }
+
+    /// Always tried: it is how an outage ends.
+    async fn begin_copy(&self) -> SharedResult<Copying> {
+        self.inner.begin_copy().await
+    }
+
+    async fn finish_copy(&self, copying: Copying) -> SharedResult<bool> {
+        self.inner.finish_copy(copying).await
     }
 
     async fn close(&self) {

@@ -81,6 +81,33 @@ impl InstanceState {
     }
 }
 
+/// A copy of the store's revocations into the shared state that is under way.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Copying {
+    /// Names a copy of everything.
+    pub(super) nonce: Option<String>,
+    /// Which process is copied to.
+    pub(super) target: String,
+    /// How much there was to doubt when it began.
+    pub(super) doubts: u64,
+}
+
+impl Copying {
+    /// Whether all revocations must be copied, rather than those that came since the last copy.
+    pub fn is_of_everything(&self) -> bool {
+        self.nonce.is_some()
+    }
+}
+
+/// How much the shared state holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Usage {
+    /// Memory, in bytes.
+    pub bytes: u64,
+    /// Keys of every kind.
+    pub entries: u64,
+}
+
 /// The shared state failed; the answer to what was asked is not known.
 #[derive(Debug, thiserror::Error)]
 pub enum SharedError {
@@ -92,6 +119,12 @@ pub enum SharedError {
         /// The driver's reason.
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// It answers, but may lack revocations.
+    #[error("{attempted}: the shared state may lack revocations")]
+    Incomplete {
+        /// What was attempted.
+        attempted: &'static str,
     },
     /// An entry holds what this version cannot read.
     #[error("{attempted}: a shared {what} is not readable")]

@@ -1,0 +1,395 @@
+//! Shared state in a Redis that all instances reach. Never waits for it beyond a bound, and never takes silence or an
+//! empty answer of a Redis that may have lost something for "not revoked".
+//!
+//! One multiplexed connection carries everything, more are opened only under load (`redis/lane.rs`). What must happen
+//! in one piece is a script (`redis/scripts.rs`).
+//!
+//! Whether a token is revoked is one `MGET`. It also fetches the marker `rev:loaded`, which names the Redis process that
+//! was given every revocation of the store: a process that was restarted has another name, an emptied one has no
+//! marker, and both are answered with [`SharedError::Incomplete`] until a copy has been made (`redis/trust.rs`).
+
+mod entries;
+mod facts;
+mod lane;
+mod options;
+mod scripts;
+#[cfg(test)]
+mod tests;
+mod trust;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use redis::aio::MultiplexedConnection;
+use redis::{Client, FromRedisValue, RedisError, RedisResult, Script, TlsCertificates};
+
+use super::types::{Copying, Usage};
+use super::{Counter, CounterKey, InstanceRecord, Shared, SharedError, SharedResult};
+use crate::domain::{Revocation, TokenFacts, UnixMillis};
+use entries::{Entry, INSTANCE, INSTANCES, LOADED, LOG};
+use facts::Facts;
+use lane::Lanes;
+pub use options::{BadAddress, RedisOptions, RedisTrust};
+use scripts::Scripts;
+use trust::Trust;
+
+/// Revocations that one script writes: a bite that Redis is not held up by.
+const BATCH: usize = 500;
+/// How far back the log goes. A follower that was away for longer begins anew.
+const LOG_KEPT: Duration = Duration::from_secs(3600);
+/// How long a copy of everything may take; then it begins again.
+const COPY_SECONDS: u64 = 600;
+/// No cluster of ours has more instances; a registry that does is not ours.
+const MAX_INSTANCES: usize = 1000;
+
+/// [`Shared`] on Redis.
+pub struct RedisShared {
+    lanes: Lanes,
+    scripts: Scripts,
+    trust: Trust,
+}
+
+/// Why a Redis cannot even be tried.
+#[derive(Debug, thiserror::Error)]
+pub enum RedisSetupError {
+    /// The file of authorities.
+    #[error("the certificates of the authorities cannot be read")]
+    Authorities(#[source] std::io::Error),
+    /// The driver refuses the settings.
+    #[error("the settings cannot be used")]
+    Settings(#[source] RedisError),
+}
+
+impl RedisShared {
+    /// Connects. A Redis that is not there now is no error: it is tried again until it is.
+    ///
+    /// # Errors
+    /// When the settings themselves cannot be used.
+    pub async fn connect(options: &RedisOptions) -> Result<Self, RedisSetupError> {
+        let settings = RedisSetupError::Settings;
+        let connection = options.connection().map_err(settings)?;
+        let client = match options.authorities() {
+            None => Client::open(connection),
+            Some(file) => {
+                let pem = tokio::fs::read(file).await;
+                let pem = pem.map_err(RedisSetupError::Authorities)?;
+                let certificates = TlsCertificates {
+                    client_tls: None,
+                    root_cert: Some(pem),
+                };
+                Client::build_with_tls(connection, certificates)
+            }
+        };
+        let lanes = Lanes::new(client.map_err(settings)?, options.pool_size.get());
+        if !lanes.settle().await {
+            tracing::warn!(redis = options.place(), "starting without Redis");
+        }
+        Ok(Self {
+            lanes,
+            scripts: Scripts::new(),
+            trust: Trust::default(),
+        })
+    }
+
+    /// Runs `command`; every failure is a reason to doubt that Redis knows everything.
+    async fn run<T, F>(
+        &self,
+        attempted: &'static str,
+        command: impl FnOnce(MultiplexedConnection) -> F,
+    ) -> SharedResult<(T, Arc<Facts>)>
+    where
+        F: Future<Output = Result<T, RedisError>>,
+    {
+        let answer = self.lanes.run(command).await;
+        answer.map_err(|error| {
+            self.trust.doubt();
+            unavailable(attempted, error)
+        })
+    }
+
+    async fn invoke<T: FromRedisValue>(
+        &self,
+        attempted: &'static str,
+        script: &Script,
+        keys: &[String],
+        arguments: &[&str],
+    ) -> SharedResult<T> {
+        let mut invocation = script.prepare_invoke();
+        for key in keys {
+            invocation.key(key);
+        }
+        for argument in arguments {
+            invocation.arg(argument);
+        }
+        let command = async |mut connection: MultiplexedConnection| {
+            invocation.invoke_async(&mut connection).await
+        };
+        Ok(self.run(attempted, command).await?.0)
+    }
+
+    async fn query<T: FromRedisValue>(
+        &self,
+        attempted: &'static str,
+        command: &redis::Cmd,
+    ) -> SharedResult<(T, Arc<Facts>)> {
+        let command = async |mut connection: MultiplexedConnection| -> RedisResult<T> {
+            command.query_async(&mut connection).await
+        };
+        self.run(attempted, command).await
+    }
+
+    /// Writes revocations, a bite at a time.
+    async fn write(&self, revocations: &[Revocation]) -> SharedResult<()> {
+        let keep = LOG_KEPT.as_millis().to_string();
+        for batch in revocations.chunks(BATCH) {
+            let mut keys = Vec::with_capacity(batch.len() + 1);
+            let mut arguments = Vec::with_capacity(3 * batch.len() + 1);
+            arguments.push(keep.clone());
+            for entry in batch.iter().map(Entry::of) {
+                keys.push(entry.key);
+                arguments.extend([entry.cut.to_string(), entry.until.to_string(), entry.record]);
+            }
+            keys.push(LOG.to_owned());
+            let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+            let script = &self.scripts.revoke;
+            self.invoke::<()>("sharing a revocation", script, &keys, &arguments)
+                .await?;
+        }
+        Ok(())
+    }
+
+    /// What Redis says of itself now.
+    async fn facts(&self, attempted: &'static str) -> SharedResult<Facts> {
+        let ask = async |mut connection: MultiplexedConnection| Facts::ask(&mut connection).await;
+        Ok(self.run(attempted, ask).await?.0)
+    }
+}
+
+#[async_trait]
+impl Shared for RedisShared {
+    async fn revoke(&self, revocations: &[Revocation]) -> SharedResult<()> {
+        let written = self.write(revocations).await;
+        if written.is_err() {
+            // A Redis without room still takes this, and then no instance believes it until it was copied to again.
+            let mut forget = redis::cmd("DEL");
+            forget.arg(LOADED);
+            let _ = self.query::<()>("taking the marker away", &forget).await;
+        }
+        written
+    }
+
+    async fn is_revoked(&self, token: &TokenFacts<'_>, now: UnixMillis) -> SharedResult<bool> {
+        const DOING: &str = "looking for revocations";
+        let incomplete = SharedError::Incomplete { attempted: DOING };
+        if !self.trust.is_whole() {
+            return Err(incomplete);
+        }
+        let mut command = redis::cmd("MGET");
+        command.arg(entries::keys(token));
+        let (found, facts) = self.query::<Vec<Option<String>>>(DOING, &command).await?;
+        let Some((marker, found)) = found.split_first() else {
+            return Err(bad(DOING, "answer"));
+        };
+        if marker.as_deref() != Some(facts.run_id.as_str()) {
+            self.trust.doubt();
+            return Err(incomplete);
+        }
+        for entry in found.iter().flatten() {
+            let covers = entries::covers(entry, token.issued_at, now);
+            if covers.ok_or_else(|| bad(DOING, "revocation"))? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    async fn count(
+        &self,
+        keys: &[CounterKey],
+        window: Duration,
+        now: UnixMillis,
+    ) -> SharedResult<Vec<Counter>> {
+        const DOING: &str = "counting";
+        if keys.is_empty() {
+            return Ok(Vec::new());
+        }
+        let names: Vec<String> = keys.iter().map(entries::counter_key).collect();
+        let arguments = [now.0.to_string(), window.as_millis().to_string()];
+        let arguments = [arguments[0].as_str(), arguments[1].as_str()];
+        let script = &self.scripts.count;
+        let found: Vec<i64> = self.invoke(DOING, script, &names, &arguments).await?;
+        let counters = found.chunks_exact(2).map(|pair| Counter {
+            count: u32::try_from(pair[0]).unwrap_or(u32::MAX),
+            resets_at: UnixMillis(pair[1]),
+        });
+        Ok(counters.collect())
+    }
+
+    async fn counters(&self, keys: &[CounterKey], now: UnixMillis) -> SharedResult<Vec<Counter>> {
+        const DOING: &str = "reading counters";
+        if keys.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut command = redis::cmd("MGET");
+        command.arg(keys.iter().map(entries::counter_key).collect::<Vec<_>>());
+        let (found, _) = self.query::<Vec<Option<String>>>(DOING, &command).await?;
+        let read = |entry: &Option<String>| entries::counter(entry.as_deref(), now);
+        let counters = found.iter().map(read).collect::<Option<Vec<_>>>();
+        counters.ok_or_else(|| bad(DOING, "counter"))
+    }
+
+    async fn reset(&self, key: &CounterKey) -> SharedResult<()> {
+        let mut command = redis::cmd("DEL");
+        command.arg(entries::counter_key(key));
+        self.query::<()>("resetting a counter", &command).await?;
+        Ok(())
+    }
+
+    async fn heartbeat(
+        &self,
+        instance: &InstanceRecord,
+        ttl: Duration,
+        now: UnixMillis,
+    ) -> SharedResult<()> {
+        let keys = [format!("{INSTANCE}{}", instance.id), INSTANCES.to_owned()];
+        let entry = entries::write_instance(instance);
+        let (end, ttl) = (
+            now.plus(ttl).0.to_string(),
+            ttl.as_millis().max(1).to_string(),
+        );
+        let now = now.0.to_string();
+        let arguments = [instance.id.as_str(), &entry, &end, &ttl, &now];
+        let script = &self.scripts.heartbeat;
+        self.invoke("reporting an instance", script, &keys, &arguments)
+            .await
+    }
+
+    async fn leave(&self, id: &str) -> SharedResult<()> {
+        let mut both = redis::pipe();
+        both.atomic();
+        both.cmd("DEL").arg(format!("{INSTANCE}{id}")).ignore();
+        both.cmd("ZREM").arg(INSTANCES).arg(id).ignore();
+        let command = async |mut connection: MultiplexedConnection| -> RedisResult<()> {
+            both.query_async(&mut connection).await
+        };
+        self.run("taking an instance out of the registry", command)
+            .await?;
+        Ok(())
+    }
+
+    async fn instances(&self, now: UnixMillis) -> SharedResult<Vec<InstanceRecord>> {
+        const DOING: &str = "listing instances";
+        let (now, most) = (now.0.to_string(), MAX_INSTANCES.to_string());
+        let (keys, arguments) = ([INSTANCES.to_owned()], [now.as_str(), &most, INSTANCE]);
+        let script = &self.scripts.instances;
+        let found: Vec<String> = self.invoke(DOING, script, &keys, &arguments).await?;
+        let read = |entry: &String| entries::read_instance(entry);
+        let instances = found.iter().map(read).collect::<Option<Vec<_>>>();
+        let mut instances = instances.ok_or_else(|| bad(DOING, "instance"))?;
+        instances.sort_by(|a, b| a.id.cmp(&b.id));
+        Ok(instances)
+    }
+
+    /// Redis forgets by itself what has ended.
+    async fn purge(&self, _: UnixMillis, _: u16) -> SharedResult<u64> {
+        Ok(0)
+    }
+
+    async fn ping(&self) -> SharedResult<()> {
+        const DOING: &str = "asking the shared state for a sign of life";
+        self.query::<()>(DOING, &redis::cmd("PING")).await?;
+        Ok(())
+    }
+
+    async fn can_write(&self) -> SharedResult<()> {
+        const DOING: &str = "looking for room to write to the shared state";
+        match self.facts(DOING).await?.refuses_writes() {
+            None => Ok(()),
+            Some(reason) => Err(unavailable(DOING, reason)),
+        }
+    }
+
+    fn kind(&self) -> &'static str {
+        "redis"
+    }
+
+    async fn usage(&self) -> SharedResult<Option<Usage>> {
+        let facts = self.facts("asking the shared state for its size").await?;
+        Ok(Some(Usage {
+            bytes: facts.used_bytes(),
+            entries: facts.keys,
+        }))
+    }
+
+    fn is_whole(&self) -> bool {
+        self.trust.is_whole()
+    }
+
+    async fn doubted(&self) {
+        self.trust.doubted().await;
+    }
+
+    async fn begin_copy(&self) -> SharedResult<Copying> {
+        const DOING: &str = "beginning a copy of the revocations";
+        let doubts = self.trust.doubts();
+        let mut get = redis::cmd("GET");
+        get.arg(LOADED);
+        let (marker, facts) = self.query::<Option<String>>(DOING, &get).await?;
+        if facts.forgets() {
+            return Err(unavailable(DOING, "this Redis may evict revocations"));
+        }
+        let target = facts.run_id.clone();
+        let nonce = match marker {
+            Some(marker) if marker == target => None,
+            _ => {
+                let nonce = format!("{:032x}", u128::from_le_bytes(crate::random::bytes()));
+                let mut set = redis::cmd("SET");
+                set.arg(entries::loading(&nonce))
+                    .arg(1)
+                    .arg("EX")
+                    .arg(COPY_SECONDS);
+                self.query::<()>(DOING, &set).await?;
+                Some(nonce)
+            }
+        };
+        Ok(Copying {
+            nonce,
+            target,
+            doubts,
+        })
+    }
+
+    async fn finish_copy(&self, copying: Copying) -> SharedResult<bool> {
+        if let Some(nonce) = &copying.nonce {
+            let keys = [entries::loading(nonce), LOADED.to_owned()];
+            let (script, target) = (&self.scripts.finish, copying.target.as_str());
+            let doing = "finishing a copy of the revocations";
+            let is_done: i64 = self.invoke(doing, script, &keys, &[target]).await?;
+            if is_done == 0 {
+                return Ok(false);
+            }
+        }
+        self.trust.settle(copying.doubts);
+        Ok(self.trust.is_whole())
+    }
+
+    async fn close(&self) {
+        self.trust.doubt();
+        self.lanes.close();
+    }
+}
+
+fn unavailable(
+    attempted: &'static str,
+    source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+) -> SharedError {
+    SharedError::Unavailable {
+        attempted,
+        source: source.into(),
+    }
+}
+
+fn bad(attempted: &'static str, what: &'static str) -> SharedError {
+    SharedError::BadEntry { attempted, what }
+}

@@ -1,0 +1,194 @@
+//! What lies in Redis under which key. Never an address of a client or an account's email: counters are digests.
+
+use portcullis_token::revocation::Record;
+use serde_json::json;
+
+use crate::domain::{Revocation, TokenFacts, UnixMillis};
+use crate::shared::{Counter, CounterKey, InstanceRecord, InstanceState};
+
+/// Names the Redis process that holds every revocation. One that lost something has another name, or no marker.
+pub(super) const LOADED: &str = "rev:loaded";
+/// The log that followers read: field `r` of each entry is a `Record`.
+pub(super) const LOG: &str = "rev:log";
+/// Index of the registry: ids by their end.
+pub(super) const INSTANCES: &str = "inst";
+pub(super) const INSTANCE: &str = "inst:";
+
+/// Scripts count in doubles; nothing beyond this is exact, and it is far beyond every instant.
+const END_OF_TIME: i64 = (1 << 53) - 1;
+
+/// The sign that a copy of everything is under way.
+pub(super) fn loading(nonce: &str) -> String {
+    format!("rev:loading:{nonce}")
+}
+
+/// What a token is looked up under. The marker comes first.
+pub(super) fn keys(token: &TokenFacts<'_>) -> Vec<String> {
+    let mut keys = vec![
+        LOADED.to_owned(),
+        format!("rev:j:{}", token.jti),
+        format!("rev:u:{}", token.sub),
+        format!("rev:k:{}", token.kid),
+    ];
+    keys.extend(token.sid.map(|sid| format!("rev:s:{sid}")));
+    keys
+}
+
+/// One revocation as it is written.
+pub(super) struct Entry {
+    pub(super) key: String,
+    /// Tokens issued before this are void.
+    pub(super) cut: i64,
+    pub(super) until: i64,
+    pub(super) record: String,
+}
+
+impl Entry {
+    pub(super) fn of(revocation: &Revocation) -> Self {
+        let (key, cut) = match revocation {
+            Revocation::Token { jti, .. } => (format!("rev:j:{jti}"), END_OF_TIME),
+            Revocation::Session { sid, .. } => (format!("rev:s:{sid}"), END_OF_TIME),
+            Revocation::Account {
+                sub, not_before, ..
+            } => (format!("rev:u:{sub}"), not_before.0),
+            Revocation::SigningKey { kid, .. } => (format!("rev:k:{kid}"), END_OF_TIME),
+        };
+        Self {
+            key,
+            cut: cut.min(END_OF_TIME),
+            until: revocation.until().0.min(END_OF_TIME),
+            record: record(revocation).encode(),
+        }
+    }
+}
+
+/// Whole seconds, rounded to the side on which more is revoked for longer.
+fn record(revocation: &Revocation) -> Record {
+    let up = |at: UnixMillis| at.0.div_euclid(1000) + i64::from(at.0.rem_euclid(1000) > 0);
+    let until = up(revocation.until());
+    match revocation {
+        Revocation::Token { jti, .. } => Record::Token {
+            jti: jti.clone(),
+            until,
+        },
+        Revocation::Session { sid, .. } => Record::Session {
+            sid: sid.to_string(),
+            until,
+        },
+        Revocation::Account {
+            sub, not_before, ..
+        } => Record::Subject {
+            sub: sub.to_string(),
+            not_before: up(*not_before),
+            until,
+        },
+        Revocation::SigningKey { kid, .. } => Record::Key {
+            kid: kid.clone(),
+            until,
+        },
+    }
+}
+
+/// Whether an entry covers a token; `None` for what is no entry.
+pub(super) fn covers(entry: &str, issued_at: UnixMillis, now: UnixMillis) -> Option<bool> {
+    let (cut, until) = entry.split_once(':')?;
+    let (cut, until) = (cut.parse::<i64>().ok()?, until.parse::<i64>().ok()?);
+    Some(cut > issued_at.0 && until > now.0)
+}
+
+pub(super) fn counter_key(key: &CounterKey) -> String {
+    use std::fmt::Write as _;
+    let mut name = String::with_capacity(4 + 32);
+    name.push_str("cnt:");
+    for byte in key.as_bytes() {
+        // Writing to a string does not fail.
+        let _ = write!(name, "{byte:02x}");
+    }
+    name
+}
+
+/// `count:end`; one that has ended reads zero.
+pub(super) fn counter(entry: Option<&str>, now: UnixMillis) -> Option<Counter> {
+    let none = Counter {
+        count: 0,
+        resets_at: now,
+    };
+    let Some(entry) = entry else {
+        return Some(none);
+    };
+    let (count, resets_at) = entry.split_once(':')?;
+    let counter = Counter {
+        count: count.parse().ok()?,
+        resets_at: UnixMillis(resets_at.parse().ok()?),
+    };
+    Some(if counter.resets_at > now {
+        counter
+    } else {
+        none
+    })
+}
+
+pub(super) fn write_instance(instance: &InstanceRecord) -> String {
+    json!({
+        "id": instance.id,
+        "address": instance.address,
+        "version": instance.version,
+        "fingerprint": instance.fingerprint,
+        "state": instance.state.as_str(),
+        "started_at": instance.started_at.0,
+    })
+    .to_string()
+}
+
+/// `None` for what this version cannot read.
+pub(super) fn read_instance(entry: &str) -> Option<InstanceRecord> {
+    let entry: serde_json::Value = serde_json::from_str(entry).ok()?;
+    let text = |name: &str| entry[name].as_str().map(str::to_owned);
+    Some(InstanceRecord {
+        id: text("id")?,
+        address: text("address")?,
+        version: text("version")?,
+        fingerprint: text("fingerprint")?,
+        state: InstanceState::parse(entry["state"].as_str()?)?,
+        started_at: UnixMillis(entry["started_at"].as_i64()?),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::AccountId;
+
+    #[test]
+    fn the_log_never_revokes_less_than_the_entry() {
+        let sub = AccountId::from_random([1; 16]);
+        let revocation = Revocation::Account {
+            sub,
+            not_before: UnixMillis(10_001),
+            until: UnixMillis(20_001),
+        };
+        let expected = Record::Subject {
+            sub: sub.to_string(),
+            not_before: 11,
+            until: 21,
+        };
+        assert_eq!(record(&revocation), expected);
+        let whole = Revocation::SigningKey {
+            kid: "k".to_owned(),
+            until: UnixMillis(20_000),
+        };
+        assert_eq!(record(&whole).until(), 20);
+    }
+
+    #[test]
+    fn what_is_no_entry_is_not_taken_for_one() {
+        let now = UnixMillis(5);
+        for entry in ["", "1", "1:", ":1", "a:b", "1:2:3", "1.5:9"] {
+            assert_eq!(covers(entry, now, now), None, "{entry}");
+            assert_eq!(counter(Some(entry), now), None, "{entry}");
+            assert_eq!(read_instance(entry), None, "{entry}");
+        }
+        assert_eq!(counter(Some("-1:9"), now), None);
+        assert_eq!(counter(Some("7:5"), now).unwrap().count, 0, "it has ended");
+    }
+}

@@ -1,0 +1,105 @@
+//! What must happen inside Redis in one piece. Never reads a clock that an instance did not give it, save to trim the
+//! log and to date its entries.
+//!
+//! Each is sent by its digest, and in full when Redis does not know it.
+
+use redis::Script;
+
+/// Keys: revocations, then the log. Arguments: how long the log is kept in ms, then three for each revocation:
+/// cut, end, and the record for the log. An entry is only ever extended; what is covered already is not logged again.
+const REVOKE: &str = r"
+local log, keep = KEYS[#KEYS], tonumber(ARGV[1])
+for i = 1, #KEYS - 1 do
+  local cut, till = tonumber(ARGV[3 * i - 1]), tonumber(ARGV[3 * i])
+  local old = redis.call('GET', KEYS[i])
+  local changed = true
+  if old then
+    local old_cut, old_till = string.match(old, '^(%-?%d+):(%-?%d+)$')
+    if old_cut then
+      old_cut, old_till = tonumber(old_cut), tonumber(old_till)
+      changed = cut > old_cut or till > old_till
+      cut, till = math.max(cut, old_cut), math.max(till, old_till)
+    end
+  end
+  if changed then
+    redis.call('SET', KEYS[i], string.format('%.0f:%.0f', cut, till),
+      'PXAT', string.format('%.0f', math.max(1, till + 30000)))
+    local time = redis.call('TIME')
+    local oldest = tonumber(time[1]) * 1000 - keep
+    redis.call('XADD', log, 'MINID', '~', string.format('%.0f', oldest), '*', 'r', ARGV[3 * i + 1])
+    redis.call('PEXPIRE', log, keep)
+  end
+end
+return 0
+";
+
+/// Keys: the sign of a copy under way, the marker. Argument: which Redis was copied to. The marker is set if that
+/// Redis is this one and has forgotten nothing since the copy began.
+const FINISH: &str = r"
+if redis.call('DEL', KEYS[1]) == 0 then return 0 end
+local server = redis.call('INFO', 'server')
+if not string.find(server, 'run_id:' .. ARGV[1], 1, true) then return 0 end
+redis.call('SET', KEYS[2], ARGV[1])
+return 1
+";
+
+/// Keys: counters. Arguments: now and the window in ms. Returns count and end of each.
+const COUNT: &str = r"
+local now, window = tonumber(ARGV[1]), tonumber(ARGV[2])
+local found = {}
+for i, key in ipairs(KEYS) do
+  local count, resets = 0, now + window
+  local old = redis.call('GET', key)
+  if old then
+    local old_count, old_resets = string.match(old, '^(%d+):(%d+)$')
+    if old_count and tonumber(old_resets) > now then
+      count, resets = tonumber(old_count), tonumber(old_resets)
+    end
+  end
+  count = math.min(count + 1, 4294967295)
+  redis.call('SET', key, string.format('%.0f:%.0f', count, resets),
+    'PX', string.format('%.0f', math.max(1, resets - now)))
+  found[2 * i - 1], found[2 * i] = count, resets
+end
+return found
+";
+
+/// Keys: the instance's entry, the index. Arguments: id, entry, its end, its length, now, all in ms.
+const HEARTBEAT: &str = r"
+redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[4])
+redis.call('ZADD', KEYS[2], ARGV[3], ARGV[1])
+redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', tonumber(ARGV[5]) - 3600000)
+return 0
+";
+
+/// Keys: the index. Arguments: now, how many at most, and what an entry's key begins with.
+const INSTANCES: &str = r"
+local ids = redis.call('ZRANGEBYSCORE', KEYS[1], '(' .. ARGV[1], '+inf', 'LIMIT', 0, ARGV[2])
+local found = {}
+for _, id in ipairs(ids) do
+  local entry = redis.call('GET', ARGV[3] .. id)
+  if entry then found[#found + 1] = entry end
+end
+return found
+";
+
+/// All scripts, their digests computed once.
+pub(super) struct Scripts {
+    pub(super) revoke: Script,
+    pub(super) finish: Script,
+    pub(super) count: Script,
+    pub(super) heartbeat: Script,
+    pub(super) instances: Script,
+}
+
+impl Scripts {
+    pub(super) fn new() -> Self {
+        Self {
+            revoke: Script::new(REVOKE),
+            finish: Script::new(FINISH),
+            count: Script::new(COUNT),
+            heartbeat: Script::new(HEARTBEAT),
+            instances: Script::new(INSTANCES),
+        }
+    }
+}
