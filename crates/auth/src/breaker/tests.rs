@@ -1,3 +1,5 @@
+//! Stories of failures and time, told to the pure part, and what the guard makes of calls. Never waits.
+
 use super::*;
 
 const OPEN_FOR: Duration = Duration::from_secs(60);
