@@ -1,10 +1,12 @@
 //! What the edge does when an endpoint fails: another attempt, an answer of its own, ejection.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use portcullis_testkit::fault::{Fault, FaultProxy};
-use portcullis_testkit::{Behavior, Connection, Endpoint, client, free_port, wait_until};
+use portcullis_testkit::{Behavior, Connection, Endpoint, Step, client, free_port, wait_until};
 use serde_json::json;
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use super::Setup;
@@ -65,9 +67,10 @@ async fn a_post_is_not_repeated_once_it_was_sent() {
 #[tokio::test]
 async fn a_post_with_an_idempotency_key_is_repeated_where_its_route_allows_it() {
     for (is_allowed, key, statuses) in [
-        (true, "Idempotency-Key", [200, 200]),
-        (true, "X-Other", [200, 502]),
-        (false, "Idempotency-Key", [200, 502]),
+        (true, ("Idempotency-Key", "4711"), [200, 200]),
+        (true, ("X-Other", "4711"), [200, 502]),
+        (true, ("Idempotency-Key", "two words"), [200, 502]),
+        (false, ("Idempotency-Key", "4711"), [200, 502]),
     ] {
         let bad = Endpoint::with("bad", Behavior::ResetBeforeAnswer).await;
         let good = Endpoint::start("good").await;
@@ -78,11 +81,11 @@ async fn a_post_with_an_idempotency_key_is_repeated_where_its_route_allows_it() 
         let mut seen = Vec::new();
         for _ in 0..2 {
             let mut client = edge.connect().await;
-            let sent = client.request("POST", "/", &[(key, "4711")], b"").await;
+            let sent = client.request("POST", "/", &[key], b"").await;
             seen.push(sent.unwrap().status);
         }
         seen.sort_unstable();
-        assert_eq!(seen, statuses, "{is_allowed} {key}");
+        assert_eq!(seen, statuses, "{is_allowed} {key:?}");
     }
 }
 
@@ -238,6 +241,90 @@ async fn a_budget_that_is_spent_forbids_a_retry() {
         edge.wait_for_metric("portcullis_edge_retries_total", &retried, 1.0 - spent)
             .await;
     }
+}
+
+#[tokio::test]
+async fn a_burst_of_503_beyond_the_budget_is_passed_on_as_it_is() {
+    let (bad_gate, good_gate) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
+    let gated = |gate: &Arc<Semaphore>, answer: &str| {
+        Behavior::Script(vec![
+            Step::Receive,
+            Step::Await(Arc::clone(gate)),
+            Step::Send(answer.as_bytes().to_vec()),
+        ])
+    };
+    let busy = "HTTP/1.1 503 Busy\r\nretry-after: 9\r\ncontent-length: 4\r\n\r\nbusy";
+    let bad = Endpoint::with("bad", gated(&bad_gate, busy)).await;
+    let fine = "HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nfine";
+    let good = Endpoint::with("good", gated(&good_gate, fine)).await;
+    let edge = without_ejection(Setup::new(&[&bad, &good]))
+        .set(
+            "clusters.main.retries",
+            json!({ "budget_percent": 0, "budget_min": 1 }),
+        )
+        .start()
+        .await;
+    let address = edge.http();
+    let mut requests = JoinSet::new();
+    for _ in 0..8 {
+        requests.spawn(async move { client::get(address, "/").await.unwrap() });
+    }
+    wait_until("all at their endpoints", async || {
+        ((bad.in_flight(), good.in_flight()) == (4, 4)).then_some(())
+    })
+    .await;
+    bad_gate.add_permits(4);
+    for _ in 0..3 {
+        let passed_on = requests.join_next().await.unwrap().unwrap();
+        assert_eq!((passed_on.status, passed_on.text().as_str()), (503, "busy"));
+        assert_eq!(passed_on.field("retry-after"), Some("9"));
+    }
+    good_gate.add_permits(5);
+    for response in requests.join_all().await {
+        assert_eq!(response.text(), "fine");
+    }
+    edge.wait_for_metric("portcullis_edge_retry_budget_spent_total", &[], 3.0)
+        .await;
+    edge.wait_for_outcome("endpoint_error", 3).await;
+    assert_eq!((bad.requests(), good.requests()), (4, 5));
+}
+
+#[tokio::test]
+async fn a_repetition_that_is_answered_at_length_leaves_the_budget_to_others() {
+    let bad = Endpoint::with("bad", Behavior::ResetBeforeAnswer).await;
+    let gate = Arc::new(Semaphore::new(0));
+    let long = Behavior::Script(vec![
+        Step::Receive,
+        Step::Send(b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nlo".to_vec()),
+        Step::Await(Arc::clone(&gate)),
+        Step::Send(b"ng".to_vec()),
+    ]);
+    let good = Endpoint::with("good", long).await;
+    let edge = without_ejection(Setup::new(&[&bad, &good]))
+        .set(
+            "clusters.main.retries",
+            json!({ "budget_percent": 0, "budget_min": 1 }),
+        )
+        .start()
+        .await;
+    let mut clients = Vec::new();
+    for _ in 0..6 {
+        let mut client = edge.connect().await;
+        client
+            .send(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")
+            .await
+            .unwrap();
+        assert_eq!(client.head().await.unwrap().status, 200);
+        clients.push(client);
+    }
+    assert!(bad.requests() >= 2 && good.in_flight() == 6);
+    edge.wait_for_metric(
+        "portcullis_edge_retries_total",
+        &[("reason", "reset")],
+        bad.requests() as f64,
+    )
+    .await;
+    gate.add_permits(6);
 }
 
 #[tokio::test]

@@ -42,6 +42,7 @@ pub(crate) mod fake;
 mod finish;
 mod forward;
 mod head;
+mod idempotency;
 mod identify;
 mod redirect;
 mod respond;
@@ -218,6 +219,8 @@ impl Exchange {
             }
         }
         self.endpoint_status = Some(status);
+        // However long the answer is, the repetition has succeeded: others may have its turn.
+        self.retry = None;
         let (Some(cluster), Some(endpoint)) = (self.cluster(), &self.endpoint) else {
             return ResponseStep::Deliver(Vec::new());
         };

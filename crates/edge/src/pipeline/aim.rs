@@ -3,19 +3,17 @@
 
 use std::sync::Arc;
 
+use http::HeaderValue;
 use http::header::{HOST, SET_COOKIE};
-use http::{HeaderName, HeaderValue};
 
 use super::admit::Request;
 use super::changes::{self, Facts};
 use super::head::{Fields, Head, HeaderEdit};
-use super::{Answer, Exchange, redirect, rewrite, select, split, unix_seconds};
+use super::{Answer, Exchange, idempotency, redirect, rewrite, select, split, unix_seconds};
 use crate::affinity::hide_cookies;
 use crate::config::{Action, HostChange};
 use crate::outcome::{Cause, Outcome};
 use crate::state::{RouteId, RouteState};
-
-const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 impl Exchange {
     /// What the route does with the request. `Err` is the answer to send now.
@@ -26,7 +24,7 @@ impl Exchange {
             return Err(self.answer_by_itself(route, head));
         };
         let (target, key) = split::choose(&targets.now(), head, request, &self.edge.ids);
-        self.is_keyed = route.idempotency_key && head.fields().has(&IDEMPOTENCY_KEY);
+        self.is_keyed = route.idempotency_key && idempotency::is_keyed(head.fields());
         if let Some(affinity) = target.as_ref().and_then(|target| target.cluster.affinity()) {
             self.bond = affinity.recognise(head, unix_seconds());
         }

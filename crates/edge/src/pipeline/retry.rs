@@ -41,7 +41,7 @@ pub(super) enum Setback {
     EndpointOut,
 }
 
-/// A further attempt in the making. Keeps its place in the budget until it is dropped.
+/// A further attempt until its answer begins. Keeps its place in the budget until it is dropped.
 #[derive(Debug)]
 pub(super) struct Retry {
     pub(super) reason: RetryReason,

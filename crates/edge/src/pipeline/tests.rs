@@ -661,6 +661,21 @@ fn waiting_is_given_up_when_the_endpoint_is_out_and_another_is_not() {
     assert_eq!(bench.in_flight(), 0);
 }
 
+#[test]
+fn a_retry_leaves_the_budget_when_its_answer_begins() {
+    let bench = Bench::with(|cluster| cluster.retries.backoff.max = Duration::ZERO);
+    let mut exchange = bench.exchange();
+    exchange.on_request(&api()).unwrap();
+    at_once(exchange.on_attempt(bench.now)).unwrap();
+    assert!(is_retry(&bench.respond(&mut exchange, 503)));
+    at_once(exchange.on_attempt(bench.now)).unwrap();
+    let running = || bench.cluster().retry_budget().running();
+    bench.respond(&mut exchange, 103);
+    assert_eq!(running(), 1, "an interim answer begins nothing");
+    delivered(bench.respond(&mut exchange, 200));
+    assert_eq!((running(), bench.in_flight()), (0, 1));
+}
+
 #[tokio::test(start_paused = true)]
 async fn only_endpoint_is_asked_again_when_it_said() {
     let bench = Bench::with(|cluster| {
