@@ -347,6 +347,10 @@ const OBSERVED: &[(&str, &str)] = &[
         "pages::the_operators_words_replace_those_of_the_edge_and_no_others",
     ),
     (
+        "errors[].also_from_endpoints",
+        "pages::answers_of_endpoints_are_put_in_the_operators_words_where_that_is_asked_for",
+    ),
+    (
         "errors[].body",
         "pages::the_operators_words_replace_those_of_the_edge_and_no_others",
     ),
@@ -493,6 +497,10 @@ const OBSERVED: &[(&str, &str)] = &[
     (
         "routes[].errors",
         "pages::the_operators_words_replace_those_of_the_edge_and_no_others",
+    ),
+    (
+        "routes[].errors[].also_from_endpoints",
+        "pages::answers_of_endpoints_are_put_in_the_operators_words_where_that_is_asked_for",
     ),
     (
         "routes[].errors[].body",

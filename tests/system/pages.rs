@@ -54,6 +54,61 @@ async fn an_answer_of_the_endpoint_keeps_its_words() {
 }
 
 #[tokio::test]
+async fn answers_of_endpoints_are_put_in_the_operators_words_where_that_is_asked_for() {
+    let said = "content-type: application/json\r\ncontent-length: 6\r\nx-inside: 1\r\n\r\nsecret";
+    let status = |line: &str| Behavior::raw(format!("HTTP/1.1 {line}\r\n{said}"));
+    let a = Endpoint::start("a").await;
+    let edge = Setup::new(&[&a])
+        .set("routes.0.errors", json!([{ "status": 404, "body": "not here", "also_from_endpoints": true }]))
+        .set(
+            "errors",
+            json!([
+                { "status": 500, "body": "only when the edge says so" },
+                { "status": "401-599", "body": "sorry", "content_type": "text/plain", "also_from_endpoints": true },
+            ]),
+        )
+        .set("clusters.main.ejection", json!("off"))
+        .start()
+        .await;
+    let mut client = edge.connect().await;
+    for (line, words) in [
+        ("404 Not Found", "not here"),
+        ("401 No\r\nwww-authenticate: Bearer", "sorry"),
+        ("503 Busy\r\nretry-after: 9", "sorry"),
+        ("500 Broken", "sorry"),
+        ("400 Bad", "secret"),
+        ("200 OK", "secret"),
+    ] {
+        a.behave(status(line));
+        let answer = client.get("/").await.unwrap();
+        let is_ours = words != "secret";
+        assert_eq!(
+            (&line[..3], answer.text().as_str()),
+            (answer.status.to_string().as_str(), words)
+        );
+        assert_eq!(answer.field("x-inside").is_none(), is_ours, "{line}");
+        assert_eq!(
+            answer.field("www-authenticate").is_some(),
+            answer.status == 401
+        );
+        assert_eq!(answer.field("retry-after").is_some(), answer.status == 503);
+        assert!(answer.field("x-request-id").is_some() && answer.field("x-served-by").is_some());
+        if answer.field("connection") == Some("close") {
+            client = edge.connect().await;
+        }
+    }
+    a.behave(Behavior::raw(
+        "HTTP/1.1 404 Not Found\r\ncontent-length: 6\r\n\r\n",
+    ));
+    let head = client.request("HEAD", "/head", &[], b"").await.unwrap();
+    assert_eq!((head.status, head.text()), (404, String::new()));
+    assert_eq!(head.field("content-length"), Some("8"));
+    assert_eq!(edge.log_of("/head").await["outcome"], "served");
+    edge.wait_for_outcome("endpoint_error", 2).await;
+    edge.wait_for_outcome("served", 5).await;
+}
+
+#[tokio::test]
 async fn a_route_under_maintenance_is_closed_to_all_but_those_who_may_look() {
     let a = Endpoint::start("a").await;
     for (maintenance, status, words, retry_after) in [

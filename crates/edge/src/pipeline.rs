@@ -44,6 +44,7 @@ mod forward;
 mod head;
 mod idempotency;
 mod identify;
+mod instead;
 mod redirect;
 mod respond;
 mod retry;
@@ -224,7 +225,14 @@ impl Exchange {
         let (Some(cluster), Some(endpoint)) = (self.cluster(), &self.endpoint) else {
             return ResponseStep::Deliver(Vec::new());
         };
-        ResponseStep::Deliver(self.response_edits(cluster, endpoint, fields))
+        let edits = self.response_edits(cluster, endpoint, fields);
+        if status.as_u16() >= 400
+            && let Some(words) = self.snapshot.words_instead(self.route, status.as_u16())
+        {
+            let answer = instead::answer(status, fields, edits, words);
+            return ResponseStep::Instead(Box::new(answer));
+        }
+        ResponseStep::Deliver(edits)
     }
 
     /// Request body bytes arrived. `Err` when they are too many or came too slowly: stop reading,

@@ -22,6 +22,8 @@ pub struct Words {
 pub struct Page {
     /// 400 and above.
     pub statuses: RangeInclusive<u16>,
+    /// Whether it stands for answers of endpoints, too (default: no).
+    pub also_from_endpoints: bool,
     /// What to say.
     pub words: Words,
 }

@@ -109,6 +109,8 @@ pub(crate) struct RequestContext {
     needs_new_connection: bool,
     /// An answer that must reach the client through `fail_to_proxy`.
     answer: Option<Answer>,
+    /// `answer` stands for one of the endpoint's.
+    is_replaced: bool,
     /// Why it failed, where a hook knew better than the error tells.
     failure: Option<Cause>,
     /// The response head was refused in favour of another attempt.
@@ -366,6 +368,10 @@ impl ProxyHttp for Hooks {
         client_reused: bool,
     ) -> Box<Error> {
         let is_moved = ctx.ends_wait() && *e.esource() == ErrorSource::Upstream;
+        if ctx.is_replaced {
+            e.set_retry(false);
+            return e;
+        }
         if is_moved || std::mem::take(&mut ctx.retries_response) || ctx.is_attempt_due {
             e.set_retry(true);
             return e;
@@ -427,6 +433,14 @@ impl ProxyHttp for Hooks {
                 ctx.has_response_head = true;
                 ctx.failure = None;
                 apply(edits, upstream_response)?;
+            }
+            ResponseStep::Instead(answer) => {
+                (ctx.answer, ctx.is_replaced) = (Some(*answer), true);
+                ctx.failure = None;
+                let mut error =
+                    Error::explain(ErrorType::HTTPStatus(status.as_u16()), "in other words");
+                error.as_up();
+                return Err(error);
             }
             ResponseStep::Retry => {
                 ctx.retries_response = true;
@@ -490,7 +504,7 @@ impl ProxyHttp for Hooks {
 
     async fn logging(&self, session: &mut Session, e: Option<&Error>, ctx: &mut RequestContext) {
         let has_response_head = ctx.has_response_head;
-        let failure = e.map(|e| {
+        let failure = e.filter(|_| !ctx.is_replaced).map(|e| {
             ctx.failure
                 .unwrap_or_else(|| cause::of_exchange(e, has_response_head))
         });

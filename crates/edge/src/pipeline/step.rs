@@ -30,10 +30,12 @@ pub enum ResponseStep {
     Deliver(Vec<HeaderEdit>),
     /// Throw it away and make another attempt.
     Retry,
+    /// Throw it away, body and all, and send this.
+    Instead(Box<Answer>),
 }
 
 /// A response of our own. To a HEAD request send the head alone.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
     /// Status line.
     pub status: StatusCode,

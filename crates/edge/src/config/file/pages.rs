@@ -19,6 +19,7 @@ pub(in crate::config) struct FileWords {
 #[derive(Debug)]
 pub(in crate::config) struct FilePage {
     pub(in crate::config) statuses: Located<RangeInclusive<u16>>,
+    pub(in crate::config) also_from_endpoints: bool,
     pub(in crate::config) words: FileWords,
 }
 
@@ -32,6 +33,7 @@ pub(in crate::config) struct FileMaintenance {
 pub(super) fn pages(fields: &Fields<'_>) -> Vec<FilePage> {
     let page = |fields: &Fields<'_>| FilePage {
         statuses: fields.statuses("status"),
+        also_from_endpoints: fields.flag("also_from_endpoints").value,
         words: words(fields),
     };
     fields.tables("errors").iter().map(page).collect()

@@ -10,6 +10,7 @@ pub(super) static PAGES: Kind = Kind::Table(&PAGE);
 static PAGE: Table = Table {
     keys: &[
         key("status", Kind::Scalar(Scalar::StatusRange), Default("500-599"), "Of answers by the edge itself, 400 and above; one code or a range."),
+        key("also_from_endpoints", Kind::Scalar(Scalar::Flag), Default("false"), "Whether answers of endpoints with this status say it, too, instead of what they say; their Retry-After, WWW-Authenticate, Proxy-Authenticate and Allow stay."),
         key("body", text(&ANYTHING), Optional("Back soon."), "What to say."),
         key("file", text(&PATH), Optional("pages/sorry.html"), "A file that says it, at most 256 KiB, read at start; relative to this file, instead of `body`."),
         key("content_type", text(&CONTENT_TYPE), Default("text/html; charset=utf-8"), "What it is."),

@@ -30,6 +30,7 @@ impl Parser<'_> {
         }
         Some(Page {
             statuses: file.statuses.value.clone(),
+            also_from_endpoints: file.also_from_endpoints,
             words: words?,
         })
     }

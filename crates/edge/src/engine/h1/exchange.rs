@@ -23,7 +23,7 @@ use crate::engine::buffer::Buffer;
 use crate::engine::stream::Stream;
 use crate::engine::tunnel::tunnel;
 use crate::outcome::Cause;
-use crate::pipeline::{Attempt, End, Exchange, Head, HeaderEdit};
+use crate::pipeline::{Answer, Attempt, End, Exchange, Head, HeaderEdit};
 
 /// A request as the attempts need it.
 pub(super) struct Request<'a> {
@@ -68,6 +68,8 @@ enum Attempted {
     Over(Next),
     /// Try another endpoint.
     Again,
+    /// The client must get this instead of what the endpoint said.
+    Instead(Box<Answer>),
     /// The client must get our own answer.
     Failed(Cause),
 }
@@ -106,6 +108,11 @@ impl<S: Stream> Session<'_, S> {
             match attempted.await {
                 Attempted::Again => now = Instant::now(),
                 Attempted::Over(next) => return next,
+                Attempted::Instead(answer) => {
+                    return self
+                        .answer(exchange, &request, *answer, body.received())
+                        .await;
+                }
                 Attempted::Failed(cause) => {
                     let answer = exchange.on_failure(cause);
                     if cause == Cause::ClientGone {
@@ -186,6 +193,7 @@ impl<S: Stream> Session<'_, S> {
     ) -> Attempted {
         match answered {
             Ok(Answered::Retry) => Attempted::Again,
+            Ok(Answered::Instead(answer)) => Attempted::Instead(answer),
             Ok(Answered::Upgraded) => self.upgrade(exchange, endpoint, relay).await,
             Ok(Answered::Whole) => {
                 let now = Instant::now();

@@ -15,7 +15,7 @@ use crate::engine::h1::outgoing::{Outgoing, Taken};
 use crate::engine::h1::peer::Peer;
 use crate::engine::stream::Stream;
 use crate::outcome::Cause;
-use crate::pipeline::{Exchange, ResponseStep};
+use crate::pipeline::{Answer, Exchange, ResponseStep};
 
 /// What the answer depends on besides the endpoint.
 #[derive(Clone, Copy, Debug)]
@@ -35,12 +35,14 @@ pub(super) struct RequestState {
 }
 
 /// How an answer ended without a fault.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::engine::h1) enum Answered {
     /// The client has all of it.
     Whole,
     /// It is thrown away for another attempt; the client has nothing of it.
     Retry,
+    /// It is thrown away for this one; the client has nothing of it.
+    Instead(Box<Answer>),
     /// The connection is a tunnel now.
     Upgraded,
 }
@@ -130,9 +132,8 @@ impl ResponseSide {
         now: Instant,
     ) -> Poll<Result<Answered, Cause>> {
         loop {
-            let is_retried = self.take_in(endpoint, exchange, request, now)?;
-            if is_retried {
-                return Poll::Ready(Ok(Answered::Retry));
+            if let Some(refused) = self.take_in(endpoint, exchange, request, now)? {
+                return Poll::Ready(Ok(refused));
             }
             if !self.out.is_empty() {
                 ready!(self.poll_write(cx, client, endpoint, now))?;
@@ -148,39 +149,39 @@ impl ResponseSide {
         }
     }
 
-    /// Parses and decodes what has been received into the next thing to write. `true`: another
-    /// attempt is to be made instead.
+    /// Parses and decodes what has been received into the next thing to write; `Some` if nothing of
+    /// it is to be written.
     fn take_in<E: Stream>(
         &mut self,
         endpoint: &mut Peer<E>,
         exchange: &mut Exchange,
         request: RequestState,
         now: Instant,
-    ) -> Result<bool, Cause> {
+    ) -> Result<Option<Answered>, Cause> {
         while self.body.is_none() && self.out.written() == 0 && !endpoint.received().is_empty() {
             let parsed = self.parser.advance(endpoint.received(), &HEAD_LIMITS);
             let Some(bytes) = parsed.map_err(|_| Cause::EndpointMalformed)? else {
                 break;
             };
-            if self.take_head(endpoint, exchange, request, now)? {
-                return Ok(true);
+            if let Some(refused) = self.take_head(endpoint, exchange, request, now)? {
+                return Ok(Some(refused));
             }
             endpoint.consume(bytes);
         }
         if self.status != Some(StatusCode::SWITCHING_PROTOCOLS) {
             self.take_body(endpoint)?;
         }
-        Ok(false)
+        Ok(None)
     }
 
-    /// A whole head, interim or final. `true`: another attempt is to be made instead.
+    /// A whole head, interim or final; `Some` if it is not for the client.
     fn take_head<E: Stream>(
         &mut self,
         endpoint: &Peer<E>,
         exchange: &mut Exchange,
         request: RequestState,
         now: Instant,
-    ) -> Result<bool, Cause> {
+    ) -> Result<Option<Answered>, Cause> {
         let status = self.parser.status();
         if status == StatusCode::SWITCHING_PROTOCOLS {
             if !self.asked.asks_for_upgrade || !self.parser.is_upgrade() {
@@ -188,12 +189,13 @@ impl ResponseSide {
             }
         } else if status.is_informational() {
             self.take_interim(endpoint)?;
-            return Ok(false);
+            return Ok(None);
         }
         let head = self.parser.head(endpoint.received());
         let is_replayable = request.is_replayable;
         let edits = match exchange.on_response_head(status, head.fields(), is_replayable, now) {
-            ResponseStep::Retry => return Ok(true),
+            ResponseStep::Retry => return Ok(Some(Answered::Retry)),
+            ResponseStep::Instead(answer) => return Ok(Some(Answered::Instead(answer))),
             ResponseStep::Deliver(edits) => edits,
         };
         let received = self.parser.framing(self.asked.is_head);
@@ -222,7 +224,7 @@ impl ResponseSide {
         self.is_chunked = framing == Framing::Chunked;
         self.body = Some(BodyDecoder::new(received));
         self.status = Some(status);
-        Ok(false)
+        Ok(None)
     }
 
     /// `100 Continue` is for those who asked; HTTP/1.0 knows no interim heads (RFC 9110, 15.2).
