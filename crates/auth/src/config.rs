@@ -17,7 +17,7 @@ mod shared;
 mod tokens;
 mod values;
 
-pub use database::Database;
+pub use database::{Database, DatabasePlace};
 pub use degraded::{Degraded, RevocationFallback};
 pub use environment::Environment;
 pub(crate) use given_key::Parsed;

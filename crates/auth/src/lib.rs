@@ -17,6 +17,7 @@
 mod app;
 pub mod breaker;
 pub mod config;
+mod database;
 pub mod domain;
 mod feed;
 mod http;

@@ -20,6 +20,7 @@ use crate::app::health::Checker;
 use crate::app::{App, Cause, Policy};
 use crate::breaker::Breakers;
 use crate::config::{Config, SharedState};
+use crate::database;
 use crate::domain::{SETUP_TOKEN_TTL, SetupToken, UnixMillis};
 use crate::http::{self as web, Identity, Service, connection};
 use crate::jobs::{self, Replay};
@@ -32,7 +33,6 @@ use crate::registry::Registry;
 use crate::shared::guarded::GuardedShared;
 use crate::shared::redis::RedisSetupError;
 use crate::shared::{EmbeddedShared, RedisShared, Shared};
-use crate::store::sqlite::{SqliteOptions, SqliteStore};
 use crate::store::{SetupCreation, Store, StoreError};
 pub use internal::InternalError;
 use internal::Opened;
@@ -70,10 +70,10 @@ pub enum ServeError {
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// The durable store.
-    #[error("the database {} cannot be opened", path.display())]
+    #[error("the database {place} cannot be opened")]
     Store {
-        /// Its file.
-        path: PathBuf,
+        /// Its file or server.
+        place: String,
         /// What went wrong.
         #[source]
         source: StoreError,
@@ -216,6 +216,11 @@ impl Instance {
         );
         let registry = Arc::new(registry);
         at_start(shared, registry.beat(now()).await.map_err(Cause::from))?;
+        let living = shared
+            .instances(now())
+            .await
+            .map_or(1, |living| living.len());
+        database::check_connections(store.as_ref(), &config.database, living).await;
         let metrics = Metrics::new(&config.instance.version, &config.instance.id)
             .map_err(|error| ServeError::Identity(error.into()))?;
         let metrics = Arc::new(metrics);
@@ -331,18 +336,11 @@ pub(crate) struct Stores {
 impl Stores {
     /// Opens both and brings their schemas up to date.
     pub(crate) async fn open(config: &Config) -> Result<Self, OpenError> {
-        let failed = |source| OpenError::Store {
-            path: config.database.path.clone(),
+        let store = database::open(&config.database).await;
+        let store = store.map_err(|source| OpenError::Store {
+            place: config.database.place.to_string(),
             source,
-        };
-        let store = SqliteStore::connect(&SqliteOptions {
-            path: config.database.path.clone(),
-            pool_size: config.database.pool_size.get(),
-            max_overflow: config.database.max_overflow,
-        })
-        .await
-        .map_err(failed)?;
-        store.migrate().await.map_err(failed)?;
+        })?;
         let shared: Arc<dyn Shared> = match &config.shared_state {
             SharedState::File(path) => {
                 let failed = |source| OpenError::Shared {
@@ -362,7 +360,7 @@ impl Stores {
         let breakers = Breakers::new(config.breakers);
         let shared = GuardedShared::new(shared, breakers.shared_state.clone());
         Ok(Self {
-            store: Arc::new(store),
+            store,
             shared: Arc::new(shared),
             breakers,
         })

@@ -7,10 +7,14 @@
 //! from a URL, and one boxed future per call vanishes beside a round trip to either. An enum would spell every method
 //! three times and keep a failing double out of the tests of `app`.
 
+pub(crate) mod attempt;
 #[cfg(test)]
 pub(crate) mod contract;
 mod error;
+pub mod postgres;
+mod schema;
 pub mod sealed;
+mod sql;
 pub mod sqlite;
 mod types;
 
@@ -24,7 +28,9 @@ use crate::domain::{
 };
 
 pub use error::StoreError;
-pub use sqlite::{SqliteOptions, SqliteStore};
+pub use postgres::{PostgresAddress, PostgresOptions};
+pub use sql::SqlStore;
+pub use sqlite::SqliteOptions;
 pub use types::{
     AccountCreation, FamilyCreation, FirstKey, PageLimit, PoolMetrics, Purged, RefreshGrant,
     RevocationPosition, Rotation, RotationOutcome, SetupCreation, SetupOutcome,
@@ -174,6 +180,9 @@ pub trait Store: Send + Sync + 'static {
 
     /// Proves, without writing, that nothing is known to be in the way of writes: room, permission.
     async fn can_write(&self) -> StoreResult<()>;
+
+    /// How many connections the database takes from everybody; `None`: it sets no bound.
+    async fn connection_limit(&self) -> StoreResult<Option<u32>>;
 
     /// How the connections are used right now.
     fn pool_metrics(&self) -> PoolMetrics;

@@ -1,63 +1,95 @@
 //! The durable store: where it is and how many connections may use it. Never repeats an
 //! address in a message, since it may hold a password.
 
+use std::fmt;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 
 use super::values::Values;
 use super::{Environment, Variable, var};
+use crate::store::PostgresAddress;
 
 pub(super) const VARIABLES: &[Variable] = &[
     var(
         "DATABASE_URL",
         "sqlite://./auth.db",
-        "durable store; sqlite:///absolute/path or sqlite://relative/path",
+        "durable store; sqlite:///absolute/path, sqlite://relative/path or postgres://user:password@host:port/database?sslmode=verify-full&sslrootcert=FILE",
     ),
-    var("DATABASE_POOL_SIZE", "4", "database connections kept open"),
+    var(
+        "DATABASE_POOL_SIZE",
+        "10, or 4 on SQLite",
+        "database connections kept open",
+    ),
     var(
         "DATABASE_MAX_OVERFLOW",
-        "4",
+        "20, or 4 on SQLite",
         "further database connections under load",
     ),
+    var(
+        "DB_POOL_MIN",
+        "DATABASE_POOL_SIZE",
+        "another name for DATABASE_POOL_SIZE",
+    ),
+    var(
+        "DB_POOL_MAX",
+        "size and overflow together",
+        "most database connections at once, instead of DATABASE_MAX_OVERFLOW",
+    ),
 ];
+
+/// No server takes more from one instance.
+const POOL_CEILING: u64 = 1000;
 
 /// The durable store.
 #[derive(Debug, Clone)]
 pub struct Database {
-    /// Its file.
-    pub path: PathBuf,
+    /// Where it is.
+    pub place: DatabasePlace,
     /// Connections kept open.
     pub pool_size: NonZeroU32,
     /// Connections beyond that under load.
     pub max_overflow: u32,
 }
 
+/// Where the durable store is.
+#[derive(Debug, Clone)]
+pub enum DatabasePlace {
+    /// A SQLite file.
+    File(PathBuf),
+    /// A PostgreSQL server.
+    Server(PostgresAddress),
+}
+
+impl fmt::Display for DatabasePlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => write!(f, "{}", path.display()),
+            Self::Server(address) => write!(f, "{address}"),
+        }
+    }
+}
+
 impl Database {
     pub(super) fn read(v: &mut Values<'_>, environment: Environment) -> Self {
-        let path = match v.get("DATABASE_URL") {
-            Some(url) => v.sqlite_path("DATABASE_URL", &url),
-            None => {
-                if environment.is_production() {
-                    v.error(
-                        "DATABASE_URL",
-                        "is not set, and production has no default database",
-                        "name it, for example sqlite:///var/lib/portcullis/auth.db",
-                    );
-                }
-                PathBuf::from("auth.db")
-            }
+        let place = v.database_place(environment);
+        let defaults = match place {
+            DatabasePlace::File(_) => (4, 4),
+            DatabasePlace::Server(_) => (10, 20),
         };
-        let pool_size = v.number("DATABASE_POOL_SIZE", 4, 1..=100) as u32;
+        let (pool_size, max_overflow) = v.pool(defaults);
         Self {
-            path,
+            place,
             pool_size: NonZeroU32::new(pool_size).unwrap_or(NonZeroU32::MIN),
-            max_overflow: v.number("DATABASE_MAX_OVERFLOW", 4, 0..=100) as u32,
+            max_overflow,
         }
     }
 
     /// The database's file, where it is one.
     pub(super) fn file(&self) -> Option<&Path> {
-        Some(&self.path)
+        match &self.place {
+            DatabasePlace::File(path) => Some(path),
+            DatabasePlace::Server(_) => None,
+        }
     }
 
     /// Where a file lies that belongs to this database when no other place is given.
@@ -70,6 +102,76 @@ impl Database {
 }
 
 impl Values<'_> {
+    fn database_place(&mut self, environment: Environment) -> DatabasePlace {
+        let Some(url) = self.get("DATABASE_URL") else {
+            if environment.is_production() {
+                self.error(
+                    "DATABASE_URL",
+                    "is not set, and production has no default database",
+                    "name it, for example sqlite:///var/lib/portcullis/auth.db",
+                );
+            }
+            return DatabasePlace::File(PathBuf::from("auth.db"));
+        };
+        let scheme = url.split(':').next().unwrap_or_default();
+        if !matches!(scheme, "postgres" | "postgresql") {
+            return DatabasePlace::File(self.sqlite_path("DATABASE_URL", &url));
+        }
+        match PostgresAddress::parse(url.trim()) {
+            Ok(address) => {
+                if environment.is_production() && address.is_exposed() {
+                    self.warnings.push(
+                        "DATABASE_URL trusts whoever answers in the server's place: \
+                         add sslmode=verify-full and sslrootcert"
+                            .to_owned(),
+                    );
+                }
+                DatabasePlace::Server(address)
+            }
+            Err(error) => {
+                let hint = "write it like postgres://user:password@host:5432/database; \
+                            percent-encode what is special in a password";
+                self.error("DATABASE_URL", error.to_string(), hint);
+                DatabasePlace::File(PathBuf::new())
+            }
+        }
+    }
+
+    /// Connections kept open, and how many more under load.
+    fn pool(&mut self, (size, overflow): (u64, u64)) -> (u32, u32) {
+        for (name, alias) in [
+            ("DATABASE_POOL_SIZE", "DB_POOL_MIN"),
+            ("DATABASE_MAX_OVERFLOW", "DB_POOL_MAX"),
+        ] {
+            if self.get(name).is_some() && self.get(alias).is_some() {
+                self.error(
+                    alias,
+                    format!("is set together with {name}"),
+                    "set one of the two",
+                );
+            }
+        }
+        let size = match self.get("DB_POOL_MIN") {
+            Some(_) => self.number("DB_POOL_MIN", size, 1..=POOL_CEILING),
+            None => self.number("DATABASE_POOL_SIZE", size, 1..=POOL_CEILING),
+        };
+        let overflow = match self.get("DB_POOL_MAX") {
+            Some(_) => {
+                let max = self.number("DB_POOL_MAX", size + overflow, 1..=POOL_CEILING);
+                if max < size {
+                    self.error(
+                        "DB_POOL_MAX",
+                        "is below the number of connections that are kept open",
+                        format!("set it to {size} or more, or lower DB_POOL_MIN"),
+                    );
+                }
+                max.saturating_sub(size)
+            }
+            None => self.number("DATABASE_MAX_OVERFLOW", overflow, 0..=POOL_CEILING),
+        };
+        (size as u32, overflow as u32)
+    }
+
     /// `sqlite:///absolute` and `sqlite://relative` name files. The value is not
     /// repeated in messages, since other databases' addresses hold passwords.
     pub(super) fn sqlite_path(&mut self, name: &'static str, url: &str) -> PathBuf {
@@ -82,7 +184,6 @@ impl Values<'_> {
             Some(path) => path.split('?').next().unwrap_or_default(),
             None => {
                 let what = match scheme {
-                    "postgres" | "postgresql" => "PostgreSQL is not supported by this version yet",
                     "redis" | "rediss" => "Redis is not supported by this version yet",
                     _ => "is not a sqlite:// address",
                 };

@@ -1,7 +1,7 @@
 //! Settings from the environment: defaults, mistakes, and what production refuses.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use portcullis_token::Algorithm;
@@ -48,7 +48,7 @@ fn an_empty_environment_gives_documented_defaults() {
     assert_eq!(config.instance.id, "auth-8000");
     assert_eq!(config.environment.as_str(), "development");
     assert_eq!(config.instance.name, "Auth Server");
-    assert_eq!(config.database.path, PathBuf::from("auth.db"));
+    assert_eq!(config.database.file(), Some(Path::new("auth.db")));
     let SharedState::File(shared) = &config.shared_state else {
         panic!("Redis is never the default");
     };
@@ -99,7 +99,10 @@ fn all_mistakes_are_reported_at_once_with_variable_and_hint() {
         ("HOST", "everywhere"),
         ("PORT", "70000"),
         ("INSTANCE_ID", "a\r\nb"),
-        ("DATABASE_URL", "postgres://app:hunter2@db/auth"),
+        (
+            "DATABASE_URL",
+            "postgres://app:hunter2@db/auth?sslmode=hunter3",
+        ),
         ("SHARED_STATE_URL", "redis://cache"),
         ("ACCESS_TOKEN_TTL", "4000"),
         ("HASH_WORKERS", "0"),
@@ -117,7 +120,7 @@ fn all_mistakes_are_reported_at_once_with_variable_and_hint() {
     );
     assert!(errors.0.iter().all(|error| !error.hint.is_empty()));
     assert!(
-        !text.contains("hunter2"),
+        !text.contains("hunter"),
         "a database password is never repeated: {text}"
     );
 }
@@ -240,6 +243,44 @@ fn documented_pool_and_algorithm_are_accepted() {
         config.database.max_overflow,
     );
     assert_eq!(pool, (10, 20));
+}
+
+#[test]
+fn a_server_has_the_documented_pool_and_shows_no_password() {
+    let url = ("DATABASE_URL", "postgresql://app:hunter2@db:5432/auth");
+    let config = from(&[url]).unwrap();
+    let shown = config.database.place.to_string();
+    assert_eq!(shown, "postgres://db:5432/auth");
+    assert!(!format!("{config:?}").contains("hunter2"));
+    assert_eq!(config.database.pool_size.get(), 10);
+    assert_eq!(config.database.max_overflow, 20);
+}
+
+#[test]
+fn production_warns_of_a_server_that_anybody_could_stand_in_for() {
+    let warnings = |url| {
+        let config = from(&production(&[("DATABASE_URL", url)])).unwrap();
+        config.warnings.len()
+    };
+    assert_eq!(warnings("postgres://app:pw@db/auth"), 1);
+    assert_eq!(warnings("postgres://app:pw@db/auth?sslmode=verify-full"), 0);
+}
+
+#[test]
+fn pool_sizes_go_by_their_other_names_too() {
+    let pool = |pairs: &[(&str, &str)]| {
+        let database = from(pairs).unwrap().database;
+        (database.pool_size.get(), database.max_overflow)
+    };
+    assert_eq!(
+        pool(&[("DB_POOL_MIN", "5"), ("DB_POOL_MAX", "20")]),
+        (5, 15)
+    );
+    assert_eq!(pool(&[("DB_POOL_MAX", "4")]), (4, 0));
+    let both = [("DATABASE_POOL_SIZE", "5"), ("DB_POOL_MIN", "5")];
+    assert_eq!(faulty(&both), ["DB_POOL_MIN"]);
+    let below = [("DB_POOL_MIN", "5"), ("DB_POOL_MAX", "3")];
+    assert_eq!(faulty(&below), ["DB_POOL_MAX"]);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::domain::{AccountId, SessionId};
-use crate::store::sqlite::{SqliteOptions, SqliteStore};
+use crate::store::sqlite::{self, SqliteOptions};
 
 async fn store() -> (TempDir, Arc<dyn Store>) {
     let directory = tempfile::tempdir().unwrap();
@@ -13,8 +13,7 @@ async fn store() -> (TempDir, Arc<dyn Store>) {
         pool_size: 2,
         max_overflow: 0,
     };
-    let store = SqliteStore::connect(&options).await.unwrap();
-    store.migrate().await.unwrap();
+    let store = sqlite::open(&options).await.unwrap();
     (directory, Arc::new(store))
 }
 

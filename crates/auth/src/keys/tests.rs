@@ -12,7 +12,7 @@ use super::*;
 use crate::config::Parsed;
 use crate::domain::{KeyPlan, KeyState, SigningKeyRecord};
 use crate::store::FirstKey;
-use crate::store::sqlite::{SqliteOptions, SqliteStore};
+use crate::store::sqlite::{self, SqliteOptions};
 
 mod rotation;
 
@@ -38,9 +38,7 @@ impl Database {
             pool_size: 1,
             max_overflow: 1,
         };
-        let store = SqliteStore::connect(&options).await.unwrap();
-        store.migrate().await.unwrap();
-        Arc::new(store)
+        Arc::new(sqlite::open(&options).await.unwrap())
     }
 
     /// The keeper of one instance whose ring turns once a day.

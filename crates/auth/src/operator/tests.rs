@@ -43,13 +43,13 @@ async fn cut(stores: &Stores) -> (UnixMillis, UnixMillis) {
 #[tokio::test]
 async fn sec_d04_a_login_granted_while_the_command_waits_is_cut_off_too() {
     let directory = tempfile::tempdir().unwrap();
-    let (config, stores) = opened(&directory).await;
+    let (_, stores) = opened(&directory).await;
     let ada = account("ada@example.com");
     let line = entry(AuditEvent::Registered, &ada);
     stores.store.create_account(&ada, &line).await.unwrap();
     // An instance writes; the command has to wait.
     let instance = DatabaseFile::open(&FileOptions {
-        path: config.database.path.clone(),
+        path: directory.path().join("auth.db"),
         synchronous: SqliteSynchronous::Full,
         pool_size: 1,
         max_overflow: 0,

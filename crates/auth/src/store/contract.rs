@@ -8,6 +8,70 @@ pub(crate) mod refresh;
 pub(crate) mod revocations;
 pub(crate) mod setup;
 
+/// Makes a test of every case, named like it, for a module whose `$on` runs one on its database: written once, so that
+/// no database is spared a case.
+macro_rules! every_case {
+    ($on:ident) => {
+        $crate::store::contract::every_case! { $on
+            accounts: [
+                what_one_instance_stores_the_others_read,
+                what_does_not_exist_is_none,
+                an_address_is_taken_once_however_many_register_it,
+                hostile_text_is_stored_as_it_is,
+                pages_are_bounded_ordered_and_complete,
+                sec_a14_shutting_an_account_shuts_every_way_to_a_token,
+                opening_an_account_again_does_not_bring_old_tokens_back,
+                changes_to_an_unknown_account_change_nothing,
+                roles_are_replaced_as_a_whole,
+                a_password_hash_is_upgraded_only_from_what_was_read,
+                the_audit_log_is_read_newest_first,
+            ]
+            refresh: [
+                a_token_rotates_through_all_instances,
+                sec_e12_sixty_four_parallel_uses_make_one_successor,
+                sec_e12_a_use_after_the_grace_ends_the_family,
+                sec_e12_a_use_after_the_successors_use_ends_the_family,
+                sec_e12_parallel_reuse_ends_the_family_once,
+                what_is_not_a_token_of_this_client_is_unknown_and_harms_nobody,
+                an_idle_token_expires,
+                sec_e13_no_number_of_rotations_outlives_the_absolute_end,
+                logging_out_ends_the_session_everywhere_and_twice_is_no_error,
+                a_logout_beside_rotations_always_wins,
+                a_use_dropped_at_any_moment_can_be_retried,
+                random_histories_agree_with_the_model,
+            ]
+            revocations: [
+                a_follower_resumes_where_it_stopped,
+                a_revocation_is_only_ever_extended_and_shows_again_when_it_is,
+                sec_d05_a_recorded_revocation_covers_its_tokens_and_no_others,
+                a_purge_is_bounded_and_takes_only_what_has_ended,
+            ]
+            setup: [
+                sec_a10_of_many_uses_one_makes_the_administrator,
+                sec_a10_an_expired_replaced_or_wrong_token_is_refused,
+                a_taken_address_gives_the_token_back,
+            ]
+            keys: [
+                of_many_cold_starts_one_makes_the_first_key,
+                activation_retires_the_predecessor_in_the_same_moment,
+                keys_move_forward_only_and_a_kid_is_taken_once,
+                of_many_that_publish_ahead_one_does,
+                a_key_of_another_algorithm_takes_over_alone,
+                a_ring_with_a_long_past_still_shows_its_newest_keys,
+            ]
+        }
+    };
+    ($on:ident $($room:ident: [$($case:ident,)*])*) => {
+        $($(
+            #[test]
+            fn $case() {
+                $on($crate::store::contract::$room::$case);
+            }
+        )*)*
+    };
+}
+pub(crate) use every_case;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -24,6 +24,17 @@ pub enum StoreError {
     /// The schema could not be brought up to date.
     #[error("migrating the database failed")]
     Migration(#[source] sqlx::migrate::MigrateError),
+    /// The schema is of a release too far ahead of this one.
+    #[error(
+        "the database's schema is version {found}, and this release works with {ours} and the one after: \
+         start the release that migrated it, or one just before"
+    )]
+    SchemaTooNew {
+        /// Its version.
+        found: i64,
+        /// The newest version of this release.
+        ours: i64,
+    },
     /// A row holds what this version cannot read.
     #[error("{attempted}: a stored {what} is not readable")]
     BadRow {

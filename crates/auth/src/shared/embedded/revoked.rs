@@ -12,7 +12,7 @@ use super::mark::Mark;
 use super::replica::{Answer, Replica};
 use crate::domain::{Revocation, TokenFacts, UnixMillis};
 use crate::shared::SharedResult;
-use crate::store::sqlite::Attempt as _;
+use crate::store::attempt::Attempt as _;
 use crate::store::sqlite::file::DatabaseFile;
 use crate::store::{StoreError, StoreResult};
 

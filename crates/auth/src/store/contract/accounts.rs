@@ -116,7 +116,7 @@ pub(crate) async fn an_address_is_taken_once_however_many_register_it(instances:
 pub(crate) async fn hostile_text_is_stored_as_it_is(instances: Instances) {
     let mut account = account("o'hara%_--drop@example.com");
     account.password_hash =
-        PasswordHash::from_phc("'; DROP TABLE account; -- \0 \u{10ffff}".to_owned());
+        PasswordHash::from_phc("'; DROP TABLE account; -- \u{1} \u{10ffff}".to_owned());
     instances
         .next()
         .create_account(&account, &entry(AuditEvent::Registered, &account))

@@ -8,7 +8,7 @@ use crate::store::{PageLimit, Purged, RevocationPosition, RotationOutcome};
 pub(crate) async fn a_follower_resumes_where_it_stopped(instances: Instances) {
     let all = [
         Revocation::Token {
-            jti: "j'1\0".repeat(1000),
+            jti: "j'1\u{1}".repeat(1000),
             until: after(100),
         },
         Revocation::Session {

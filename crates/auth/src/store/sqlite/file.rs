@@ -17,8 +17,8 @@ use sqlx::sqlite::{
 };
 use sqlx::{ConnectOptions, Connection as _, Transaction};
 
+use super::super::attempt::{Attempt as _, is_busy};
 use super::super::{PoolMetrics, StoreError, StoreResult};
-use super::Attempt;
 
 /// How long a write waits for other processes before it is refused.
 pub(crate) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -136,14 +136,6 @@ impl DatabaseFile {
         // Last, so that it can fold the write-ahead log into the file.
         self.writer.close().await;
     }
-}
-
-/// SQLITE_BUSY and SQLITE_LOCKED in all their extended forms: the low byte is the primary code.
-pub(crate) fn is_busy(error: &dyn sqlx::error::DatabaseError) -> bool {
-    error
-        .code()
-        .and_then(|code| code.parse::<u32>().ok())
-        .is_some_and(|code| matches!(code & 0xff, 5 | 6))
 }
 
 fn pool(min: u32, max: u32) -> SqlitePoolOptions {

@@ -5,8 +5,9 @@ use std::borrow::Cow;
 use sqlx::SqlSafeStr as _;
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 
+use super::super::attempt::Attempt as _;
+use super::super::schema;
 use super::super::{StoreError, StoreResult};
-use super::Attempt as _;
 use super::file::DatabaseFile;
 
 /// The migrations of the store.
@@ -19,7 +20,7 @@ pub(super) fn store() -> Migrator {
 }
 
 /// A migrator over embedded files. An older binary meets a newer schema during a rolling deploy: unknown migrations
-/// are not an error, because each release only adds what its predecessor can ignore.
+/// are not an error by themselves, `schema::judge` says how many are.
 pub(crate) fn migrator(files: &[(i64, &'static str, &'static str)]) -> Migrator {
     let migrations = files
         .iter()
@@ -41,10 +42,16 @@ pub(crate) fn migrator(files: &[(i64, &'static str, &'static str)]) -> Migrator 
 /// Runs what is missing. sqlx's migration lock does nothing on SQLite, so the whole run stands inside one
 /// `BEGIN IMMEDIATE`: processes that start together take turns, and a killed one leaves nothing half done.
 pub(crate) async fn run(file: &DatabaseFile, migrator: Migrator) -> StoreResult<()> {
+    let ours = migrator.iter().map(|migration| migration.version).max();
     let mut write = file.write("beginning the migration").await?;
     migrator
         .run_direct(None, &mut *write, false)
         .await
         .map_err(StoreError::Migration)?;
+    let found = sqlx::query_scalar("SELECT max(version) FROM _sqlx_migrations")
+        .fetch_one(&mut *write)
+        .await
+        .attempting("reading the schema's version")?;
+    schema::judge(found, ours.unwrap_or_default())?;
     write.commit().await.attempting("committing the migration")
 }

@@ -1,13 +1,13 @@
 //! Refresh token families and their rotation. Never judges a use itself: `domain::judge` does, inside the transaction.
 
-use sqlx::Row as _;
-use sqlx::sqlite::SqliteRow;
+mod at_once;
 
 use super::super::{
     FamilyCreation, RefreshGrant, Rotation, RotationOutcome, StoreError, StoreResult,
 };
-use super::file::DatabaseFile;
-use super::{Attempt as _, TENANT, Writer, account, audit, read, revocation};
+use super::database::{Database, Write};
+use super::statement::{Row, Statement};
+use super::{TENANT, account, audit, revocation};
 use crate::domain::{
     AccountId, AccountStatus, AuditEntry, AuditEvent, Family, FamilyId, RefreshRecord, Revocation,
     SessionId, TokenHash, TokenState, UnixMillis, Verdict, judge,
@@ -19,18 +19,23 @@ const ROTATING: &str = "rotating a refresh token";
 const REVOKING: &str = "revoking a session";
 
 pub(super) async fn create_family(
-    file: &DatabaseFile,
+    database: &Database,
     family: &Family,
     first: &TokenHash,
     expires_at: UnixMillis,
     entry: &AuditEntry,
 ) -> StoreResult<FamilyCreation> {
-    let mut write = file.write(CREATING).await?;
-    let inserted = sqlx::query(
-        "INSERT INTO refresh_family (id, tenant_id, account_id, client_id, session_id, created_at, absolute_expires_at, revoked_at)
-         SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8
-         WHERE EXISTS (SELECT 1 FROM account WHERE id = ?3 AND tenant_id = ?2 AND status = 'active')",
-    )
+    let mut write = database.write_soon(CREATING).await?;
+    // An account that is being shut must end this family, too.
+    write
+        .hold(
+            Statement::new(CREATING, "SELECT 1 FROM account WHERE id = $1 FOR SHARE")
+                .bind(family.account.to_string()),
+        )
+        .await?;
+    let inserted = Statement::new(CREATING, "INSERT INTO refresh_family (id, tenant_id, account_id, client_id, session_id, created_at, absolute_expires_at, revoked_at)
+         SELECT $1, $2, $3, $4, $5, $6, $7, $8
+         WHERE EXISTS (SELECT 1 FROM account WHERE id = $3 AND tenant_id = $2 AND status = 'active')")
     .bind(family.id.to_string())
     .bind(TENANT)
     .bind(family.account.to_string())
@@ -38,26 +43,36 @@ pub(super) async fn create_family(
     .bind(family.session.to_string())
     .bind(family.created_at.0)
     .bind(family.absolute_expires_at.0)
-    .bind(family.revoked_at.map(|at| at.0))
-    .execute(&mut *write)
-    .await
-    .attempting(CREATING)?;
-    if inserted.rows_affected() == 0 {
+    .bind(family.revoked_at.map(|at| at.0)).execute(&mut write).await?;
+    if inserted == 0 {
         return Ok(FamilyCreation::AccountNotActive);
     }
     insert_token(&mut write, first, family, family.created_at, expires_at).await?;
     audit::insert(&mut write, entry).await?;
-    write.commit().await.attempting(CREATING)?;
+    write.commit().await?;
     Ok(FamilyCreation::Created)
 }
 
-/// Everything happens under the file's write lock, so what is judged cannot change before it is written; the update
-/// still compares `spent_at IS NULL`, so that a mistake here could only ever refuse, never fork.
+/// What is judged is locked first, so that it cannot change before it is written; the update still compares
+/// `spent_at IS NULL`, so that a mistake here could only ever refuse, never fork.
 pub(super) async fn rotate(
-    file: &DatabaseFile,
+    database: &Database,
     rotation: &Rotation<'_>,
 ) -> StoreResult<RotationOutcome> {
-    let mut write = file.write(ROTATING).await?;
+    if let Some(grant) = at_once::rotate(database, rotation).await? {
+        return Ok(RotationOutcome::Rotated(grant));
+    }
+    let mut write = database.write(ROTATING).await?;
+    write
+        .hold(
+            Statement::new(
+                ROTATING,
+                "SELECT 1 FROM refresh_token t JOIN refresh_family f ON f.id = t.family_id
+                 WHERE t.hash = $1 FOR NO KEY UPDATE",
+            )
+            .bind(rotation.presented.as_bytes().as_slice()),
+        )
+        .await?;
     let Some(found) = find(&mut write, &rotation.presented).await? else {
         return Ok(RotationOutcome::Unknown);
     };
@@ -76,24 +91,21 @@ pub(super) async fn rotate(
         Verdict::Repeat => found.repeated()?,
         Verdict::Rotate => spend(&mut write, found.grant, rotation).await?,
     };
-    write.commit().await.attempting(ROTATING)?;
+    write.commit().await?;
     Ok(outcome)
 }
 
 async fn spend(
-    write: Writer<'_>,
+    write: &mut Write,
     grant: RefreshGrant,
     rotation: &Rotation<'_>,
 ) -> StoreResult<RotationOutcome> {
-    let spent = sqlx::query("UPDATE refresh_token SET spent_at = ?1, successor = ?2, successor_box = ?3 WHERE hash = ?4 AND spent_at IS NULL")
+    let spent = Statement::new(ROTATING, "UPDATE refresh_token SET spent_at = $1, successor = $2, successor_box = $3 WHERE hash = $4 AND spent_at IS NULL")
         .bind(rotation.now.0)
         .bind(rotation.successor.as_bytes().as_slice())
         .bind(rotation.successor_box.as_slice())
-        .bind(rotation.presented.as_bytes().as_slice())
-        .execute(&mut *write)
-        .await
-        .attempting(ROTATING)?;
-    if spent.rows_affected() != 1 {
+        .bind(rotation.presented.as_bytes().as_slice()).execute(&mut *write).await?;
+    if spent != 1 {
         return Err(StoreError::BadRow {
             attempted: ROTATING,
             what: "refresh token",
@@ -117,7 +129,7 @@ async fn spend(
 }
 
 async fn reused(
-    write: Writer<'_>,
+    write: &mut Write,
     family: &Family,
     rotation: &Rotation<'_>,
 ) -> StoreResult<RotationOutcome> {
@@ -137,72 +149,65 @@ async fn reused(
 }
 
 pub(super) async fn revoke_session(
-    file: &DatabaseFile,
+    database: &Database,
     session: SessionId,
     until: UnixMillis,
     entry: &AuditEntry,
 ) -> StoreResult<Revocation> {
-    let mut write = file.write(REVOKING).await?;
+    let mut write = database.write(REVOKING).await?;
     let revocation = end_session(&mut write, session, until, entry).await?;
-    write.commit().await.attempting(REVOKING)?;
+    write.commit().await?;
     Ok(revocation)
 }
 
 async fn end_session(
-    write: Writer<'_>,
+    write: &mut Write,
     session: SessionId,
     until: UnixMillis,
     entry: &AuditEntry,
 ) -> StoreResult<Revocation> {
-    sqlx::query(
-        "UPDATE refresh_family SET revoked_at = ?1 WHERE session_id = ?2 AND revoked_at IS NULL",
+    Statement::new(
+        REVOKING,
+        "UPDATE refresh_family SET revoked_at = $1 WHERE session_id = $2 AND revoked_at IS NULL",
     )
     .bind(entry.at.0)
     .bind(session.to_string())
     .execute(&mut *write)
-    .await
-    .attempting(REVOKING)?;
+    .await?;
     let revocation = Revocation::Session {
         sid: session,
         until,
     };
-    revocation::insert(&mut *write, &revocation).await?;
     audit::insert(write, entry).await?;
+    // Last, since others wait from here to the commit.
+    revocation::insert(write, &revocation).await?;
     Ok(revocation)
 }
 
 pub(super) async fn family_by_token(
-    file: &DatabaseFile,
+    database: &Database,
     token: &TokenHash,
 ) -> StoreResult<Option<Family>> {
-    sqlx::query(
-        "SELECT f.id AS family_id, f.account_id, f.client_id, f.session_id, f.created_at, f.absolute_expires_at, f.revoked_at
-         FROM refresh_token t JOIN refresh_family f ON f.id = t.family_id WHERE t.hash = ?1 AND f.tenant_id = ?2",
-    )
+    Statement::new(FINDING, "SELECT f.id AS family_id, f.account_id, f.client_id, f.session_id, f.created_at, f.absolute_expires_at, f.revoked_at
+         FROM refresh_token t JOIN refresh_family f ON f.id = t.family_id WHERE t.hash = $1 AND f.tenant_id = $2")
     .bind(token.as_bytes().as_slice())
-    .bind(TENANT)
-    .fetch_optional(file.readers())
-    .await
-    .attempting(FINDING)?
+    .bind(TENANT).fetch_optional(database).await?
     .map(|row| family_from_row(&row))
     .transpose()
 }
 
 async fn insert_token(
-    write: Writer<'_>,
+    write: &mut Write,
     token: &TokenHash,
     family: &Family,
     issued_at: UnixMillis,
     expires_at: UnixMillis,
 ) -> StoreResult<()> {
-    sqlx::query("INSERT INTO refresh_token (hash, family_id, issued_at, expires_at) VALUES (?1, ?2, ?3, ?4)")
+    Statement::new("storing a refresh token", "INSERT INTO refresh_token (hash, family_id, issued_at, expires_at) VALUES ($1, $2, $3, $4)")
         .bind(token.as_bytes().as_slice())
         .bind(family.id.to_string())
         .bind(issued_at.0)
-        .bind(expires_at.min(family.absolute_expires_at).0)
-        .execute(write)
-        .await
-        .attempting("storing a refresh token")?;
+        .bind(expires_at.min(family.absolute_expires_at).0).execute(&mut *write).await?;
     Ok(())
 }
 
@@ -215,7 +220,10 @@ struct Found {
 
 impl Found {
     fn repeated(self) -> StoreResult<RotationOutcome> {
-        let successor_box = read(ROTATING, "successor", self.successor_box)?;
+        let successor_box = self.successor_box.ok_or(StoreError::BadRow {
+            attempted: ROTATING,
+            what: "successor",
+        })?;
         Ok(RotationOutcome::Repeated {
             grant: self.grant,
             successor_box,
@@ -224,69 +232,51 @@ impl Found {
 }
 
 /// A successor that has been purged counts as spent: it can no longer be given again.
-async fn find(write: Writer<'_>, token: &TokenHash) -> StoreResult<Option<Found>> {
-    let row = sqlx::query(
-        "SELECT t.expires_at, t.spent_at, t.successor_box,
+async fn find(write: &mut Write, token: &TokenHash) -> StoreResult<Option<Found>> {
+    let row = Statement::new(FINDING, "SELECT t.expires_at, t.spent_at, t.successor_box,
                 n.expires_at AS successor_expires_at, (n.hash IS NULL OR n.spent_at IS NOT NULL) AS is_successor_spent,
                 f.id AS family_id, f.account_id, f.client_id, f.session_id, f.created_at, f.absolute_expires_at, f.revoked_at,
                 a.email, a.password_hash, a.status, a.created_at AS account_created_at,
-                (SELECT group_concat(role, ',') FROM account_role WHERE account_id = a.id) AS roles
+                (SELECT string_agg(role, ',') FROM account_role WHERE account_id = a.id) AS roles
          FROM refresh_token t
          JOIN refresh_family f ON f.id = t.family_id
          JOIN account a ON a.id = f.account_id
          LEFT JOIN refresh_token n ON n.hash = t.successor
-         WHERE t.hash = ?1 AND f.tenant_id = ?2",
-    )
+         WHERE t.hash = $1 AND f.tenant_id = $2")
     .bind(token.as_bytes().as_slice())
-    .bind(TENANT)
-    .fetch_optional(write)
-    .await
-    .attempting(FINDING)?;
+    .bind(TENANT).fetch_optional(&mut *write).await?;
     row.map(|row| found_from_row(&row)).transpose()
 }
 
-fn found_from_row(row: &SqliteRow) -> StoreResult<Found> {
-    let instant = |column: &str| {
-        row.try_get::<Option<i64>, _>(column)
-            .attempting(FINDING)
-            .map(|at| at.map(UnixMillis))
-    };
-    let expires_at = read(FINDING, "expiry", instant("expires_at")?)?;
-    let state = match instant("spent_at")? {
+fn found_from_row(row: &Row) -> StoreResult<Found> {
+    let expires_at = UnixMillis(row.number("expires_at")?);
+    let state = match row.optional_number("spent_at")? {
         None => TokenState::Unused,
         Some(at) => TokenState::Spent {
-            at,
-            is_successor_spent: row.try_get("is_successor_spent").attempting(FINDING)?,
+            at: UnixMillis(at),
+            is_successor_spent: row.flag("is_successor_spent")?,
         },
     };
+    let successor_expires_at = row.optional_number("successor_expires_at")?;
     Ok(Found {
         record: RefreshRecord { expires_at, state },
         grant: RefreshGrant {
             account: account::from_row(row)?,
             family: family_from_row(row)?,
-            expires_at: instant("successor_expires_at")?.unwrap_or(expires_at),
+            expires_at: successor_expires_at.map_or(expires_at, UnixMillis),
         },
-        successor_box: row.try_get("successor_box").attempting(FINDING)?,
+        successor_box: row.optional_bytes("successor_box")?,
     })
 }
 
-fn family_from_row(row: &SqliteRow) -> StoreResult<Family> {
-    let text = |column: &str| row.try_get::<&str, _>(column).attempting(FINDING);
-    let instant = |column: &str| {
-        row.try_get::<i64, _>(column)
-            .attempting(FINDING)
-            .map(UnixMillis)
-    };
+fn family_from_row(row: &Row) -> StoreResult<Family> {
     Ok(Family {
-        id: read(FINDING, "family id", FamilyId::parse(text("family_id")?))?,
-        account: read(FINDING, "account id", AccountId::parse(text("account_id")?))?,
-        client_id: text("client_id")?.to_owned(),
-        session: read(FINDING, "session id", SessionId::parse(text("session_id")?))?,
-        created_at: instant("created_at")?,
-        absolute_expires_at: instant("absolute_expires_at")?,
-        revoked_at: row
-            .try_get::<Option<i64>, _>("revoked_at")
-            .attempting(FINDING)?
-            .map(UnixMillis),
+        id: row.read("family id", FamilyId::parse(row.text("family_id")?))?,
+        account: row.read("account id", AccountId::parse(row.text("account_id")?))?,
+        client_id: row.text("client_id")?.to_owned(),
+        session: row.read("session id", SessionId::parse(row.text("session_id")?))?,
+        created_at: UnixMillis(row.number("created_at")?),
+        absolute_expires_at: UnixMillis(row.number("absolute_expires_at")?),
+        revoked_at: row.optional_number("revoked_at")?.map(UnixMillis),
     })
 }

@@ -1,68 +1,58 @@
 //! The durable copy of revocations, from which the shared state is rebuilt. Never shortens one.
 
-use sqlx::Row as _;
-use sqlx::sqlite::SqliteRow;
-
 use super::super::{PageLimit, RevocationPosition, StoreResult};
-use super::file::DatabaseFile;
-use super::{Attempt as _, TENANT, Writer, read};
+use super::TENANT;
+use super::database::{Database, Queue, Write};
+use super::statement::{Row, Statement};
 use crate::domain::{AccountId, Revocation, SessionId, TokenFacts, UnixMillis};
 
 const WRITING: &str = "recording a revocation";
 const READING: &str = "reading revocations";
 
-pub(super) async fn add(file: &DatabaseFile, revocation: &Revocation) -> StoreResult<()> {
-    let mut write = file.write(WRITING).await?;
+pub(super) async fn add(database: &Database, revocation: &Revocation) -> StoreResult<()> {
+    let mut write = database.write(WRITING).await?;
     insert(&mut write, revocation).await?;
-    write.commit().await.attempting(WRITING)
+    write.commit().await
 }
 
 /// Replaces the row rather than updating it: the new position tells followers that it changed.
-pub(super) async fn insert(write: Writer<'_>, revocation: &Revocation) -> StoreResult<()> {
+pub(super) async fn insert(write: &mut Write, revocation: &Revocation) -> StoreResult<()> {
     let (kind, subject, not_before) = columns(revocation);
-    let earlier = sqlx::query("DELETE FROM revocation WHERE tenant_id = ?1 AND kind = ?2 AND subject = ?3 RETURNING not_before, until")
+    write.wait_in(Queue::Revocations).await?;
+    let earlier = Statement::new(WRITING, "DELETE FROM revocation WHERE tenant_id = $1 AND kind = $2 AND subject = $3 RETURNING not_before, until")
         .bind(TENANT)
         .bind(kind)
-        .bind(&subject)
-        .fetch_optional(&mut *write)
-        .await
-        .attempting(WRITING)?;
+        .bind(&subject).fetch_optional(&mut *write).await?;
     let (earlier_cut, earlier_until) = match earlier {
-        Some(row) => (
-            row.try_get(0).attempting(WRITING)?,
-            row.try_get(1).attempting(WRITING)?,
-        ),
+        Some(row) => (row.number("not_before")?, row.number("until")?),
         None => (i64::MIN, i64::MIN),
     };
-    sqlx::query("INSERT INTO revocation (tenant_id, kind, subject, not_before, until) VALUES (?1, ?2, ?3, ?4, ?5)")
+    Statement::new(WRITING, "INSERT INTO revocation (tenant_id, kind, subject, not_before, until) VALUES ($1, $2, $3, $4, $5)")
         .bind(TENANT)
         .bind(kind)
         .bind(subject)
         .bind(not_before.0.max(earlier_cut))
-        .bind(revocation.until().0.max(earlier_until))
-        .execute(write)
-        .await
-        .attempting(WRITING)?;
+        .bind(revocation.until().0.max(earlier_until)).execute(&mut *write).await?;
     Ok(())
 }
 
 pub(super) async fn page(
-    file: &DatabaseFile,
+    database: &Database,
     after: RevocationPosition,
     now: UnixMillis,
     limit: PageLimit,
 ) -> StoreResult<Vec<(RevocationPosition, Revocation)>> {
-    sqlx::query(
+    Statement::new(
+        READING,
         "SELECT position, kind, subject, not_before, until FROM revocation
-         WHERE position > ?1 AND until > ?2 AND tenant_id = ?3 ORDER BY position LIMIT ?4",
+         WHERE position > $1 AND until > $2 AND tenant_id = $3 ORDER BY position LIMIT $4",
     )
     .bind(after.0)
     .bind(now.0)
     .bind(TENANT)
     .bind(limit.rows())
-    .fetch_all(file.readers())
-    .await
-    .attempting(READING)?
+    .fetch_all(database)
+    .await?
     .iter()
     .map(from_row)
     .collect()
@@ -70,16 +60,17 @@ pub(super) async fn page(
 
 /// At most four lookups in one index.
 pub(super) async fn covers(
-    file: &DatabaseFile,
+    database: &Database,
     token: &TokenFacts<'_>,
     now: UnixMillis,
 ) -> StoreResult<bool> {
     // Nothing equals NULL: a token without a session is in none.
-    let found = sqlx::query(
-        "SELECT 1 FROM revocation WHERE tenant_id = ?1 AND until > ?2 AND (
-             (kind = 'token' AND subject = ?3) OR (kind = 'session' AND subject = ?4)
-             OR (kind = 'account' AND subject = ?5 AND not_before > ?6)
-             OR (kind = 'signing_key' AND subject = ?7)) LIMIT 1",
+    let found = Statement::new(
+        READING,
+        "SELECT 1 FROM revocation WHERE tenant_id = $1 AND until > $2 AND (
+             (kind = 'token' AND subject = $3) OR (kind = 'session' AND subject = $4)
+             OR (kind = 'account' AND subject = $5 AND not_before > $6)
+             OR (kind = 'signing_key' AND subject = $7)) LIMIT 1",
     )
     .bind(TENANT)
     .bind(now.0)
@@ -88,9 +79,8 @@ pub(super) async fn covers(
     .bind(token.sub)
     .bind(token.issued_at.0)
     .bind(token.kid)
-    .fetch_optional(file.readers())
-    .await
-    .attempting(READING)?;
+    .fetch_optional(database)
+    .await?;
     Ok(found.is_some())
 }
 
@@ -106,11 +96,11 @@ fn columns(revocation: &Revocation) -> (&'static str, String, UnixMillis) {
     }
 }
 
-fn from_row(row: &SqliteRow) -> StoreResult<(RevocationPosition, Revocation)> {
-    let subject: &str = row.try_get("subject").attempting(READING)?;
-    let until = UnixMillis(row.try_get("until").attempting(READING)?);
-    let not_before = UnixMillis(row.try_get("not_before").attempting(READING)?);
-    let revocation = match row.try_get("kind").attempting(READING)? {
+fn from_row(row: &Row) -> StoreResult<(RevocationPosition, Revocation)> {
+    let subject = row.text("subject")?;
+    let until = UnixMillis(row.number("until")?);
+    let not_before = UnixMillis(row.number("not_before")?);
+    let revocation = match row.text("kind")? {
         "token" => Some(Revocation::Token {
             jti: subject.to_owned(),
             until,
@@ -127,6 +117,6 @@ fn from_row(row: &SqliteRow) -> StoreResult<(RevocationPosition, Revocation)> {
         }),
         _ => None,
     };
-    let position = RevocationPosition(row.try_get("position").attempting(READING)?);
-    Ok((position, read(READING, "revocation", revocation)?))
+    let position = RevocationPosition(row.number("position")?);
+    Ok((position, row.read("revocation", revocation)?))
 }

@@ -1,0 +1,86 @@
+//! Opens the durable store that the settings name, and says when its server could run out of connections. Never asks
+//! the store for anything else.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::config::{Database, DatabasePlace};
+use crate::store::{PostgresOptions, SqliteOptions, Store, StoreResult, postgres, sqlite};
+
+/// How long an operation waits for a free connection to a server.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(30);
+/// About how long a connection to a server is used.
+const RECYCLE_AFTER: Duration = Duration::from_secs(3600);
+/// How much of the server's connections instances may claim together: others want some, too.
+const SHARE_PERCENT: u64 = 90;
+
+/// Opens the store and brings its schema up to date.
+pub(crate) async fn open(database: &Database) -> StoreResult<Arc<dyn Store>> {
+    Ok(match &database.place {
+        DatabasePlace::File(path) => {
+            let options = SqliteOptions {
+                path: path.clone(),
+                pool_size: database.pool_size.get(),
+                max_overflow: database.max_overflow,
+            };
+            Arc::new(sqlite::open(&options).await?)
+        }
+        DatabasePlace::Server(address) => {
+            let options = PostgresOptions {
+                address: address.clone(),
+                pool_size: database.pool_size.get(),
+                max_overflow: database.max_overflow,
+                acquire_timeout: ACQUIRE_TIMEOUT,
+                recycle_after: RECYCLE_AFTER,
+            };
+            Arc::new(postgres::open(&options).await?)
+        }
+    })
+}
+
+/// Warns when `instances` like this one could ask for more connections than the server has for them. A server that
+/// does not say is not a reason to stay away.
+pub(crate) async fn check_connections(store: &dyn Store, database: &Database, instances: usize) {
+    let limit = match store.connection_limit().await {
+        Ok(Some(limit)) => u64::from(limit),
+        Ok(None) => return,
+        Err(error) => {
+            tracing::warn!(%error, "the database does not say how many connections it takes");
+            return;
+        }
+    };
+    let each = u64::from(database.pool_size.get()) + u64::from(database.max_overflow);
+    let claimed = claim(each, instances);
+    if let Some(usable) = exceeded(claimed, limit) {
+        tracing::warn!(
+            instances,
+            each,
+            claimed,
+            usable,
+            "the database may run out of connections: lower DATABASE_POOL_SIZE or DATABASE_MAX_OVERFLOW, \
+             or raise its max_connections"
+        );
+    }
+}
+
+fn claim(each: u64, instances: usize) -> u64 {
+    each.saturating_mul(u64::try_from(instances.max(1)).unwrap_or(u64::MAX))
+}
+
+/// How many connections there are for us, if they claim more.
+fn exceeded(claimed: u64, limit: u64) -> Option<u64> {
+    let usable = limit.saturating_mul(SHARE_PERCENT) / 100;
+    (claimed > usable).then_some(usable)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn instances_may_claim_nine_tenths_of_the_connections() {
+        assert_eq!(exceeded(claim(30, 2), 97), None);
+        assert_eq!(exceeded(claim(30, 3), 97), Some(87));
+        assert_eq!(exceeded(claim(30, 0), 30), Some(27), "this one counts");
+    }
+}

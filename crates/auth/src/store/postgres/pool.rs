@@ -1,0 +1,262 @@
+//! The connections to a PostgreSQL server. Never waits for it without an end, and never uses a connection again that
+//! was left in the middle of an answer.
+//!
+//! The driver's pool hands connections out; the bounds are ours. A server that is stopped, cut off or gone answers
+//! nothing at all, so each answer has a deadline, and whoever waits for a connection gives up early when the server
+//! has answered nobody for a while.
+
+mod held;
+mod recycle;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use sqlx::postgres::{PgPool, PgPoolOptions};
+use sqlx::{ConnectOptions as _, Connection as _};
+
+use super::super::attempt::Attempt as _;
+use super::super::sql::statement::{Row, Statement};
+use super::super::{PoolMetrics, StoreResult};
+use super::PostgresOptions;
+use crate::random;
+use held::{Held, Standing};
+
+pub(crate) use held::PoolWrite;
+
+/// A server that has answered nobody for so long is not worth more waiting.
+const SILENCE: Duration = Duration::from_secs(3);
+/// How long a login waits for a connection before it is shed.
+const LOGIN_WAIT: Duration = Duration::from_secs(2);
+
+/// How long the server may take to let the first connection in.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Connections beyond the pool's size close after this long without work.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+/// A connection that lay idle for longer is asked for a sign of life before it is used.
+const TRUSTED_IDLE: Duration = Duration::from_secs(1);
+
+/// What the server is told about every connection. It gives up a statement before we stop waiting for it, and ends the
+/// transaction of an instance that was stopped in the middle of one: others wait for its locks.
+const SERVER_SETTINGS: [(&str, &str); 3] = [
+    ("lock_timeout", "3s"),
+    ("statement_timeout", "4s"),
+    ("idle_in_transaction_session_timeout", "10s"),
+];
+
+/// How long a caller is willing to wait for a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Urgency {
+    /// As long as the pool allows.
+    Usual,
+    /// Somebody sits at a login form, and many more may come.
+    Login,
+}
+
+/// The connections of one instance.
+#[derive(Clone, Debug)]
+pub(crate) struct Pool {
+    connections: PgPool,
+    /// For `Urgency::Usual`.
+    wait: Duration,
+    answers: Arc<Answers>,
+}
+
+/// When the server last answered anybody, and when it last failed to.
+#[derive(Debug)]
+struct Answers {
+    opened: Instant,
+    last_ms: AtomicU64,
+    /// Zero: never.
+    broken_ms: AtomicU64,
+}
+
+impl Pool {
+    /// Connects, so that a server that cannot be used is found at once.
+    pub(super) async fn open(options: &PostgresOptions) -> StoreResult<Self> {
+        let answers = Arc::new(Answers::new());
+        let max = options.pool_size.saturating_add(options.max_overflow);
+        let (asked, recycle_after) = (answers.clone(), options.recycle_after);
+        let pool = PgPoolOptions::new()
+            .min_connections(options.pool_size.min(max))
+            .max_connections(max.max(1))
+            .acquire_timeout(options.acquire_timeout)
+            .idle_timeout(IDLE_TIMEOUT)
+            // Both are decided below, connection by connection.
+            .max_lifetime(None)
+            .test_before_acquire(false)
+            .before_acquire(move |connection, met| {
+                let is_worn = recycle::is_worn(&met, recycle_after, random::fraction);
+                let is_suspect = asked.is_suspect(met.idle_for);
+                Box::pin(async move {
+                    if is_worn {
+                        return Ok(false);
+                    }
+                    if !is_suspect {
+                        return Ok(true);
+                    }
+                    let alive = tokio::time::timeout(SILENCE, connection.ping()).await;
+                    Ok(matches!(alive, Ok(Ok(()))))
+                })
+            });
+        let connect = options.address.connect_options();
+        let connect = connect
+            .application_name("portcullis-auth")
+            .options(SERVER_SETTINGS)
+            .disable_statement_logging();
+        let connecting = tokio::time::timeout(CONNECT_TIMEOUT, pool.connect_with(connect)).await;
+        let connections = connecting
+            .unwrap_or_else(|_| Err(no_answer()))
+            .attempting("connecting to the database")?;
+        answers.arrived();
+        Ok(Self {
+            connections,
+            wait: options.acquire_timeout,
+            answers,
+        })
+    }
+
+    /// For migrations, which run before anybody waits for an answer.
+    pub(super) fn connections(&self) -> &PgPool {
+        &self.connections
+    }
+
+    pub(crate) async fn write(
+        &self,
+        attempted: &'static str,
+        urgency: Urgency,
+    ) -> StoreResult<PoolWrite> {
+        let mut held = self.acquire(attempted, urgency).await?;
+        let mut begun = held.begin(attempted).await;
+        if held.standing == Standing::Ended {
+            // Nothing was asked for yet. The pool knows now what to suspect, so that the next connection lives.
+            held = self.acquire(attempted, urgency).await?;
+            begun = held.begin(attempted).await;
+        }
+        begun?;
+        Ok(PoolWrite { held: Some(held) })
+    }
+
+    /// One statement by itself, which is a transaction of its own.
+    pub(crate) async fn fetch(&self, statement: Statement) -> StoreResult<Vec<Row>> {
+        let (attempted, urgency) = (statement.attempted(), statement.urgency());
+        let again = statement.repeatable();
+        let mut held = self.acquire(attempted, urgency).await?;
+        let answer = held.fetch(statement).await;
+        match again {
+            Some(statement) if held.standing == Standing::Ended => {
+                let mut held = self.acquire(attempted, urgency).await?;
+                held.fetch(statement).await
+            }
+            _ => answer,
+        }
+    }
+
+    /// A standby that is not yet promoted answers, but takes no writes.
+    pub(crate) async fn can_write(&self, attempted: &'static str) -> StoreResult<()> {
+        const ASKING: &str = "SHOW transaction_read_only";
+        let row = Statement::new(attempted, ASKING).soon();
+        let is_read_only = match self.fetch(row).await?.first() {
+            Some(row) => row.text("transaction_read_only")? != "off",
+            None => true,
+        };
+        if !is_read_only {
+            return Ok(());
+        }
+        let standby = std::io::Error::other("the server is read-only, as a standby is");
+        Err(sqlx::Error::Io(standby)).attempting(attempted)
+    }
+
+    /// What the server takes from everybody, less what it keeps for administrators.
+    pub(crate) async fn connection_limit(&self, attempted: &'static str) -> StoreResult<u32> {
+        const ASKING: &str = "SELECT sum(CASE name WHEN 'max_connections' THEN setting::bigint \
+             ELSE -setting::bigint END)::bigint AS connections FROM pg_settings \
+             WHERE name IN ('max_connections', 'superuser_reserved_connections', 'reserved_connections')";
+        let rows = self.fetch(Statement::new(attempted, ASKING)).await?;
+        let connections = rows.first().map(|row| row.number("connections"));
+        let connections = connections.transpose()?.unwrap_or_default();
+        Ok(u32::try_from(connections).unwrap_or_default())
+    }
+
+    pub(crate) fn metrics(&self) -> PoolMetrics {
+        PoolMetrics {
+            open: self.connections.size(),
+            idle: u32::try_from(self.connections.num_idle()).unwrap_or(u32::MAX),
+            max: self.connections.options().get_max_connections(),
+        }
+    }
+
+    pub(crate) async fn close(&self) {
+        self.connections.close().await;
+    }
+
+    async fn acquire(&self, attempted: &'static str, urgency: Urgency) -> StoreResult<Held> {
+        let wait = match urgency {
+            Urgency::Usual => self.wait,
+            Urgency::Login => self.wait.min(LOGIN_WAIT),
+        };
+        let asked = Instant::now();
+        let mut acquiring = std::pin::pin!(self.connections.acquire());
+        loop {
+            let left = wait.saturating_sub(asked.elapsed());
+            let look = left.min(SILENCE);
+            if let Ok(acquired) = tokio::time::timeout(look, &mut acquiring).await {
+                let connection = acquired.attempting(attempted)?;
+                return Ok(Held {
+                    connection,
+                    answers: self.answers.clone(),
+                    standing: Standing::Idle,
+                });
+            }
+            if self.answers.silence() >= SILENCE.min(wait) {
+                return Err(no_answer()).attempting(attempted);
+            }
+            if asked.elapsed() >= wait {
+                return Err(sqlx::Error::PoolTimedOut).attempting(attempted);
+            }
+        }
+    }
+}
+
+impl Answers {
+    fn new() -> Self {
+        Self {
+            opened: Instant::now(),
+            last_ms: AtomicU64::new(0),
+            broken_ms: AtomicU64::new(0),
+        }
+    }
+
+    fn now_ms(&self) -> u64 {
+        u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    fn arrived(&self) {
+        self.last_ms.fetch_max(self.now_ms(), Ordering::Relaxed);
+    }
+
+    fn broke(&self) {
+        let now = self.now_ms().max(1);
+        self.broken_ms.fetch_max(now, Ordering::Relaxed);
+    }
+
+    /// Where one connection broke, all that were idle then may have.
+    fn is_suspect(&self, idle_for: Duration) -> bool {
+        let idle_ms = u64::try_from(idle_for.as_millis()).unwrap_or(u64::MAX);
+        let used_at = self.now_ms().saturating_sub(idle_ms);
+        let broken_at = self.broken_ms.load(Ordering::Relaxed);
+        idle_for > TRUSTED_IDLE || (broken_at > 0 && used_at <= broken_at)
+    }
+
+    fn silence(&self) -> Duration {
+        let last = Duration::from_millis(self.last_ms.load(Ordering::Relaxed));
+        self.opened.elapsed().saturating_sub(last)
+    }
+}
+
+fn no_answer() -> sqlx::Error {
+    sqlx::Error::Io(std::io::Error::new(
+        std::io::ErrorKind::TimedOut,
+        "the server does not answer",
+    ))
+}

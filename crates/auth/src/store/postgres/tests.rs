@@ -1,0 +1,313 @@
+//! The contract on PostgreSQL, and what only a server can get wrong. Never uses another server than its own.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use portcullis_testkit::{Authority, Postgres, wait_until};
+
+use super::pool::{Pool, Urgency};
+use super::{PostgresAddress, PostgresOptions, migrate, open};
+use crate::store::contract::{self, Instances};
+use crate::store::{SqlStore, Store, StoreError};
+
+fn options(server: &Postgres) -> PostgresOptions {
+    PostgresOptions {
+        address: PostgresAddress::parse(&server.url()).unwrap(),
+        pool_size: 1,
+        max_overflow: 9,
+        acquire_timeout: Duration::from_secs(30),
+        recycle_after: Duration::from_secs(3600),
+    }
+}
+
+async fn opened(server: &Postgres) -> SqlStore {
+    open(&options(server)).await.unwrap()
+}
+
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap()
+        .block_on(future)
+}
+
+contract::every_case!(on_postgres);
+
+/// Runs a case of the contract with three instances, each with a pool of its own, on one server.
+fn on_postgres<F: Future<Output = ()>>(case: impl FnOnce(Instances) -> F) {
+    block_on(async {
+        let server = Postgres::start().await;
+        let mut stores: Vec<Arc<dyn Store>> = Vec::new();
+        for _ in 0..3 {
+            stores.push(Arc::new(opened(&server).await));
+        }
+        let closing = stores.clone();
+        case(Instances::new(stores)).await;
+        for store in closing {
+            store.close().await;
+        }
+    });
+}
+
+async fn assert_kept(store: &SqlStore, account: &crate::domain::Account) {
+    let found = store.account_by_id(account.id).await.unwrap().unwrap();
+    assert_eq!(found.email, account.email);
+}
+
+fn account_and_line() -> (crate::domain::Account, crate::domain::AuditEntry) {
+    let account = contract::account("ada@example.com");
+    let line = contract::entry(crate::domain::AuditEvent::Registered, &account);
+    (account, line)
+}
+
+#[test]
+fn three_cold_starts_at_once_all_succeed() {
+    block_on(async {
+        let server = Postgres::start().await;
+        let address = options(&server);
+        let starts: Vec<_> = (0..3)
+            .map(|_| {
+                let options = address.clone();
+                async move { open(&options).await.unwrap().ping().await.unwrap() }
+            })
+            .collect();
+        contract::all_at_once(starts).await;
+        assert_eq!(server.query("SELECT count(*) FROM _sqlx_migrations"), "1");
+    });
+}
+
+#[test]
+fn a_schema_one_version_ahead_is_used_and_two_ahead_is_refused() {
+    const NEWER: &str =
+        "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
+        SELECT max(version) + 1, 'of a later release', true, '', 0 FROM _sqlx_migrations";
+    block_on(async {
+        let server = Postgres::start().await;
+        opened(&server).await;
+        server.query(NEWER);
+        server.query("ALTER TABLE account ADD COLUMN later TEXT; CREATE TABLE later (id TEXT)");
+        let store = opened(&server).await;
+        let (account, line) = account_and_line();
+        store.create_account(&account, &line).await.unwrap();
+        assert_kept(&store, &account).await;
+        server.query(NEWER);
+        let refused = open(&options(&server)).await.unwrap_err();
+        assert!(
+            matches!(refused, StoreError::SchemaTooNew { found, ours } if found == ours + 2),
+            "{refused:?}"
+        );
+    });
+}
+
+#[test]
+fn an_instance_without_the_right_to_change_the_schema_starts_when_nothing_is_missing() {
+    block_on(async {
+        let server = Postgres::start().await;
+        opened(&server).await;
+        server.query(
+            "CREATE ROLE app LOGIN PASSWORD 'app-pw';
+             GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO app",
+        );
+        let url = format!("postgres://app:app-pw@{}/postgres", server.address());
+        let options = PostgresOptions {
+            address: PostgresAddress::parse(&url).unwrap(),
+            ..options(&server)
+        };
+        let store = open(&options).await.unwrap();
+        let (account, line) = account_and_line();
+        store.create_account(&account, &line).await.unwrap();
+    });
+}
+
+#[test]
+fn a_migration_waits_for_statements_in_its_way() {
+    block_on(async {
+        let server = Postgres::start().await;
+        let pool = Pool::open(&options(&server)).await.unwrap();
+        let mut others = pool.connections().begin().await.unwrap();
+        sqlx::query("SELECT pg_advisory_xact_lock($1)")
+            .bind(migrate::LOCK)
+            .execute(&mut *others)
+            .await
+            .unwrap();
+        let options = options(&server);
+        let opening = tokio::spawn(async move { open(&options).await });
+        wait_until("a migration that waits", async || {
+            let waits = server.query("SELECT count(*) FROM pg_locks WHERE NOT granted");
+            (waits == "1").then_some(())
+        })
+        .await;
+        others.commit().await.unwrap();
+        opening.await.unwrap().unwrap();
+    });
+}
+
+#[test]
+fn a_wrong_password_is_told_without_any() {
+    block_on(async {
+        let server = Postgres::start().await;
+        let url = server
+            .url()
+            .replace(portcullis_testkit::postgres::PASSWORD, "hunter2");
+        let options = PostgresOptions {
+            address: PostgresAddress::parse(&url).unwrap(),
+            ..options(&server)
+        };
+        let refused = open(&options).await.unwrap_err();
+        let told = format!("{refused} {refused:?}");
+        assert!(told.contains("password authentication failed"), "{told}");
+        assert!(
+            !told.contains("hunter2") && !told.contains("pg-pw"),
+            "{told}"
+        );
+    });
+}
+
+#[test]
+fn a_server_is_believed_over_tls_only_with_a_certificate_of_the_named_authority() {
+    block_on(async {
+        let authority = Authority::new();
+        let server = Postgres::start_with_tls(&authority).await;
+        let to = |authority: &Authority| {
+            let url = server.url().replace("127.0.0.1", "localhost");
+            let root = authority.root_file();
+            let url = format!("{url}?sslmode=verify-full&sslrootcert={}", root.display());
+            PostgresOptions {
+                address: PostgresAddress::parse(&url).unwrap(),
+                ..options(&server)
+            }
+        };
+        let store = open(&to(&authority)).await.unwrap();
+        let on_tls = "SELECT count(*) > 0 FROM pg_stat_ssl JOIN pg_stat_activity USING (pid)
+                      WHERE ssl AND application_name = 'portcullis-auth'";
+        assert_eq!(server.query(on_tls), "t");
+        store.close().await;
+        let refused = open(&to(&Authority::new())).await;
+        assert!(
+            matches!(refused, Err(StoreError::Unavailable { .. })),
+            "{refused:?}"
+        );
+    });
+}
+
+#[test]
+fn a_killed_server_fails_writes_soon_and_is_found_again_with_all_it_acknowledged() {
+    block_on(async {
+        let mut server = Postgres::start().await;
+        let store = opened(&server).await;
+        let (account, line) = account_and_line();
+        store.create_account(&account, &line).await.unwrap();
+        server.kill().await;
+        let began = Instant::now();
+        let refused = store.append_audit(&line).await;
+        assert!(
+            matches!(refused, Err(StoreError::Unavailable { .. })),
+            "{refused:?}"
+        );
+        assert!(
+            began.elapsed() < Duration::from_secs(8),
+            "{:?}",
+            began.elapsed()
+        );
+        server.restart().await;
+        store.append_audit(&line).await.unwrap();
+        assert_kept(&store, &account).await;
+    });
+}
+
+#[test]
+fn connections_that_a_restart_broke_are_not_handed_out() {
+    block_on(async {
+        let mut server = Postgres::start().await;
+        let store = Arc::new(opened(&server).await);
+        let ask = |store: &Arc<SqlStore>| {
+            let store = Arc::clone(store);
+            async move { store.ping().await }
+        };
+        contract::all_at_once((0..10).map(|_| ask(&store))).await;
+        let open = store.pool_metrics().open;
+        assert!(open > 1, "{open}");
+        server.restart().await;
+        let mut failures = 0;
+        for _ in 0..20 {
+            failures += u32::from(store.ping().await.is_err());
+        }
+        assert_eq!(failures, 0);
+    });
+}
+
+#[test]
+fn a_paused_server_fails_everybody_within_bounds_and_serves_on_afterwards() {
+    block_on(async {
+        let server = Postgres::start().await;
+        let store = Arc::new(opened(&server).await);
+        let (account, line) = account_and_line();
+        store.create_account(&account, &line).await.unwrap();
+        server.pause();
+        let began = Instant::now();
+        let tries: Vec<_> = (0..40)
+            .map(|_| {
+                let (store, line) = (Arc::clone(&store), line.clone());
+                async move { store.append_audit(&line).await }
+            })
+            .collect();
+        let results = contract::all_at_once(tries).await;
+        assert!(results.iter().all(Result::is_err));
+        assert!(
+            began.elapsed() < Duration::from_secs(12),
+            "{:?}",
+            began.elapsed()
+        );
+        server.resume();
+        wait_until("a write that succeeds", async || {
+            store.append_audit(&line).await.ok()
+        })
+        .await;
+        assert_kept(&store, &account).await;
+    });
+}
+
+#[test]
+fn a_login_does_not_wait_long_for_a_connection() {
+    block_on(async {
+        let server = Postgres::start().await;
+        let options = PostgresOptions {
+            max_overflow: 0,
+            ..options(&server)
+        };
+        let pool = Pool::open(&options).await.unwrap();
+        let held = pool
+            .write("holding the only connection", Urgency::Usual)
+            .await
+            .unwrap();
+        let began = Instant::now();
+        let shed = pool.write("logging in", Urgency::Login).await;
+        assert!(matches!(
+            shed,
+            Err(StoreError::Busy { .. } | StoreError::Unavailable { .. })
+        ));
+        let took = began.elapsed();
+        assert!(
+            took >= Duration::from_secs(2) && took < Duration::from_secs(4),
+            "{took:?}"
+        );
+        drop(held);
+        pool.write("logging in", Urgency::Login).await.unwrap();
+    });
+}
+
+#[test]
+fn the_server_says_how_many_connections_there_are() {
+    block_on(async {
+        let settings = [
+            ("max_connections", "23"),
+            ("superuser_reserved_connections", "3"),
+        ];
+        let server = Postgres::start_with(&settings).await;
+        let store = opened(&server).await;
+        assert_eq!(store.connection_limit().await.unwrap(), Some(20));
+        assert_eq!(store.pool_metrics().max, 10);
+    });
+}

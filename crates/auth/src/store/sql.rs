@@ -1,0 +1,222 @@
+//! The store's statements, written once for both databases. Never opens one: `sqlite` and `postgres` do, and bring the
+//! schema up to date.
+//!
+//! The two differ in what they do by themselves, not in what is asked of them: a [`Statement`](statement::Statement)
+//! goes to either, a [`Write`](database::Write) is a transaction of either, and where PostgreSQL would let two writes
+//! interleave they queue or hold a row, which SQLite has no need of.
+
+mod account;
+mod audit;
+pub(super) mod database;
+mod purge;
+mod refresh;
+mod revocation;
+mod setup;
+mod signing_key;
+pub(super) mod statement;
+
+use std::collections::BTreeSet;
+
+use async_trait::async_trait;
+
+use super::{
+    AccountCreation, FamilyCreation, FirstKey, PageLimit, PoolMetrics, Purged, RevocationPosition,
+    Rotation, RotationOutcome, SetupCreation, SetupOutcome, Store, StoreResult,
+};
+use crate::domain::{
+    Account, AccountId, AccountStatus, AuditEntry, Email, Family, KeyState, PasswordHash,
+    Revocation, Role, SessionId, SigningKeyRecord, TokenFacts, TokenHash, UnixMillis,
+};
+use database::Database;
+
+/// The only tenant so far; every row carries it.
+const TENANT: &str = "default";
+
+/// [`Store`] on an open database whose schema is ours.
+#[derive(Clone, Debug)]
+pub struct SqlStore {
+    database: Database,
+}
+
+impl SqlStore {
+    pub(super) fn new(database: Database) -> Self {
+        Self { database }
+    }
+}
+
+#[async_trait]
+impl Store for SqlStore {
+    async fn create_account(
+        &self,
+        account: &Account,
+        audit: &AuditEntry,
+    ) -> StoreResult<AccountCreation> {
+        account::create(&self.database, account, audit).await
+    }
+
+    async fn account_by_email(&self, email: &Email) -> StoreResult<Option<Account>> {
+        account::by_email(&self.database, email).await
+    }
+
+    async fn account_by_id(&self, id: AccountId) -> StoreResult<Option<Account>> {
+        account::by_id(&self.database, id).await
+    }
+
+    async fn accounts(&self, after: Option<&Email>, limit: PageLimit) -> StoreResult<Vec<Account>> {
+        account::page(&self.database, after, limit).await
+    }
+
+    async fn set_status(
+        &self,
+        id: AccountId,
+        status: AccountStatus,
+        until: UnixMillis,
+        audit: &AuditEntry,
+    ) -> StoreResult<bool> {
+        account::set_status(&self.database, id, status, until, audit).await
+    }
+
+    async fn set_roles(
+        &self,
+        id: AccountId,
+        roles: &BTreeSet<Role>,
+        audit: &AuditEntry,
+    ) -> StoreResult<bool> {
+        account::set_roles(&self.database, id, roles, audit).await
+    }
+
+    async fn upgrade_password_hash(
+        &self,
+        id: AccountId,
+        from: &PasswordHash,
+        to: &PasswordHash,
+    ) -> StoreResult<bool> {
+        account::upgrade_password_hash(&self.database, id, from, to).await
+    }
+
+    async fn create_family(
+        &self,
+        family: &Family,
+        first: &TokenHash,
+        expires_at: UnixMillis,
+        audit: &AuditEntry,
+    ) -> StoreResult<FamilyCreation> {
+        refresh::create_family(&self.database, family, first, expires_at, audit).await
+    }
+
+    async fn rotate(&self, rotation: &Rotation<'_>) -> StoreResult<RotationOutcome> {
+        refresh::rotate(&self.database, rotation).await
+    }
+
+    async fn family_by_token(&self, token: &TokenHash) -> StoreResult<Option<Family>> {
+        refresh::family_by_token(&self.database, token).await
+    }
+
+    async fn revoke_session(
+        &self,
+        session: SessionId,
+        until: UnixMillis,
+        audit: &AuditEntry,
+    ) -> StoreResult<Revocation> {
+        refresh::revoke_session(&self.database, session, until, audit).await
+    }
+
+    async fn add_revocation(&self, revocation: &Revocation) -> StoreResult<()> {
+        revocation::add(&self.database, revocation).await
+    }
+
+    async fn revocations(
+        &self,
+        after: RevocationPosition,
+        now: UnixMillis,
+        limit: PageLimit,
+    ) -> StoreResult<Vec<(RevocationPosition, Revocation)>> {
+        revocation::page(&self.database, after, now, limit).await
+    }
+
+    async fn is_revoked(&self, token: &TokenFacts<'_>, now: UnixMillis) -> StoreResult<bool> {
+        revocation::covers(&self.database, token, now).await
+    }
+
+    async fn create_first_signing_key(&self, key: &SigningKeyRecord) -> StoreResult<FirstKey> {
+        signing_key::create_first(&self.database, key).await
+    }
+
+    async fn add_signing_key(&self, key: &SigningKeyRecord) -> StoreResult<bool> {
+        signing_key::add(&self.database, key).await
+    }
+
+    async fn add_next_signing_key(&self, key: &SigningKeyRecord) -> StoreResult<bool> {
+        signing_key::add_next(&self.database, key).await
+    }
+
+    async fn signing_keys(&self) -> StoreResult<Vec<SigningKeyRecord>> {
+        signing_key::all(&self.database).await
+    }
+
+    async fn activate_signing_key(&self, kid: &str, now: UnixMillis) -> StoreResult<bool> {
+        signing_key::activate(&self.database, kid, now).await
+    }
+
+    async fn move_signing_key(
+        &self,
+        kid: &str,
+        from: KeyState,
+        to: KeyState,
+        now: UnixMillis,
+    ) -> StoreResult<bool> {
+        signing_key::change_state(&self.database, kid, from, to, now).await
+    }
+
+    async fn create_setup_token(
+        &self,
+        token: &TokenHash,
+        expires_at: UnixMillis,
+        now: UnixMillis,
+    ) -> StoreResult<SetupCreation> {
+        setup::create(&self.database, token, expires_at, now).await
+    }
+
+    async fn consume_setup_token(
+        &self,
+        token: &TokenHash,
+        administrator: &Account,
+        audit: &AuditEntry,
+    ) -> StoreResult<SetupOutcome> {
+        setup::consume(&self.database, token, administrator, audit).await
+    }
+
+    async fn append_audit(&self, entry: &AuditEntry) -> StoreResult<()> {
+        audit::append(&self.database, entry).await
+    }
+
+    async fn recent_audit(&self, limit: PageLimit) -> StoreResult<Vec<AuditEntry>> {
+        audit::recent(&self.database, limit).await
+    }
+
+    async fn purge(&self, now: UnixMillis, limit: PageLimit) -> StoreResult<Purged> {
+        purge::run(&self.database, now, limit).await
+    }
+
+    async fn ping(&self) -> StoreResult<()> {
+        account::ping(&self.database).await
+    }
+
+    async fn can_write(&self) -> StoreResult<()> {
+        self.database.can_write("looking for room to write").await
+    }
+
+    async fn connection_limit(&self) -> StoreResult<Option<u32>> {
+        self.database
+            .connection_limit("asking how many connections there may be")
+            .await
+    }
+
+    fn pool_metrics(&self) -> PoolMetrics {
+        self.database.metrics()
+    }
+
+    async fn close(&self) {
+        self.database.close().await;
+    }
+}

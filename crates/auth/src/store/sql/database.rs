@@ -1,0 +1,198 @@
+//! The database behind the store: a SQLite file or a PostgreSQL server. Never runs a statement of its own.
+//!
+//! A write is a transaction on both. On SQLite it is alone from its first moment; on PostgreSQL writes run side by
+//! side, so that whatever must not interleave waits in a [`Queue`] or for a row.
+
+use sqlx::{Sqlite, SqliteConnection, Transaction};
+
+use super::super::attempt::Attempt as _;
+use super::super::postgres::pool::{Pool, PoolWrite, Urgency};
+use super::super::sqlite::file::DatabaseFile;
+use super::super::{PoolMetrics, StoreResult};
+use super::statement::{Row, Statement};
+
+/// Where statements go.
+#[derive(Clone, Debug)]
+pub(crate) enum Database {
+    Sqlite(DatabaseFile),
+    Postgres(Pool),
+}
+
+/// What runs one after the other on every database. The numbers are the keys of PostgreSQL's advisory locks.
+#[derive(Clone, Copy, Debug)]
+#[repr(i64)]
+pub(super) enum Queue {
+    /// Followers read positions in order: none may appear behind one that was read.
+    Revocations = 0x706f_7274_0000_0001,
+    SigningKeys = 0x706f_7274_0000_0002,
+    SetupToken = 0x706f_7274_0000_0003,
+}
+
+/// A transaction. Dropped without commit, it never happened.
+pub(super) struct Write {
+    attempted: &'static str,
+    transaction: Begun,
+}
+
+enum Begun {
+    Sqlite(Transaction<'static, Sqlite>),
+    Postgres(PoolWrite),
+}
+
+impl Database {
+    pub(super) async fn write(&self, attempted: &'static str) -> StoreResult<Write> {
+        self.write_as(attempted, Urgency::Usual).await
+    }
+
+    /// As [`Database::write`], for what somebody waits for at a login form: rather refused soon than late.
+    pub(super) async fn write_soon(&self, attempted: &'static str) -> StoreResult<Write> {
+        self.write_as(attempted, Urgency::Login).await
+    }
+
+    async fn write_as(&self, attempted: &'static str, urgency: Urgency) -> StoreResult<Write> {
+        let transaction = match self {
+            Self::Sqlite(file) => Begun::Sqlite(file.write(attempted).await?),
+            Self::Postgres(pool) => Begun::Postgres(pool.write(attempted, urgency).await?),
+        };
+        Ok(Write {
+            attempted,
+            transaction,
+        })
+    }
+
+    /// Fails once the file of an embedded database has been deleted or replaced.
+    pub(super) fn still_in_place(&self, attempted: &'static str) -> StoreResult<()> {
+        match self {
+            Self::Sqlite(file) => file.still_in_place(attempted),
+            Self::Postgres(_) => Ok(()),
+        }
+    }
+
+    /// Fails when it is known, without writing, that writes would fail.
+    pub(super) async fn can_write(&self, attempted: &'static str) -> StoreResult<()> {
+        match self {
+            Self::Sqlite(file) => file.can_write(attempted),
+            Self::Postgres(pool) => pool.can_write(attempted).await,
+        }
+    }
+
+    /// How many connections there may be in all, beside those kept for administrators.
+    pub(super) async fn connection_limit(
+        &self,
+        attempted: &'static str,
+    ) -> StoreResult<Option<u32>> {
+        match self {
+            Self::Sqlite(_) => Ok(None),
+            Self::Postgres(pool) => pool.connection_limit(attempted).await.map(Some),
+        }
+    }
+
+    pub(super) fn metrics(&self) -> PoolMetrics {
+        match self {
+            Self::Sqlite(file) => file.metrics(),
+            Self::Postgres(pool) => pool.metrics(),
+        }
+    }
+
+    pub(super) async fn close(&self) {
+        match self {
+            Self::Sqlite(file) => file.close().await,
+            Self::Postgres(pool) => pool.close().await,
+        }
+    }
+}
+
+impl Write {
+    /// Waits until no other write is past this point and not yet over.
+    pub(super) async fn wait_in(&mut self, queue: Queue) -> StoreResult<()> {
+        match self.transaction {
+            // Has the file's one write lock already.
+            Begun::Sqlite(_) => Ok(()),
+            Begun::Postgres(_) => {
+                Statement::new(self.attempted, "SELECT pg_advisory_xact_lock($1)")
+                    .bind(queue as i64)
+                    .execute(self)
+                    .await
+                    .map(drop)
+            }
+        }
+    }
+
+    /// Locks rows that are read before they are written, by a statement that SQLite neither needs nor knows.
+    pub(super) async fn hold(&mut self, rows: Statement) -> StoreResult<()> {
+        match self.transaction {
+            Begun::Sqlite(_) => Ok(()),
+            Begun::Postgres(_) => rows.execute(self).await.map(drop),
+        }
+    }
+
+    pub(super) async fn commit(self) -> StoreResult<()> {
+        match self.transaction {
+            Begun::Sqlite(write) => write.commit().await.attempting(self.attempted),
+            Begun::Postgres(write) => write.commit(self.attempted).await,
+        }
+    }
+}
+
+/// Whatever a statement can run on.
+pub(crate) trait Executor {
+    fn execute(self, statement: Statement) -> impl Future<Output = StoreResult<u64>> + Send;
+
+    fn fetch(self, statement: Statement) -> impl Future<Output = StoreResult<Vec<Row>>> + Send;
+}
+
+/// Inside the transaction.
+impl Executor for &mut Write {
+    async fn execute(self, statement: Statement) -> StoreResult<u64> {
+        match &mut self.transaction {
+            Begun::Sqlite(write) => execute_on_sqlite(write, statement).await,
+            Begun::Postgres(write) => write.execute(statement).await,
+        }
+    }
+
+    async fn fetch(self, statement: Statement) -> StoreResult<Vec<Row>> {
+        match &mut self.transaction {
+            Begun::Sqlite(write) => fetch_from_sqlite(write, statement).await,
+            Begun::Postgres(write) => write.fetch(statement).await,
+        }
+    }
+}
+
+/// By itself. On SQLite only reads get through.
+impl Executor for &Database {
+    async fn execute(self, statement: Statement) -> StoreResult<u64> {
+        self.fetch(statement).await.map(|rows| rows.len() as u64)
+    }
+
+    async fn fetch(self, statement: Statement) -> StoreResult<Vec<Row>> {
+        match self {
+            Database::Sqlite(file) => {
+                let attempted = statement.attempted();
+                let mut reader = file.readers().acquire().await.attempting(attempted)?;
+                fetch_from_sqlite(&mut reader, statement).await
+            }
+            Database::Postgres(pool) => pool.fetch(statement).await,
+        }
+    }
+}
+
+async fn execute_on_sqlite(
+    connection: &mut SqliteConnection,
+    statement: Statement,
+) -> StoreResult<u64> {
+    let (attempted, sql) = (statement.attempted(), statement.sql());
+    let arguments = statement.for_sqlite().attempting(attempted)?;
+    let done = sqlx::query_with(sql, arguments).execute(connection).await;
+    Ok(done.attempting(attempted)?.rows_affected())
+}
+
+async fn fetch_from_sqlite(
+    connection: &mut SqliteConnection,
+    statement: Statement,
+) -> StoreResult<Vec<Row>> {
+    let (attempted, sql) = (statement.attempted(), statement.sql());
+    let arguments = statement.for_sqlite().attempting(attempted)?;
+    let rows = sqlx::query_with(sql, arguments).fetch_all(connection).await;
+    let rows = rows.attempting(attempted)?.into_iter();
+    Ok(rows.map(|row| Row::from_sqlite(attempted, row)).collect())
+}
