@@ -367,6 +367,54 @@ const OBSERVED: &[(&str, &str)] = &[
         "pages::the_operators_words_replace_those_of_the_edge_and_no_others",
     ),
     (
+        "issuers",
+        "tokens::a_valid_token_opens_a_route_and_says_who_it_is",
+    ),
+    (
+        "issuers.<name>.algorithms",
+        "issuers::only_the_algorithms_that_are_named_count",
+    ),
+    (
+        "issuers.<name>.allow_http",
+        "issuers::plain_keys_from_elsewhere_have_to_be_allowed",
+    ),
+    (
+        "issuers.<name>.audience",
+        "issuers::the_keys_are_found_below_the_issuer_by_default",
+    ),
+    (
+        "issuers.<name>.authorities",
+        "issuers::keys_come_over_tls_from_whom_the_authority_vouches_for",
+    ),
+    (
+        "issuers.<name>.issuer",
+        "issuers::the_keys_are_found_below_the_issuer_by_default",
+    ),
+    (
+        "issuers.<name>.jwks",
+        "issuers::keys_come_over_tls_from_whom_the_authority_vouches_for",
+    ),
+    (
+        "issuers.<name>.max_stale",
+        "issuers::keys_that_nobody_confirmed_for_too_long_are_not_believed",
+    ),
+    (
+        "issuers.<name>.profile",
+        "issuers::tokens_of_other_issuers_need_their_profile",
+    ),
+    (
+        "issuers.<name>.refresh",
+        "issuers::a_key_that_is_gone_voids_what_was_read_with_it",
+    ),
+    (
+        "issuers.<name>.roles_claim",
+        "issuers::tokens_of_other_issuers_need_their_profile",
+    ),
+    (
+        "issuers.<name>.skew",
+        "issuers::sec_c10_clocks_may_differ_by_the_skew",
+    ),
+    (
         "listeners",
         "lifecycle::with_one_taken_port_nothing_listens",
     ),
@@ -492,6 +540,38 @@ const OBSERVED: &[(&str, &str)] = &[
     (
         "routes[].access_log",
         "keys::a_route_may_stay_out_of_the_access_log",
+    ),
+    (
+        "routes[].auth",
+        "tokens::no_token_and_a_bad_one_are_challenged_and_reach_no_endpoint",
+    ),
+    (
+        "routes[].auth.audience",
+        "tokens::an_audience_of_the_route_replaces_that_of_the_issuer",
+    ),
+    (
+        "routes[].auth.claims",
+        "tokens::claims_go_to_the_endpoint_and_nobody_can_forge_them_on_any_route",
+    ),
+    (
+        "routes[].auth.forward_token",
+        "tokens::an_endpoint_need_not_get_the_token",
+    ),
+    (
+        "routes[].auth.issuer",
+        "tokens::a_valid_token_opens_a_route_and_says_who_it_is",
+    ),
+    (
+        "routes[].auth.optional",
+        "tokens::an_optional_token_may_be_missing_but_not_bad",
+    ),
+    (
+        "routes[].auth.roles",
+        "tokens::a_route_asks_for_one_of_its_roles",
+    ),
+    (
+        "routes[].auth.scopes",
+        "tokens::a_route_asks_for_all_of_its_scopes",
     ),
     ("routes[].cluster", "routing::the_most_specific_route_wins"),
     (

@@ -6,6 +6,10 @@ use std::process::Command;
 use nix::sys::signal::Signal;
 use portcullis_testkit::{Authority, Connection, Endpoint, Process, client, free_port, wait_until};
 
+use portcullis_token::Algorithm;
+use serde_json::json;
+
+use crate::harness::issuer::{Publisher, Signer};
 use crate::harness::{PORTCULLIS, open_tls};
 
 /// Runs `portcullis edge` on an example, with variables for everything the machine decides.
@@ -68,6 +72,48 @@ async fn quickstart_balances_and_survives_a_dead_endpoint() {
         .filter(|line| line.contains("\"served\""))
         .count();
     assert_eq!(served, 30, "a line for each request on standard output");
+}
+
+#[tokio::test]
+async fn tokens_lets_in_whom_its_page_says() {
+    let (app, signer) = (Endpoint::start("app").await, Signer::new(Algorithm::Rs256));
+    let publisher = Publisher::start(&[&signer]).await;
+    let issuer = format!("http://{}", publisher.endpoint.address());
+    let (listen, admin) = (free_port(), free_port());
+    let mut edge = run(
+        "tokens",
+        &[
+            ("LISTEN", listen.address().to_string()),
+            ("ADMIN", admin.address().to_string()),
+            ("APP_1", app.address().to_string()),
+            ("ISSUER", issuer.clone()),
+        ],
+    );
+    wait_until_ready(&mut edge, admin.address()).await;
+    let token = |roles: &[&str]| {
+        let claims = json!({ "iss": issuer, "aud": "portcullis", "roles": roles });
+        format!("Bearer {}", signer.token(&claims))
+    };
+    let (user, root) = (token(&[]), token(&["admin"]));
+    for (path, token, status) in [
+        ("/", None, 200),
+        ("/api/x", None, 401),
+        ("/api/x", Some(&user), 200),
+        ("/api/admin", Some(&user), 403),
+        ("/api/admin", Some(&root), 200),
+    ] {
+        let fields: Vec<_> = token
+            .map(|token| ("Authorization", token.as_str()))
+            .into_iter()
+            .collect();
+        let mut client = Connection::open(listen.address()).await.unwrap();
+        let response = client.request("GET", path, &fields, b"").await.unwrap();
+        assert_eq!(response.status, status, "{path}");
+        if path == "/api/admin" && status == 200 {
+            assert_eq!(response.echoed("x-client-session"), ["session-1"]);
+            assert_eq!(response.echoed("authorization"), [] as [&str; 0]);
+        }
+    }
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! The real `portcullis edge` with a configuration written for one test. Never shared by two.
 
 pub(crate) mod doors;
+pub(crate) mod issuer;
 pub(crate) mod load;
 pub(crate) mod standalone;
 pub(crate) mod up;

@@ -20,10 +20,14 @@ mod conditions;
 mod distribution;
 #[path = "endpoint_phases.rs"]
 mod endpoint_phases;
+#[path = "forged_tokens.rs"]
+mod forged_tokens;
 #[path = "forwarding.rs"]
 mod forwarding;
 #[path = "health.rs"]
 mod health;
+#[path = "issuers.rs"]
+mod issuers;
 #[path = "keys.rs"]
 mod keys;
 #[path = "large.rs"]
@@ -58,5 +62,7 @@ mod routing;
 mod splits;
 #[path = "tls.rs"]
 mod tls;
+#[path = "tokens.rs"]
+mod tokens;
 #[path = "upgrades.rs"]
 mod upgrades;

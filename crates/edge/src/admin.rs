@@ -160,6 +160,16 @@ fn readiness(edge: &Edge) -> Answer {
     if without_endpoint.len() == snapshot.clusters.len() {
         reasons.push("no cluster has an eligible endpoint");
     }
+    let now = Instant::now();
+    let without_keys: Vec<&str> = snapshot
+        .issuers
+        .iter()
+        .filter(|issuer| issuer.kids().is_empty())
+        .map(|issuer| issuer.name())
+        .collect();
+    if snapshot.issuers.iter().any(|issuer| issuer.is_awaited(now)) {
+        reasons.push("the keys of an issuer are not there yet");
+    }
     let is_ready = reasons.is_empty();
     let status = if is_ready {
         StatusCode::OK
@@ -171,6 +181,7 @@ fn readiness(edge: &Edge) -> Answer {
         "generation": snapshot.generation,
         "reasons": reasons,
         "clusters_without_endpoint": without_endpoint,
+        "issuers_without_keys": without_keys,
     });
     let mut answer = document(status, &body);
     if !is_ready {

@@ -10,6 +10,7 @@ use ipnet::IpNet;
 use portcullis_ops::Secret;
 pub use portcullis_traffic::route::{Conditions, HostPattern, PathPattern, Pattern};
 
+mod address;
 mod affinity;
 mod authorities;
 mod certificate;
@@ -17,6 +18,7 @@ mod check;
 mod cluster;
 mod file;
 mod health;
+mod issuer;
 // One key a line: a table is read by its columns.
 #[rustfmt::skip]
 mod keys;
@@ -37,6 +39,7 @@ pub use cluster::{
 pub use health::{
     CheckMethod, CheckPace, CheckTls, ExpectedHeader, HealthCheck, HttpQuestion, Question, Role,
 };
+pub use issuer::{Auth, Issuer, IssuerId, JwksSource, JwksTls};
 pub use listener::{
     Certificate, ClientTimeouts, Engine, Http2, Limits, Listener, NamePattern, Passthrough, Tls,
     TlsVersion,
@@ -59,6 +62,8 @@ pub struct Config {
     pub clusters: Vec<Cluster>,
     /// Routes in file order; precedence comes from the patterns, not the order.
     pub routes: Vec<Route>,
+    /// Whose tokens are believed; [`IssuerId`] indexes this list.
+    pub issuers: Vec<Issuer>,
     /// Where this edge is; endpoints of the same zone come first. `None` (default): nowhere.
     pub zone: Option<String>,
     /// What to say with answers of ours; the first match wins.

@@ -31,6 +31,7 @@ pub mod cluster;
 pub mod config;
 pub mod connection;
 mod engine;
+pub mod jwks;
 mod listener;
 pub mod metrics;
 pub mod outcome;

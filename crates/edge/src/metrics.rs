@@ -15,6 +15,14 @@ use crate::cluster::{ClusterStatus, EndpointStatus};
 use crate::outcome::{Outcome, RetryReason};
 use crate::state::Snapshot;
 
+mod listeners;
+mod tokens;
+
+pub use listeners::ListenerMetrics;
+use listeners::ListenerVecs;
+pub use tokens::IssuerMetrics;
+use tokens::TokenVecs;
+
 /// All metrics of one edge. Handles are resolved once per snapshot, not per request.
 #[derive(Debug)]
 pub struct Metrics {
@@ -28,6 +36,7 @@ pub struct Metrics {
     clusters: ClusterVecs,
     endpoints: EndpointVecs,
     listeners: ListenerVecs,
+    tokens: TokenVecs,
     generation: IntGauge,
     log_dropped: IntCounter,
     /// The generation that the gauges were read from last.
@@ -57,29 +66,6 @@ struct ClusterVecs {
     fallback_picks: IntCounterVec,
     queue_length: IntGaugeVec,
     queued: IntCounterVec,
-}
-
-#[derive(Debug)]
-struct ListenerVecs {
-    connections: IntCounterVec,
-    open: IntGaugeVec,
-    refused: IntCounterVec,
-    handshakes: IntCounterVec,
-}
-
-/// Connection counters of one listener.
-#[derive(Clone, Debug)]
-pub struct ListenerMetrics {
-    /// Connections accepted.
-    pub connections: IntCounter,
-    /// Connections open now.
-    pub open: IntGauge,
-    /// Connections closed at accept because a limit was reached.
-    pub refused: IntCounter,
-    /// TLS handshakes that succeeded.
-    pub handshakes_ok: IntCounter,
-    /// TLS handshakes that failed or timed out.
-    pub handshakes_failed: IntCounter,
 }
 
 /// What requests of one cluster feed.
@@ -248,6 +234,7 @@ impl Metrics {
             clusters: ClusterVecs::new(&registry),
             endpoints: EndpointVecs::new(&registry),
             listeners: ListenerVecs::new(&registry),
+            tokens: TokenVecs::new(&registry),
             generation: register(
                 &registry,
                 IntGauge::new(
@@ -264,20 +251,6 @@ impl Metrics {
             ),
             registry,
             shown: Mutex::default(),
-        }
-    }
-
-    /// Handles of one listener.
-    pub fn listener(&self, name: &str) -> ListenerMetrics {
-        ListenerMetrics {
-            connections: self.listeners.connections.with_label_values(&[name]),
-            open: self.listeners.open.with_label_values(&[name]),
-            refused: self.listeners.refused.with_label_values(&[name]),
-            handshakes_ok: self.listeners.handshakes.with_label_values(&[name, "ok"]),
-            handshakes_failed: self
-                .listeners
-                .handshakes
-                .with_label_values(&[name, "failed"]),
         }
     }
 
@@ -353,6 +326,10 @@ impl Metrics {
             *shown = snapshot.generation;
             self.clusters.forget();
             self.endpoints.forget();
+            self.tokens.forget();
+        }
+        for issuer in &snapshot.issuers {
+            self.tokens.show(issuer, now);
         }
         for cluster in &snapshot.clusters {
             let status = cluster.status(now);
@@ -526,38 +503,6 @@ impl EndpointVecs {
                 "portcullis_edge_probes_total",
                 "Health check probes by result: pass or fail.",
                 &["cluster", "endpoint", "result"],
-            ),
-        }
-    }
-}
-
-impl ListenerVecs {
-    fn new(registry: &Registry) -> Self {
-        let labels = ["listener"];
-        Self {
-            connections: counters(
-                registry,
-                "portcullis_edge_connections_total",
-                "Connections accepted.",
-                &labels,
-            ),
-            open: gauges(
-                registry,
-                "portcullis_edge_connections_open",
-                "Connections open now.",
-                &labels,
-            ),
-            refused: counters(
-                registry,
-                "portcullis_edge_connections_refused_total",
-                "Connections closed at accept because a limit was reached.",
-                &labels,
-            ),
-            handshakes: counters(
-                registry,
-                "portcullis_edge_tls_handshakes_total",
-                "TLS handshakes by result: ok or failed.",
-                &["listener", "result"],
             ),
         }
     }

@@ -19,6 +19,9 @@
 //! | `client_gone` | none, or cut short | the client left before the answer was complete |
 //! | `refused_no_route` | 404 | no route matches host and path |
 //! | `refused_maintenance` | 503 | its route is closed for maintenance |
+//! | `refused_no_token` | 401 | its route asks for an access token, and there is none |
+//! | `refused_token` | 401 | the access token is not accepted |
+//! | `refused_forbidden` | 403 | the access token lacks a role or a scope |
 //! | `refused_connections` | 503 | too many connections |
 //! | `refused_http2_abuse` | none | the guard closed an abusive HTTP/2 connection |
 //! | `refused_queue_full` | 503 | every endpoint has all it may have, and so has the queue |
@@ -32,9 +35,14 @@
 //! | `failed_endpoint_timeout` | 504, or as sent | the endpoint was silent too long before or inside its answer |
 //! | `failed_endpoint_malformed` | 502 | the endpoint's answer is not HTTP |
 //! | `failed_endpoint_truncated` | as sent | the endpoint stopped inside its answer |
+//! | `failed_no_keys` | 503 | the issuer's keys cannot be had, so no token can be verified |
 //! | `internal` | 500 | a fault of ours |
 
 use portcullis_traffic::containment::Trouble;
+
+mod token;
+
+pub use token::TokenResult;
 
 /// How a request ended: a metric label and a log field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -58,6 +66,9 @@ pub enum Outcome {
     ClientGone,
     RefusedNoRoute,
     RefusedMaintenance,
+    RefusedNoToken,
+    RefusedToken,
+    RefusedForbidden,
     RefusedConnections,
     RefusedHttp2Abuse,
     RefusedQueueFull,
@@ -71,12 +82,13 @@ pub enum Outcome {
     FailedEndpointTimeout,
     FailedEndpointMalformed,
     FailedEndpointTruncated,
+    FailedNoKeys,
     Internal,
 }
 
 impl Outcome {
     /// All of them, in declaration order.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 33] = [
         Self::Served,
         Self::Redirected,
         Self::Responded,
@@ -92,6 +104,9 @@ impl Outcome {
         Self::ClientGone,
         Self::RefusedNoRoute,
         Self::RefusedMaintenance,
+        Self::RefusedNoToken,
+        Self::RefusedToken,
+        Self::RefusedForbidden,
         Self::RefusedConnections,
         Self::RefusedHttp2Abuse,
         Self::RefusedQueueFull,
@@ -105,6 +120,7 @@ impl Outcome {
         Self::FailedEndpointTimeout,
         Self::FailedEndpointMalformed,
         Self::FailedEndpointTruncated,
+        Self::FailedNoKeys,
         Self::Internal,
     ];
 
@@ -126,6 +142,9 @@ impl Outcome {
             Self::ClientGone => "client_gone",
             Self::RefusedNoRoute => "refused_no_route",
             Self::RefusedMaintenance => "refused_maintenance",
+            Self::RefusedNoToken => "refused_no_token",
+            Self::RefusedToken => "refused_token",
+            Self::RefusedForbidden => "refused_forbidden",
             Self::RefusedConnections => "refused_connections",
             Self::RefusedHttp2Abuse => "refused_http2_abuse",
             Self::RefusedQueueFull => "refused_queue_full",
@@ -139,6 +158,7 @@ impl Outcome {
             Self::FailedEndpointTimeout => "failed_endpoint_timeout",
             Self::FailedEndpointMalformed => "failed_endpoint_malformed",
             Self::FailedEndpointTruncated => "failed_endpoint_truncated",
+            Self::FailedNoKeys => "failed_no_keys",
             Self::Internal => "internal",
         }
     }
@@ -174,6 +194,14 @@ pub enum Cause {
     NoRoute,
     /// The route is closed.
     Maintenance,
+    /// No access token.
+    NoToken,
+    /// An access token that is not accepted.
+    BadToken,
+    /// An access token that lacks a role or a scope.
+    Forbidden,
+    /// Tokens cannot be verified for want of keys.
+    NoKeys,
     /// No endpoint is eligible.
     NoEndpoint,
     /// All endpoints are full, and so is the queue.
@@ -206,7 +234,7 @@ pub enum Cause {
 
 impl Cause {
     /// All of them, for tables and tests.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 29] = [
         Self::HeadMalformed,
         Self::HeadTooLarge,
         Self::TargetTooLong,
@@ -218,6 +246,10 @@ impl Cause {
         Self::ClientGone,
         Self::NoRoute,
         Self::Maintenance,
+        Self::NoToken,
+        Self::BadToken,
+        Self::Forbidden,
+        Self::NoKeys,
         Self::NoEndpoint,
         Self::QueueFull,
         Self::QueueTimeout,

@@ -2,7 +2,8 @@
 //!
 //! An engine calls, in this order:
 //!
-//! 1. [`Exchange::new`], [`Exchange::on_request`]
+//! 1. [`Exchange::new`], [`Exchange::on_request`]; then [`Exchange::on_keys`], if it
+//!    [waits for keys](Exchange::waits_for_keys)
 //! 2. per attempt [`Exchange::on_attempt`], [`Exchange::on_forward`], then either
 //!    [`Exchange::on_attempt_failed`] or [`Exchange::on_response_head`]; both may ask for another
 //! 3. [`Exchange::on_request_body`] as body bytes pass, [`Exchange::on_request_body_wait`] whenever
@@ -25,12 +26,14 @@ use crate::affinity::Bond;
 use crate::cluster::{Cluster, Endpoint, Slot};
 use crate::config::{ClientTimeouts, Limits};
 use crate::connection::Connection;
+use crate::jwks::Wish;
 pub use crate::outcome::{Cause, Outcome};
 use crate::state::{Edge, RouteId, Snapshot, Target};
 
 mod admit;
 mod aim;
 mod attempts;
+mod authorize;
 mod body;
 mod changes;
 mod client_address;
@@ -61,6 +64,7 @@ mod unparsed;
 
 use admit::Request;
 pub use attempts::Waiting;
+use authorize::Principal;
 use body::Body;
 pub use head::{Fields, Head, HeaderEdit, Said};
 pub use identify::IdSource;
@@ -82,6 +86,9 @@ pub struct Exchange {
     started: Instant,
     request: Option<Request>,
     route: Option<RouteId>,
+    principal: Principal,
+    /// Newer keys that the token has to wait for.
+    wish: Option<Wish>,
     /// Where the request goes, if it goes to an endpoint.
     target: Option<Arc<Target>>,
     /// Path and query for the endpoint, if they are not the client's.
@@ -127,6 +134,8 @@ impl Exchange {
             started: now,
             request: None,
             route: None,
+            principal: Principal::Nobody,
+            wish: None,
             target: None,
             rewritten: None,
             split_key: None,
@@ -149,7 +158,7 @@ impl Exchange {
         }
     }
 
-    /// Admits and routes. `Err` is the answer to send now.
+    /// Admits, routes and authorises. `Err` is the answer to send now.
     pub fn on_request(&mut self, head: &impl Head) -> Result<(), Answer> {
         let decided = admit::check(head, self.limits()).and_then(|()| {
             let trusted = &self.edge.trusted_proxies;
@@ -169,7 +178,12 @@ impl Exchange {
         {
             return Err(answer);
         }
-        self.aim(route, head)
+        self.authorize(route, head)?;
+        match self.wish {
+            // It goes nowhere before its token has been read.
+            Some(_) => Ok(()),
+            None => self.aim(route, head),
+        }
     }
 
     /// Edits of the request head for this attempt. The engine removes hop-by-hop fields from the
@@ -181,6 +195,7 @@ impl Exchange {
         };
         let mut edits = forward::edits(request, head, &self.connection, span);
         edits.extend(self.hide_own_cookies(head.fields()));
+        self.identity_edits(head.fields(), &mut edits);
         self.route_request_edits(request, head.fields(), &mut edits);
         edits
     }

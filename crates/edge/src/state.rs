@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
+use http::HeaderName;
 use ipnet::IpNet;
 use portcullis_traffic::route::{
     Conditions, Conflict, Details, HostPattern, PathPattern, Pattern, Router, Rule, normalize_host,
@@ -16,8 +17,10 @@ use crate::access_log::{AccessLogWriter, OpenError};
 use crate::affinity::KeyError;
 use crate::cluster::{Cluster, Keeper, OpaqueIds};
 use crate::config::{
-    self, Action, ClusterId, Config, HeaderChanges, LogSample, Maintenance, Page, Rewrite, Words,
+    self, Action, Auth, ClusterId, Config, HeaderChanges, LogSample, Maintenance, Page, Rewrite,
+    Words,
 };
+use crate::jwks::Issuer;
 use crate::metrics::{Metrics, RequestCounters};
 use crate::pipeline::IdSource;
 
@@ -140,6 +143,10 @@ pub struct Snapshot {
     pub routes: Vec<RouteState>,
     /// Clusters in file order: [`ClusterId`] indexes this list.
     pub clusters: Vec<Arc<Cluster>>,
+    /// Whose tokens are believed: [`config::IssuerId`] indexes this list.
+    pub issuers: Vec<Arc<Issuer>>,
+    /// Header fields in which any route tells endpoints of claims.
+    pub(crate) claim_fields: Vec<HeaderName>,
     /// What to say with answers of ours where the route has no words.
     pages: Vec<Page>,
     router: Router<RouteId>,
@@ -162,6 +169,8 @@ pub struct RouteState {
     pub name: String,
     /// What becomes of its requests.
     pub action: Action,
+    /// What it asks of tokens.
+    pub auth: Option<Auth>,
     /// Where they go, if they go to an endpoint.
     pub targets: Option<Targets>,
     /// What the endpoint is asked for instead.
@@ -218,6 +227,7 @@ impl Snapshot {
             RouteState {
                 name: route.name.clone(),
                 action: route.action.clone(),
+                auth: route.auth.clone(),
                 targets: Targets::build(&route.name, &route.action, &parts, targets),
                 rewrite: route.rewrite.clone(),
                 request_headers: route.request_headers.clone(),
@@ -244,6 +254,8 @@ impl Snapshot {
         Ok(Self {
             generation: previous.map_or(1, |previous| previous.generation + 1),
             routes: config.routes.iter().map(route_state).collect(),
+            issuers: issuers(config, metrics, previous),
+            claim_fields: claim_fields(config),
             router: Router::build(config.routes.iter().enumerate().map(rule))?,
             quiet_paths: quiet_paths(config),
             log_sample: config.log_sample,
@@ -348,6 +360,28 @@ impl Snapshot {
         };
         counters.get(listener)
     }
+}
+
+/// Keys that are known already stay in use.
+fn issuers(config: &Config, metrics: &Metrics, previous: Option<&Snapshot>) -> Vec<Arc<Issuer>> {
+    let build = |issuer: &config::Issuer| {
+        let known = previous.and_then(|snapshot| {
+            let mut issuers = snapshot.issuers.iter();
+            issuers.find(|known| known.name() == issuer.name)
+        });
+        let known = known.map(Arc::as_ref);
+        Arc::new(Issuer::build(issuer, metrics, known, previous.is_none()))
+    };
+    config.issuers.iter().map(build).collect()
+}
+
+fn claim_fields(config: &Config) -> Vec<HeaderName> {
+    let auths = config.routes.iter().filter_map(|route| route.auth.as_ref());
+    let claims = auths.flat_map(|auth| &auth.claims);
+    let mut names: Vec<_> = claims.map(|(name, _)| name.clone()).collect();
+    names.sort_unstable_by(|one, other| one.as_str().cmp(other.as_str()));
+    names.dedup();
+    names
 }
 
 /// Without queries: neither does the access log know any.

@@ -11,6 +11,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use crate::cluster::{Cluster, EndpointStatus, Event};
+use crate::jwks::Issuer;
 use crate::state::{Edge, RouteState, Share};
 
 /// The whole document.
@@ -18,12 +19,14 @@ pub(super) fn status(edge: &Edge, now: Instant) -> Value {
     let snapshot = edge.snapshot.load();
     let clusters = snapshot.clusters.iter().map(|one| cluster(one, now));
     let routes = snapshot.routes.iter().filter_map(route);
+    let issuers = snapshot.issuers.iter().map(|one| issuer(one, now));
     let events = edge.keeper.events().latest();
     json!({
         "generation": snapshot.generation,
         "is_draining": edge.is_draining(),
         "clusters": clusters.collect::<Vec<_>>(),
         "routes": routes.collect::<Vec<_>>(),
+        "issuers": issuers.collect::<Vec<_>>(),
         "events": events.iter().rev().map(event).collect::<Vec<_>>(),
     })
 }
@@ -36,6 +39,13 @@ fn route(route: &RouteState) -> Option<Value> {
         "clusters": shares(&now),
         "before": before.as_deref().map(shares),
     }))
+}
+
+/// The keys that tokens of an issuer are verified with, and how old the news of them is.
+fn issuer(issuer: &Issuer, now: Instant) -> Value {
+    let keys = issuer.kids();
+    let age = (!keys.is_empty()).then(|| issuer.age(now).as_secs());
+    json!({ "name": issuer.name(), "keys": keys, "keys_age_seconds": age })
 }
 
 /// Weights by cluster.

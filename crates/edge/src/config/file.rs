@@ -16,6 +16,7 @@ use super::{LogSample, Shutdown, keys};
 mod affinity;
 mod clusters;
 mod health;
+mod issuers;
 mod listeners;
 mod pages;
 mod retries;
@@ -24,6 +25,7 @@ mod routes;
 pub(super) use affinity::{By, FileAffinity, FileCookie};
 pub(super) use clusters::{FileCluster, FileEndpoint};
 pub(super) use health::{FileCheckTls, FileHealth};
+pub(super) use issuers::{FileAuth, FileIssuer};
 pub(super) use listeners::{FileCertificate, FileListener, FileTls};
 pub(super) use pages::{FileMaintenance, FilePage, FileWords};
 pub(super) use retries::FileRetries;
@@ -35,6 +37,7 @@ pub(super) struct FileConfig {
     pub(super) listeners: Vec<FileListener>,
     pub(super) clusters: Vec<FileCluster>,
     pub(super) routes: Vec<FileRoute>,
+    pub(super) issuers: Vec<FileIssuer>,
     pub(super) zone: Option<Located<String>>,
     pub(super) pages: Vec<FilePage>,
     pub(super) trusted_proxies: Vec<Located<IpNet>>,
@@ -70,6 +73,11 @@ impl FileConfig {
                 .map(clusters::cluster)
                 .collect(),
             routes: file.tables("routes").iter().map(routes::route).collect(),
+            issuers: file
+                .named("issuers")
+                .into_iter()
+                .map(issuers::issuer)
+                .collect(),
             zone: file.text("zone", names::label),
             pages: pages::pages(&file),
             trusted_proxies: file.networks("trusted_proxies"),

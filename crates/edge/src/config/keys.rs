@@ -10,12 +10,14 @@ use Presence::{Default, Optional, Required, Usual};
 mod affinity;
 mod clusters;
 mod health;
+mod issuers;
 mod listeners;
 mod pages;
 mod retries;
 mod routes;
 
 use clusters::CLUSTER;
+use issuers::ISSUER;
 use listeners::LISTENERS;
 use pages::PAGES;
 use routes::ROUTES;
@@ -34,6 +36,7 @@ pub(super) static FILE: Table = Table {
         key("listeners", Kind::List(&LISTENERS), Required(""), "Addresses to listen on."),
         key("clusters", Kind::Named(&CLUSTER, "auth"), Required(""), "Sets of endpoints, by names of your choice."),
         key("routes", Kind::List(&ROUTES), Usual(""), "What goes where; the most specific host, then path, wins in any order."),
+        key("issuers", Kind::Named(&ISSUER, "main"), Optional(""), "Whose access tokens routes may ask for under `auth`, by names of your choice."),
         key("zone", text(&NAME), Optional("eu-1a"), "Where this edge is; endpoints of the same zone come first."),
         key("errors", Kind::List(&PAGES), Optional(""), "What the edge says with its own answers, instead of problem documents (RFC 9457); the first match wins."),
         key("trusted_proxies", Kind::List(&NETWORK), Optional("[10.0.0.0/8]"), "Networks whose X-Forwarded-* headers are believed; none by default."),

@@ -18,6 +18,7 @@ use super::{AccessLog, Admin, ClusterId, Config};
 mod affinity;
 mod clusters;
 mod health;
+mod issuers;
 mod listeners;
 mod pages;
 mod policies;
@@ -111,6 +112,7 @@ impl Parser<'_> {
             listeners: self.listeners(),
             clusters: self.clusters(),
             routes: self.routes(),
+            issuers: self.issuers(),
             zone: self.file.zone.as_ref().map(|zone| zone.value.clone()),
             pages: self.pages(&self.file.pages),
             trusted_proxies: self
@@ -130,6 +132,7 @@ impl Parser<'_> {
         self.check_trust();
         self.check_admin();
         self.check_use_of_clusters();
+        self.check_use_of_issuers();
         self.check_affinity_cookies();
         self.check_zones();
         self.check_names_of_certificates(&config);

@@ -16,6 +16,7 @@ mod examples;
 mod good;
 mod guide;
 mod health;
+mod issuers;
 mod keys;
 mod mistakes;
 mod mutations;

@@ -65,6 +65,26 @@ pub(super) fn changeable_field(text: &str) -> Result<HeaderName, Mistake> {
     Err(Mistake::new("cannot be changed", reason))
 }
 
+/// The name of a header field that tells an endpoint what a token says.
+pub(super) fn claim_field(text: &str) -> Result<HeaderName, Mistake> {
+    let name = changeable_field(text)?;
+    let reason = match name.as_str() {
+        // What clients send is removed in every spelling, so one spelling is enough.
+        name if name.contains('_') => "write it with hyphens: many applications read `_` as `-`",
+        "authorization" | "cookie" | "origin" | "range" | "idempotency-key" => {
+            "it has a meaning of its own; choose a name such as X-Tenant"
+        }
+        name if ["content-", "accept", "if-", "sec-", "access-control-"]
+            .iter()
+            .any(|prefix| name.starts_with(prefix)) =>
+        {
+            "it has a meaning of its own; choose a name such as X-Tenant"
+        }
+        _ => return Ok(name),
+    };
+    Err(Mistake::new("cannot carry a claim", reason))
+}
+
 /// A field with a value, for `set` and `add`.
 pub(super) fn field_and_value(name: &str, value: &str) -> Result<(HeaderName, Template), Mistake> {
     Ok((changeable_field(name)?, template::header_value(value)?))
@@ -203,6 +223,26 @@ pub(super) fn location(text: &str) -> Result<Location, Mistake> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn claims_go_into_fields_without_another_meaning() {
+        assert!(claim_field("X-Tenant").is_ok());
+        for name in [
+            "X_Tenant",
+            "Authorization",
+            "Cookie",
+            "Content-Type",
+            "Accept-Encoding",
+            "If-Match",
+            "Sec-Fetch-Mode",
+            "Connection",
+            "Host",
+            "X-Auth-Subject",
+            "a b",
+        ] {
+            assert!(claim_field(name).is_err(), "{name}");
+        }
+    }
 
     #[test]
     fn fields_that_the_edge_answers_for_cannot_be_changed() {

@@ -216,7 +216,12 @@ impl ProxyHttp for Hooks {
         let exchange = ctx.exchange();
         // The first endpoint is chosen here, so that "no endpoint" is an ordinary answer that
         // leaves the connection usable.
-        let decided = match exchange.on_request(&head) {
+        let mut admitted = exchange.on_request(&head);
+        if admitted.is_ok() && exchange.waits_for_keys() {
+            // Bounded, and too rare to look whether the client stays.
+            admitted = Box::pin(exchange.on_keys(&head)).await;
+        }
+        let decided = match admitted {
             Ok(()) => ctx.choose(session).await?,
             Err(answer) => Err(answer),
         };

@@ -1,7 +1,7 @@
 //! Phase 8: the one map from a cause to outcome, status and words. Nobody else chooses a status, and no inside text gets out.
 
 use bytes::Bytes;
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
 
 use super::Answer;
@@ -14,6 +14,7 @@ pub(super) struct Failure {
     pub(super) outcome: Outcome,
     status: StatusCode,
     detail: &'static str,
+    challenge: Option<&'static str>,
     closes: bool,
 }
 
@@ -24,6 +25,7 @@ pub(super) fn failure(cause: Cause) -> Failure {
         outcome,
         status,
         detail: detail(cause),
+        challenge: challenge(cause),
         closes: closes(cause),
     }
 }
@@ -42,6 +44,10 @@ fn outcome_and_status(cause: Cause) -> (Outcome, StatusCode) {
         Cause::ClientGone => (O::ClientGone, S::BAD_REQUEST),
         Cause::NoRoute => (O::RefusedNoRoute, S::NOT_FOUND),
         Cause::Maintenance => (O::RefusedMaintenance, S::SERVICE_UNAVAILABLE),
+        Cause::NoToken => (O::RefusedNoToken, S::UNAUTHORIZED),
+        Cause::BadToken => (O::RefusedToken, S::UNAUTHORIZED),
+        Cause::Forbidden => (O::RefusedForbidden, S::FORBIDDEN),
+        Cause::NoKeys => (O::FailedNoKeys, S::SERVICE_UNAVAILABLE),
         Cause::NoEndpoint => (O::FailedNoEndpoint, S::SERVICE_UNAVAILABLE),
         Cause::QueueFull => (O::RefusedQueueFull, S::SERVICE_UNAVAILABLE),
         Cause::QueueTimeout => (O::RefusedQueueTimeout, S::SERVICE_UNAVAILABLE),
@@ -89,6 +95,9 @@ fn detail(cause: Cause) -> &'static str {
         Cause::Maintenance => {
             "This is closed for maintenance. Try again after the seconds in Retry-After."
         }
+        Cause::NoToken | Cause::BadToken | Cause::Forbidden | Cause::NoKeys => {
+            detail_of_token(cause)
+        }
         Cause::NoEndpoint => {
             "No endpoint can serve this now. Try again after the seconds in Retry-After."
         }
@@ -128,6 +137,32 @@ fn detail(cause: Cause) -> &'static str {
     }
 }
 
+/// The same for requests whose token decides.
+fn detail_of_token(cause: Cause) -> &'static str {
+    match cause {
+        Cause::NoToken => "This needs an access token. Send it as Authorization: Bearer.",
+        Cause::Forbidden => {
+            "The access token does not allow this. Ask whoever grants roles and scopes."
+        }
+        Cause::NoKeys => {
+            "Access tokens cannot be verified now. Try again after the seconds in Retry-After."
+        }
+        _ => {
+            "The access token is not accepted: it is malformed, expired, revoked or meant for another. Get a new one."
+        }
+    }
+}
+
+/// What a client needs to do better (RFC 6750 section 3). The same for all bad tokens.
+fn challenge(cause: Cause) -> Option<&'static str> {
+    match cause {
+        Cause::NoToken => Some("Bearer realm=\"portcullis\""),
+        Cause::BadToken => Some("Bearer realm=\"portcullis\", error=\"invalid_token\""),
+        Cause::Forbidden => Some("Bearer realm=\"portcullis\", error=\"insufficient_scope\""),
+        _ => None,
+    }
+}
+
 /// Whether the state of the client's connection is in doubt, so that nothing more may be read from
 /// it. What the endpoint did wrong leaves the client's side as it was.
 fn closes(cause: Cause) -> bool {
@@ -135,6 +170,10 @@ fn closes(cause: Cause) -> bool {
         cause,
         Cause::NoRoute
             | Cause::Maintenance
+            | Cause::NoToken
+            | Cause::BadToken
+            | Cause::Forbidden
+            | Cause::NoKeys
             | Cause::NoEndpoint
             | Cause::QueueFull
             | Cause::QueueTimeout
@@ -162,6 +201,9 @@ impl Failure {
         }
         if self.status == StatusCode::SERVICE_UNAVAILABLE {
             headers.push((RETRY_AFTER, HeaderValue::from(RETRY_AFTER_SECONDS)));
+        }
+        if let Some(challenge) = self.challenge {
+            headers.push((WWW_AUTHENTICATE, HeaderValue::from_static(challenge)));
         }
         if self.status == StatusCode::METHOD_NOT_ALLOWED {
             headers.push((ALLOW, HeaderValue::from_static(METHODS_ALLOWED)));
@@ -285,6 +327,22 @@ mod tests {
         assert!(header(&refused, "allow").unwrap().contains("GET"));
     }
 
+    #[test]
+    fn refusals_of_tokens_say_what_is_wanted_and_nothing_else_does() {
+        for cause in Cause::ALL {
+            let answer = failure(cause).answer(None);
+            let expected = match cause {
+                Cause::NoToken => Some("Bearer realm=\"portcullis\""),
+                Cause::BadToken => Some("Bearer realm=\"portcullis\", error=\"invalid_token\""),
+                Cause::Forbidden => {
+                    Some("Bearer realm=\"portcullis\", error=\"insufficient_scope\"")
+                }
+                _ => None,
+            };
+            assert_eq!(header(&answer, "www-authenticate"), expected, "{cause:?}");
+        }
+    }
+
     /// Cause, status, whether the connection closes: changes here are changes of behaviour.
     #[test]
     fn statuses_are_those_of_the_table() {
@@ -299,6 +357,10 @@ mod tests {
             (Cause::BodyMalformed, 400, true),
             (Cause::NoRoute, 404, false),
             (Cause::Maintenance, 503, false),
+            (Cause::NoToken, 401, false),
+            (Cause::BadToken, 401, false),
+            (Cause::Forbidden, 403, false),
+            (Cause::NoKeys, 503, false),
             (Cause::NoEndpoint, 503, false),
             (Cause::QueueFull, 503, false),
             (Cause::QueueTimeout, 503, false),

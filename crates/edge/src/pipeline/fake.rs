@@ -209,6 +209,7 @@ pub(crate) fn config(cluster: config::Cluster) -> config::Config {
     config::Config {
         listeners: vec![listener("web")],
         clusters: vec![cluster],
+        issuers: Vec::new(),
         routes: vec![config::Route {
             name: "api".to_owned(),
             pattern: config::Pattern {
@@ -222,6 +223,7 @@ pub(crate) fn config(cluster: config::Cluster) -> config::Config {
             response_headers: config::HeaderChanges::default(),
             idempotency_key: false,
             pages: Vec::new(),
+            auth: None,
             maintenance: None,
             access_log: true,
         }],

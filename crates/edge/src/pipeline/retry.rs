@@ -220,6 +220,10 @@ fn failure_of(setback: Setback) -> Option<(Failure, RetryReason)> {
         | Cause::ClientGone
         | Cause::NoRoute
         | Cause::Maintenance
+        | Cause::NoToken
+        | Cause::BadToken
+        | Cause::Forbidden
+        | Cause::NoKeys
         | Cause::NoEndpoint
         | Cause::QueueFull
         | Cause::QueueTimeout

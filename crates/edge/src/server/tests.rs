@@ -43,6 +43,7 @@ fn edge_config(endpoints: &[&Endpoint]) -> Config {
             },
         }],
         clusters: vec![origin(endpoints)],
+        issuers: Vec::new(),
         routes: vec![Route {
             name: "all".to_owned(),
             pattern: Pattern {
@@ -56,6 +57,7 @@ fn edge_config(endpoints: &[&Endpoint]) -> Config {
             response_headers: HeaderChanges::default(),
             idempotency_key: false,
             pages: Vec::new(),
+            auth: None,
             maintenance: None,
             access_log: true,
         }],

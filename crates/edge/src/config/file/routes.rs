@@ -6,6 +6,7 @@ use portcullis_ops::diagnostic::Span;
 use super::super::names;
 use super::super::route::{HeaderChanges, Rewrite};
 use super::super::{HostPattern, PathPattern, Pattern};
+use super::issuers::{self, FileAuth};
 use super::pages::{self, FileMaintenance, FilePage};
 
 mod action;
@@ -23,6 +24,7 @@ pub(in crate::config) struct FileRoute {
     pub(in crate::config) pattern: Option<Pattern>,
     /// `None` if there is none, or more than one.
     pub(in crate::config) action: Option<FileAction>,
+    pub(in crate::config) auth: Option<FileAuth>,
     pub(in crate::config) rewrite: Rewrite,
     pub(in crate::config) request_headers: HeaderChanges,
     pub(in crate::config) response_headers: HeaderChanges,
@@ -72,6 +74,7 @@ pub(super) fn route(fields: &Fields<'_>) -> FileRoute {
                 conditions,
             }),
         action,
+        auth: issuers::auth(fields),
         request_headers: changes::headers(fields, "request_headers"),
         response_headers: changes::headers(fields, "response_headers"),
         idempotency_key: fields.flag("idempotency_key").value,

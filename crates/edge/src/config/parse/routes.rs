@@ -27,6 +27,7 @@ impl Parser<'_> {
                 name,
                 pattern: pattern.clone(),
                 action,
+                auth: file.auth.as_ref().and_then(|auth| self.auth(auth, file)),
                 rewrite: file.rewrite.clone(),
                 request_headers: file.request_headers.clone(),
                 response_headers: file.response_headers.clone(),

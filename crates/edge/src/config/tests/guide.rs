@@ -14,10 +14,10 @@ fn completed(sample: &str) -> String {
     text
 }
 
-#[test]
-fn samples_of_the_traffic_guide_are_sound_and_warn_of_nothing() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/traffic.md");
-    let guide = std::fs::read_to_string(path).unwrap();
+/// How many samples the guide has.
+fn sound_samples(guide: &str) -> usize {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs");
+    let guide = std::fs::read_to_string(path.join(guide)).unwrap();
     let samples = guide.split("```yaml\n").skip(1);
     let samples = samples.map(|rest| rest.split_once("```").expect("an end").0);
     let mut count = 0;
@@ -26,5 +26,15 @@ fn samples_of_the_traffic_guide_are_sound_and_warn_of_nothing() {
         assert!(warnings.is_empty(), "{warnings}\n{sample}");
         count += 1;
     }
-    assert!(count > 5, "{count} samples");
+    count
+}
+
+#[test]
+fn samples_of_the_traffic_guide_are_sound_and_warn_of_nothing() {
+    assert!(sound_samples("traffic.md") > 5);
+}
+
+#[test]
+fn samples_of_the_guide_to_tokens_are_sound_and_warn_of_nothing() {
+    assert!(sound_samples("tokens.md") > 1);
 }

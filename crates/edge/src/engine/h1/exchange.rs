@@ -90,6 +90,15 @@ impl<S: Stream> Session<'_, S> {
         if let Err(answer) = exchange.on_request(&request.head) {
             return self.answer(exchange, &request, answer, None).await;
         }
+        if exchange.waits_for_keys() {
+            // Rare, so not a part of every request's future.
+            let keys = Box::pin(exchange.on_keys(&request.head));
+            match while_client_stays(&mut self.client, keys).await {
+                Some(Ok(())) => {}
+                Some(Err(answer)) => return self.answer(exchange, &request, answer, None).await,
+                None => return end_unanswered(&mut exchange, Cause::ClientGone),
+            }
+        }
         let mut body = RequestBody::new(request.framing, exchange.is_body_kept());
         // One look at the clock serves all that happens at once.
         let mut now = now;

@@ -1,0 +1,76 @@
+//! Metrics of listeners and their connections. Never labels by client.
+
+use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry};
+
+use super::{Metrics, counters, gauges};
+
+#[derive(Debug)]
+pub(super) struct ListenerVecs {
+    connections: IntCounterVec,
+    open: IntGaugeVec,
+    refused: IntCounterVec,
+    handshakes: IntCounterVec,
+}
+
+/// Connection counters of one listener.
+#[derive(Clone, Debug)]
+pub struct ListenerMetrics {
+    /// Connections accepted.
+    pub connections: IntCounter,
+    /// Connections open now.
+    pub open: IntGauge,
+    /// Connections closed at accept because a limit was reached.
+    pub refused: IntCounter,
+    /// TLS handshakes that succeeded.
+    pub handshakes_ok: IntCounter,
+    /// TLS handshakes that failed or timed out.
+    pub handshakes_failed: IntCounter,
+}
+
+impl Metrics {
+    /// Handles of one listener.
+    pub fn listener(&self, name: &str) -> ListenerMetrics {
+        ListenerMetrics {
+            connections: self.listeners.connections.with_label_values(&[name]),
+            open: self.listeners.open.with_label_values(&[name]),
+            refused: self.listeners.refused.with_label_values(&[name]),
+            handshakes_ok: self.listeners.handshakes.with_label_values(&[name, "ok"]),
+            handshakes_failed: self
+                .listeners
+                .handshakes
+                .with_label_values(&[name, "failed"]),
+        }
+    }
+}
+
+impl ListenerVecs {
+    pub(super) fn new(registry: &Registry) -> Self {
+        let labels = ["listener"];
+        Self {
+            connections: counters(
+                registry,
+                "portcullis_edge_connections_total",
+                "Connections accepted.",
+                &labels,
+            ),
+            open: gauges(
+                registry,
+                "portcullis_edge_connections_open",
+                "Connections open now.",
+                &labels,
+            ),
+            refused: counters(
+                registry,
+                "portcullis_edge_connections_refused_total",
+                "Connections closed at accept because a limit was reached.",
+                &labels,
+            ),
+            handshakes: counters(
+                registry,
+                "portcullis_edge_tls_handshakes_total",
+                "TLS handshakes by result: ok or failed.",
+                &["listener", "result"],
+            ),
+        }
+    }
+}
