@@ -10,6 +10,7 @@ mod logout;
 mod refresh;
 mod register;
 pub(crate) mod revocations;
+pub(crate) mod session;
 mod setup;
 mod verify;
 
@@ -28,6 +29,7 @@ use crate::shared::{Shared, SharedError};
 use crate::store::{Store, StoreError};
 
 pub(crate) use grant::Grant;
+use session::SessionPolicy;
 
 /// The OAuth client of everyone who logs in with a password here.
 pub(crate) const FIRST_PARTY: &str = "portcullis";
@@ -52,6 +54,8 @@ pub(crate) struct Policy {
     pub(crate) refresh_absolute_ttl: Duration,
     pub(crate) limits_logins: bool,
     pub(crate) revocation_fallback: RevocationFallback,
+    /// `None`: there are no session cookies.
+    pub(crate) sessions: Option<SessionPolicy>,
 }
 
 /// When and from where a use case was asked for.
@@ -78,6 +82,8 @@ pub(crate) enum Refusal {
     InvalidSetupToken,
     /// A good token of somebody without the role.
     Forbidden,
+    /// A request with a session cookie that another site may have caused.
+    ForgedRequest,
     /// Only said to the holder of the set-up token.
     EmailTaken,
     Busy {
@@ -99,7 +105,9 @@ impl App {
     /// one whose signing is under way while its session ends.
     fn tokens_end(&self, now: UnixMillis) -> UnixMillis {
         const UNDER_WAY: Duration = Duration::from_secs(60);
-        self.token_end(now.plus(self.policy.access_token_ttl + UNDER_WAY))
+        // An older session cookie is looked up in the store, where the end of its session stays.
+        let longest = self.policy.access_token_ttl.max(session::TRUSTED);
+        self.token_end(now.plus(longest + UNDER_WAY))
     }
 
     /// Until when a token that expires at `exp` could still be accepted.
@@ -138,6 +146,7 @@ impl Refusal {
             | Self::InvalidToken
             | Self::InvalidSetupToken
             | Self::Forbidden
+            | Self::ForgedRequest
             | Self::EmailTaken => false,
         }
     }

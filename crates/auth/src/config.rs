@@ -13,6 +13,7 @@ mod keys;
 mod limits;
 mod passwords;
 mod secrets;
+mod sessions;
 mod shared;
 mod tokens;
 mod values;
@@ -29,6 +30,7 @@ pub use keys::{KeySource, Keys};
 pub use limits::Limits;
 pub use passwords::Passwords;
 pub(crate) use secrets::decode_key;
+pub use sessions::{SameSite, Sessions};
 pub use shared::SharedState;
 pub(crate) use tokens::ACCESS_TTL_CEILING;
 pub use tokens::Tokens;
@@ -46,6 +48,7 @@ const ROOMS: &[&[Variable]] = &[
     breakers::VARIABLES,
     degraded::VARIABLES,
     tokens::VARIABLES,
+    sessions::VARIABLES,
     passwords::VARIABLES,
     keys::VARIABLES,
     limits::VARIABLES,
@@ -95,6 +98,8 @@ pub struct Config {
     pub degraded: Degraded,
     /// What tokens say and how long they hold.
     pub tokens: Tokens,
+    /// Sessions of browsers.
+    pub sessions: Sessions,
     /// How passwords are hashed.
     pub passwords: Passwords,
     /// Where signing keys come from.
@@ -118,6 +123,7 @@ impl Config {
         let breakers = breakers::read(&mut v);
         let degraded = Degraded::read(&mut v);
         let tokens = Tokens::read(&mut v, environment, instance.address.port());
+        let sessions = Sessions::read(&mut v, environment, &tokens);
         let passwords = Passwords::read(&mut v, environment);
         let keys = Keys::read(&mut v, environment, &database);
         let limits = Limits::read(&mut v);
@@ -134,6 +140,7 @@ impl Config {
             breakers,
             degraded,
             tokens,
+            sessions,
             passwords,
             keys,
             limits,

@@ -18,6 +18,7 @@ mod logout;
 mod metrics;
 mod refresh;
 mod register;
+pub(crate) mod session;
 mod setup;
 mod tokens;
 mod verify;
@@ -86,6 +87,7 @@ pub(crate) struct Service {
     pub(crate) phase: PhaseWatch,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) trusted_proxies: Vec<IpNet>,
+    pub(crate) cookies: session::Cookies,
     pub(crate) dependencies: Checker,
     /// Whether `/metrics` is here: there is no internal listener for it.
     pub(crate) shows_metrics: bool,

@@ -24,6 +24,7 @@ use tokio::time::MissedTickBehavior;
 use crate::domain::UnixMillis;
 use crate::store::{Store, StoreError};
 
+use aws_lc_rs::hmac::Tag;
 pub use keeper::GivenKeyError;
 pub(crate) use keeper::Keeper;
 pub use kek::{Kek, KekError};
@@ -137,11 +138,21 @@ impl KeyRing {
     /// # Errors
     /// If a claim is not fit to be signed.
     pub fn sign(&self, claims: &Claims) -> Result<String, SignError> {
-        sign(
-            self.published.load().active(),
-            TokenType::AccessToken,
-            claims,
-        )
+        self.sign_as(TokenType::AccessToken, claims)
+    }
+
+    /// As [`KeyRing::sign`], for another kind of token.
+    ///
+    /// # Errors
+    /// If a claim is not fit to be signed.
+    pub fn sign_as(&self, kind: TokenType, claims: &Claims) -> Result<String, SignError> {
+        sign(self.published.load().active(), kind, claims)
+    }
+
+    /// A code for `text` that only instances with the same key encryption key can make; codes of different purposes
+    /// have nothing in common.
+    pub(crate) fn mac(&self, purpose: &str, text: &str) -> Tag {
+        self.kek.mac(purpose, text)
     }
 
     /// Checks a token with every published key. If it names an unknown one, looks once whether another instance has

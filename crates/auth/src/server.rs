@@ -17,11 +17,13 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
 use crate::app::health::Checker;
+use crate::app::session::SessionPolicy;
 use crate::app::{App, Cause, Policy};
 use crate::breaker::Breakers;
 use crate::config::{Config, SharedState};
 use crate::database;
 use crate::domain::{SETUP_TOKEN_TTL, SetupToken, UnixMillis};
+use crate::http::session::Cookies;
 use crate::http::{self as web, Identity, Service, connection};
 use crate::jobs::{self, Replay};
 use crate::keys::{Keeper, Kek, KekError, KeyRing, KeyRingError};
@@ -238,6 +240,7 @@ impl Instance {
             phase: phase.clone(),
             metrics,
             trusted_proxies: config.instance.trusted_proxies.clone(),
+            cookies: Cookies::new(&config.sessions, &config.tokens.issuer),
             dependencies: Checker::default(),
             shows_metrics: config.internal.is_none(),
             has_warned_of_proxy: AtomicBool::new(false),
@@ -391,6 +394,16 @@ fn policy(config: &Config) -> Policy {
         refresh_absolute_ttl: config.tokens.refresh_absolute_ttl,
         limits_logins: config.limits.slows_guessing,
         revocation_fallback: config.degraded.revocations,
+        sessions: config.sessions.is_enabled.then(|| SessionPolicy {
+            verifier: Verifier {
+                issuer: config.tokens.issuer.clone(),
+                audience: config.tokens.issuer.clone(),
+                token_type: TokenType::Session,
+                skew: Skew::DEFAULT,
+            },
+            ttl: config.sessions.ttl,
+            idle_ttl: config.sessions.idle_ttl,
+        }),
     }
 }
 

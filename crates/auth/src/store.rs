@@ -101,6 +101,9 @@ pub trait Store: Send + Sync + 'static {
     /// The family a refresh token belongs to, whatever the state of either.
     async fn family_by_token(&self, token: &TokenHash) -> StoreResult<Option<Family>>;
 
+    /// The newest family of a session, whatever its state.
+    async fn family_by_session(&self, session: SessionId) -> StoreResult<Option<Family>>;
+
     /// Ends a session: revokes its families and records, until `until`, that its access tokens are void. Also for a
     /// session without families. Doing it twice is no error. Returns the revocation for the shared state.
     async fn revoke_session(

@@ -6,6 +6,7 @@ use std::time::Duration;
 use portcullis_ops::Secret;
 use portcullis_token::Claims;
 
+use super::session::SessionCookie;
 use super::{App, FIRST_PARTY, Outcome, Refusal};
 use crate::domain::{Account, RefreshToken, SessionId, UnixMillis};
 use crate::random;
@@ -17,6 +18,8 @@ pub(crate) struct Grant {
     pub(crate) expires_in: Duration,
     pub(crate) refresh_token: Secret<String>,
     pub(crate) refresh_expires_in: Duration,
+    /// For browsers; a login alone begins one.
+    pub(crate) session: Option<SessionCookie>,
 }
 
 impl App {
@@ -52,6 +55,7 @@ impl App {
             expires_in,
             refresh_token: refresh_token.reveal(),
             refresh_expires_in: refresh_expires_at.since(now),
+            session: None,
         })
     }
 }

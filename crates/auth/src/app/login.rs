@@ -94,10 +94,12 @@ impl App {
             .create_family(&family, &refresh_token.hash(), expires_at, &audit)
             .await?;
         match created {
-            FamilyCreation::Created => {
-                self.grant(account, session, &refresh_token, expires_at, now)
-                    .await
-            }
+            FamilyCreation::Created => Ok(Grant {
+                session: self.session_cookie(account, session, now)?,
+                ..self
+                    .grant(account, session, &refresh_token, expires_at, now)
+                    .await?
+            }),
             FamilyCreation::AccountNotActive => Err(Refusal::BadCredentials),
         }
     }

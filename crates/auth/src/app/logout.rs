@@ -1,6 +1,8 @@
 //! Ends the session an access token belongs to, for every instance from its next
 //! request on. Never says so before it is durable and shared.
 
+use portcullis_token::Claims;
+
 use super::{App, Origin, Outcome, Refusal};
 use crate::domain::{AccountId, AuditEntry, AuditEvent, SessionId, UnixMillis};
 
@@ -13,6 +15,18 @@ impl App {
 
     async fn try_log_out(&self, token: &str, origin: Origin) -> Outcome<()> {
         let claims = self.try_verify(token, origin.now).await?;
+        // A token from before ACCESS_TOKEN_TTL was shortened may outlive those of today.
+        let end = self.token_end(UnixMillis::from_seconds(claims.exp));
+        self.end_session(&claims, end, origin).await
+    }
+
+    /// Ends the session of a verified token, until `end` at least.
+    pub(super) async fn end_session(
+        &self,
+        claims: &Claims,
+        end: UnixMillis,
+        origin: Origin,
+    ) -> Outcome<()> {
         let session = SessionId::parse(&claims.sid).ok_or(Refusal::InvalidToken)?;
         let account = AccountId::parse(&claims.sub).ok_or(Refusal::InvalidToken)?;
         let mut audit = AuditEntry::of(
@@ -22,10 +36,7 @@ impl App {
             Some(origin.client),
         );
         audit.session = Some(session);
-        // A token from before ACCESS_TOKEN_TTL was shortened may outlive those of today.
-        let until = self
-            .tokens_end(origin.now)
-            .max(self.token_end(UnixMillis::from_seconds(claims.exp)));
+        let until = self.tokens_end(origin.now).max(end);
         let revocation = self.store.revoke_session(session, until, &audit).await?;
         self.share(revocation).await
     }

@@ -1,7 +1,7 @@
 //! Decides whether an access token may be believed now: signature, claims, and
 //! revocation on every call. Never caches an answer.
 
-use portcullis_token::{Claims, Verified};
+use portcullis_token::{Claims, Verified, Verifier};
 
 use super::{App, Outcome, Refusal};
 use crate::domain::{TokenFacts, UnixMillis};
@@ -14,7 +14,16 @@ impl App {
     }
 
     pub(super) async fn try_verify(&self, token: &str, now: UnixMillis) -> Outcome<Claims> {
-        let verified = self.keys.verify(&self.policy.verifier, token, now).await;
+        self.try_verify_as(&self.policy.verifier, token, now).await
+    }
+
+    pub(super) async fn try_verify_as(
+        &self,
+        verifier: &Verifier,
+        token: &str,
+        now: UnixMillis,
+    ) -> Outcome<Claims> {
+        let verified = self.keys.verify(verifier, token, now).await;
         let Verified { claims, kid } = verified.map_err(|error| {
             tracing::debug!(%error, "refused a token");
             Refusal::InvalidToken

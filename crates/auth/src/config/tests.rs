@@ -470,6 +470,38 @@ fn sec_c13_a_given_key_that_cannot_be_used_is_refused_with_its_variable() {
 }
 
 #[test]
+fn sec_c14_sessions_have_documented_lifetimes_and_a_ceiling() {
+    let sessions = from(&[]).unwrap().sessions;
+    let hours = |hours: u64| Duration::from_secs(hours * 3600);
+    assert_eq!((sessions.idle_ttl, sessions.ttl), (hours(8), hours(24)));
+    let short = from(&[("SESSION_TTL", "3600")]).unwrap().sessions;
+    assert_eq!((short.idle_ttl, short.ttl), (hours(1), hours(1)));
+    assert_eq!(faulty(&[("SESSION_TTL", "2592001")]), ["SESSION_TTL"]);
+    let longer = [("SESSION_TTL", "60"), ("SESSION_IDLE_TTL", "61")];
+    assert_eq!(faulty(&longer), ["SESSION_IDLE_TTL"]);
+}
+
+#[test]
+fn sec_f01_production_refuses_a_session_cookie_in_clear() {
+    let clear = production(&[("SESSION_COOKIE_SECURE", "false")]);
+    assert_eq!(faulty(&clear), ["SESSION_COOKIE_SECURE"]);
+    let sessions = from(&production(&[])).unwrap().sessions;
+    assert!(sessions.is_secure);
+    assert_eq!(sessions.cookie_name, "__Host-portcullis_session");
+    let named = production(&[("SESSION_COOKIE_NAME", "haven_session")]);
+    assert_eq!(from(&named).unwrap().sessions.cookie_name, "haven_session");
+    for (name, value) in [
+        ("SESSION_COOKIE_NAME", "a b"),
+        ("SESSION_COOKIE_NAME", "a;b"),
+        ("SESSION_COOKIE_NAME", "__Host-x"),
+        ("SESSION_COOKIE_SAMESITE", "none"),
+        ("SESSION_COOKIE_SAMESITE", "maybe"),
+    ] {
+        assert_eq!(faulty(&[(name, value)]), [name], "{value}");
+    }
+}
+
+#[test]
 fn shared_state_has_a_file_of_its_own() {
     let same = [
         ("DATABASE_URL", "sqlite:///d/a.db"),

@@ -177,11 +177,27 @@ fn refused(refusal: &Refusal) -> Problem {
             "forbidden",
             "This needs a role that the token does not carry.",
         ),
+        Refusal::ForgedRequest => Problem(
+            S::FORBIDDEN,
+            "csrf",
+            "With a session cookie, send its CSRF token as X-CSRF-Token, from a page of this origin.",
+        ),
         Refusal::EmailTaken => Problem(
             S::CONFLICT,
             "email_taken",
             "The email belongs to another account.",
         ),
+        Refusal::Busy { .. }
+        | Refusal::StoreUnavailable(_)
+        | Refusal::SharedUnavailable(_)
+        | Refusal::Internal(_) => failed(refusal),
+    }
+}
+
+/// What is no fault of the requester.
+fn failed(refusal: &Refusal) -> Problem {
+    use StatusCode as S;
+    match refusal {
         Refusal::Busy { .. } => Problem(
             S::SERVICE_UNAVAILABLE,
             "busy",
@@ -197,7 +213,7 @@ fn refused(refusal: &Refusal) -> Problem {
             "shared_state_unavailable",
             "The shared state does not answer.",
         ),
-        Refusal::Internal(_) => INTERNAL,
+        _ => INTERNAL,
     }
 }
 

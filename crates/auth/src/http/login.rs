@@ -23,10 +23,16 @@ pub(super) async fn handle(
     let origin = service.origin(&request);
     let body: Body = body::decode(request).await?;
     let Body { email, password } = body;
+    let cookies = service.cookies.clone();
     // To its end even when the requester leaves: whoever hangs up has still guessed, and it counts.
     let grant =
         body::to_the_end(
             async move { service.app.log_in(&email, password.expose(), origin).await },
         );
-    Ok(tokens::response(&grant.await?))
+    let grant = grant.await?;
+    let mut response = tokens::response(&grant);
+    if let Some(session) = &grant.session {
+        cookies.set(&mut response, session);
+    }
+    Ok(response)
 }

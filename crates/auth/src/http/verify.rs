@@ -1,4 +1,4 @@
-//! `GET /api/v1/auth/verify`: whether the bearer token may be believed right now.
+//! `GET /api/v1/auth/verify`: whether the bearer token or the session cookie may be believed right now.
 
 use std::sync::Arc;
 
@@ -6,7 +6,8 @@ use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
-use super::{ApiError, Service, bearer, now};
+use super::session::Presented;
+use super::{ApiError, Service, now};
 
 #[derive(Serialize)]
 struct Body {
@@ -24,8 +25,13 @@ pub(super) async fn handle(
     State(service): State<Arc<Service>>,
     request: Request,
 ) -> Result<Response, ApiError> {
-    let token = bearer::token(request.headers())?;
-    let claims = service.app.verify(token, now()).await?;
+    let (claims, renewed) = match service.cookies.presented(request.headers())? {
+        Presented::Bearer(token) => (service.app.verify(token, now()).await?, None),
+        Presented::Cookie(token) => {
+            let session = service.app.verify_session(token, now()).await?;
+            (session.claims, session.renewed)
+        }
+    };
     let body = Body {
         active: true,
         sub: claims.sub,
@@ -36,5 +42,9 @@ pub(super) async fn handle(
         iat: claims.iat,
         exp: claims.exp,
     };
-    Ok(axum::Json(body).into_response())
+    let mut response = axum::Json(body).into_response();
+    if let Some(renewed) = &renewed {
+        service.cookies.set(&mut response, renewed);
+    }
+    Ok(response)
 }

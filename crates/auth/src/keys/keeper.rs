@@ -72,7 +72,7 @@ impl Keeper {
             algorithm: settings.algorithm.name().to_owned(),
             interval: settings.rotation_interval,
             // Other instances may be set to longer ones than this.
-            longest_token: Duration::from_secs(ACCESS_TTL_CEILING),
+            longest_token: Duration::from_secs(ACCESS_TTL_CEILING).max(config.sessions.idle_ttl),
             given: given.as_ref().map(|given| given.key.kid().to_owned()),
         };
         Ok(Self {

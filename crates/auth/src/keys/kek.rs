@@ -5,6 +5,7 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use aws_lc_rs::hmac::{self, HMAC_SHA256};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use portcullis_ops::Secret;
@@ -48,6 +49,15 @@ pub enum KekError {
 }
 
 impl Kek {
+    /// HMAC-SHA-256 under a key of its own for each purpose.
+    pub(super) fn mac(&self, purpose: &str, text: &str) -> hmac::Tag {
+        let key = hmac::sign(
+            &hmac::Key::new(HMAC_SHA256, self.bytes()),
+            purpose.as_bytes(),
+        );
+        hmac::sign(&hmac::Key::new(HMAC_SHA256, key.as_ref()), text.as_bytes())
+    }
+
     /// Fetches the key, or makes it where the source allows.
     ///
     /// # Errors

@@ -6,6 +6,7 @@ pub(crate) mod accounts;
 pub(crate) mod keys;
 pub(crate) mod refresh;
 pub(crate) mod revocations;
+pub(crate) mod sessions;
 pub(crate) mod setup;
 
 /// Makes a test of every case, named like it, for a module whose `$on` runs one on its database: written once, so that
@@ -45,6 +46,9 @@ macro_rules! every_case {
                 a_revocation_is_only_ever_extended_and_shows_again_when_it_is,
                 sec_d05_a_recorded_revocation_covers_its_tokens_and_no_others,
                 a_purge_is_bounded_and_takes_only_what_has_ended,
+            ]
+            sessions: [
+                a_session_is_found_by_its_newest_family,
             ]
             setup: [
                 sec_a10_of_many_uses_one_makes_the_administrator,

@@ -112,6 +112,10 @@ impl Store for SqlStore {
         refresh::family_by_token(&self.database, token).await
     }
 
+    async fn family_by_session(&self, session: SessionId) -> StoreResult<Option<Family>> {
+        refresh::family_by_session(&self.database, session).await
+    }
+
     async fn revoke_session(
         &self,
         session: SessionId,

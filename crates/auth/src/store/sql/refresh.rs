@@ -196,6 +196,18 @@ pub(super) async fn family_by_token(
     .transpose()
 }
 
+pub(super) async fn family_by_session(
+    database: &Database,
+    session: SessionId,
+) -> StoreResult<Option<Family>> {
+    Statement::new(FINDING, "SELECT id AS family_id, account_id, client_id, session_id, created_at, absolute_expires_at, revoked_at
+         FROM refresh_family WHERE session_id = $1 AND tenant_id = $2 ORDER BY created_at DESC, id LIMIT 1")
+    .bind(session.to_string())
+    .bind(TENANT).fetch_optional(database).await?
+    .map(|row| family_from_row(&row))
+    .transpose()
+}
+
 async fn insert_token(
     write: &mut Write,
     token: &TokenHash,
