@@ -11,6 +11,7 @@ mod health;
 mod input;
 mod internal;
 mod keys;
+mod libraries;
 mod lifecycle;
 mod login;
 mod operator;
