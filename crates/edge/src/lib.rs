@@ -11,8 +11,9 @@
 //!    rates, and a report of every answer given before a request exists.
 //! 3. The engine asks one [`pipeline::Exchange`] at every step from here. The exchange holds one
 //!    [`state::Snapshot`] from beginning to end.
-//! 4. [`pipeline`] admits (request id, client address, sizes) and routes; what fails becomes an
-//!    answer in `pipeline/fail`, the only place that chooses a status.
+//! 4. [`pipeline`] admits (request id, client address, sizes), routes, and reads the access token
+//!    where the route asks for one (`pipeline/authorize`, with keys of [`jwks`]); what fails becomes
+//!    an answer in `pipeline/fail`, the only place that chooses a status.
 //! 5. Once per attempt `pipeline/select` picks an endpoint of the [`cluster`] and takes a place in
 //!    its in-flight count; `pipeline/forward` edits the request head.
 //! 6. `engine/h1/relay` lets request and answer pass each other. The endpoint answers, or
@@ -21,7 +22,7 @@
 //! 8. `pipeline/finish` always runs: it releases the place, feeds ejection, metrics and the access
 //!    log. The request has ended in exactly one [`outcome::Outcome`].
 //!
-//! Beside requests: [`probe`] checks endpoints, `admin` answers the operator, `server` starts all
+//! Beside requests: [`probe`] checks endpoints, [`jwks`] asks issuers for their keys, `admin` answers the operator, `server` starts all
 //! of it and ends it in order.
 
 pub mod access_log;
