@@ -251,6 +251,10 @@ const OBSERVED: &[(&str, &str)] = &[
         "health::a_failing_deep_check_lowers_the_share_and_never_ejects",
     ),
     (
+        "clusters.<name>.health.service",
+        "health_grpc::a_service_that_serves_by_grpc_gets_traffic",
+    ),
+    (
         "clusters.<name>.health.share",
         "health::a_failing_deep_check_lowers_the_share_and_never_ejects",
     ),

@@ -24,6 +24,7 @@ mod containment;
 mod differential;
 mod examples;
 mod failures;
+mod health_grpc;
 mod http2;
 mod native;
 mod operation;

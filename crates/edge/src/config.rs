@@ -37,7 +37,8 @@ pub use cluster::{
     Balance, Breaker, BreakerMode, Cluster, Ejection, Endpoint, HashKey, Queue, UpstreamTimeouts,
 };
 pub use health::{
-    CheckMethod, CheckPace, CheckTls, ExpectedHeader, HealthCheck, HttpQuestion, Question, Role,
+    CheckMethod, CheckPace, CheckTls, ExpectedHeader, GrpcQuestion, HealthCheck, HttpQuestion,
+    Question, Role,
 };
 pub use issuer::{Auth, Issuer, IssuerId, JwksSource, JwksTls};
 pub use listener::{

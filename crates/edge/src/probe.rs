@@ -23,6 +23,7 @@ mod answer;
 mod ask;
 mod bell;
 mod finding;
+mod grpc;
 mod pace;
 
 pub use bell::Bell;

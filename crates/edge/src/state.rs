@@ -392,7 +392,7 @@ fn quiet_paths(config: &Config) -> HashSet<String> {
     let checks = config.clusters.iter().flat_map(|cluster| &cluster.health);
     let paths = checks.filter_map(|check| match &check.question {
         config::Question::Http(question) => question.path.split('?').next(),
-        config::Question::Connect => None,
+        config::Question::Connect | config::Question::Grpc(_) => None,
     });
     paths.map(str::to_owned).collect()
 }

@@ -10,6 +10,7 @@ pub mod client;
 pub mod deployment;
 pub mod endpoint;
 pub mod fault;
+pub mod grpc;
 pub mod measure;
 mod origin;
 mod ports;

@@ -17,9 +17,10 @@ use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
 use super::file::FileCheckTls;
 
-/// The TLS side of a check. `None` means that the report has the reason.
+/// The TLS side of a check that speaks `protocol` over it. `None` means that the report has the reason.
 pub(super) fn client(
     tls: &FileCheckTls,
+    protocol: &str,
     directory: &Path,
     report: &Report<'_>,
 ) -> Option<Arc<ClientConfig>> {
@@ -39,7 +40,7 @@ pub(super) fn client(
             .with_root_certificates(of_the_system(tls.span, report)?)
             .with_no_client_auth(),
     };
-    client.alpn_protocols = vec![b"http/1.1".to_vec()];
+    client.alpn_protocols = vec![protocol.as_bytes().to_vec()];
     // A resumed session would spare the endpoint from showing its certificate again.
     client.resumption = Resumption::disabled();
     Some(Arc::new(client))

@@ -24,7 +24,7 @@ mod routes;
 
 pub(super) use affinity::{By, FileAffinity, FileCookie};
 pub(super) use clusters::{FileCluster, FileEndpoint};
-pub(super) use health::{FileCheckTls, FileHealth};
+pub(super) use health::{CheckKind, FileCheckTls, FileHealth};
 pub(super) use issuers::{FileAuth, FileIssuer};
 pub(super) use listeners::{FileCertificate, FileListener, FileTls};
 pub(super) use pages::{FileMaintenance, FilePage, FileWords};

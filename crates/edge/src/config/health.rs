@@ -40,6 +40,17 @@ pub enum Question {
     Connect,
     /// Answer a request as expected.
     Http(HttpQuestion),
+    /// Say by the gRPC health protocol that it is serving.
+    Grpc(GrpcQuestion),
+}
+
+/// A question by the gRPC health protocol, over HTTP/2: with prior knowledge, or over TLS.
+#[derive(Clone, Debug)]
+pub struct GrpcQuestion {
+    /// The service asked about; empty (default) is the endpoint as a whole.
+    pub service: String,
+    /// `:authority` sent (default: the endpoint's address).
+    pub host: Option<String>,
 }
 
 /// A request and the answer that passes.

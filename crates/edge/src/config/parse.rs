@@ -11,7 +11,7 @@ use portcullis_ops::decode::{Located, nearest};
 use portcullis_ops::diagnostic::{Diagnostics, Report, Source};
 use portcullis_ops::yaml::{self, Lookup};
 
-use super::file::{FileAction, FileAdmin, FileCluster, FileConfig, FileHealth};
+use super::file::{CheckKind, FileAction, FileAdmin, FileCluster, FileConfig, FileHealth};
 use super::names::Access;
 use super::{AccessLog, Admin, ClusterId, Config};
 
@@ -251,8 +251,9 @@ impl Parser<'_> {
                     "use a cluster of its own for each, with the right ports",
                 );
             }
-            let speaks_plain =
-                |check: &FileHealth| !check.is_tcp && check.tls.is_none() && check.port.is_none();
+            let speaks_plain = |check: &FileHealth| {
+                check.kind != CheckKind::Tcp && check.tls.is_none() && check.port.is_none()
+            };
             if is_passed && !is_routed && cluster.health.iter().any(speaks_plain) {
                 let message =
                     format!("the health check of `{name}` speaks plain HTTP to TLS endpoints");

@@ -88,7 +88,7 @@ fn is_met(expected: &ExpectedHeader, fields: &impl Fields) -> bool {
 }
 
 /// What the endpoint says it cannot reach.
-fn named_cause(fields: &impl Fields) -> Option<DependencyName> {
+pub(super) fn named_cause(fields: &impl Fields) -> Option<DependencyName> {
     let cause = fields.first(&HeaderName::from_static(HEALTH_CAUSE))?;
     DependencyName::new(std::str::from_utf8(cause).ok()?)
 }

@@ -12,6 +12,7 @@ use tokio_rustls::TlsConnector;
 
 use super::answer;
 use super::finding::{Failure, Finding};
+use super::grpc;
 use crate::config::{CheckMethod, CheckTls, HealthCheck, HttpQuestion, Question};
 use crate::engine::connect;
 use crate::outcome::Cause;
@@ -32,38 +33,44 @@ async fn connect_and_ask(
     if let Some(port) = check.port {
         address.set_port(port.get());
     }
-    let question = match &check.question {
+    let host = match &check.question {
         Question::Connect => None,
-        Question::Http(question) => Some(question),
+        Question::Http(question) => question.host.as_deref(),
+        Question::Grpc(question) => question.host.as_deref(),
     };
     let connected = connect(address, check.timeout).await;
     let stream = connected.map_err(|cause| Failure::of(not_connected(cause)))?;
     let Some(tls) = &check.tls else {
-        return ask(stream, question, endpoint, deadline).await;
+        return ask(stream, check, endpoint, deadline).await;
     };
-    let host = question.and_then(|question| question.host.as_deref());
     let name = server_name(tls, host, address);
     let connector = TlsConnector::from(Arc::clone(&tls.client));
     let shaken = timeout_at(deadline, connector.connect(name, stream)).await;
     let stream = shaken
         .map_err(|_elapsed| Failure::with(Trouble::Timeout, "in the TLS handshake"))?
         .map_err(|error| Failure::with(Trouble::Tls, error))?;
-    ask(stream, question, endpoint, deadline).await
+    ask(stream, check, endpoint, deadline).await
 }
 
 async fn ask(
     mut stream: impl AsyncRead + AsyncWrite + Unpin,
-    question: Option<&HttpQuestion>,
+    check: &HealthCheck,
     endpoint: SocketAddr,
     deadline: Instant,
 ) -> Result<Finding, Failure> {
     let answered = timeout_at(deadline, async {
-        let Some(question) = question else {
-            return Ok(Finding::Passed);
-        };
-        let sent = stream.write_all(&request(question, endpoint)).await;
-        sent.map_err(|error| Failure::with(Trouble::Reset, error))?;
-        answer::judge(question, &mut stream).await
+        match &check.question {
+            Question::Connect => Ok(Finding::Passed),
+            Question::Http(question) => {
+                let sent = stream.write_all(&request(question, endpoint)).await;
+                sent.map_err(|error| Failure::with(Trouble::Reset, error))?;
+                answer::judge(question, &mut stream).await
+            }
+            Question::Grpc(question) => {
+                let is_tls = check.tls.is_some();
+                grpc::ask(&mut stream, question, endpoint, is_tls, check.timeout).await
+            }
+        }
     });
     let found = answered
         .await
@@ -128,7 +135,7 @@ fn request(question: &HttpQuestion, endpoint: SocketAddr) -> Vec<u8> {
 }
 
 /// Endpoints may tell probes from people by it.
-const USER_AGENT: &str = "portcullis-health-check";
+pub(super) const USER_AGENT: &str = "portcullis-health-check";
 
 #[cfg(test)]
 mod tests;

@@ -17,7 +17,8 @@ pub(in crate::config) struct FileHealth {
     pub(in crate::config) span: Span,
     /// Keys that the file has, with the places of their values.
     pub(in crate::config) written: Vec<(&'static str, Span)>,
-    pub(in crate::config) is_tcp: bool,
+    pub(in crate::config) kind: CheckKind,
+    pub(in crate::config) service: String,
     pub(in crate::config) path: String,
     pub(in crate::config) method: CheckMethod,
     pub(in crate::config) host: Option<String>,
@@ -35,6 +36,14 @@ pub(in crate::config) struct FileHealth {
     pub(in crate::config) is_degrading: bool,
     pub(in crate::config) share_percent: u8,
     pub(in crate::config) tls: Option<FileCheckTls>,
+}
+
+/// What a check speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::config) enum CheckKind {
+    Http,
+    Tcp,
+    Grpc,
 }
 
 #[derive(Debug)]
@@ -58,7 +67,14 @@ pub(super) fn health(fields: &Fields<'_>) -> FileHealth {
     FileHealth {
         span: fields.span(),
         written: written.map(|name| (*name, fields.span_of(name))).collect(),
-        is_tcp: fields.word("type").value == "tcp",
+        kind: match fields.word("type").value {
+            "tcp" => CheckKind::Tcp,
+            "grpc" => CheckKind::Grpc,
+            _ => CheckKind::Http,
+        },
+        service: fields
+            .text("service", service)
+            .map_or_else(String::new, |service| service.value),
         path: fields
             .text("path", names::target)
             .map_or_else(String::new, |path| path.value),
@@ -159,6 +175,14 @@ fn body(text: &str) -> Result<String, Mistake> {
     }
 }
 
+fn service(text: &str) -> Result<String, Mistake> {
+    let is_plain = text.len() <= SERVICE_BYTES_MAX && text.bytes().all(|b| b.is_ascii_graphic());
+    let hint = "its full name, at most 256 bytes: shop.v1.Orders";
+    is_plain
+        .then(|| text.to_owned())
+        .ok_or_else(|| Mistake::new("is no name of a gRPC service", hint))
+}
+
 fn server_name(text: &str) -> Result<ServerName<'static>, Mistake> {
     let hint = "a host name without port: auth.internal";
     ServerName::try_from(text.to_owned())
@@ -168,6 +192,7 @@ fn server_name(text: &str) -> Result<ServerName<'static>, Mistake> {
 /// Keys that other keys forbid or bound.
 const COMPARED: &[&str] = &[
     "path",
+    "service",
     "method",
     "host",
     "request_headers",
@@ -182,3 +207,4 @@ const COMPARED: &[&str] = &[
 const HEADERS_MAX: usize = 16;
 const HEADER_VALUE_BYTES_MAX: usize = 1024;
 const BODY_BYTES_MAX: usize = 1024;
+const SERVICE_BYTES_MAX: usize = 256;

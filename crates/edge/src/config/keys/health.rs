@@ -6,7 +6,8 @@ use super::{Default, Optional, TIMEOUT, count, key, text};
 
 pub(super) static HEALTH: Table = Table {
     keys: &[
-        key("type", Kind::Scalar(Scalar::Word(&["http", "tcp"])), Default("http"), "http asks and judges the answer; tcp only connects (with `tls` it shakes hands too)."),
+        key("type", Kind::Scalar(Scalar::Word(&["http", "tcp", "grpc"])), Default("http"), "http asks and judges the answer; grpc asks over HTTP/2 by the gRPC health protocol whether a service is SERVING; tcp only connects (with `tls` it shakes hands too)."),
+        key("service", text(&SERVICE), Optional("shop.v1.Orders"), "With `type: grpc`, the service to ask for; by default the endpoint as a whole."),
         key("path", text(&TARGET), Default("/health/ready"), "What to ask for."),
         key("method", Kind::Scalar(Scalar::Word(&["GET", "HEAD"])), Default("GET"), "GET or HEAD; the answer to HEAD has no body."),
         key("host", text(&AUTHORITY), Optional("auth.example.com"), "Host header to send; the endpoint's address by default."),
@@ -37,6 +38,7 @@ static TLS: Table = Table {
 
 static AUTHORITY: Text = Text { what: "a host, with or without port, such as `auth.example.com`", pattern: "^[^/ ]+$" };
 static TARGET: Text = Text { what: "a path such as `/health/ready`", pattern: "^/[^#]*$" };
+static SERVICE: Text = Text { what: "the name of a gRPC service such as `shop.v1.Orders`", pattern: "^[!-~]*$" };
 static SERVER_NAME: Text = Text { what: "a host name such as `auth.internal`, or an address", pattern: "^[^/ ]+$" };
 static FILE: Text = Text { what: "a file such as `certs/ca.pem`", pattern: "" };
 static TEXT: Text = Text { what: "a text such as `ready`", pattern: "" };

@@ -1,9 +1,10 @@
 //! Health checks: that they can end in time and that their keys fit together. Never connects to
 //! anything.
 
-use super::super::file::{FileCheckTls, FileHealth};
+use super::super::file::{CheckKind, FileCheckTls, FileHealth};
 use super::super::{
-    CheckMethod, CheckPace, CheckTls, HealthCheck, HttpQuestion, Question, Role, authorities,
+    CheckMethod, CheckPace, CheckTls, GrpcQuestion, HealthCheck, HttpQuestion, Question, Role,
+    authorities,
 };
 use super::Parser;
 
@@ -26,12 +27,16 @@ impl Parser<'_> {
         self.check_times(file);
         self.check_keys(file);
         let tls = match &file.tls {
-            Some(tls) => Some(self.check_tls(tls)?),
+            Some(tls) => Some(self.check_tls(tls, file.kind)?),
             None => None,
         };
-        let question = match file.is_tcp {
-            true => Question::Connect,
-            false => Question::Http(HttpQuestion {
+        let question = match file.kind {
+            CheckKind::Tcp => Question::Connect,
+            CheckKind::Grpc => Question::Grpc(GrpcQuestion {
+                service: file.service.clone(),
+                host: file.host.clone(),
+            }),
+            CheckKind::Http => Question::Http(HttpQuestion {
                 method: file.method,
                 path: file.path.clone(),
                 host: file.host.clone(),
@@ -79,13 +84,21 @@ impl Parser<'_> {
     }
 
     fn check_keys(&self, file: &FileHealth) {
-        if file.is_tcp {
-            for name in OF_HTTP {
-                if let Some(span) = file.place(name) {
-                    let message = format!("`{name}` is not for a check of `type: tcp`");
-                    let hint = "a tcp check only connects; leave it out, or write `type: http`";
-                    self.report.error_with_hint(span, message, hint);
-                }
+        let (kind, strange, hint) = match file.kind {
+            CheckKind::Http => ("http", &[][..], ""),
+            CheckKind::Tcp => {
+                let hint = "a tcp check only connects; leave it out, or write `type: http`";
+                ("tcp", OF_REQUESTS, hint)
+            }
+            CheckKind::Grpc => {
+                let hint = "a grpc check asks for `service`; leave it out, or write `type: http`";
+                ("grpc", OF_HTTP, hint)
+            }
+        };
+        for name in strange {
+            if let Some(span) = file.place(name) {
+                let message = format!("`{name}` is not for a check of `type: {kind}`");
+                self.report.error_with_hint(span, message, hint);
             }
         }
         if let Some(span) = file.place("body")
@@ -94,6 +107,13 @@ impl Parser<'_> {
             let message = "the answer to HEAD has no body to look into";
             let hint = "write `method: GET`, or leave `body` out";
             self.report.error_with_hint(span, message, hint);
+        }
+        if let Some(span) = file.place("service")
+            && file.kind == CheckKind::Http
+        {
+            let message = "`service` has no effect on a check of `type: http`";
+            self.report
+                .warning(span, message, "write `type: grpc`, or leave `service` out");
         }
         if let Some(span) = file.place("share")
             && !file.is_degrading
@@ -104,7 +124,7 @@ impl Parser<'_> {
         }
     }
 
-    fn check_tls(&self, file: &FileCheckTls) -> Option<CheckTls> {
+    fn check_tls(&self, file: &FileCheckTls, kind: CheckKind) -> Option<CheckTls> {
         if !file.verify.value {
             if let Some(ca) = &file.ca {
                 let message = "`ca` has no effect if certificates are not verified";
@@ -116,7 +136,11 @@ impl Parser<'_> {
             self.report.warning(file.verify.span, message, hint);
         }
         let directory = self.surroundings.directory;
-        let client = authorities::client(file, directory, self.report)?;
+        let protocol = match kind {
+            CheckKind::Grpc => "h2",
+            CheckKind::Http | CheckKind::Tcp => "http/1.1",
+        };
+        let client = authorities::client(file, protocol, directory, self.report)?;
         Some(CheckTls {
             server_name: file.server_name.clone(),
             ca_path: file.ca.as_ref().map(|ca| directory.join(&ca.value)),
@@ -126,8 +150,17 @@ impl Parser<'_> {
     }
 }
 
-/// Keys that only a request gives a meaning.
+/// Keys of one kind of request alone.
 const OF_HTTP: &[&str] = &[
+    "path",
+    "method",
+    "request_headers",
+    "expect",
+    "headers",
+    "body",
+];
+/// Keys that only a request gives a meaning.
+const OF_REQUESTS: &[&str] = &[
     "path",
     "method",
     "host",
@@ -135,4 +168,5 @@ const OF_HTTP: &[&str] = &[
     "expect",
     "headers",
     "body",
+    "service",
 ];

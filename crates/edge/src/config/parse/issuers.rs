@@ -144,7 +144,7 @@ impl Parser<'_> {
             // The address was checked when it was read.
             server_name: ServerName::try_from(address.host.clone()).ok()?,
             ca_path: ca_path.map(|path| directory.join(&path.value)),
-            client: authorities::client(&trust, directory, self.report)?,
+            client: authorities::client(&trust, "http/1.1", directory, self.report)?,
         })
     }
 

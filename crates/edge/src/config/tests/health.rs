@@ -13,7 +13,7 @@ fn checks(health: &str) -> Vec<HealthCheck> {
 fn question(check: &HealthCheck) -> &HttpQuestion {
     match &check.question {
         Question::Http(question) => question,
-        Question::Connect => panic!("a tcp check"),
+        other => panic!("{other:?}"),
     }
 }
 
@@ -68,6 +68,18 @@ fn tcp_checks_ask_nothing() {
 }
 
 #[test]
+fn grpc_checks_ask_for_a_service() {
+    let checks = checks("[{ type: grpc }, { type: grpc, service: shop.Orders, host: a.test }]");
+    let asked = |check: &HealthCheck| match &check.question {
+        Question::Grpc(question) => (question.service.clone(), question.host.clone()),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(asked(&checks[0]), (String::new(), None));
+    let named = ("shop.Orders".to_owned(), Some("a.test".to_owned()));
+    assert_eq!(asked(&checks[1]), named);
+}
+
+#[test]
 fn method_may_be_head() {
     assert_eq!(
         question(&checks("{ method: HEAD }")[0]).method,
@@ -94,6 +106,15 @@ fn share_of_a_check_that_ejects_warns() {
 }
 
 #[test]
+fn service_of_a_check_by_http_warns() {
+    one_warning(
+        &with_in_cluster("health: { service: a.B }"),
+        "5:24",
+        &["no effect"],
+    );
+}
+
+#[test]
 fn checks_of_one_cluster_are_bounded() {
     let text =
         |count: usize| with_in_cluster(&format!("health: [{}]", ["{}"].repeat(count).join(", ")));
@@ -114,6 +135,9 @@ fn contradictions_are_refused_where_they_stand() {
         ("{ type: tcp, path: /x }", 32, "only connects"),
         ("{ type: tcp, body: x }", 32, "only connects"),
         ("{ type: tcp, headers: { a: b } }", 35, "only connects"),
+        ("{ type: grpc, path: /x }", 33, "asks for `service`"),
+        ("{ type: tcp, service: a.B }", 35, "only connects"),
+        ("{ type: grpc, service: \"a b\" }", 36, "no name of a gRPC"),
         ("{ method: HEAD, body: x }", 35, "has no body"),
         ("{ jitter: 51 }", 23, "too large"),
         ("{ port: 0 }", 21, "too small"),

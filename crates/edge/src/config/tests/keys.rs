@@ -171,6 +171,7 @@ const ELSEWHERE: &[&str] = &[
     "clusters.<name>.affinity.by",
     "clusters.<name>.affinity.partitioned",
     "clusters.<name>.health.type",
+    "clusters.<name>.health.service",
     "clusters.<name>.health.share",
     "clusters.<name>.health.method",
     "clusters.<name>.health.tls.verify",
