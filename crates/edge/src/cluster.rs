@@ -284,10 +284,14 @@ impl Cluster {
         self.core.look(|state| state.selector.eligible() > 0)
     }
 
-    /// Whether an endpoint is eligible that is none of `tried`. Asks those that are in force: a
-    /// request of an earlier generation may go on to endpoints that came since.
+    /// Whether an endpoint is eligible that is none of `tried`; without a queue it must have room, too.
+    /// Asks those that are in force: a request of an earlier generation may go on to endpoints that
+    /// came since.
     pub(crate) fn has_untried(&self, tried: &[EndpointId]) -> bool {
-        self.core.look(|state| state.selector.has_untried(tried))
+        self.core.look(|state| match state.queue.is_on() {
+            true => state.selector.has_untried(tried),
+            false => state.selector.has_room_untried(tried),
+        })
     }
 
     /// The endpoint that a client belongs to: where it is bound if that one still serves, else where

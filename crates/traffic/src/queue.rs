@@ -99,6 +99,11 @@ impl Queue {
         self.limits = limits;
     }
 
+    /// Whether anybody may wait at all.
+    pub fn is_on(&self) -> bool {
+        self.limits.length > 0
+    }
+
     /// Whether a newcomer has to [join](Self::join) although there may be a place: others were here
     /// before it.
     pub fn must_wait(&self) -> bool {
@@ -374,6 +379,7 @@ mod tests {
     #[test]
     fn nonsense_is_harmless() {
         let (mut queue, now) = queue(0);
+        assert!(!queue.is_on());
         assert_eq!(
             queue.join(Takes::Any, now),
             Err(Full {

@@ -41,6 +41,18 @@ pub struct Ask<'a> {
     pub chance: u64,
 }
 
+impl Ask<'_> {
+    /// The same of a request that cannot wait for those it has not tried: it goes again to one that
+    /// it has, rather than nowhere.
+    pub fn whoever_has_room(&self) -> Self {
+        Self {
+            bound: None,
+            tried: &[],
+            ..*self
+        }
+    }
+}
+
 /// The answer to an [`Ask`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Picked {
@@ -171,6 +183,11 @@ impl Selector {
     /// Whether an endpoint may take new clients that is none of these, full or not.
     pub fn has_untried(&self, tried: &[EndpointId]) -> bool {
         self.members.has_eligible_but(tried)
+    }
+
+    /// Whether one of these has a place just now. Looks at all members.
+    pub fn has_room_untried(&self, tried: &[EndpointId]) -> bool {
+        self.members.has_room_but(tried)
     }
 
     /// The weight an endpoint was given; `None` if it is no member.

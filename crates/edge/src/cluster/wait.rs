@@ -9,7 +9,7 @@ use portcullis_traffic::queue::{Takes, Ticket};
 use portcullis_traffic::select::Ask;
 use tokio::sync::Notify;
 
-use super::core::{Aftermath, Core, NoPlace};
+use super::core::{Aftermath, Core, NoPlace, State};
 use super::{Refusal, Slot};
 
 /// How to wake those in line. By ticket, so by arrival.
@@ -107,9 +107,12 @@ fn join<'c>(core: &'c Arc<Core>, ask: &Ask<'_>) -> Result<Joined<'c>, Refusal> {
                 Ok(Joined::Waits(turn, wake, deadline))
             }
             Err(full) => {
-                core.metrics.queue_refused.inc();
-                Err(Refusal::QueueFull {
-                    retry_after_seconds: full.retry_after_seconds,
+                let again = go_again(core, &mut state, ask, &mut aftermath);
+                again.map(Joined::Served).ok_or_else(|| {
+                    core.metrics.queue_refused.inc();
+                    Refusal::QueueFull {
+                        retry_after_seconds: full.retry_after_seconds,
+                    }
                 })
             }
         },
@@ -117,6 +120,19 @@ fn join<'c>(core: &'c Arc<Core>, ask: &Ask<'_>) -> Result<Joined<'c>, Refusal> {
     drop(state);
     core.see_to(aftermath);
     joined
+}
+
+/// A retry that may not wait takes what it declined, unless others wait for that.
+fn go_again(
+    core: &Arc<Core>,
+    state: &mut State,
+    ask: &Ask<'_>,
+    aftermath: &mut Aftermath,
+) -> Option<Slot> {
+    if ask.tried.is_empty() || state.queue.must_wait() {
+        return None;
+    }
+    state.take(core, &ask.whoever_has_room(), aftermath).ok()
 }
 
 /// A retry declines what is free at endpoints it has tried.

@@ -336,6 +336,12 @@ impl Members {
         self.eligible > eligible.count()
     }
 
+    pub(super) fn has_room_but(&self, ids: &[EndpointId]) -> bool {
+        let has_room = |slot: &Slot| slot.is_eligible() && !slot.is_full();
+        let mut slots = self.slots.iter();
+        slots.any(|slot| has_room(slot) && !ids.contains(&slot.id))
+    }
+
     pub(super) fn slot(&self, id: EndpointId) -> Option<&Slot> {
         self.position(id).map(|at| &self.slots[at])
     }

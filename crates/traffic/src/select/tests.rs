@@ -195,6 +195,35 @@ fn a_retry_waits_for_the_untried_rather_than_repeat_itself() {
 }
 
 #[test]
+fn a_retry_that_cannot_wait_goes_again_to_whoever_has_room() {
+    let mut limited = members(&[1, 1, 1]);
+    limited[0].max_in_flight = 1;
+    limited[1].max_in_flight = 1;
+    let mut cluster = Played::new(Settings::new(Balance::RoundRobin), &limited);
+    cluster.set(2, LAST_RESORT);
+    let tried = [EndpointId(0)];
+    let has_room = |cluster: &Played| cluster.selector.has_room_untried(&tried);
+    assert!(has_room(&cluster));
+    assert_eq!(cluster.ask(&[0], None), picked(1, Why::Balanced));
+    assert!(!has_room(&cluster) && cluster.selector.has_untried(&tried));
+    let ask = Ask {
+        bound: None,
+        key: None,
+        tried: &tried,
+        now: cluster.now,
+        chance: 7,
+    };
+    assert_eq!(cluster.selector.pick(&ask), Picked::Full);
+    let again = ask.whoever_has_room();
+    assert_eq!(cluster.selector.pick(&again), picked(0, Why::Balanced));
+    assert_eq!(
+        cluster.selector.pick(&again),
+        Picked::Full,
+        "nobody has room, and 2 is out"
+    );
+}
+
+#[test]
 fn a_draining_endpoint_serves_only_clients_bound_to_it() {
     let mut cluster = Played::of(Balance::RoundRobin, &[1, 1]);
     cluster.set(0, Standing::Draining);

@@ -179,6 +179,66 @@ async fn without_a_queue_the_answer_comes_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn retry_without_a_queue_goes_again_where_there_is_room() {
+    let cluster = cluster(|config| {
+        config.endpoints.truncate(2);
+        for endpoint in &mut config.endpoints {
+            endpoint.max_requests = 1.try_into().unwrap();
+        }
+        config.queue = None;
+    });
+    let [failed, other] = [0, 1].map(|at| Arc::clone(&cluster.endpoints()[at]));
+    let tried = [failed.id()];
+    let again = Ask {
+        tried: &tried,
+        ..ask(now())
+    };
+    assert!(cluster.has_untried(&tried));
+    let held = cluster.acquire(&again).await.unwrap();
+    assert_eq!(held.endpoint().address(), other.address());
+    assert!(!cluster.has_untried(&tried), "it is full");
+    let repeated = cluster.acquire(&again).await.unwrap();
+    assert_eq!(repeated.endpoint().address(), failed.address());
+    assert_eq!(cluster.metrics().queue_refused.get(), 0);
+    let refused = cluster.acquire(&again).await.unwrap_err();
+    assert!(matches!(refused, Refusal::QueueFull { .. }));
+    assert_eq!(cluster.metrics().queue_refused.get(), 1);
+    drop(held);
+    let slot = cluster.acquire(&again).await.unwrap();
+    assert_eq!(slot.endpoint().address(), other.address());
+}
+
+#[tokio::test(start_paused = true)]
+async fn retry_that_finds_the_queue_full_overtakes_nobody() {
+    let cluster = Arc::new(cluster(|config| {
+        config.endpoints.truncate(2);
+        for endpoint in &mut config.endpoints {
+            endpoint.max_requests = 1.try_into().unwrap();
+        }
+        config.queue = Some(config::Queue {
+            length: 1.try_into().unwrap(),
+            timeout: 2 * SECOND,
+        });
+    }));
+    let failed = Arc::clone(&cluster.endpoints()[0]);
+    let mut held = Vec::new();
+    for _ in 0..2 {
+        held.push(cluster.acquire(&ask(now())).await.unwrap());
+    }
+    let waiting = asking(&cluster).await;
+    held.retain(|slot| slot.endpoint().id() != failed.id());
+    let tried = [failed.id()];
+    let again = Ask {
+        tried: &tried,
+        ..ask(now())
+    };
+    let refused = cluster.acquire(&again).await.unwrap_err();
+    assert!(matches!(refused, Refusal::QueueFull { .. }));
+    let slot = waiting.await.unwrap().unwrap();
+    assert_eq!(slot.endpoint().address(), failed.address());
+}
+
+#[tokio::test(start_paused = true)]
 async fn client_bound_to_a_draining_endpoint_need_not_wait_for_others() {
     let cluster = Arc::new(cluster(|config| {
         config.endpoints.truncate(2);
