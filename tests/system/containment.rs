@@ -319,3 +319,34 @@ async fn all_endpoints_dead_and_back_serve_again_within_a_fast_interval() {
         began.elapsed()
     );
 }
+
+#[tokio::test]
+async fn a_last_endpoint_that_refused_serves_the_first_request_once_it_is_back() {
+    for count in [1, 2] {
+        let ports = [free_port(), free_port()];
+        let addresses: Vec<_> = ports.iter().map(|port| port.address()).collect();
+        let ejection = json!({ "duration": "300s", "max_duration": "300s" });
+        let edge = Setup::for_addresses(&addresses[..count])
+            .set("clusters.main.retries", json!(0))
+            .set("clusters.main.ejection", ejection)
+            .start()
+            .await;
+        let mut client = edge.connect().await;
+        for _ in 0..20 {
+            assert_eq!(client.get("/").await.unwrap().status, 502);
+        }
+        let stays = [("state", "in")];
+        assert_eq!(edge.metric(STATE, &stays).await, 1.0, "one always stays");
+        let mut last = None;
+        for address in &addresses[..count] {
+            let name = address.to_string();
+            let labels = [("endpoint", name.as_str()), ("state", "in")];
+            if edge.metric(STATE, &labels).await == 1.0 {
+                last = Some(*address);
+            }
+        }
+        let _back = Endpoint::start_at("back", last.unwrap()).await;
+        let answer = client.get("/").await.unwrap();
+        assert_eq!((answer.status, &*answer.endpoint()), (200, "back"));
+    }
+}
