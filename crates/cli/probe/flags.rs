@@ -135,7 +135,8 @@ struct Measure {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Logging in")]
 struct AccountFlags {
-    /// E-mail address of an account for this purpose; the password is in PORTCULLIS_PROBE_PASSWORD
+    /// E-mail address of an account for this purpose; the password is in PORTCULLIS_PROBE_PASSWORD and
+    /// goes to the deployment in the clear where the URL begins with http://
     #[arg(long, value_name = "EMAIL")]
     user: Option<String>,
     /// Read the password from the first line of a file instead

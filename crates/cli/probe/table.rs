@@ -31,6 +31,9 @@ pub(super) fn of(report: &Report) -> String {
             );
         }
     }
+    for note in &report.notes {
+        let _infallible = write!(out, "\nnote: {}\n", printable(note));
+    }
     let count = |verdict| report.count(verdict);
     let _infallible = write!(
         out,
@@ -81,6 +84,7 @@ mod tests {
                 finding(Check::Health, Verdict::Pass, vec![]),
                 finding(Check::Affinity, Verdict::Fail, vec![remark]),
             ],
+            notes: vec!["be careful".to_owned()],
             requests: 12,
             took: Duration::from_millis(1_500),
         };
@@ -91,6 +95,8 @@ health        pass     seen?[2J
 affinity      FAIL     seen?[2J
                        - wrong
                          -> mend it
+
+note: be careful
 
 not good: 1 passed, 1 failed, 0 to look at, 0 skipped; 12 requests in 1.5 s";
         assert_eq!(of(&report), expected);

@@ -159,7 +159,20 @@ impl Plan {
         let is_wanted = |check: &Check| self.asked_for.is_empty() || self.asked_for.contains(check);
         Check::ALL.into_iter().filter(is_wanted).collect()
     }
+
+    /// What the operator should know of the visit itself, whatever it finds.
+    pub(crate) fn notes(&self) -> Vec<String> {
+        let logs_in = self.account.is_some() && self.checks().contains(&Check::Logout);
+        let is_readable = logs_in && !self.target.is_https();
+        is_readable
+            .then(|| PASSWORD_IN_THE_CLEAR.to_owned())
+            .into_iter()
+            .collect()
+    }
 }
+
+const PASSWORD_IN_THE_CLEAR: &str = "the URL begins with http://, so the password of --user is sent in the \
+    clear: whoever is on the way can read it";
 
 /// Somebody to log in as.
 #[derive(Clone, Debug)]
@@ -222,6 +235,29 @@ pub struct Trust {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_password_over_plain_http_is_worth_a_note() {
+        let plan = |url: &str, has_account: bool, asked_for: &[Check]| {
+            let mut plan = Plan::new(url.parse().unwrap());
+            plan.asked_for = asked_for.to_vec();
+            plan.account = has_account.then(|| Account {
+                email: "ada@example.com".to_owned(),
+                password: Secret::new("secret".to_owned()),
+            });
+            plan
+        };
+        for (url, has_account, asked_for, count) in [
+            ("http://a.test/", true, &[][..], 1),
+            ("http://a.test/", true, &[Check::Logout], 1),
+            ("http://a.test/", true, &[Check::Health], 0),
+            ("http://a.test/", false, &[], 0),
+            ("https://a.test/", true, &[], 0),
+        ] {
+            let notes = plan(url, has_account, asked_for).notes();
+            assert_eq!(notes.len(), count, "{url} {has_account} {asked_for:?}");
+        }
+    }
 
     #[test]
     fn without_a_wish_everything_is_looked_at_in_order() {

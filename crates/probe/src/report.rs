@@ -142,6 +142,8 @@ pub struct Report {
     pub url: String,
     /// One for each check, in order.
     pub findings: Vec<Finding>,
+    /// What is no finding and should be known all the same; changes no verdict.
+    pub notes: Vec<String>,
     /// Requests sent.
     pub requests: u64,
     /// How long the visit took.
@@ -167,6 +169,7 @@ impl Report {
             "verdict": if self.is_good() { "pass" } else { "fail" },
             "requests": self.requests,
             "took_ms": self.took.as_millis() as u64,
+            "notes": self.notes,
             "checks": self.findings.iter().map(Finding::json).collect::<Vec<_>>(),
         })
     }
@@ -222,11 +225,13 @@ mod tests {
         let report = Report {
             url: "http://127.0.0.1/".to_owned(),
             findings: vec![finding],
+            notes: vec!["be careful".to_owned()],
             requests: 1,
             took: Duration::from_millis(5),
         };
         let json = report.json();
         assert_eq!(json["verdict"], "pass");
+        assert_eq!(json["notes"], json!(["be careful"]));
         assert_eq!(json["checks"][0]["check"], "health");
         assert_eq!(json["checks"][0]["figures"]["slowest_ms"], 3);
     }

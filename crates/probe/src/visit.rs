@@ -73,6 +73,7 @@ pub async fn run(
     Ok(Report {
         url: plan.target.to_string(),
         findings,
+        notes: plan.notes(),
         requests: visit.client.asked(),
         took: began.elapsed(),
     })

@@ -104,6 +104,30 @@ async fn a_password_comes_from_a_file_and_is_shown_nowhere() {
 }
 
 #[tokio::test]
+async fn a_password_sent_in_the_clear_is_noted_once_and_changes_no_verdict() {
+    let count = |text: &str| text.matches("sent in the clear").count();
+    let plain = Deployment::start(None).await;
+    let url = plain.url();
+    let mut command = Command::new(PORTCULLIS);
+    command.args(["probe", &url, "--revocation", "--user", Deployment::EMAIL]);
+    command.env("PORTCULLIS_PROBE_PASSWORD", Deployment::PASSWORD);
+    let people = Visit::end(Process::spawn(command)).await;
+    assert_eq!((people.code, count(&people.stdout)), (0, 1));
+    let arguments = [&url, "--revocation", "--user", Deployment::EMAIL];
+    let machine = Visit::end(start(&arguments, Deployment::PASSWORD)).await;
+    assert_eq!(machine.with_verdict("pass"), ["logout"]);
+    let notes = machine.document()["notes"].clone();
+    assert_eq!(notes.as_array().map(Vec::len), Some(1));
+    assert_eq!(count(&machine.stdout), 1);
+    let secure = Deployment::start_with_tls(None).await;
+    let (url, authorities) = (secure.url(), secure.authorities());
+    let mut arguments = vec![&*url, "--revocation", "--user", Deployment::EMAIL];
+    arguments.extend(["--cacert", authorities.to_str().unwrap()]);
+    let secure = Visit::end(start(&arguments, Deployment::PASSWORD)).await;
+    assert_eq!((secure.code, count(&secure.stdout)), (0, 0));
+}
+
+#[tokio::test]
 async fn weights_that_are_known_are_no_fault() {
     let deployment = Deployment::start(Some(Flaw::OneInstanceIsPreferred)).await;
     let url = deployment.url();
