@@ -1,5 +1,7 @@
 //! Cost of all decisions about one request that is served at the first attempt: what the edge does
-//! beside reading and writing. Never opens a socket.
+//! beside reading and writing. Prints what an endpoint takes of memory, too. Never opens a socket.
+
+#![expect(clippy::print_stdout, reason = "criterion has no figure for memory")]
 
 use std::fmt::Write as _;
 use std::future::Future;
@@ -16,6 +18,7 @@ use portcullis_edge::config;
 use portcullis_edge::connection::{Connection, ListenerContext};
 use portcullis_edge::pipeline::{End, Exchange, Fields, Head, HeaderEdit, ResponseStep};
 use portcullis_edge::state::Edge;
+use portcullis_testkit::process::resident_kilobytes;
 
 type Field = (&'static str, &'static str);
 
@@ -233,5 +236,38 @@ fn affinity(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, exchange, affinity);
+/// What one of 1,000 endpoints takes that is checked, ejected and counted in metrics. Connections to
+/// it come on top.
+fn memory(_: &mut Criterion) {
+    let [few, many] = [1, 1_000].map(kilobytes_of_edges);
+    let kilobytes = (many - few) / 999.0;
+    println!("memory of one of 1,000 endpoints: {kilobytes:.1} KB (target: under 16 KB)");
+}
+
+/// Resident memory of an edge with so many endpoints in one cluster, as a mean of several.
+fn kilobytes_of_edges(endpoints: usize) -> f64 {
+    const EDGES: usize = 8;
+    let resident = || resident_kilobytes(std::process::id()).unwrap_or_default() as f64;
+    let mut addresses = String::new();
+    for number in 0..endpoints {
+        write!(addresses, "'10.0.{}.{}:80', ", number / 250, number % 250)
+            .expect("a string takes everything");
+    }
+    let file = format!(
+        "listeners: [{{ address: '127.0.0.1:8080' }}]\n\
+         clusters: {{ app: {{ endpoints: [{addresses}], health: {{ path: /health }} }} }}\n\
+         routes: [{{ cluster: app }}]\n"
+    );
+    let config = config::parse("edge.yaml", &file)
+        .expect("a sound file")
+        .config;
+    let build = || Edge::build(&config).expect("nothing here can fail");
+    let _first = build();
+    let before = resident();
+    let edges: Vec<_> = (0..EDGES).map(|_| build()).collect();
+    let after = resident();
+    (after - before) / edges.len() as f64
+}
+
+criterion_group!(benches, memory, exchange, affinity);
 criterion_main!(benches);
