@@ -209,6 +209,50 @@ async fn a_client_that_leaves_while_its_repetition_is_put_off_is_forgotten_at_on
     assert_eq!(endpoint.requests(), 1);
 }
 
+/// One endpoint that fails everything and one with a single place, taken by a request that waits
+/// there for a permit.
+async fn half_broken(timeout: &str) -> ([Endpoint; 2], Edge, Arc<Semaphore>, JoinHandle<Response>) {
+    let bad = Endpoint::with("bad", Behavior::ResetBeforeAnswer).await;
+    let (endpoint, gate) = gated().await;
+    let endpoints = json!([
+        { "address": bad.address().to_string() },
+        { "address": endpoint.address().to_string(), "max_requests": 1 },
+    ]);
+    let edge = Setup::new(&[])
+        .set("clusters.main.endpoints", endpoints)
+        .set("clusters.main.balance", json!("round_robin"))
+        .set("clusters.main.ejection", json!("off"))
+        .set("clusters.main.queue", json!({ "timeout": timeout }))
+        .start()
+        .await;
+    let served = asking(&edge, "/served");
+    wait_for_requests(&endpoint, 1).await;
+    ([bad, endpoint], edge, gate, served)
+}
+
+#[tokio::test]
+async fn a_repetition_waits_for_the_endpoint_that_it_has_not_tried() {
+    let (_endpoints, edge, gate, served) = half_broken("20s").await;
+    let repeated = asking(&edge, "/repeated");
+    wait_for_queue(&edge, 1).await;
+    gate.add_permits(2);
+    for request in [served, repeated] {
+        assert_eq!(request.await.unwrap().status, 200);
+    }
+    assert_eq!(edge.log_of("/repeated").await["attempts"], 2);
+}
+
+#[tokio::test]
+async fn a_repetition_that_waits_too_long_gets_503() {
+    let (_endpoints, edge, gate, served) = half_broken("300ms").await;
+    assert_eq!(retry_after(&edge.get("/repeated").await), 1);
+    let line = edge.log_of("/repeated").await;
+    assert_eq!(line["outcome"], "refused_queue_timeout");
+    assert_eq!(line["attempts"], 1);
+    gate.add_permits(1);
+    assert_eq!(served.await.unwrap().status, 200);
+}
+
 #[tokio::test]
 async fn without_a_queue_nobody_waits() {
     let (endpoint, gate) = gated().await;
