@@ -20,6 +20,8 @@ mod conditions;
 mod distribution;
 #[path = "endpoint_phases.rs"]
 mod endpoint_phases;
+#[path = "failed_attempts.rs"]
+mod failed_attempts;
 #[path = "forged_tokens.rs"]
 mod forged_tokens;
 #[path = "forwarding.rs"]
@@ -52,6 +54,8 @@ mod queueing;
 mod redirects;
 #[path = "retries.rs"]
 mod retries;
+#[path = "retry_budget.rs"]
+mod retry_budget;
 #[path = "reuse.rs"]
 mod reuse;
 #[path = "rewriting.rs"]
