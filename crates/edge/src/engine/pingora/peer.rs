@@ -5,9 +5,8 @@ use std::time::Duration;
 
 use pingora::prelude::HttpPeer;
 
-use super::super::FRESH;
-use super::UPGRADE_IDLE_TIMEOUT;
 use super::patient::PatientConnector;
+use crate::engine::{FRESH, UPGRADE_IDLE_TIMEOUT};
 use crate::pipeline::Attempt;
 
 /// What kind of connection an attempt needs.

@@ -17,7 +17,7 @@ use pingora::proxy::HttpProxy;
 use pingora::server::ShutdownWatch;
 use tokio::time::Sleep;
 
-use super::Hooks;
+use super::hooks::Hooks;
 use crate::engine::silence::is_silent;
 use crate::pipeline::{WATCH_INTERVAL, Waiting};
 
