@@ -133,6 +133,26 @@ async fn a_body_is_kept_for_a_repetition_up_to_its_bound() {
 }
 
 #[tokio::test]
+async fn a_body_that_is_sent_twice_counts_once() {
+    let bad = Endpoint::with("bad", Behavior::ResetBeforeAnswer).await;
+    let good = Endpoint::start("good").await;
+    let edge = without_ejection(Setup::new(&[&bad, &good]))
+        .set("routes.0.idempotency_key", json!(true))
+        .set("listeners.0.limits.body_bytes", json!("30KiB"))
+        .start()
+        .await;
+    let (body, key) = ("x".repeat(20_480), ("Idempotency-Key", "4711"));
+    for path in ["/0", "/1"] {
+        let mut client = edge.connect().await;
+        let sent = client.request("POST", path, &[key], body.as_bytes()).await;
+        let response = sent.unwrap();
+        assert_eq!(response.status, 200, "{}", response.text());
+        assert_eq!(edge.log_of(path).await["request_bytes"], 20_480);
+    }
+    assert_eq!((bad.requests(), good.requests()), (1, 2));
+}
+
+#[tokio::test]
 async fn an_idempotent_request_survives_every_failure_before_the_answer() {
     for (behavior, is_post_passed_on) in [
         (Behavior::ResetBeforeAnswer, false),

@@ -133,7 +133,7 @@ impl ProxyHttp for Hooks {
         if session.was_upgraded() {
             return Ok(());
         }
-        let received = body.as_ref().map_or(0, Bytes::len);
+        let received = ctx.count_body(body.as_ref().map_or(0, Bytes::len));
         let now = Instant::now();
         let accepted = ctx.exchange().on_request_body(received, now);
         // Nobody tells when pingora is ready to read on, so an endpoint that takes the body slowly
@@ -208,7 +208,7 @@ impl ProxyHttp for Hooks {
             return Err(Error::explain(closed, "a pooled connection was closed"));
         }
         ctx.exchange().on_connection(reused);
-        ctx.socket = Some(fd);
+        ctx.begin_attempt(fd);
         Ok(())
     }
 

@@ -37,6 +37,26 @@ pub(super) struct RequestContext {
     /// The connection that the attempt at hand has, until the request is sent.
     pub(super) socket: Option<RawFd>,
     pub(super) watch: Option<Arc<Watch>>,
+    body: BodyCount,
+}
+
+/// How much of the body the hook has seen. What pingora kept comes by once more with every attempt.
+#[derive(Default)]
+struct BodyCount {
+    /// By any attempt.
+    received: usize,
+    /// By the attempt at hand.
+    sent: usize,
+}
+
+impl BodyCount {
+    /// How much of the bytes that come by is new.
+    fn pass(&mut self, bytes: usize) -> usize {
+        self.sent += bytes;
+        let new = self.sent.saturating_sub(self.received);
+        self.received += new;
+        new
+    }
 }
 
 impl RequestContext {
@@ -57,6 +77,17 @@ impl RequestContext {
             self.failure = Some(Cause::ClientGone);
             Error::explain(ErrorType::ConnectionClosed, "the client left").into_down()
         })
+    }
+
+    /// The attempt at hand has a connection and sends the request from its beginning.
+    pub(super) fn begin_attempt(&mut self, socket: RawFd) {
+        self.socket = Some(socket);
+        self.body.sent = 0;
+    }
+
+    /// How much of the body's bytes that come by has come from the client just now.
+    pub(super) fn count_body(&mut self, bytes: usize) -> usize {
+        self.body.pass(bytes)
     }
 
     /// The request waits no more. `true`: it was taken from an endpoint that is out, and goes to
