@@ -175,12 +175,12 @@ fn row(line: &str) -> Option<Row> {
     })
 }
 
-/// Functions under a test attribute, in the whole repository.
+/// Functions under a test attribute, in the whole repository, and cases that a list makes tests of.
 fn test_names() -> BTreeSet<String> {
     let files = files(".rs");
     files
         .iter()
-        .flat_map(|file| tests_in(&file.text))
+        .flat_map(|file| [tests_in(&file.text), cases_in(&file.text)].concat())
         .map(str::to_owned)
         .collect()
 }
@@ -204,6 +204,19 @@ fn tests_in(source: &str) -> Vec<&str> {
     names
 }
 
+/// What `every_case` makes a test of for every database: each has a line in its list.
+fn cases_in(source: &str) -> Vec<&str> {
+    let list = source.split_once("macro_rules! every_case ");
+    let list = list.and_then(|(_, list)| list.split_once("pub(crate) use every_case;"));
+    let Some((list, _)) = list else {
+        return Vec::new();
+    };
+    let is_name = |name: &&str| name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+    list.lines()
+        .filter_map(|line| line.trim().strip_suffix(',').filter(is_name))
+        .collect()
+}
+
 fn function_name(line: &str) -> Option<&str> {
     let line = line.strip_prefix("pub ").unwrap_or(line);
     let line = line.strip_prefix("async ").unwrap_or(line);
@@ -225,6 +238,14 @@ fn ignored_and_plain_functions_are_no_proof() {
     let source = "#[test]\nfn one() {}\nfn two() {}\n#[tokio::test(flavor = \"x\")]\nasync fn three() {}\n\
                   #[test]\n#[ignore = \"slow\"]\nfn four() {}\n// #[test]\nfn five() {}\n#[test]\nfn six() {}\n";
     assert_eq!(tests_in(source), ["one", "three", "six"]);
+}
+
+#[test]
+fn cases_of_a_list_are_proof() {
+    let source = "fn zero() {}\nmacro_rules! every_case {\n    ($on) => {\n  room: [\n  one,\n  other_one,\n  ]\n\
+                  };\n}\npub(crate) use every_case;\nuse domain::{\n    Account, Role,\n    email,\n};\n";
+    assert_eq!(cases_in(source), ["one", "other_one"]);
+    assert!(cases_in("fn one() {}\n").is_empty());
 }
 
 #[test]
