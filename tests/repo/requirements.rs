@@ -175,22 +175,34 @@ fn row(line: &str) -> Option<Row> {
     })
 }
 
-/// Functions under a test attribute, in the whole repository, and cases that a list makes tests of.
+/// Functions under a test attribute, in the whole repository.
 fn test_names() -> BTreeSet<String> {
     let files = files(".rs");
     files
         .iter()
-        .flat_map(|file| [tests_in(&file.text), cases_in(&file.text)].concat())
+        .flat_map(|file| tests_in(&file.text))
         .map(str::to_owned)
         .collect()
 }
 
+/// Macros that make a test of every name they are given, one a line, on every store.
+const LISTS: [&str; 2] = ["every_case! {", "on_every_store!("];
+
 /// Tests that run without being asked for: those that are ignored prove nothing.
 fn tests_in(source: &str) -> Vec<&str> {
     let mut names = Vec::new();
-    let (mut is_test, mut is_ignored) = (false, false);
+    let (mut is_test, mut is_ignored, mut is_list) = (false, false, false);
     for line in source.lines().map(str::trim) {
-        if line.starts_with("#[test]") || line.starts_with("#[tokio::test") {
+        if LISTS.iter().any(|list| line.contains(list)) {
+            is_list = true;
+        } else if matches!(line, ");" | "}") {
+            is_list = false;
+        }
+        if let Some(name) = line.strip_suffix(',')
+            && is_list
+        {
+            names.push(name);
+        } else if line.starts_with("#[test]") || line.starts_with("#[tokio::test") {
             is_test = true;
         } else if line.starts_with("#[ignore") {
             is_ignored = true;
@@ -202,19 +214,6 @@ fn tests_in(source: &str) -> Vec<&str> {
         }
     }
     names
-}
-
-/// What `every_case` makes a test of for every database: each has a line in its list.
-fn cases_in(source: &str) -> Vec<&str> {
-    let list = source.split_once("macro_rules! every_case ");
-    let list = list.and_then(|(_, list)| list.split_once("pub(crate) use every_case;"));
-    let Some((list, _)) = list else {
-        return Vec::new();
-    };
-    let is_name = |name: &&str| name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
-    list.lines()
-        .filter_map(|line| line.trim().strip_suffix(',').filter(is_name))
-        .collect()
 }
 
 fn function_name(line: &str) -> Option<&str> {
@@ -238,14 +237,8 @@ fn ignored_and_plain_functions_are_no_proof() {
     let source = "#[test]\nfn one() {}\nfn two() {}\n#[tokio::test(flavor = \"x\")]\nasync fn three() {}\n\
                   #[test]\n#[ignore = \"slow\"]\nfn four() {}\n// #[test]\nfn five() {}\n#[test]\nfn six() {}\n";
     assert_eq!(tests_in(source), ["one", "three", "six"]);
-}
-
-#[test]
-fn cases_of_a_list_are_proof() {
-    let source = "fn zero() {}\nmacro_rules! every_case {\n    ($on) => {\n  room: [\n  one,\n  other_one,\n  ]\n\
-                  };\n}\npub(crate) use every_case;\nuse domain::{\n    Account, Role,\n    email,\n};\n";
-    assert_eq!(cases_in(source), ["one", "other_one"]);
-    assert!(cases_in("fn one() {}\n").is_empty());
+    let lists = "on_every_store!(\n    one,\n    two,\n);\nthree,\nevery_case! { $on\n a: [\n four,\n ]\n}\n";
+    assert_eq!(tests_in(lists), ["one", "two", "four"]);
 }
 
 #[test]
