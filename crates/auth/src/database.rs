@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::breaker::Guard;
 use crate::config::{Database, DatabasePlace};
 use crate::store::{PostgresOptions, SqliteOptions, Store, StoreResult, postgres, sqlite};
 
@@ -15,7 +16,7 @@ const RECYCLE_AFTER: Duration = Duration::from_secs(3600);
 const SHARE_PERCENT: u64 = 90;
 
 /// Opens the store and brings its schema up to date.
-pub(crate) async fn open(database: &Database) -> StoreResult<Arc<dyn Store>> {
+pub(crate) async fn open(database: &Database, guard: &Arc<Guard>) -> StoreResult<Arc<dyn Store>> {
     Ok(match &database.place {
         DatabasePlace::File(path) => {
             let options = SqliteOptions {
@@ -32,6 +33,7 @@ pub(crate) async fn open(database: &Database) -> StoreResult<Arc<dyn Store>> {
                 max_overflow: database.max_overflow,
                 acquire_timeout: ACQUIRE_TIMEOUT,
                 recycle_after: RECYCLE_AFTER,
+                guard: guard.clone(),
             };
             Arc::new(postgres::open(&options).await?)
         }

@@ -339,7 +339,8 @@ pub(crate) struct Stores {
 impl Stores {
     /// Opens both and brings their schemas up to date.
     pub(crate) async fn open(config: &Config) -> Result<Self, OpenError> {
-        let store = database::open(&config.database).await;
+        let breakers = Breakers::new(config.breakers);
+        let store = database::open(&config.database, &breakers.database).await;
         let store = store.map_err(|source| OpenError::Store {
             place: config.database.place.to_string(),
             source,
@@ -360,7 +361,6 @@ impl Stores {
                 Arc::new(RedisShared::connect(options).await.map_err(failed)?)
             }
         };
-        let breakers = Breakers::new(config.breakers);
         let shared = GuardedShared::new(shared, breakers.shared_state.clone());
         Ok(Self {
             store,

@@ -187,6 +187,9 @@ pub trait Store: Send + Sync + 'static {
     /// How many connections the database takes from everybody; `None`: it sets no bound.
     async fn connection_limit(&self) -> StoreResult<Option<u32>>;
 
+    /// What database it is, in one word.
+    fn kind(&self) -> &'static str;
+
     /// How the connections are used right now.
     fn pool_metrics(&self) -> PoolMetrics;
 

@@ -48,12 +48,13 @@ pub(super) async fn detailed(State(service): State<Arc<Service>>) -> Response {
     }
     body["data"] = service.data(status, now);
     body["data"]["services"] = json!({
-        "sqlite": {
+        service.app.store.kind(): {
             "status": word(dependencies.is_database_up),
             "metrics": {
                 "total": pool.open,
                 "active": pool.open.saturating_sub(pool.idle),
                 "idle": pool.idle,
+                "max": pool.max,
             },
         },
         "shared_state": { "kind": shared_state, "status": word(dependencies.is_shared_state_up) },

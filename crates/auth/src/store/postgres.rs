@@ -7,11 +7,13 @@ pub(crate) mod pool;
 #[cfg(test)]
 mod tests;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::StoreResult;
 use super::sql::SqlStore;
 use super::sql::database::Database;
+use crate::breaker::Guard;
 pub use address::{AddressError, PostgresAddress};
 use pool::Pool;
 
@@ -28,6 +30,8 @@ pub struct PostgresOptions {
     pub acquire_timeout: Duration,
     /// About how long a connection is used before another takes its place.
     pub recycle_after: Duration,
+    /// The circuit breaker around the server.
+    pub(crate) guard: Arc<Guard>,
 }
 
 /// Connects and brings the schema up to date. Any number of processes may try at once: one migrates, the others find

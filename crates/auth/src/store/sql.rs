@@ -216,6 +216,10 @@ impl Store for SqlStore {
             .await
     }
 
+    fn kind(&self) -> &'static str {
+        self.database.kind()
+    }
+
     fn pool_metrics(&self) -> PoolMetrics {
         self.database.metrics()
     }

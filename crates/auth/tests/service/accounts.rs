@@ -4,9 +4,16 @@ use serde_json::json;
 
 use crate::harness::{EMAIL, Installation, PASSWORD, Tokens, assert_problem};
 
-#[tokio::test]
-async fn sec_a03_a_known_address_registers_like_a_new_one() {
-    let installation = Installation::new().await;
+on_every_store!(
+    sec_a03_a_known_address_registers_like_a_new_one,
+    sec_a06_passwords_of_any_script_are_kept_as_they_are,
+    sec_a06_refused_passwords_are_never_hashed,
+    sec_a10_the_setup_token_makes_the_first_administrator_once,
+    sec_a10_no_account_exists_before_somebody_makes_one,
+    a_new_preparation_replaces_the_setup_token,
+);
+
+async fn sec_a03_a_known_address_registers_like_a_new_one(installation: Installation) {
     let instance = installation.start("a").await;
     let new = instance.register(EMAIL, PASSWORD).await;
     assert_eq!(
@@ -31,9 +38,7 @@ async fn sec_a03_a_known_address_registers_like_a_new_one() {
     assert_eq!(instance.try_login(EMAIL, PASSWORD).await.status, 200);
 }
 
-#[tokio::test]
-async fn sec_a06_passwords_of_any_script_are_kept_as_they_are() {
-    let installation = Installation::new().await;
+async fn sec_a06_passwords_of_any_script_are_kept_as_they_are(installation: Installation) {
     let instance = installation.start("a").await;
     let longest = "🔒".repeat(128);
     for (n, password) in ["  pass word  ", "пароль со словами", longest.as_str()]
@@ -54,9 +59,7 @@ async fn sec_a06_passwords_of_any_script_are_kept_as_they_are() {
     }
 }
 
-#[tokio::test]
-async fn sec_a06_refused_passwords_are_never_hashed() {
-    let installation = Installation::new().await;
+async fn sec_a06_refused_passwords_are_never_hashed(installation: Installation) {
     let instance = installation.start("a").await;
     let too_many_bytes = "x".repeat(513);
     for password in ["short 7", too_many_bytes.as_str(), ""] {
@@ -86,9 +89,7 @@ async fn sec_a06_refused_passwords_are_never_hashed() {
     assert_eq!(instance.hashes().await, 0.0);
 }
 
-#[tokio::test]
-async fn sec_a10_the_setup_token_makes_the_first_administrator_once() {
-    let installation = Installation::new().await;
+async fn sec_a10_the_setup_token_makes_the_first_administrator_once(installation: Installation) {
     let instance = installation.start("a").await;
     let setup = async |token: &str, email: &str| {
         let body = json!({ "setup_token": token, "email": email, "password": PASSWORD });
@@ -117,18 +118,14 @@ async fn sec_a10_the_setup_token_makes_the_first_administrator_once() {
     );
 }
 
-#[tokio::test]
-async fn sec_a10_no_account_exists_before_somebody_makes_one() {
-    let installation = Installation::new().await;
+async fn sec_a10_no_account_exists_before_somebody_makes_one(installation: Installation) {
     let accounts = portcullis_auth::operator::list(&installation.config("a", &[]))
         .await
         .unwrap();
     assert!(accounts.is_empty());
 }
 
-#[tokio::test]
-async fn a_new_preparation_replaces_the_setup_token() {
-    let installation = Installation::new().await;
+async fn a_new_preparation_replaces_the_setup_token(installation: Installation) {
     let again = portcullis_auth::prepare(&installation.config("b", &[]))
         .await
         .unwrap();

@@ -5,9 +5,13 @@ use portcullis_testkit::{Response, wait_until};
 
 use crate::harness::{EMAIL, Installation, PASSWORD, assert_problem};
 
-#[tokio::test]
-async fn sec_a02_a_locked_login_looks_and_costs_like_any_failure() {
-    let installation = Installation::new().await;
+on_every_store!(
+    sec_a02_a_locked_login_looks_and_costs_like_any_failure,
+    the_limit_can_be_switched_off,
+    guesses_count_when_nobody_waits_for_the_answer,
+);
+
+async fn sec_a02_a_locked_login_looks_and_costs_like_any_failure(installation: Installation) {
     let instance = installation.start("a").await;
     instance.register(EMAIL, PASSWORD).await;
     let wrong = instance.try_login(EMAIL, "wrong").await;
@@ -37,9 +41,7 @@ async fn sec_a02_a_locked_login_looks_and_costs_like_any_failure() {
     assert_eq!(names(&locked), names(&wrong));
 }
 
-#[tokio::test]
-async fn the_limit_can_be_switched_off() {
-    let installation = Installation::new().await;
+async fn the_limit_can_be_switched_off(installation: Installation) {
     let off = [("AUTH_RATE_LIMIT_ENABLED", "false")];
     let instance = installation.start_with("a", &off).await;
     instance.register(EMAIL, PASSWORD).await;
@@ -49,9 +51,7 @@ async fn the_limit_can_be_switched_off() {
     assert_eq!(instance.try_login(EMAIL, PASSWORD).await.status, 200);
 }
 
-#[tokio::test]
-async fn guesses_count_when_nobody_waits_for_the_answer() {
-    let installation = Installation::new().await;
+async fn guesses_count_when_nobody_waits_for_the_answer(installation: Installation) {
     // One worker hashes in the order of arrival: the guesses are done before what comes after.
     let instance = installation.start_with("a", &[("HASH_WORKERS", "1")]).await;
     instance.register(EMAIL, PASSWORD).await;

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use portcullis_auth::{Config, ServeError, prepare, serve};
-use portcullis_testkit::{Connection, Response};
+use portcullis_testkit::{Connection, Postgres, Response};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
@@ -19,6 +19,8 @@ pub(crate) struct Installation {
     directory: TempDir,
     settings: Vec<(String, String)>,
     pub(crate) setup_token: String,
+    /// Where the store is not a file.
+    pub(crate) server: Option<Postgres>,
 }
 
 /// One running instance.
@@ -54,6 +56,23 @@ impl Installation {
             directory,
             settings: settings.iter().map(owned).collect(),
             setup_token: token.expose().clone(),
+            server: None,
+        }
+    }
+
+    /// One whose instances keep what they must not forget in a PostgreSQL of their own.
+    pub(crate) async fn on_postgres() -> Self {
+        Self::on_postgres_with(&[]).await
+    }
+
+    pub(crate) async fn on_postgres_with(settings: &[(&str, &str)]) -> Self {
+        let server = Postgres::start_with(&[("max_connections", "200")]).await;
+        let url = server.url();
+        let place = [("DATABASE_URL", url.as_str()), ("DATABASE_POOL_SIZE", "2")];
+        let all: Vec<_> = settings.iter().copied().chain(place).collect();
+        Self {
+            server: Some(server),
+            ..Self::with(&all).await
         }
     }
 
@@ -95,11 +114,15 @@ impl Installation {
 }
 
 pub(crate) fn config(directory: &Path, instance: &str, more: &[(&str, &str)]) -> Config {
-    let database = format!("sqlite://{}", directory.join("auth.db").display());
+    let file = |name: &str| format!("sqlite://{}", directory.join(name).display());
+    let (database, shared) = (file("auth.db"), file("shared.db"));
+    let kek = directory.join("auth.key").display().to_string();
     let defaults = [
         ("APP_ENV", "test"),
         ("INSTANCE_ID", instance),
         ("DATABASE_URL", database.as_str()),
+        ("SHARED_STATE_URL", shared.as_str()),
+        ("KEY_ENCRYPTION_KEY_FILE", kek.as_str()),
         ("ISSUER_URL", "http://auth.example.com"),
         ("HASH_WORKERS", "2"),
         ("DRAIN_DELAY", "0"),

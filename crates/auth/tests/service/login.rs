@@ -5,9 +5,15 @@ use portcullis_testkit::Response;
 
 use crate::harness::{EMAIL, Installation, PASSWORD, assert_problem};
 
-#[tokio::test]
-async fn a_login_gives_tokens_that_nobody_may_cache() {
-    let installation = Installation::new().await;
+on_every_store!(
+    a_login_gives_tokens_that_nobody_may_cache,
+    sec_a09_every_login_begins_a_session_of_its_own,
+    sec_a02_unknown_wrong_and_disabled_are_one_and_the_same_answer,
+    sec_a01_every_login_costs_exactly_one_hash,
+    many_logins_at_once_all_succeed,
+);
+
+async fn a_login_gives_tokens_that_nobody_may_cache(installation: Installation) {
     let instance = installation.start("a").await;
     instance.register(EMAIL, PASSWORD).await;
     let response = instance.try_login("Ada@EXAMPLE.com", PASSWORD).await;
@@ -26,9 +32,7 @@ async fn a_login_gives_tokens_that_nobody_may_cache() {
     assert!(access.unwrap().split('.').count() == 3 && refresh.unwrap().starts_with("pcr_"));
 }
 
-#[tokio::test]
-async fn sec_a09_every_login_begins_a_session_of_its_own() {
-    let installation = Installation::new().await;
+async fn sec_a09_every_login_begins_a_session_of_its_own(installation: Installation) {
     let instance = installation.start("a").await;
     let first = instance.register_and_login().await;
     let second = instance.login().await;
@@ -51,9 +55,9 @@ fn comparable(response: &Response) -> (u16, Vec<(String, String)>, Vec<u8>) {
     (response.status, fields.collect(), response.body.clone())
 }
 
-#[tokio::test]
-async fn sec_a02_unknown_wrong_and_disabled_are_one_and_the_same_answer() {
-    let installation = Installation::new().await;
+async fn sec_a02_unknown_wrong_and_disabled_are_one_and_the_same_answer(
+    installation: Installation,
+) {
     let instance = installation.start("a").await;
     instance.register(EMAIL, PASSWORD).await;
     instance.register("off@example.com", PASSWORD).await;
@@ -69,9 +73,7 @@ async fn sec_a02_unknown_wrong_and_disabled_are_one_and_the_same_answer() {
     assert_eq!(comparable(&disabled), comparable(&wrong));
 }
 
-#[tokio::test]
-async fn sec_a01_every_login_costs_exactly_one_hash() {
-    let installation = Installation::new().await;
+async fn sec_a01_every_login_costs_exactly_one_hash(installation: Installation) {
     let instance = installation.start("a").await;
     instance.register(EMAIL, PASSWORD).await;
     instance.register("off@example.com", PASSWORD).await;
@@ -91,9 +93,7 @@ async fn sec_a01_every_login_costs_exactly_one_hash() {
     }
 }
 
-#[tokio::test]
-async fn many_logins_at_once_all_succeed() {
-    let installation = Installation::new().await;
+async fn many_logins_at_once_all_succeed(installation: Installation) {
     let instance = installation.start("a").await;
     instance.register(EMAIL, PASSWORD).await;
     let logins = (0..20).map(|_| async { instance.try_login(EMAIL, PASSWORD).await.status });

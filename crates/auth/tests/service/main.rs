@@ -3,6 +3,28 @@
 
 #![expect(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
+/// Makes two tests of each case, one for each database that keeps what instances must not forget.
+macro_rules! on_every_store {
+    ($($case:ident,)*) => {
+        mod on_sqlite {
+            $(
+                #[tokio::test]
+                async fn $case() {
+                    super::$case($crate::harness::Installation::new().await).await;
+                }
+            )*
+        }
+        mod on_postgres {
+            $(
+                #[tokio::test]
+                async fn $case() {
+                    super::$case($crate::harness::Installation::on_postgres().await).await;
+                }
+            )*
+        }
+    };
+}
+
 mod accounts;
 mod cookies;
 mod guessing;
@@ -15,5 +37,6 @@ mod libraries;
 mod lifecycle;
 mod login;
 mod operator;
+mod postgres;
 mod published;
 mod sessions;

@@ -4,9 +4,18 @@ use serde_json::json;
 
 use crate::harness::{EMAIL, Installation, PASSWORD, Tokens, assert_problem};
 
-#[tokio::test]
-async fn a_token_verifies_on_every_instance() {
-    let installation = Installation::new().await;
+on_every_store!(
+    a_token_verifies_on_every_instance,
+    a_token_that_is_not_ours_is_refused_with_a_challenge,
+    sec_d01_logout_on_one_instance_is_seen_by_the_other_on_the_next_request,
+    logout_ends_the_refresh_token_and_cannot_be_repeated,
+    logout_survives_the_loss_of_the_shared_state,
+    a_refresh_token_is_exchanged_once_and_a_retry_gets_the_same_successor,
+    a_spent_refresh_token_that_comes_back_ends_the_session_everywhere,
+    what_cannot_be_a_refresh_token_is_refused,
+);
+
+async fn a_token_verifies_on_every_instance(installation: Installation) {
     let (a, b) = (installation.start("a").await, installation.start("b").await);
     let tokens = a.register_and_login().await;
     for instance in [&a, &b] {
@@ -25,9 +34,7 @@ async fn a_token_verifies_on_every_instance() {
     }
 }
 
-#[tokio::test]
-async fn a_token_that_is_not_ours_is_refused_with_a_challenge() {
-    let installation = Installation::new().await;
+async fn a_token_that_is_not_ours_is_refused_with_a_challenge(installation: Installation) {
     let instance = installation.start("a").await;
     let tokens = instance.register_and_login().await;
     let none = instance.get("/api/v1/auth/verify").await;
@@ -46,9 +53,9 @@ async fn a_token_that_is_not_ours_is_refused_with_a_challenge() {
     }
 }
 
-#[tokio::test]
-async fn sec_d01_logout_on_one_instance_is_seen_by_the_other_on_the_next_request() {
-    let installation = Installation::new().await;
+async fn sec_d01_logout_on_one_instance_is_seen_by_the_other_on_the_next_request(
+    installation: Installation,
+) {
     let (a, b) = (installation.start("a").await, installation.start("b").await);
     a.register(EMAIL, PASSWORD).await;
     let mut other = b.connect().await;
@@ -71,9 +78,7 @@ async fn sec_d01_logout_on_one_instance_is_seen_by_the_other_on_the_next_request
     }
 }
 
-#[tokio::test]
-async fn logout_ends_the_refresh_token_and_cannot_be_repeated() {
-    let installation = Installation::new().await;
+async fn logout_ends_the_refresh_token_and_cannot_be_repeated(installation: Installation) {
     let instance = installation.start("a").await;
     let tokens = instance.register_and_login().await;
     let elsewhere = instance.login().await;
@@ -102,9 +107,7 @@ async fn logout_ends_the_refresh_token_and_cannot_be_repeated() {
     );
 }
 
-#[tokio::test]
-async fn logout_survives_the_loss_of_the_shared_state() {
-    let installation = Installation::new().await;
+async fn logout_survives_the_loss_of_the_shared_state(installation: Installation) {
     let instance = installation.start("a").await;
     let tokens = instance.register_and_login().await;
     assert_eq!(instance.logout(&tokens.access).await.status, 204);
@@ -125,9 +128,9 @@ async fn logout_survives_the_loss_of_the_shared_state() {
     assert_eq!(restarted.verify(&tokens.access).await.status, 401);
 }
 
-#[tokio::test]
-async fn a_refresh_token_is_exchanged_once_and_a_retry_gets_the_same_successor() {
-    let installation = Installation::new().await;
+async fn a_refresh_token_is_exchanged_once_and_a_retry_gets_the_same_successor(
+    installation: Installation,
+) {
     let (a, b) = (installation.start("a").await, installation.start("b").await);
     let tokens = a.register_and_login().await;
     let next = Tokens::of(&a.refresh(&tokens.refresh).await);
@@ -144,9 +147,9 @@ async fn a_refresh_token_is_exchanged_once_and_a_retry_gets_the_same_successor()
     );
 }
 
-#[tokio::test]
-async fn a_spent_refresh_token_that_comes_back_ends_the_session_everywhere() {
-    let installation = Installation::new().await;
+async fn a_spent_refresh_token_that_comes_back_ends_the_session_everywhere(
+    installation: Installation,
+) {
     let (a, b) = (installation.start("a").await, installation.start("b").await);
     let stolen = a.register_and_login().await;
     let second = Tokens::of(&a.refresh(&stolen.refresh).await);
@@ -169,9 +172,7 @@ async fn a_spent_refresh_token_that_comes_back_ends_the_session_everywhere() {
     assert_eq!(a.metric("portcullis_auth_refresh_reuses_total").await, 1.0);
 }
 
-#[tokio::test]
-async fn what_cannot_be_a_refresh_token_is_refused() {
-    let installation = Installation::new().await;
+async fn what_cannot_be_a_refresh_token_is_refused(installation: Installation) {
     let instance = installation.start("a").await;
     let unknown = format!("pcr_{}", "A".repeat(43));
     for token in ["", "x", unknown.as_str(), "pcr_' OR 1=1 --"] {

@@ -17,8 +17,9 @@ use sqlx::{ConnectOptions as _, Connection as _};
 
 use super::super::attempt::Attempt as _;
 use super::super::sql::statement::{Row, Statement};
-use super::super::{PoolMetrics, StoreResult};
+use super::super::{PoolMetrics, StoreError, StoreResult};
 use super::PostgresOptions;
+use crate::breaker::Guard;
 use crate::random;
 use held::{Held, Standing};
 
@@ -51,6 +52,9 @@ pub(crate) enum Urgency {
     Usual,
     /// Somebody sits at a login form, and many more may come.
     Login,
+    /// As long as the pool allows, and tried even while the circuit breaker is open: what others may rely on being
+    /// revoked, and questions about the server's health.
+    Vital,
 }
 
 /// The connections of one instance.
@@ -60,6 +64,7 @@ pub(crate) struct Pool {
     /// For `Urgency::Usual`.
     wait: Duration,
     answers: Arc<Answers>,
+    guard: Arc<Guard>,
 }
 
 /// When the server last answered anybody, and when it last failed to.
@@ -113,6 +118,7 @@ impl Pool {
             connections,
             wait: options.acquire_timeout,
             answers,
+            guard: options.guard.clone(),
         })
     }
 
@@ -126,6 +132,35 @@ impl Pool {
         attempted: &'static str,
         urgency: Urgency,
     ) -> StoreResult<PoolWrite> {
+        self.guarded(attempted, urgency, self.begin(attempted, urgency))
+            .await
+    }
+
+    /// One statement by itself, which is a transaction of its own.
+    pub(crate) async fn fetch(&self, statement: Statement) -> StoreResult<Vec<Row>> {
+        let (attempted, urgency) = (statement.attempted(), statement.urgency());
+        self.guarded(attempted, urgency, self.ask(statement)).await
+    }
+
+    /// Not at all while the circuit breaker is open. Errors that speak against the server count.
+    async fn guarded<T>(
+        &self,
+        attempted: &'static str,
+        urgency: Urgency,
+        call: impl Future<Output = StoreResult<T>>,
+    ) -> StoreResult<T> {
+        if urgency == Urgency::Vital {
+            return call.await;
+        }
+        let is_failure = |error: &StoreError| matches!(error, StoreError::Unavailable { .. });
+        let outcome = self.guard.call(is_failure, call).await;
+        outcome.unwrap_or_else(|rejected| {
+            let source = sqlx::Error::Io(std::io::Error::other(rejected));
+            Err(StoreError::Unavailable { attempted, source })
+        })
+    }
+
+    async fn begin(&self, attempted: &'static str, urgency: Urgency) -> StoreResult<PoolWrite> {
         let mut held = self.acquire(attempted, urgency).await?;
         let mut begun = held.begin(attempted).await;
         if held.standing == Standing::Ended {
@@ -137,8 +172,7 @@ impl Pool {
         Ok(PoolWrite { held: Some(held) })
     }
 
-    /// One statement by itself, which is a transaction of its own.
-    pub(crate) async fn fetch(&self, statement: Statement) -> StoreResult<Vec<Row>> {
+    async fn ask(&self, statement: Statement) -> StoreResult<Vec<Row>> {
         let (attempted, urgency) = (statement.attempted(), statement.urgency());
         let again = statement.repeatable();
         let mut held = self.acquire(attempted, urgency).await?;
@@ -155,7 +189,7 @@ impl Pool {
     /// A standby that is not yet promoted answers, but takes no writes.
     pub(crate) async fn can_write(&self, attempted: &'static str) -> StoreResult<()> {
         const ASKING: &str = "SHOW transaction_read_only";
-        let row = Statement::new(attempted, ASKING).soon();
+        let row = Statement::new(attempted, ASKING).vital();
         let is_read_only = match self.fetch(row).await?.first() {
             Some(row) => row.text("transaction_read_only")? != "off",
             None => true,
@@ -192,7 +226,7 @@ impl Pool {
 
     async fn acquire(&self, attempted: &'static str, urgency: Urgency) -> StoreResult<Held> {
         let wait = match urgency {
-            Urgency::Usual => self.wait,
+            Urgency::Usual | Urgency::Vital => self.wait,
             Urgency::Login => self.wait.min(LOGIN_WAIT),
         };
         let asked = Instant::now();

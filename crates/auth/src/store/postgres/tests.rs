@@ -1,5 +1,6 @@
 //! The contract on PostgreSQL, and what only a server can get wrong. Never uses another server than its own.
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -7,6 +8,7 @@ use portcullis_testkit::{Authority, Postgres, wait_until};
 
 use super::pool::{Pool, Urgency};
 use super::{PostgresAddress, PostgresOptions, migrate, open};
+use crate::breaker::{BreakerMode, BreakerSettings, BreakerState, Guard};
 use crate::store::contract::{self, Instances};
 use crate::store::{SqlStore, Store, StoreError};
 
@@ -17,6 +19,15 @@ fn options(server: &Postgres) -> PostgresOptions {
         max_overflow: 9,
         acquire_timeout: Duration::from_secs(30),
         recycle_after: Duration::from_secs(3600),
+        guard: Arc::new(Guard::new("database", breaker(BreakerMode::Off))),
+    }
+}
+
+fn breaker(mode: BreakerMode) -> BreakerSettings {
+    BreakerSettings {
+        failures: NonZeroU32::new(2).unwrap(),
+        open_for: Duration::from_secs(3600),
+        mode,
     }
 }
 
@@ -309,5 +320,39 @@ fn the_server_says_how_many_connections_there_are() {
         let store = opened(&server).await;
         assert_eq!(store.connection_limit().await.unwrap(), Some(20));
         assert_eq!(store.pool_metrics().max, 10);
+    });
+}
+
+#[test]
+fn an_open_breaker_refuses_at_once_but_lets_revocations_and_questions_of_health_through() {
+    block_on(async {
+        let mut server = Postgres::start().await;
+        let options = PostgresOptions {
+            guard: Arc::new(Guard::new("database", breaker(BreakerMode::Enforce))),
+            ..options(&server)
+        };
+        let store = open(&options).await.unwrap();
+        server.kill().await;
+        let (account, line) = account_and_line();
+        for _ in 0..2 {
+            assert!(store.append_audit(&line).await.is_err());
+        }
+        assert_eq!(options.guard.view().state, BreakerState::Open);
+        server.restart().await;
+        let began = Instant::now();
+        let refused = store.account_by_id(account.id).await;
+        assert!(
+            matches!(refused, Err(StoreError::Unavailable { .. })),
+            "{refused:?}"
+        );
+        assert!(
+            began.elapsed() < Duration::from_millis(500),
+            "it was not asked"
+        );
+        store.ping().await.unwrap();
+        store.can_write().await.unwrap();
+        let session = crate::domain::SessionId::from_random([7; 16]);
+        let until = contract::after(600);
+        store.revoke_session(session, until, &line).await.unwrap();
     });
 }

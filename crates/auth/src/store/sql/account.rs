@@ -129,7 +129,7 @@ pub(super) async fn set_status(
     entry: &AuditEntry,
 ) -> StoreResult<bool> {
     const DOING: &str = "changing the status of an account";
-    let mut write = database.write(DOING).await?;
+    let mut write = database.write_vital(DOING).await?;
     let changed = Statement::new(
         DOING,
         "UPDATE account SET status = $1 WHERE id = $2 AND tenant_id = $3",
@@ -213,7 +213,7 @@ pub(super) async fn upgrade_password_hash(
 /// Reads from our own table: a database without our schema is not an answer.
 pub(super) async fn ping(database: &Database) -> StoreResult<()> {
     Statement::new(PINGING, "SELECT id FROM account LIMIT 1")
-        .soon()
+        .vital()
         .fetch_optional(database)
         .await?;
     database.still_in_place(PINGING)

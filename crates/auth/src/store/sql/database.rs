@@ -49,6 +49,11 @@ impl Database {
         self.write_as(attempted, Urgency::Login).await
     }
 
+    /// As [`Database::write`], for revocations: tried even while the circuit breaker is open.
+    pub(super) async fn write_vital(&self, attempted: &'static str) -> StoreResult<Write> {
+        self.write_as(attempted, Urgency::Vital).await
+    }
+
     async fn write_as(&self, attempted: &'static str, urgency: Urgency) -> StoreResult<Write> {
         let transaction = match self {
             Self::Sqlite(file) => Begun::Sqlite(file.write(attempted).await?),
@@ -84,6 +89,13 @@ impl Database {
         match self {
             Self::Sqlite(_) => Ok(None),
             Self::Postgres(pool) => pool.connection_limit(attempted).await.map(Some),
+        }
+    }
+
+    pub(super) fn kind(&self) -> &'static str {
+        match self {
+            Self::Sqlite(_) => "sqlite",
+            Self::Postgres(_) => "postgresql",
         }
     }
 

@@ -154,7 +154,7 @@ pub(super) async fn revoke_session(
     until: UnixMillis,
     entry: &AuditEntry,
 ) -> StoreResult<Revocation> {
-    let mut write = database.write(REVOKING).await?;
+    let mut write = database.write_vital(REVOKING).await?;
     let revocation = end_session(&mut write, session, until, entry).await?;
     write.commit().await?;
     Ok(revocation)

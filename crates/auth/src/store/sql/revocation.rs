@@ -10,7 +10,7 @@ const WRITING: &str = "recording a revocation";
 const READING: &str = "reading revocations";
 
 pub(super) async fn add(database: &Database, revocation: &Revocation) -> StoreResult<()> {
-    let mut write = database.write(WRITING).await?;
+    let mut write = database.write_vital(WRITING).await?;
     insert(&mut write, revocation).await?;
     write.commit().await
 }

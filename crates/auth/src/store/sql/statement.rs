@@ -39,6 +39,12 @@ impl Statement {
         }
     }
 
+    /// For what is tried even while the circuit breaker is open.
+    pub(crate) fn vital(mut self) -> Self {
+        self.urgency = Urgency::Vital;
+        self
+    }
+
     /// For a change that is a statement by itself: when the connection ends it may have happened, and is not repeated.
     pub(crate) fn once(mut self) -> Self {
         self.is_repeatable = false;
