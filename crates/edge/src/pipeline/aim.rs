@@ -18,20 +18,19 @@ use crate::state::{RouteId, RouteState};
 impl Exchange {
     /// What the route does with the request. `Err` is the answer to send now.
     pub(super) fn aim(&mut self, route: RouteId, head: &impl Head) -> Result<(), Answer> {
-        let snapshot = Arc::clone(&self.snapshot);
-        let route = snapshot.route(route);
-        let (Some(targets), Some(request)) = (&route.targets, &self.request) else {
+        let state = self.snapshot.route(route);
+        let (Some(targets), Some(request)) = (&state.targets, &self.request) else {
             return Err(self.answer_by_itself(route, head));
         };
         let (target, key) = split::choose(&targets.now(), head, request, &self.edge.ids);
-        self.is_keyed = route.idempotency_key && idempotency::is_keyed(head.fields());
+        self.is_keyed = state.idempotency_key && idempotency::is_keyed(head.fields());
         if let Some(affinity) = target.as_ref().and_then(|target| target.cluster.affinity()) {
             self.bond = affinity.recognise(head, unix_seconds());
         }
         let hash = target.as_ref().and_then(|target| target.cluster.hash_key());
         self.balancing_key = hash.and_then(|hash| select::key(hash, head, request.client));
         (self.target, self.split_key) = (target, key);
-        match rewrite::target(&route.rewrite.path, head, self.limits().target_bytes) {
+        match rewrite::target(&state.rewrite.path, head, self.limits().target_bytes) {
             Ok(rewritten) => self.rewritten = rewritten,
             Err(cause) => return Err(self.on_failure(cause)),
         }
@@ -39,7 +38,9 @@ impl Exchange {
     }
 
     /// The answer of a route that asks no endpoint.
-    fn answer_by_itself(&mut self, route: &RouteState, head: &impl Head) -> Answer {
+    fn answer_by_itself(&mut self, route: RouteId, head: &impl Head) -> Answer {
+        let snapshot = Arc::clone(&self.snapshot);
+        let route = snapshot.route(route);
         let Some(request) = &self.request else {
             return self.on_failure(Cause::Internal);
         };

@@ -44,7 +44,7 @@ impl Exchange {
     /// May wait. The engine drops the future when the client leaves: whatever was taken is given
     /// back, and [`Exchange::on_failure`] and [`Exchange::on_end`] may follow as ever.
     pub async fn on_attempt(&mut self, mut now: Instant) -> Result<Attempt, Answer> {
-        let Some(target) = self.target.clone() else {
+        let Some(target) = &self.target else {
             return Err(self.on_failure(Cause::NoRoute));
         };
         // Given back before the next is taken: an attempt that is over no longer counts.

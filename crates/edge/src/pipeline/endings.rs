@@ -117,6 +117,9 @@ impl Drop for Exchange {
     /// An engine that drops the exchange without [`Exchange::on_end`] was itself dropped: its
     /// client left, or it panicked.
     fn drop(&mut self) {
+        if self.has_ended {
+            return;
+        }
         let failure = if std::thread::panicking() {
             Cause::Internal
         } else {
