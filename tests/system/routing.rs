@@ -137,3 +137,37 @@ async fn dot_segments_do_not_reach_past_a_prefix() {
         assert!(by == "open" || by == "400" || by == "404", "{path}: {by}");
     }
 }
+
+#[tokio::test]
+async fn an_encoded_letter_does_not_reach_past_a_route() {
+    let (open, closed) = (
+        Endpoint::start("open").await,
+        Endpoint::start("closed").await,
+    );
+    let edge = Setup::new(&[&open])
+        .cluster("closed", &[&closed])
+        .set(
+            "routes",
+            json!([
+                { "path": "/", "cluster": "main" },
+                { "path": "/internal", "respond": { "status": 403 } },
+                { "exact": "/admin", "cluster": "closed" },
+                { "path": "/a-b", "cluster": "closed", "rewrite": { "prefix": "/new" } },
+            ]),
+        )
+        .start()
+        .await;
+    for (path, expected) in [
+        ("/%69nternal/x", "403"),
+        ("/intern%61%6C", "403"),
+        ("/%61dmin", "closed"),
+        ("/a%2Db/c%20d", "closed"),
+        ("/%2561dmin", "open"),
+        ("/internal%2fx", "open"),
+    ] {
+        let by = answered_by(&edge, "a.example", path).await;
+        assert_eq!(by, expected, "{path}");
+    }
+    let received = closed.received();
+    assert_eq!(received.last().unwrap().target, "/new/c%20d");
+}

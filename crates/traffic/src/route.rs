@@ -8,9 +8,9 @@
 //! that does not match passes the request on to the next less specific one. The `Ord` of these
 //! types spells this out.
 //!
-//! Paths are compared as the client sent them: percent-encoding is not decoded, dot segments are
-//! not removed. Whoever wants such paths refused or rewritten does so before asking for a route,
-//! and hands the same path to the endpoint: two readings of one path are a way past access rules.
+//! Paths are compared byte by byte. Whoever asks brings them to their [`plain_path`] before, as an
+//! endpoint reads them, and refuses dot segments: two readings of one path are a way past access
+//! rules.
 
 mod choices;
 mod conditions;
@@ -21,6 +21,7 @@ mod paths;
 mod pattern;
 mod reach;
 mod regex;
+mod spelling;
 pub mod split;
 
 use std::collections::HashMap;
@@ -33,6 +34,7 @@ pub use host::normalize_host;
 pub use pattern::{HostPattern, PathPattern, Pattern};
 pub use reach::{Hidden, hidden};
 pub use regex::{Regex, RegexError};
+pub use spelling::plain_path;
 
 use host::{LONGEST_NAME, lower_case, parent_names};
 use paths::{Paths, PathsBuilder};

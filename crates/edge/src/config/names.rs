@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use http::HeaderName;
 use portcullis_ops::decode::Mistake;
+use portcullis_traffic::route::plain_path;
 
 use super::{HashKey, HostPattern, NamePattern};
 
@@ -184,6 +185,11 @@ pub(super) fn path(text: &str) -> Result<String, Mistake> {
             "has dot segments",
             "write the path without `.` and `..`",
         ));
+    }
+    let plain = plain_path(text);
+    if plain != text {
+        let hint = format!("write {plain}, as which it is compared; it means the same");
+        return Err(Mistake::new("is not in its plain spelling", hint));
     }
     target(text)
 }

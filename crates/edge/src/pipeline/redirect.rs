@@ -3,6 +3,7 @@
 
 use http::header::{CONTENT_TYPE, LOCATION};
 use http::{HeaderName, HeaderValue, StatusCode};
+use portcullis_traffic::route::plain_path;
 
 use super::Answer;
 use super::admit::{Request, X_REQUEST_ID};
@@ -45,8 +46,9 @@ pub(super) fn redirect(
                     format!("{scheme}://{host}{port}")
                 }
             };
-            let path = rewrite::path(path, head.path(), LOCATION_BYTES_MAX)?;
-            let path = path.as_deref().unwrap_or(head.path());
+            let asked = plain_path(head.path());
+            let path = rewrite::path(path, &asked, LOCATION_BYTES_MAX)?;
+            let path = path.as_deref().unwrap_or(&asked);
             // Two slashes at the beginning would name another host.
             let below = path.trim_start_matches(['/', '\\']);
             format!("{origin}/{below}")

@@ -1,6 +1,8 @@
 //! Another path for the endpoint or for a redirect. Never lets one through that means something
 //! else than it says.
 
+use portcullis_traffic::route::plain_path;
+
 use super::admit::has_hidden_path;
 use super::head::Head;
 use crate::config::{PathChange, PathPart};
@@ -12,7 +14,7 @@ pub(super) fn target(
     head: &impl Head,
     bytes_max: usize,
 ) -> Result<Option<String>, Cause> {
-    let Some(mut target) = path(change, head.path(), bytes_max)? else {
+    let Some(mut target) = path(change, &plain_path(head.path()), bytes_max)? else {
         return Ok(None);
     };
     if let Some(query) = head.query() {
@@ -25,7 +27,7 @@ pub(super) fn target(
     }
 }
 
-/// The new path; `None` if it stays. One longer than `bytes_max` is not even made: an expression may
+/// The new path for a plain one; `None` if it stays. One longer than `bytes_max` is not even made: an expression may
 /// repeat what it matched many times.
 pub(super) fn path(
     change: &PathChange,

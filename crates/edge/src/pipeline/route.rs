@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use http::{HeaderName, Method};
 use ipnet::IpNet;
-use portcullis_traffic::route::Details;
+use portcullis_traffic::route::{Details, plain_path};
 
 use super::client_address::{client_behind, is_trusted};
 use super::head::{Fields, Head};
@@ -27,7 +27,7 @@ pub(super) fn find(
         client: Cell::new(None),
     };
     snapshot
-        .find(head.authority(), head.path(), &asked)
+        .find(head.authority(), &plain_path(head.path()), &asked)
         .ok_or(Cause::NoRoute)
 }
 

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::net::IpAddr;
 
-use portcullis_traffic::route::normalize_host;
+use portcullis_traffic::route::{normalize_host, plain_path};
 
 use super::head::{Fields, Head};
 use crate::affinity::cookie_values;
@@ -14,7 +14,10 @@ use crate::config::HashKey;
 pub(super) fn key(hash: &HashKey, head: &impl Head, client: IpAddr) -> Option<Vec<u8>> {
     let found = match hash {
         HashKey::Source => Cow::Owned(octets(client)),
-        HashKey::Path => Cow::Borrowed(head.path().as_bytes()),
+        HashKey::Path => match plain_path(head.path()) {
+            Cow::Borrowed(path) => Cow::Borrowed(path.as_bytes()),
+            Cow::Owned(path) => Cow::Owned(path.into_bytes()),
+        },
         HashKey::Host => lower(normalize_host(head.authority()?).as_bytes()),
         HashKey::Header(name) => Cow::Borrowed(head.fields().first(name)?),
         HashKey::Cookie(name) => Cow::Borrowed(cookie(head.fields(), name)?),
