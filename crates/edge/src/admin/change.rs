@@ -103,6 +103,9 @@ fn route_change(verb: &str, body: &[u8]) -> Result<RouteChange, Refused> {
             let Some(Value::Object(weights)) = fields.get("weights") else {
                 return Err(invalid("`weights` must give each cluster a number"));
             };
+            if weights.is_empty() {
+                return Err(invalid("`weights` names no cluster"));
+            }
             let weights = weights
                 .iter()
                 .map(|(cluster, value)| Ok((cluster.clone(), weight(cluster, value)?)));
@@ -276,6 +279,7 @@ mod tests {
             ("switch", "{}"),
             ("switch", r#"{"cluster": 1}"#),
             ("split", r#"{"weights": 1}"#),
+            ("split", r#"{"weights": {}}"#),
             ("split", r#"{"weights": {"blue": 1.5}}"#),
         ] {
             assert!(

@@ -103,8 +103,12 @@ async fn switches_and_weights_are_remembered_and_undone() {
     assert_eq!(second.before, [share("blue", 75), share("green", 25)]);
     assert_eq!(second.now, [share("blue", 0), share("green", 1)]);
     let back = edge.switch_back("split").unwrap();
-    assert_eq!((back.change, back.now), (3, second.before));
+    assert_eq!((back.change, &back.now), (3, &second.before));
     assert_eq!(edge.switch_back("split").unwrap().now, second.now);
+    // Asking again, as after a lost answer, does not lose the way back.
+    let again = edge.switch("split", "green").unwrap();
+    assert_eq!((&again.before, &again.now), (&second.now, &second.now));
+    assert_eq!(edge.switch_back("split").unwrap().now, second.before);
 }
 
 #[tokio::test]

@@ -292,7 +292,10 @@ impl Edge {
         targets.now.store(Arc::new(choice));
         memory.changes += 1;
         let before = std::mem::replace(&mut memory.now, now.clone());
-        memory.before = Some(before.clone());
+        // Whoever asks twice for the same thing can still go back to what was before.
+        if before != now {
+            memory.before = Some(before.clone());
+        }
         tracing::info!(
             route,
             change = memory.changes,
