@@ -55,6 +55,12 @@ impl<'f> Fields<'f> {
         self.node(self.key(name)).is_some()
     }
 
+    /// Whether the key is written with a list that has no member.
+    pub fn is_empty_list(&self, name: &str) -> bool {
+        let node = self.node(self.key(name));
+        matches!(node.map(|node| &node.value), Some(Value::Sequence(nodes)) if nodes.is_empty())
+    }
+
     /// The report that mistakes go to.
     pub fn report(&self) -> &'f Report<'f> {
         self.report

@@ -164,15 +164,20 @@ fn parse_address(text: &str) -> Result<SocketAddr, Mistake> {
 }
 
 fn parse_network(text: &str) -> Result<IpNet, Mistake> {
-    if let Ok(ip) = text.parse::<IpAddr>() {
-        return Ok(ip.into());
-    }
-    let network: IpNet = text.parse().map_err(|_| {
+    let address = text.parse::<IpAddr>().map(IpNet::from);
+    let network = address.or_else(|_| text.parse::<IpNet>()).map_err(|_| {
         Mistake::new(
             "is not a network",
             "an address, a slash and a length: 10.0.0.0/8",
         )
     })?;
+    if let IpNet::V6(six) = network
+        && let Some(four) = six.addr().to_ipv4_mapped()
+        && let Some(length) = six.prefix_len().checked_sub(96)
+    {
+        let message = "is an IPv4 network in IPv6, as which no client is ever seen";
+        return Err(Mistake::new(message, format!("write {four}/{length}")));
+    }
     let truncated = network.trunc();
     if truncated != network {
         // Somebody meant one of two networks; believing the wrong one would be a hole.
@@ -426,6 +431,13 @@ mod tests {
         }
         let mistake = Scalar::Network.parse("10.1.2.3/8").unwrap_err();
         assert!(mistake.hint.contains("10.0.0.0/8"), "{mistake:?}");
+        for (text, four) in [
+            ("::ffff:10.0.0.0/104", "10.0.0.0/8"),
+            ("::ffff:10.0.0.1", "10.0.0.1/32"),
+        ] {
+            let mistake = parse_network(text).unwrap_err();
+            assert!(mistake.hint.contains(four), "{mistake:?}");
+        }
         for text in ["", "10.0.0.0/33", "10.0/8", "10.0.0.0/", "ten"] {
             assert!(Scalar::Network.parse(text).is_err(), "{text}");
         }

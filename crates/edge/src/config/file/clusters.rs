@@ -119,7 +119,27 @@ fn queue(fields: &Fields<'_>) -> Queue {
     }
 }
 
+/// The share of errors that counts. One that never does needs no number of requests.
+fn error_percent(fields: &Fields<'_>) -> Option<NonZeroU8> {
+    let percent = NonZeroU8::new(fields.number("error_percent").value);
+    if percent.is_none() && fields.is_written("error_requests") {
+        let message = "`error_requests` has no effect without a share of errors";
+        let hint = "leave it out, or write `error_percent` above 0";
+        let span = fields.span_of("error_requests");
+        fields.report().warning(span, message, hint);
+    }
+    percent
+}
+
 fn ejection(fields: &Fields<'_>) -> FileEjection {
+    let max_percent = fields.number("max_percent");
+    if max_percent.value == 0 {
+        let message = "with `max_percent: 0` nothing is ever ejected";
+        let hint = "write `ejection: off`, or let it be above 0";
+        fields
+            .report()
+            .error_with_hint(max_percent.span, message, hint);
+    }
     FileEjection {
         max_duration_span: fields.span_of("max_duration"),
         ejection: Ejection {
@@ -128,9 +148,9 @@ fn ejection(fields: &Fields<'_>) -> FileEjection {
             duration: fields.duration("duration").value,
             max_duration: fields.duration("max_duration").value,
             gateway_errors: NonZeroU32::new(fields.number("gateway_errors").value),
-            error_percent: NonZeroU8::new(fields.number("error_percent").value),
+            error_percent: error_percent(fields),
             error_requests: positive(fields, "error_requests"),
-            max_percent: fields.number("max_percent").value,
+            max_percent: max_percent.value,
         },
     }
 }
@@ -140,7 +160,7 @@ fn breaker(fields: &Fields<'_>) -> FileBreaker {
         failures_span: fields.span_of("failures"),
         breaker: Breaker {
             failures: positive(fields, "failures"),
-            error_percent: NonZeroU8::new(fields.number("error_percent").value),
+            error_percent: error_percent(fields),
             error_requests: positive(fields, "error_requests"),
             window: fields.duration("window").value,
             duration: fields.duration("duration").value,

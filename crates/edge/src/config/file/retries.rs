@@ -1,4 +1,4 @@
-//! Retries as written. Never compares two values.
+//! Retries as written, and whether any can run. Never decides about one.
 
 use std::time::Duration;
 
@@ -15,13 +15,21 @@ pub(in crate::config) struct FileRetries {
 }
 
 pub(super) fn retries(fields: &Fields<'_>) -> FileRetries {
+    let count = fields.number("count").value;
+    let budget = BudgetPolicy {
+        percent: fields.number("budget_percent").value,
+        min: fields.number("budget_min").value,
+    };
+    if count > 0 && budget.percent == 0 && budget.min == 0 {
+        let message = "the budget lets no retry run";
+        let hint = "write `retries: 0`, or let `budget_percent` or `budget_min` be above 0";
+        let span = fields.span_of("budget_min");
+        fields.report().error_with_hint(span, message, hint);
+    }
     FileRetries {
-        count: fields.number("count").value,
+        count,
         backoff: fields.duration("backoff"),
         max_backoff: fields.duration("max_backoff"),
-        budget: BudgetPolicy {
-            percent: fields.number("budget_percent").value,
-            min: fields.number("budget_min").value,
-        },
+        budget,
     }
 }

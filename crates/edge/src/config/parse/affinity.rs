@@ -86,6 +86,17 @@ impl Parser<'_> {
             let message = format!("more than {PREVIOUS_SECRETS_MAX} previous secrets");
             let hint = "drop those older than `max_age`: no cookie of theirs is left";
             self.report.error_with_hint(first.span, message, hint);
+            return;
+        }
+        let own = file.secret.as_ref().map(|own| own.value.expose());
+        let mut previous = file.previous_secrets.iter();
+        if let Some(same) = previous.find(|one| Some(one.value.expose()) == own) {
+            let message = "one of `previous_secrets` is the `secret` itself";
+            self.report.error_with_hint(
+                same.span,
+                message,
+                "write the one before it, or leave it out",
+            );
         }
     }
 

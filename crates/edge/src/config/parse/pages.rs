@@ -12,6 +12,20 @@ const PAGE_BYTES_MAX: u64 = 256 * 1024;
 
 impl Parser<'_> {
     pub(super) fn pages(&self, files: &[FilePage]) -> Vec<Page> {
+        for (at, file) in files.iter().enumerate() {
+            let own = &file.statuses.value;
+            let covers = |earlier: &&FilePage| {
+                let statuses = &earlier.statuses.value;
+                let is_as_wide = earlier.also_from_endpoints || !file.also_from_endpoints;
+                is_as_wide && statuses.start() <= own.start() && own.end() <= statuses.end()
+            };
+            if let Some(earlier) = files.iter().take(at).find(covers) {
+                let message = "an earlier page takes every status of this one";
+                let line = earlier.statuses.span.line;
+                let hint = format!("the first match wins: put it before the one at line {line}");
+                self.report.warning(file.statuses.span, message, hint);
+            }
+        }
         files.iter().filter_map(|file| self.page(file)).collect()
     }
 

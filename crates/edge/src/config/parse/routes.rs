@@ -7,7 +7,7 @@ use portcullis_traffic::route::hidden;
 
 use super::super::file::{FileAction, FileRoute, FileSplit};
 use super::super::route::{Action, Location, Redirect, Split};
-use super::super::{Config, HostPattern, NamePattern, Pattern, Route};
+use super::super::{Conditions, Config, HostPattern, NamePattern, PathChange, Pattern, Route};
 use super::Parser;
 use super::listeners::covers;
 
@@ -149,7 +149,26 @@ impl Parser<'_> {
                 let hint = "add `host` to the redirect or to a route: what clients send is not to be trusted";
                 self.report.error_with_hint(*span, message, hint);
             }
+            if let Some(pattern) = &file.pattern
+                && let Some(path) = path_of(value)
+                && pattern.path.matches(path)
+                && pattern.conditions == Conditions::default()
+                && !self.is_taken_by_another(pattern, path)
+            {
+                let message = format!("this route takes {path}, too: clients would go in circles");
+                let hint = "redirect to a path that another route takes";
+                self.report.warning(*span, message, hint);
+            }
         }
+    }
+
+    /// Whether requests for a path may go to a more specific route.
+    fn is_taken_by_another(&self, pattern: &Pattern, path: &str) -> bool {
+        let mut others = self.file.routes.iter();
+        others.any(|other| match &other.pattern {
+            Some(other) => other > pattern && other.path.matches(path),
+            None => true,
+        })
     }
 
     /// Only where TLS is the only way in: plain HTTP needs no name.
@@ -174,6 +193,20 @@ impl Parser<'_> {
                 self.report.warning(file.span, message, hint);
             }
         }
+    }
+}
+
+/// The path that a redirect within one host leads to, or one of them.
+fn path_of(redirect: &Redirect) -> Option<&str> {
+    match &redirect.location {
+        Location::Fixed(to) if to.starts_with('/') => to.split(['?', '#']).next(),
+        Location::Changed {
+            scheme: None,
+            host: None,
+            port: None,
+            path: PathChange::Whole(path) | PathChange::Prefix { put: path, .. },
+        } => Some(path),
+        _ => None,
     }
 }
 

@@ -455,3 +455,41 @@ fn pages_are_there_and_say_one_thing_about_what_is_ours() {
         assert_eq!(error.line, with("").lines().count(), "{page}: {errors}");
     }
 }
+
+#[test]
+fn policies_that_can_never_act_are_refused() {
+    let text = with_in_cluster("ejection: { max_percent: 0 }");
+    one_error(&text, "5:30", &["nothing is ever ejected", "ejection: off"]);
+    let text = with_in_cluster("retries: { budget_percent: 0, budget_min: 0 }");
+    one_error(&text, "5:", &["lets no retry run", "retries: 0"]);
+    good(&with_in_cluster(
+        "retries: { count: 0, budget_percent: 0, budget_min: 0 }",
+    ));
+    one_error(
+        &with_in_cluster("retries: { count: x }"),
+        "5:",
+        &["whole number"],
+    );
+    for policy in ["ejection", "breaker"] {
+        let text = with_in_cluster(&format!("{policy}: {{ error_percent: x, failures: 9 }}"));
+        one_error(&text, "5:", &["whole number"]);
+        let shares = "error_percent: 0, error_requests: 20";
+        let text = with_in_cluster(&format!("{policy}: {{ {shares}, failures: 9 }}"));
+        one_warning(&text, "5:", &["error_requests", "no effect"]);
+    }
+}
+
+#[test]
+fn a_page_behind_one_for_all_its_statuses_is_warned_of() {
+    let pages = |first: &str, second: &str| {
+        let page = |status: &str| format!("{{ status: {status}, body: x }}");
+        let pages = format!("errors: [{}, {}]\n", page(first), page(second));
+        told(&good(&(with_in_cluster("retries: 1") + &pages)).warnings)
+    };
+    assert!(pages("503", "500-599").is_empty());
+    let found = pages("500-599", "503").join("\n");
+    assert!(
+        found.contains("an earlier page takes every status"),
+        "{found}"
+    );
+}

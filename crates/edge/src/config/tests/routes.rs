@@ -281,3 +281,44 @@ fn rewrites_say_what_becomes_what() {
         &["`path` or `exact`"],
     );
 }
+
+#[test]
+fn a_condition_on_nothing_is_refused() {
+    for key in ["methods", "headers", "query", "cookies", "source"] {
+        let words = [key, "no request could fulfil it", "leave it out"];
+        refused(&format!("cluster: blue\n{key}: []"), "8:", &words);
+    }
+}
+
+#[test]
+fn paths_have_one_spelling() {
+    for (path, plain) in [("/%69nternal", "/internal"), ("/caf%c3%a9", "/caf%C3%A9")] {
+        for key in ["path", "exact"] {
+            let words = ["plain spelling", plain];
+            refused(&format!("cluster: blue\n{key}: {path}"), "8:", &words);
+        }
+    }
+}
+
+#[test]
+fn redirects_in_circles_are_warned_of() {
+    let told = |text: &str| told(&good(text).warnings).join("\n");
+    for lines in [
+        "redirect: { path: /x }",
+        "redirect: { prefix: /x }",
+        "exact: /x\nredirect: { to: \"/x?again\" }",
+        "path: /x\nredirect: { prefix: /x/y }",
+        "regex: /x.*\nredirect: { to: /xy }",
+    ] {
+        assert!(told(&route(lines)).contains("in circles"), "{lines}");
+    }
+    let elsewhere = "  - { exact: /x, cluster: blue }\n";
+    for text in [
+        route("path: /x\nredirect: { prefix: /y }"),
+        route("redirect: { path: /x, host: b.example.com }"),
+        route("cookies: [{ name: a }]\nredirect: { path: /x }"),
+        route("redirect: { path: /x }") + elsewhere,
+    ] {
+        assert!(!told(&text).contains("in circles"), "{text}");
+    }
+}

@@ -11,6 +11,16 @@ use super::exclusive;
 /// `None` if one of them is mistaken.
 pub(super) fn conditions(fields: &Fields<'_>) -> Option<Conditions> {
     let mut is_sound = true;
+    for key in ["methods", "headers", "query", "cookies", "source"] {
+        if fields.is_empty_list(key) {
+            let message = format!("`{key}` names nothing, so no request could fulfil it");
+            let hint = "leave it out where anything will do";
+            fields
+                .report()
+                .error_with_hint(fields.span_of(key), message, hint);
+            is_sound = false;
+        }
+    }
     let mut values = Vec::new();
     for (key, parse) in [
         ("headers", header as fn(&str) -> Result<Part, Mistake>),
