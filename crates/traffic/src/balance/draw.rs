@@ -38,6 +38,14 @@ impl Draw {
         }
     }
 
+    /// One of a range by weight: bits that are spread evenly find each as often as its weight says.
+    pub(crate) fn one(&self, range: Range<usize>, bits: u64) -> Option<usize> {
+        let before = self.sum(range.start);
+        let all = self.sum(range.end) - before;
+        let number = u32::try_from(chance::below(bits, u64::from(all))).unwrap_or(0);
+        (all > 0).then(|| self.find(before + number))
+    }
+
     /// Two different ones of a range, each by weight; the second is missing if there is only one.
     pub(crate) fn two(&self, range: Range<usize>, bits: u64) -> Option<(usize, Option<usize>)> {
         let before = self.sum(range.start);
@@ -143,6 +151,9 @@ mod tests {
         assert_eq!(draw(&[0, 4, 0]).two(0..3, 5), Some((1, None)));
         assert_eq!(draw(&[0, 4, 0]).two(2..3, 5), None);
         assert_eq!(draw(&[]).two(0..0, 5), None);
+        assert_eq!(draw(&[]).one(0..0, 5), None);
+        assert_eq!(draw(&[0, 4, 0]).one(0..3, u64::MAX), Some(1));
+        assert_eq!(draw(&[0, 4, 0]).one(2..3, 5), None);
         let mut emptied = draw(&[7, 7]);
         emptied.set(0, 0);
         assert_eq!(emptied.two(0..2, u64::MAX), Some((1, None)));

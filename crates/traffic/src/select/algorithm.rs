@@ -6,10 +6,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::Ask;
+use super::keyed::WHOLE_PART;
 use super::settings::Balance;
 use super::slot::Slot;
-use crate::balance::draw::Draw;
 use crate::balance::latency::Latencies;
+use crate::balance::parts::Parts;
 use crate::balance::ring::Ring;
 use crate::balance::turns::Turns;
 
@@ -23,9 +24,9 @@ pub(super) struct Board {
 #[derive(Clone, Debug)]
 enum Algorithm {
     RoundRobin,
-    LeastConn,
-    P2c(Draw),
-    PeakEwma(Latencies),
+    LeastConn(Parts),
+    P2c(Parts),
+    PeakEwma(Latencies, Parts),
     Hash(Vec<Arc<Ring>>),
 }
 
@@ -37,9 +38,11 @@ impl Board {
             turns: Turns::new(credits),
             algorithm: match balance {
                 Balance::RoundRobin => Algorithm::RoundRobin,
-                Balance::LeastConn => Algorithm::LeastConn,
-                Balance::P2c => Algorithm::P2c(Draw::new(count)),
-                Balance::PeakEwma { decay } => Algorithm::PeakEwma(Latencies::new(decay, count)),
+                Balance::LeastConn => Algorithm::LeastConn(Parts::new(count)),
+                Balance::P2c => Algorithm::P2c(Parts::new(count)),
+                Balance::PeakEwma { decay } => {
+                    Algorithm::PeakEwma(Latencies::new(decay, count), Parts::new(count))
+                }
                 Balance::Hash { .. } => Algorithm::Hash(Vec::new()),
             },
         }
@@ -48,7 +51,7 @@ impl Board {
     /// Takes over what the algorithm knew of endpoints, from their positions there to those here.
     pub(super) fn inherit(&mut self, from: Self, positions: impl Iterator<Item = (usize, usize)>) {
         match (&mut self.algorithm, from.algorithm) {
-            (Algorithm::PeakEwma(here), Algorithm::PeakEwma(there)) => {
+            (Algorithm::PeakEwma(here, _), Algorithm::PeakEwma(there, _)) => {
                 here.inherit(&there, positions);
             }
             (Algorithm::Hash(here), Algorithm::Hash(there)) => *here = there,
@@ -74,24 +77,41 @@ impl Board {
         }));
     }
 
-    /// Brings an endpoint in line with what it is doing; of weight zero it is closed.
-    pub(super) fn show(&mut self, position: usize, slot: &Slot, weight: i32) {
-        let score = match &self.algorithm {
-            _ if weight == 0 => return self.close(position),
-            Algorithm::RoundRobin | Algorithm::Hash(_) => 0,
-            Algorithm::LeastConn | Algorithm::P2c(_) => slot.load(weight),
-            Algorithm::PeakEwma(latencies) => {
-                coarse(latencies.cost(position, slot.in_flight, weight))
+    /// Brings an endpoint in line with what it is doing; one that may not be picked is closed.
+    /// A weight of 1 counts `unit`.
+    pub(super) fn show(&mut self, position: usize, slot: &Slot, unit: i32) {
+        let weight = slot.open_weight(unit);
+        if weight == 0 {
+            return self.close(position);
+        }
+        let is_part = slot.part() != WHOLE_PART;
+        let (score, whole, parts) = match &mut self.algorithm {
+            Algorithm::RoundRobin | Algorithm::Hash(_) => {
+                return self.turns.open(position, weight, 0);
+            }
+            Algorithm::LeastConn(parts) | Algorithm::P2c(parts) => {
+                let whole = slot.load_if_whole(unit);
+                let score = if is_part { slot.load(weight) } else { whole };
+                (score, whole, parts)
+            }
+            Algorithm::PeakEwma(latencies, parts) => {
+                let cost = |weight| coarse(latencies.cost(position, slot.in_flight, weight));
+                (cost(weight), cost(1), parts)
             }
         };
         self.turns.open(position, weight, score);
-        self.draw(position, weight.unsigned_abs());
+        parts.open(position, weight.unsigned_abs(), is_part, whole);
     }
 
     /// Not to be picked until it is shown again.
     pub(super) fn close(&mut self, position: usize) {
         self.turns.close(position);
-        self.draw(position, 0);
+        match &mut self.algorithm {
+            Algorithm::RoundRobin | Algorithm::Hash(_) => {}
+            Algorithm::LeastConn(parts) | Algorithm::P2c(parts) | Algorithm::PeakEwma(_, parts) => {
+                parts.close(position)
+            }
+        }
     }
 
     /// Others may be picked within a range from now on. Where all that are open take turns, nobody
@@ -103,23 +123,17 @@ impl Board {
         }
     }
 
-    fn draw(&mut self, position: usize, weight: u32) {
-        if let Algorithm::P2c(draw) = &mut self.algorithm {
-            draw.set(position, weight);
-        }
-    }
-
     /// Takes a latency into account. Whether others than that endpoint have to be shown again.
     pub(super) fn observe(&mut self, position: usize, latency: Duration, now: Instant) -> bool {
         match &mut self.algorithm {
-            Algorithm::PeakEwma(latencies) => latencies.observe(position, latency, now),
+            Algorithm::PeakEwma(latencies, _) => latencies.observe(position, latency, now),
             _ => false,
         }
     }
 
     pub(super) fn latency_seconds(&self, position: usize, now: Instant) -> Option<f64> {
         match &self.algorithm {
-            Algorithm::PeakEwma(latencies) => latencies.seconds(position, now),
+            Algorithm::PeakEwma(latencies, _) => latencies.seconds(position, now),
             _ => None,
         }
     }
@@ -134,17 +148,32 @@ impl Board {
 
     /// One of a range, by any algorithm that needs no key.
     pub(super) fn pick(&mut self, range: Range<usize>, ask: &Ask<'_>) -> Option<usize> {
-        match &self.algorithm {
+        match &mut self.algorithm {
             Algorithm::RoundRobin | Algorithm::Hash(_) => self.turns.take_any(range),
-            Algorithm::LeastConn | Algorithm::PeakEwma(_) => self.turns.take_least(range),
-            Algorithm::P2c(draw) => {
-                let (first, second) = draw.two(range, ask.chance)?;
-                let is_less = |other: &usize| self.turns.score(*other) < self.turns.score(first);
-                Some(second.filter(is_less).unwrap_or(first))
+            Algorithm::LeastConn(parts) => {
+                let part = parts.take(range.clone(), 0);
+                part.or_else(|| self.turns.take_least(range))
+            }
+            Algorithm::PeakEwma(_, parts) => {
+                let part = parts.take(range.clone(), TWICE);
+                part.or_else(|| self.turns.take_least(range))
+            }
+            Algorithm::P2c(parts) => {
+                let part = parts.take(range.clone(), 0);
+                part.or_else(|| {
+                    let (first, second) = parts.draw().two(range, ask.chance)?;
+                    let is_less =
+                        |other: &usize| self.turns.score(*other) < self.turns.score(first);
+                    Some(second.filter(is_less).unwrap_or(first))
+                })
             }
         }
     }
 }
+
+/// What a score grows by when the cost doubles. A latency that was never more than that is no
+/// reason to keep an endpoint from its part: the first answers after a return are slower.
+const TWICE: i32 = 1 << 23;
 
 /// A number that is not negative as a whole number of the same order.
 pub(super) fn in_order(number: f64) -> i32 {
@@ -178,6 +207,7 @@ mod tests {
         );
         assert!(numbers.is_sorted_by(|a, b| coarse(*a) <= coarse(*b)));
         assert_eq!(coarse(1.0), coarse(1.03));
+        assert_eq!(coarse(0.07) + TWICE, coarse(0.14));
         assert!(coarse(1.0) < coarse(1.04));
     }
 }

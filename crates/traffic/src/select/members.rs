@@ -358,7 +358,7 @@ impl Members {
     /// Brings what the algorithms see in line with the slot.
     fn show(&mut self, position: usize) {
         let slot = &self.slots[position];
-        self.board.show(position, slot, slot.open_weight(self.unit));
+        self.board.show(position, slot, self.unit);
     }
 }
 

@@ -175,14 +175,18 @@ impl Slot {
 
     /// Its load once it has one more: requests per weight, in an order that whole numbers keep.
     ///
-    /// Of two with one request each, the one of weight 3 is preferred to the one of weight 2. Idle
-    /// endpoints go before all others, as HAProxy has it: by the formula alone, light traffic
-    /// would only ever see the heaviest. But not one that is to have only a part of its weight.
+    /// Of two with one request each, the one of weight 3 is preferred to the one of weight 2.
     pub(super) fn load(&self, weight: i32) -> i32 {
-        if self.in_flight == 0 && self.part() == WHOLE_PART {
-            return 0;
-        }
         in_order((f64::from(self.in_flight) + 1.0) / f64::from(weight))
+    }
+
+    /// The same with all of its weight. Idle endpoints go before all others, as HAProxy has it: by
+    /// the formula alone, light traffic would only ever see the heaviest.
+    pub(super) fn load_if_whole(&self, unit: i32) -> i32 {
+        match self.in_flight {
+            0 => 0,
+            _ => self.load(i32::from(self.weight) * unit),
+        }
     }
 
     pub(super) fn compare_load(&self, other: &Self) -> Ordering {

@@ -1,5 +1,7 @@
 //! Selection as a cluster meets it. Never draws chance.
 
+mod parts;
+
 use std::time::{Duration, Instant};
 
 use super::*;

@@ -8,6 +8,7 @@ mod client;
 mod cluster;
 mod endpoint;
 mod judges;
+mod light;
 mod movement;
 mod ring;
 mod settings;

@@ -129,7 +129,7 @@ impl World {
         self.check_clients();
     }
 
-    fn now(&self) -> Instant {
+    pub(crate) fn now(&self) -> Instant {
         self.origin + self.clock
     }
 
