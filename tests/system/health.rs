@@ -323,7 +323,11 @@ async fn only_expected_headers_and_bodies_pass() {
     wait_for_health(&edge, &a, false).await;
     a.behave(answer("yes", "all well, database: up, cache: up"));
     wait_for_health(&edge, &a, true).await;
-    wait_for_words(&edge, &["header x-ready", "not the expected one: body"]).await;
+    let words = [
+        "not the expected one: x-ready",
+        "the body is not the expected one",
+    ];
+    wait_for_words(&edge, &words).await;
 }
 
 /// Waits until the log of the process holds all of `words`.

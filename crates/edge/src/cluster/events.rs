@@ -113,7 +113,7 @@ fn reason_name(reason: &Reason) -> &'static str {
             Trouble::Malformed => "malformed",
             Trouble::Truncated => "truncated",
             Trouble::Status(_) => "status",
-            Trouble::Mismatch => "mismatch",
+            Trouble::Mismatch | Trouble::HeaderMismatch | Trouble::BodyMismatch => "mismatch",
             Trouble::Dependency(_) => "dependency",
         },
         Reason::Passed | Reason::Elapsed => "recovered",

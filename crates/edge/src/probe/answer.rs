@@ -51,7 +51,7 @@ fn judge_head(
     let status = head.status().as_u16();
     if !question.expect.contains(&status) {
         return Err(named_cause(fields).map_or_else(
-            || Failure::of(Trouble::Status(status)),
+            || Failure::with(Trouble::Status(status), "not an expected status"),
             |name| {
                 let answered = format_args!("answered {status}");
                 Failure::with(Trouble::Dependency(name), answered)
@@ -63,10 +63,7 @@ fn judge_head(
         .iter()
         .find(|header| !is_met(header, fields));
     match missed {
-        Some(header) => {
-            let name = format_args!("header {}", header.name);
-            Err(Failure::with(Trouble::Mismatch, name))
-        }
+        Some(header) => Err(Failure::with(Trouble::HeaderMismatch, &header.name)),
         None => Ok(None),
     }
 }
@@ -74,7 +71,7 @@ fn judge_head(
 fn judge_body(question: &HttpQuestion, body: &[u8]) -> Result<Finding, Failure> {
     match &question.body {
         Some(text) if memmem::find(body, text.as_bytes()).is_none() => {
-            Err(Failure::with(Trouble::Mismatch, "body"))
+            Err(Failure::of(Trouble::BodyMismatch))
         }
         _ => Ok(Finding::Passed),
     }

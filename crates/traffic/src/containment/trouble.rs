@@ -24,8 +24,12 @@ pub enum Trouble {
     Truncated,
     /// An answer with this status.
     Status(u16),
-    /// The status was right, but a header or the body was not.
+    /// The health service answered, but not that all is well.
     Mismatch,
+    /// The status was right, but a header was not.
+    HeaderMismatch,
+    /// The status and the headers were right, but the body was not.
+    BodyMismatch,
     /// The endpoint named what it depends on and cannot reach.
     Dependency(DependencyName),
 }
@@ -42,7 +46,14 @@ impl Trouble {
     /// Whether the endpoint itself said that something is wrong. Only what is said can be the
     /// same on several endpoints for the same reason.
     pub fn is_answer(&self) -> bool {
-        matches!(self, Self::Status(_) | Self::Dependency(_) | Self::Mismatch)
+        matches!(
+            self,
+            Self::Status(_)
+                | Self::Dependency(_)
+                | Self::Mismatch
+                | Self::HeaderMismatch
+                | Self::BodyMismatch
+        )
     }
 
     /// Statuses by which an endpoint says that it, or what stands behind it, cannot serve just
@@ -70,6 +81,8 @@ impl fmt::Display for Trouble {
             Self::Truncated => f.write_str("answer broke off"),
             Self::Status(status) => write!(f, "answered {status}"),
             Self::Mismatch => f.write_str("answer is not the expected one"),
+            Self::HeaderMismatch => f.write_str("a header is not the expected one"),
+            Self::BodyMismatch => f.write_str("the body is not the expected one"),
             Self::Dependency(name) => write!(f, "its dependency {name} is down"),
         }
     }

@@ -75,7 +75,11 @@ async fn other_answers_are_told_apart() {
     for (keys, answer, expected) in [
         ("", answer("500 No"), "answered 500"),
         ("", answer("301 Moved\nlocation: /"), "answered 301"),
-        ("expect: 204", OK.to_owned(), "answered 200"),
+        (
+            "expect: 204",
+            OK.to_owned(),
+            "answered 200: not an expected status",
+        ),
         (
             "",
             answer("503 No\nx-health-cause: database"),
@@ -91,9 +95,21 @@ async fn other_answers_are_told_apart() {
             answer("503 No\nx-health-cause: Not a name"),
             "answered 503",
         ),
-        ("headers: {x-ready: 'no'}", OK.to_owned(), "header x-ready"),
-        ("headers: {x-other: '*'}", OK.to_owned(), "header x-other"),
-        ("body: bad", OK.to_owned(), "not the expected one: body"),
+        (
+            "headers: {x-ready: 'no'}",
+            OK.to_owned(),
+            "a header is not the expected one: x-ready",
+        ),
+        (
+            "headers: {x-other: '*'}",
+            OK.to_owned(),
+            "a header is not the expected one: x-other",
+        ),
+        (
+            "body: bad",
+            OK.to_owned(),
+            "the body is not the expected one",
+        ),
         ("", "SSH-2.0-OpenSSH\n".to_owned(), "not HTTP"),
         ("", answer("101 Switching Protocols"), "not HTTP"),
         ("", answer("103 Early Hints").repeat(12), "interim"),
@@ -190,7 +206,7 @@ async fn only_the_beginning_of_a_large_body_is_looked_at() {
     assert_eq!(found, Finding::Passed);
     endpoint.behave(endless(&format!("{}5\nready\n", chunk.repeat(2))));
     let found = probe_with("body: ready", endpoint.address()).await;
-    assert_eq!(trouble(found), Trouble::Mismatch);
+    assert_eq!(trouble(found), Trouble::BodyMismatch);
 }
 
 #[tokio::test]
