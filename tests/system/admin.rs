@@ -199,25 +199,25 @@ async fn a_change_that_cannot_be_made_says_why_and_changes_nothing() {
             "routes/other/switch".to_owned(),
             json!({ "cluster": "main" }),
             404,
-            "no route",
+            "no route `other`. Routes that send to clusters: all.",
         ),
         (
             "routes/all/switch".to_owned(),
             json!({ "cluster": "other" }),
             404,
-            "no cluster",
+            "no cluster `other`. There are: main.",
         ),
         (
             "routes/all/switch-back".to_owned(),
             json!({}),
             409,
-            "not been switched",
+            "not been switched. It has what the configuration says: main 1.",
         ),
         (
             "routes/all/split".to_owned(),
             json!({ "weights": { "main": 1 } }),
             409,
-            "`split`",
+            "no `split` in its configuration. Routes that have one: none.",
         ),
     ] {
         let refused = edge.change(&path, &body).await;

@@ -23,6 +23,7 @@ mod access;
 mod answer;
 mod apply;
 mod change;
+mod json;
 mod status;
 
 use answer::{Answer, Refused, document, set, text};

@@ -11,7 +11,7 @@ use super::answer::Refused;
 use super::change::{Change, EndpointChange, RouteChange};
 use super::status;
 use crate::cluster::{Cluster, Endpoint};
-use crate::state::{Edge, Share, SwitchError};
+use crate::state::{Edge, Share, Snapshot, SwitchError, Targets};
 
 /// Makes one change.
 pub(super) fn apply(edge: &Edge, change: &Change, now: Instant) -> Result<Value, Refused> {
@@ -40,9 +40,9 @@ fn find(
     let cluster = find_cluster(edge, cluster)?;
     let Some(endpoint) = cluster.endpoint(endpoint).map(Arc::clone) else {
         let labels: Vec<&str> = cluster.endpoints().iter().map(|one| one.label()).collect();
-        let labels = labels.join(", ");
         return Err(Refused::NotFound(format!(
-            "The cluster has no such endpoint. It has: {labels}."
+            "The cluster has no such endpoint. It has: {}.",
+            listed(labels)
         )));
     };
     Ok((cluster, endpoint))
@@ -51,8 +51,7 @@ fn find(
 fn find_cluster(edge: &Edge, name: &str) -> Result<Arc<Cluster>, Refused> {
     let snapshot = edge.snapshot.load();
     snapshot.cluster_named(name).cloned().ok_or_else(|| {
-        let names: Vec<&str> = snapshot.clusters.iter().map(|one| one.name()).collect();
-        let names = names.join(", ");
+        let names = clusters(&snapshot);
         Refused::NotFound(format!("There is no such cluster. There are: {names}."))
     })
 }
@@ -87,7 +86,7 @@ fn apply_to_route(edge: &Edge, route: &str, change: &RouteChange) -> Result<Valu
             edge.set_split(route, &shares)
         }
     };
-    let switched = switched.map_err(|error| refusal(&error))?;
+    let switched = switched.map_err(|error| refusal(&edge.snapshot.load(), &error))?;
     Ok(json!({
         "route": switched.route,
         "change": switched.change,
@@ -96,8 +95,12 @@ fn apply_to_route(edge: &Edge, route: &str, change: &RouteChange) -> Result<Valu
     }))
 }
 
-fn refusal(error: &SwitchError) -> Refused {
-    let detail = format!("{}.", capitalized(&error.to_string()));
+/// What is wrong, and what there is instead.
+fn refusal(snapshot: &Snapshot, error: &SwitchError) -> Refused {
+    let detail = match alternatives(snapshot, error) {
+        Some(instead) => format!("{}. {instead}.", capitalized(&error.to_string())),
+        None => format!("{}.", capitalized(&error.to_string())),
+    };
     match error {
         SwitchError::UnknownRoute(_) | SwitchError::UnknownCluster(_) => Refused::NotFound(detail),
         SwitchError::Weights => Refused::Invalid(detail),
@@ -107,6 +110,61 @@ fn refusal(error: &SwitchError) -> Refused {
         | SwitchError::NothingBefore(_) => Refused::Conflict(detail),
     }
 }
+
+fn alternatives(snapshot: &Snapshot, error: &SwitchError) -> Option<String> {
+    let routes = |is_meant: fn(&Targets) -> bool| {
+        let routes = snapshot.routes.iter();
+        let meant = routes.filter(|route| route.targets.as_ref().is_some_and(is_meant));
+        listed(meant.map(|route| route.name.as_str()).collect())
+    };
+    let written = |route: &str| {
+        let mut routes = snapshot.routes.iter();
+        let targets = routes.find(|one| one.name == route)?.targets.as_ref()?;
+        Some(targets.written())
+    };
+    Some(match error {
+        SwitchError::UnknownRoute(_) | SwitchError::NoTargets(_) => {
+            format!("Routes that send to clusters: {}", routes(|_| true))
+        }
+        SwitchError::UnknownCluster(_) => format!("There are: {}", clusters(snapshot)),
+        SwitchError::NotASplit(_) => {
+            format!("Routes that have one: {}", routes(Targets::is_split))
+        }
+        SwitchError::NotAMember { route, .. } => {
+            let shares = written(route)?;
+            let names = shares.iter().map(|share| share.cluster.as_str());
+            format!("It has: {}", listed(names.collect()))
+        }
+        SwitchError::NothingBefore(route) => {
+            let shares = written(route)?;
+            let now: Vec<_> = shares
+                .iter()
+                .map(|share| format!("{} {}", share.cluster, share.weight))
+                .collect();
+            let now = listed(now.iter().map(String::as_str).collect());
+            format!("It has what the configuration says: {now}")
+        }
+        SwitchError::Weights => return None,
+    })
+}
+
+fn clusters(snapshot: &Snapshot) -> String {
+    listed(snapshot.clusters.iter().map(|one| one.name()).collect())
+}
+
+/// As many names as somebody reads.
+fn listed(names: Vec<&str>) -> String {
+    match names.len() {
+        0 => "none".to_owned(),
+        count if count > LISTED_MAX => {
+            let shown = names[..LISTED_MAX].join(", ");
+            format!("{shown} and {} more", count - LISTED_MAX)
+        }
+        _ => names.join(", "),
+    }
+}
+
+const LISTED_MAX: usize = 50;
 
 fn capitalized(sentence: &str) -> String {
     let mut rest = sentence.chars();

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use serde_json::{Map, Value};
 
 use super::answer::Refused;
+use super::json::{self, NoObject};
 
 /// Largest weight; the same as in the configuration.
 const WEIGHT_MAX: u64 = 1_000;
@@ -137,9 +138,10 @@ fn nothing(body: &[u8]) -> Result<(), Refused> {
 
 /// A JSON object without other keys.
 fn object(body: &[u8], known: &[&str]) -> Result<Map<String, Value>, Refused> {
-    let Ok(Value::Object(fields)) = serde_json::from_slice(body) else {
-        return Err(invalid("The body must be a JSON object"));
-    };
+    let fields = json::object(body).map_err(|error| match error {
+        NoObject::Twice => invalid("The body has a name twice: it must stand for one value"),
+        NoObject::Other => invalid("The body must be a JSON object"),
+    })?;
     match fields.keys().find(|key| !known.contains(&key.as_str())) {
         Some(_) if known.is_empty() => Err(invalid("This change takes no values")),
         Some(_) => Err(invalid(&format!(
@@ -267,6 +269,7 @@ mod tests {
             ("weight", r#"{"weight": -1}"#, "1000"),
             ("weight", r#"{"weight": "1"}"#, "1000"),
             ("weight", r#"{"weight": 1, "x": 1}"#, "nothing else"),
+            ("weight", r#"{"weight": 1, "weight": 2}"#, "twice"),
             ("drain", r#"{"x": 1}"#, "no values"),
             ("drain", "garbage", "object"),
         ] {

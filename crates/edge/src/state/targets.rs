@@ -154,6 +154,16 @@ impl Targets {
         self.now.load()
     }
 
+    /// Whether the file splits the route's requests.
+    pub(crate) fn is_split(&self) -> bool {
+        self.by.is_some()
+    }
+
+    /// Shares as the file has them.
+    pub(crate) fn written(&self) -> Vec<Share> {
+        lock(&self.memory).written.clone()
+    }
+
     /// Shares now, and what a switch back would lead to.
     pub fn shares(&self) -> (Vec<Share>, Option<Vec<Share>>) {
         let memory = lock(&self.memory);
