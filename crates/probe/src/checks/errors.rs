@@ -83,6 +83,12 @@ impl Seen {
         }
     }
 
+    /// Whether somebody behind it, or the edge, could not serve what was asked. What TRACE and the
+    /// like are answered is another matter.
+    fn is_failure(&self) -> bool {
+        matches!(self.status, 500 | 502 | 503 | 504)
+    }
+
     fn is_error(&self) -> bool {
         self.status >= 400
     }
@@ -105,6 +111,12 @@ fn judge(seen: &[Seen], stranger: &Stranger) -> Finding {
     let mut finding = Finding::of(Check::Errors);
     judge_ids(&mut finding, seen);
     for answer in seen {
+        if answer.is_failure() {
+            finding.fault(
+                format!("{}: answer {}", answer.asked, answer.status),
+                "look at the edge's access log: its outcomes say what happened",
+            );
+        }
         judge_headers(&mut finding, answer, stranger);
         if answer.is_error() {
             judge_error(&mut finding, answer, stranger);
@@ -238,6 +250,17 @@ mod tests {
         ] {
             let finding = judge(&[seen("1", 502, body)], &STRANGER);
             assert_eq!(finding.verdict, Verdict::Fail, "{body}");
+        }
+    }
+
+    #[test]
+    fn failing_to_serve_is_a_fault_and_refusing_is_not() {
+        let verdict = |status| judge(&[seen("1", status, "{}")], &STRANGER).verdict;
+        for status in [500, 502, 503, 504] {
+            assert_eq!(verdict(status), Verdict::Fail, "{status}");
+        }
+        for status in [200, 404, 405, 414, 431, 501] {
+            assert_eq!(verdict(status), Verdict::Pass, "{status}");
         }
     }
 

@@ -64,7 +64,7 @@ pub(super) async fn run(visit: &mut Visit<'_>) -> Finding {
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();
     judge(&Seen {
-        distrust: distrust.map(|error| error.to_string()),
+        distrust: distrust.map(|error| reason(&error.to_string())),
         is_insecure: visit.plan.trust.is_insecure,
         version: version.to_owned(),
         certificate: chain.first().and_then(|leaf| read(leaf)),
@@ -72,6 +72,15 @@ pub(super) async fn run(visit: &mut Visit<'_>) -> Finding {
         plain: plain(visit).await,
         now_unix_seconds: now.as_secs().cast_signed(),
     })
+}
+
+/// Why a certificate is not trusted. A self-signed one is usually an authority's, of which the library
+/// has only its own name to say.
+fn reason(said: &str) -> String {
+    match said.contains("CaUsedAsEndEntity") {
+        true => "the certificate is self-signed, or an authority's own".to_owned(),
+        false => said.to_owned(),
+    }
 }
 
 fn no_handshake(trouble: &Trouble) -> Finding {
@@ -219,6 +228,13 @@ mod tests {
             finding.summary,
             "TLSv1_3, certificate trusted, good for 80 more days"
         );
+    }
+
+    #[test]
+    fn a_self_signed_certificate_is_called_that() {
+        let said = "invalid peer certificate: Other(OtherError(CaUsedAsEndEntity))";
+        assert!(reason(said).contains("self-signed"));
+        assert_eq!(reason("UnknownIssuer"), "UnknownIssuer");
     }
 
     #[test]
