@@ -175,7 +175,7 @@ impl Told {
     }
 }
 
-/// Registers one address after another until the file of the flag appears.
+/// Registers one address after another until the trouble is over.
 async fn register_until(instance: &Instance, name: &str, is_over: &std::cell::Cell<bool>) -> Told {
     let mut told = Told::default();
     for number in 0.. {
