@@ -5,6 +5,7 @@ mod attempts;
 mod grant;
 pub(crate) mod health;
 mod instances;
+mod limits;
 mod login;
 mod logout;
 mod refresh;
@@ -20,15 +21,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::breaker::Breakers;
-use crate::config::RevocationFallback;
+use crate::config::{Rates, RevocationFallback};
 use crate::domain::{InvalidEmail, PasswordRefused, UnixMillis};
 use crate::keys::KeyRing;
 use crate::metrics::{Ending, Metrics};
 use crate::password::{HashError, PasswordHasher};
-use crate::shared::{Shared, SharedError};
+use crate::shared::{Shared, SharedError, Taken};
 use crate::store::{Store, StoreError};
 
 pub(crate) use grant::Grant;
+pub(crate) use limits::Limited;
 use session::SessionPolicy;
 
 /// The OAuth client of everyone who logs in with a password here.
@@ -53,6 +55,7 @@ pub(crate) struct Policy {
     pub(crate) refresh_idle_ttl: Duration,
     pub(crate) refresh_absolute_ttl: Duration,
     pub(crate) limits_logins: bool,
+    pub(crate) rates: Rates,
     pub(crate) revocation_fallback: RevocationFallback,
     /// `None`: there are no session cookies.
     pub(crate) sessions: Option<SessionPolicy>,
@@ -77,6 +80,8 @@ pub(crate) enum Refusal {
     TooManyAttempts {
         retry_after: Duration,
     },
+    /// Asked too often, whatever for.
+    RateLimited(Taken),
     InvalidRefreshToken,
     InvalidToken,
     InvalidSetupToken,
@@ -142,6 +147,7 @@ impl Refusal {
             | Self::WeakPassword
             | Self::BadCredentials
             | Self::TooManyAttempts { .. }
+            | Self::RateLimited(_)
             | Self::InvalidRefreshToken
             | Self::InvalidToken
             | Self::InvalidSetupToken

@@ -27,7 +27,7 @@ pub use instance::Instance;
 pub(crate) use internal::check_token;
 pub use internal::{Internal, TokenSource};
 pub use keys::{KeySource, Keys};
-pub use limits::Limits;
+pub use limits::{Limits, Rates};
 pub use passwords::Passwords;
 pub(crate) use secrets::decode_key;
 pub use sessions::{SameSite, Sessions};

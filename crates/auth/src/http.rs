@@ -12,10 +12,12 @@ mod health;
 mod instances;
 pub(crate) mod internal;
 mod jwks;
+mod limited;
 mod load_balancer;
 mod login;
 mod logout;
 mod metrics;
+mod priority;
 mod refresh;
 mod register;
 pub(crate) mod session;
@@ -23,6 +25,7 @@ mod setup;
 mod tokens;
 mod verify;
 
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Instant, SystemTime};
@@ -87,6 +90,8 @@ pub(crate) struct Service {
     pub(crate) phase: PhaseWatch,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) trusted_proxies: Vec<IpNet>,
+    /// Requests under way at once; `None` for no bound.
+    pub(crate) room: Option<NonZeroUsize>,
     pub(crate) cookies: session::Cookies,
     pub(crate) dependencies: Checker,
     /// Whether `/metrics` is here: there is no internal listener for it.

@@ -12,6 +12,7 @@ use prometheus::{
 
 use crate::breaker::BreakerView;
 use crate::password::HasherMetrics;
+use crate::shared::Usage;
 
 /// From a cached answer to the longest a request may take.
 const DURATION_BUCKETS: [f64; 12] = [
@@ -30,6 +31,10 @@ pub(crate) struct Metrics {
     use_cases: IntCounterVec,
     refresh_reuses: IntCounter,
     revocation_fallbacks: IntCounter,
+    rate_limited: IntCounterVec,
+    shed: IntCounter,
+    shared_state_bytes: IntGauge,
+    shared_state_entries: IntGauge,
     hashes: IntCounter,
     hashing_seconds: Counter,
     hashes_shed: IntCounter,
@@ -68,6 +73,7 @@ pub(crate) struct Snapshot {
     pub(crate) resident_bytes: u64,
     pub(crate) hasher: HasherMetrics,
     pub(crate) breakers: [BreakerView; 2],
+    pub(crate) usage: Option<Usage>,
 }
 
 impl Metrics {
@@ -95,6 +101,17 @@ impl Metrics {
             refresh_reuses: r.counter(
                 "refresh_reuses_total",
                 "Spent refresh tokens that came back: somebody held a copy.",
+            )?,
+            shed: r.counter(
+                "requests_shed_total",
+                "Requests turned away because too many were under way.",
+            )?,
+            shared_state_bytes: r.gauge("shared_state_bytes", "Memory that Redis uses.")?,
+            shared_state_entries: r.gauge("shared_state_entries", "Keys in Redis.")?,
+            rate_limited: r.counters(
+                "rate_limited_total",
+                "Requests refused because too many came.",
+                &["use_case"],
             )?,
             revocation_fallbacks: r.counter(
                 "revocation_fallbacks_total",
@@ -182,6 +199,14 @@ impl Metrics {
         self.use_cases.with_label_values(&[use_case, ending]).inc();
     }
 
+    pub(crate) fn rate_limited(&self, use_case: &'static str) {
+        self.rate_limited.with_label_values(&[use_case]).inc();
+    }
+
+    pub(crate) fn shed(&self) {
+        self.shed.inc();
+    }
+
     pub(crate) fn revocation_fallback(&self) {
         self.revocation_fallbacks.inc();
     }
@@ -216,6 +241,15 @@ impl Metrics {
                 .with_label_values(&[name])
                 .set(i64::from(up));
         }
+        let (bytes, entries) = snapshot
+            .usage
+            .map_or((0, 0), |usage| (usage.bytes, usage.entries));
+        for (gauge, value) in [
+            (&self.shared_state_bytes, bytes),
+            (&self.shared_state_entries, entries),
+        ] {
+            gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
+        }
         for view in snapshot.breakers {
             let of = [view.dependency];
             self.breaker_state
@@ -248,6 +282,11 @@ impl Metrics {
 pub(crate) struct Held(IntGauge);
 
 impl Held {
+    /// How many live.
+    pub(crate) fn count(&self) -> usize {
+        usize::try_from(self.0.get()).unwrap_or(0)
+    }
+
     fn of(gauge: &IntGauge) -> Self {
         gauge.inc();
         Self(gauge.clone())
@@ -374,6 +413,10 @@ mod tests {
                 opened_total: 2,
                 rejected_total: 9,
             }),
+            usage: Some(Usage {
+                bytes: 1_048_576,
+                entries: 42,
+            }),
         };
         let text = String::from_utf8(metrics.render(snapshot).unwrap()).unwrap();
         for line in [
@@ -382,6 +425,8 @@ mod tests {
             "portcullis_auth_build_info{instance=\"auth-1\",version=\"1.2.3\"} 1",
             "portcullis_auth_requests_in_flight 1",
             "portcullis_auth_dependency_up{dependency=\"shared_state\"} 0",
+            "portcullis_auth_shared_state_bytes 1048576",
+            "portcullis_auth_shared_state_entries 42",
             "portcullis_auth_breaker_state{dependency=\"database\"} 2",
             "portcullis_auth_breaker_opened_total{dependency=\"shared_state\"} 2",
             "portcullis_auth_breaker_rejected_total{dependency=\"shared_state\"} 9",

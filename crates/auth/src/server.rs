@@ -240,6 +240,7 @@ impl Instance {
             phase: phase.clone(),
             metrics,
             trusted_proxies: config.instance.trusted_proxies.clone(),
+            room: config.limits.in_flight,
             cookies: Cookies::new(&config.sessions, &config.tokens.issuer),
             dependencies: Checker::default(),
             shows_metrics: config.internal.is_none(),
@@ -361,7 +362,10 @@ impl Stores {
                 Arc::new(RedisShared::connect(options).await.map_err(failed)?)
             }
         };
-        let shared = GuardedShared::new(shared, breakers.shared_state.clone());
+        let mut shared = GuardedShared::new(shared, breakers.shared_state.clone());
+        if !config.degraded.allows_logins {
+            shared = shared.without_local_counters();
+        }
         Ok(Self {
             store,
             shared: Arc::new(shared),
@@ -393,6 +397,7 @@ fn policy(config: &Config) -> Policy {
         refresh_idle_ttl: config.tokens.refresh_idle_ttl,
         refresh_absolute_ttl: config.tokens.refresh_absolute_ttl,
         limits_logins: config.limits.slows_guessing,
+        rates: config.limits.rates,
         revocation_fallback: config.degraded.revocations,
         sessions: config.sessions.is_enabled.then(|| SessionPolicy {
             verifier: Verifier {

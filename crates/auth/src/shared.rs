@@ -3,10 +3,12 @@
 //! Everything has an end (`until`, a window, a TTL), so that losing the whole of it costs a rebuild from the store and
 //! nothing else. An object for the same reasons as [`crate::store::Store`]: embedded or Redis is chosen at start-up.
 
+mod allowance;
 #[cfg(test)]
 pub(crate) mod contract;
 pub mod embedded;
 pub(crate) mod guarded;
+mod local;
 pub mod redis;
 mod types;
 
@@ -16,6 +18,7 @@ use async_trait::async_trait;
 
 use crate::domain::{Revocation, TokenFacts, UnixMillis};
 
+pub use allowance::{Allowance, Taken};
 pub use embedded::EmbeddedShared;
 pub use redis::{RedisOptions, RedisShared};
 pub use types::{Copying, Counter, CounterKey, InstanceRecord, InstanceState, SharedError, Usage};
@@ -47,6 +50,10 @@ pub trait Shared: Send + Sync + 'static {
 
     /// Forgets a counter.
     async fn reset(&self, key: &CounterKey) -> SharedResult<()>;
+
+    /// One request out of every allowance, or out of none when any of them is used up; the verdict is about the
+    /// tightest. `None` for no allowances.
+    async fn take(&self, allowances: &[Allowance], now: UnixMillis) -> SharedResult<Option<Taken>>;
 
     /// Says that an instance lives; it vanishes from the registry `ttl` later unless it says so again.
     async fn heartbeat(

@@ -161,7 +161,7 @@ fn lock_length(failures: u32, free: u32) -> Option<Duration> {
 }
 
 /// One IPv4 address, or the 64 bits of IPv6 that one customer gets.
-fn network(client: IpAddr) -> String {
+pub(super) fn network(client: IpAddr) -> String {
     match client.to_canonical() {
         IpAddr::V4(address) => address.to_string(),
         IpAddr::V6(address) => {

@@ -141,6 +141,38 @@ fn what_goes_on_without_shared_state_is_chosen() {
     assert_eq!(faulty(&wrong), wrong.map(|(name, _)| name));
 }
 
+#[test]
+fn rates_are_set_one_by_one_and_switched_off_together() {
+    let rates = |pairs: &[(&str, &str)]| {
+        let rates = from(pairs).unwrap().limits.rates;
+        [rates.logins, rates.registrations, rates.refreshes].map(|rate| rate.map_or(0, u32::from))
+    };
+    assert_eq!(rates(&[]), [600, 60, 6000]);
+    let set = [
+        ("AUTH_RATE_LIMIT_LOGIN", "7"),
+        ("AUTH_RATE_LIMIT_REGISTER", "8"),
+        ("AUTH_RATE_LIMIT_REFRESH", "0"),
+    ];
+    assert_eq!(rates(&set), [7, 8, 0]);
+    assert_eq!(rates(&[("AUTH_RATE_LIMIT_ENABLED", "false")]), [0, 0, 0]);
+    let wrong = set.map(|(name, _)| (name, "-1"));
+    assert_eq!(faulty(&wrong), wrong.map(|(name, _)| name));
+}
+
+#[test]
+fn room_for_requests_is_set_and_switched_off() {
+    let room =
+        |pairs: &[(&str, &str)]| from(pairs).unwrap().limits.in_flight.map_or(0, usize::from);
+    assert_eq!(room(&[]), 2000);
+    assert_eq!(room(&[("MAX_REQUESTS_IN_FLIGHT", "7")]), 7);
+    assert_eq!(room(&[("FF_ENABLE_PRIORITIZED_RATE_LIMIT", "false")]), 0);
+    let wrong = [
+        ("MAX_REQUESTS_IN_FLIGHT", "0"),
+        ("FF_ENABLE_PRIORITIZED_RATE_LIMIT", "no"),
+    ];
+    assert_eq!(faulty(&wrong), wrong.map(|(name, _)| name));
+}
+
 fn redis(pairs: &[(&str, &str)]) -> crate::shared::RedisOptions {
     match from(pairs).unwrap().shared_state {
         SharedState::Redis(options) => options,

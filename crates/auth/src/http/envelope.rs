@@ -20,10 +20,15 @@ use tracing::Instrument;
 use super::Service;
 use super::client::{Client, Peer, REQUEST_ID};
 use super::error::ApiError;
+use super::priority;
+use crate::app::Refusal;
 use crate::lifecycle::Phase;
 
 /// Longer than the longest body and hash queue together: whoever waits beyond it has gone.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// When whoever was turned away may try again: by then much has ended.
+const SHED_FOR: Duration = Duration::from_secs(1);
 
 const RESPONSE_TIME: HeaderName = HeaderName::from_static("x-response-time");
 const STATELESS: HeaderName = HeaderName::from_static("x-stateless");
@@ -39,7 +44,7 @@ pub(super) async fn wrap(
     next: Next,
 ) -> Response {
     let started = Instant::now();
-    let _in_flight = service.metrics.in_flight();
+    let in_flight = service.metrics.in_flight();
     let client = service.client(&request);
     let endpoint = request.extensions().get::<MatchedPath>().cloned();
     let endpoint = endpoint.as_ref().map_or(UNMATCHED, MatchedPath::as_str);
@@ -48,7 +53,20 @@ pub(super) async fn wrap(
     let span = tracing::info_span!("request", %id, %method, endpoint);
     request.extensions_mut().insert(client);
 
-    let answer = caught(tokio::time::timeout(REQUEST_TIMEOUT, next.run(request)));
+    let is_admitted = service
+        .room
+        .is_none_or(|room| priority::admits(endpoint, in_flight.count(), room));
+    let answering = async {
+        if !is_admitted {
+            service.metrics.shed();
+            return ApiError::from(Refusal::Busy {
+                retry_after: SHED_FOR,
+            })
+            .into_response();
+        }
+        next.run(request).await
+    };
+    let answer = caught(tokio::time::timeout(REQUEST_TIMEOUT, answering));
     let mut response = match answer.instrument(span.clone()).await {
         Ok(Ok(response)) => response,
         Ok(Err(_)) => ApiError::Timeout.into_response(),

@@ -6,6 +6,7 @@ use axum::response::{IntoResponse, Response};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
 
+use super::limited;
 use crate::app::Refusal;
 
 /// Why a request is answered with a problem.
@@ -157,6 +158,11 @@ fn refused(refusal: &Refusal) -> Problem {
             "too_many_attempts",
             "Too many failed logins came from your network: try again later.",
         ),
+        Refusal::RateLimited(_) => Problem(
+            S::TOO_MANY_REQUESTS,
+            "rate_limited",
+            "Too many requests of this kind came: try again later.",
+        ),
         Refusal::InvalidRefreshToken => Problem(
             S::UNAUTHORIZED,
             "invalid_refresh_token",
@@ -236,6 +242,9 @@ impl IntoResponse for ApiError {
             HeaderValue::from_static("application/problem+json"),
         );
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if let Self::Refused(Refusal::RateLimited(taken)) = &self {
+            limited::write(taken, headers);
+        }
         if let Some(challenge) = self.challenge() {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
         }
@@ -264,6 +273,9 @@ impl ApiError {
             Self::Refused(
                 Refusal::Busy { retry_after } | Refusal::TooManyAttempts { retry_after },
             ) => Some(retry_after.as_secs().max(1)),
+            Self::Refused(Refusal::RateLimited(taken)) => {
+                Some(limited::whole_seconds(taken.retry_after).max(1))
+            }
             _ if status == StatusCode::SERVICE_UNAVAILABLE => Some(1),
             _ => None,
         }

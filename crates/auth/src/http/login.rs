@@ -6,7 +6,9 @@ use axum::extract::{Request, State};
 use axum::response::Response;
 use serde::Deserialize;
 
+use super::limited::limited;
 use super::{ApiError, Service, body, tokens};
+use crate::app::Limited;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -23,16 +25,19 @@ pub(super) async fn handle(
     let origin = service.origin(&request);
     let body: Body = body::decode(request).await?;
     let Body { email, password } = body;
-    let cookies = service.cookies.clone();
+    let (limits, typed) = (service.clone(), email.clone());
     // To its end even when the requester leaves: whoever hangs up has still guessed, and it counts.
     let grant =
         body::to_the_end(
             async move { service.app.log_in(&email, password.expose(), origin).await },
         );
-    let grant = grant.await?;
-    let mut response = tokens::response(&grant);
-    if let Some(session) = &grant.session {
-        cookies.set(&mut response, session);
-    }
-    Ok(response)
+    let work = async {
+        let grant = grant.await?;
+        let mut response = tokens::response(&grant);
+        if let Some(session) = &grant.session {
+            limits.cookies.set(&mut response, session);
+        }
+        Ok(response)
+    };
+    limited(&limits, Limited::Login(&typed), origin, work).await
 }

@@ -23,6 +23,7 @@ pub(super) async fn handle(State(service): State<Arc<Service>>) -> Result<Respon
         resident_bytes: Memory::now().used,
         hasher: service.app.passwords.metrics(),
         breakers: service.app.breakers.views(),
+        usage: service.app.shared.usage().await.ok().flatten(),
     };
     let text = service
         .metrics

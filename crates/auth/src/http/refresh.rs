@@ -6,7 +6,9 @@ use axum::extract::{Request, State};
 use axum::response::Response;
 use serde::Deserialize;
 
+use super::limited::limited;
 use super::{ApiError, Service, body, tokens};
+use crate::app::Limited;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -22,7 +24,9 @@ pub(super) async fn handle(
     let origin = service.origin(&request);
     let body: Body = body::decode(request).await?;
     let token = body.refresh_token;
+    let limits = service.clone();
     // To its end even when the requester leaves: a theft that was noticed must reach all instances.
     let grant = body::to_the_end(async move { service.app.refresh(token.expose(), origin).await });
-    Ok(tokens::response(&grant.await?))
+    let work = async { Ok(tokens::response(&grant.await?)) };
+    limited(&limits, Limited::Refresh, origin, work).await
 }

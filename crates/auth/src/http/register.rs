@@ -7,7 +7,9 @@ use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use serde::Deserialize;
 
+use super::limited::limited;
 use super::{ApiError, Service, body};
+use crate::app::Limited;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -23,10 +25,11 @@ pub(super) async fn handle(
 ) -> Result<Response, ApiError> {
     let origin = service.origin(&request);
     let body: Body = body::decode(request).await?;
-    service
-        .app
-        .register(&body.email, body.password.expose(), origin)
-        .await?;
-    let answer = axum::Json(serde_json::json!({ "status": "accepted" }));
-    Ok((StatusCode::ACCEPTED, answer).into_response())
+    let work = async {
+        let (email, password) = (&body.email, body.password.expose());
+        service.app.register(email, password, origin).await?;
+        let answer = axum::Json(serde_json::json!({ "status": "accepted" }));
+        Ok((StatusCode::ACCEPTED, answer).into_response())
+    };
+    limited(&service, Limited::Registration, origin, work).await
 }

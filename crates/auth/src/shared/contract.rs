@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use super::{Counter, CounterKey, InstanceRecord, InstanceState, Shared};
+use super::{Allowance, Counter, CounterKey, InstanceRecord, InstanceState, Shared};
 use crate::domain::{AccountId, Revocation, SessionId, TokenFacts, UnixMillis};
 
 /// The year 2100: what expires by the clock of a server must not do so while a case runs.
@@ -465,4 +465,49 @@ pub(crate) async fn once_closed_nothing_is_known_any_more(instances: Instances) 
         other.is_revoked(&facts("t1"), START).await.unwrap(),
         "the others go on"
     );
+}
+
+pub(crate) async fn allowances_are_shared_and_refill(instances: Instances) {
+    let allowance = |name: &str, limit: u32| Allowance {
+        key: CounterKey::new("a test", &[name]),
+        limit: limit.try_into().unwrap(),
+        period: Duration::from_secs(60),
+    };
+    let (network, account) = (allowance("network", 6), allowance("account", 3));
+    let take = async |asked: &[Allowance], now: UnixMillis| {
+        let taken = instances.next().take(asked, now).await.unwrap();
+        taken.expect("something was asked for")
+    };
+    for left in [2, 1, 0] {
+        let taken = take(&[network, account], START).await;
+        let expected = (true, 3, left);
+        assert_eq!((taken.is_allowed, taken.limit, taken.remaining), expected);
+    }
+    let refused = take(&[network, account], START).await;
+    assert_eq!((refused.is_allowed, refused.remaining), (false, 0));
+    assert_eq!(refused.retry_after, Duration::from_secs(20));
+    assert_eq!(refused.reset_after, Duration::from_secs(60));
+    let other = take(&[network], START).await;
+    assert_eq!(
+        (other.limit, other.remaining),
+        (6, 2),
+        "a refusal took nothing"
+    );
+    let later = take(&[network, account], after(20)).await;
+    assert!(later.is_allowed && later.retry_after.is_zero());
+    assert_eq!(instances.next().take(&[], START).await.unwrap(), None);
+}
+
+pub(crate) async fn an_allowance_is_given_out_once_to_all_at_once(instances: Instances) {
+    let allowance = Allowance {
+        key: CounterKey::new("a test", &["x"]),
+        limit: 10.try_into().unwrap(),
+        period: Duration::from_secs(3600),
+    };
+    let tasks = (0..40).map(|_| {
+        let instance = instances.next();
+        async move { instance.take(&[allowance], START).await.unwrap().unwrap() }
+    });
+    let taken = crate::store::contract::all_at_once(tasks.collect::<Vec<_>>()).await;
+    assert_eq!(taken.iter().filter(|taken| taken.is_allowed).count(), 10);
 }

@@ -22,7 +22,8 @@ use sqlx::Row as _;
 use sqlx::sqlite::{SqliteRow, SqliteSynchronous};
 
 use super::{
-    Counter, CounterKey, InstanceRecord, InstanceState, Shared, SharedError, SharedResult,
+    Allowance, Counter, CounterKey, InstanceRecord, InstanceState, Shared, SharedError,
+    SharedResult, Taken,
 };
 use crate::domain::{Revocation, TokenFacts, UnixMillis};
 use crate::store::StoreError;
@@ -55,9 +56,13 @@ impl EmbeddedShared {
         })
         .await?;
         let schema = include_str!("../../migrations/shared/0001_short_lived_state.sql");
+        let allowances = include_str!("../../migrations/shared/0002_allowances.sql");
         migrate::run(
             &file,
-            migrate::migrator(&[(1, "short-lived state", schema)]),
+            migrate::migrator(&[
+                (1, "short-lived state", schema),
+                (2, "allowances", allowances),
+            ]),
         )
         .await?;
         // By its real name, as SQLite does with its own side files: through symbolic links, instances would each
@@ -147,6 +152,34 @@ impl Shared for EmbeddedShared {
         write.commit().await.shared(DOING)
     }
 
+    async fn take(&self, allowances: &[Allowance], now: UnixMillis) -> SharedResult<Option<Taken>> {
+        const DOING: &str = "taking from an allowance";
+        let mut write = self.file.write(DOING).await.shared(DOING)?;
+        let mut takings = Vec::with_capacity(allowances.len());
+        for allowance in allowances {
+            let full_at: Option<i64> =
+                sqlx::query_scalar("SELECT full_at FROM allowance WHERE key = ?1")
+                    .bind(allowance.key.as_bytes().as_slice())
+                    .fetch_optional(&mut *write)
+                    .await
+                    .shared(DOING)?;
+            takings.push((allowance, allowance.take(full_at, now)));
+        }
+        if takings.iter().all(|(_, (taken, _))| taken.is_allowed) {
+            for (allowance, (_, full_at)) in &takings {
+                sqlx::query("REPLACE INTO allowance (key, full_at) VALUES (?1, ?2)")
+                    .bind(allowance.key.as_bytes().as_slice())
+                    .bind(full_at)
+                    .execute(&mut *write)
+                    .await
+                    .shared(DOING)?;
+            }
+        }
+        write.commit().await.shared(DOING)?;
+        let taken = takings.into_iter().map(|(_, (taken, _))| taken);
+        Ok(taken.reduce(Taken::tighter))
+    }
+
     async fn heartbeat(
         &self,
         instance: &InstanceRecord,
@@ -200,6 +233,7 @@ impl Shared for EmbeddedShared {
         for statement in [
             "DELETE FROM revoked WHERE key IN (SELECT key FROM revoked WHERE until <= ?1 LIMIT ?2)",
             "DELETE FROM counter WHERE key IN (SELECT key FROM counter WHERE resets_at <= ?1 LIMIT ?2)",
+            "DELETE FROM allowance WHERE key IN (SELECT key FROM allowance WHERE full_at <= ?1 * 1000 LIMIT ?2)",
             "DELETE FROM instance WHERE id IN (SELECT id FROM instance WHERE expires_at <= ?1 LIMIT ?2)",
         ] {
             let done = sqlx::query(statement)

@@ -1,26 +1,61 @@
-//! A shared state with a circuit breaker around it. Never holds back what must be tried: revocations, signs of life and
-//! leaving.
+//! A shared state with a circuit breaker around it, and with counters of this instance for while it is away. Never
+//! holds back what must be tried: revocations, signs of life and leaving.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
 
+use super::allowance::{Allowance, Taken};
+use super::local::Local;
 use super::{
     Copying, Counter, CounterKey, InstanceRecord, Shared, SharedError, SharedResult, Usage,
 };
 use crate::breaker::Guard;
 use crate::domain::{Revocation, TokenFacts, UnixMillis};
 
-/// [`Shared`] that fails at once while its breaker is open.
+/// [`Shared`] that fails at once while its breaker is open, and goes on counting by itself.
 pub(crate) struct GuardedShared {
     inner: Arc<dyn Shared>,
     guard: Arc<Guard>,
+    /// What counts meanwhile; `None` where nothing may.
+    local: Option<Local>,
+    /// Instances seen last.
+    living: AtomicU32,
 }
 
 impl GuardedShared {
     pub(crate) fn new(inner: Arc<dyn Shared>, guard: Arc<Guard>) -> Self {
-        Self { inner, guard }
+        Self {
+            inner,
+            guard,
+            local: Some(Local::default()),
+            living: AtomicU32::new(1),
+        }
+    }
+
+    /// Counting fails while the shared state is away.
+    #[must_use]
+    pub(crate) fn without_local_counters(self) -> Self {
+        Self {
+            local: None,
+            ..self
+        }
+    }
+
+    /// What `local` says when the shared state said nothing.
+    fn or_local<T>(
+        &self,
+        shared: SharedResult<T>,
+        local: impl FnOnce(&Local, u32) -> T,
+    ) -> SharedResult<T> {
+        match (shared, &self.local) {
+            (Err(SharedError::Unavailable { .. }), Some(counters)) => {
+                Ok(local(counters, self.living.load(Ordering::Relaxed)))
+            }
+            (shared, _) => shared,
+        }
     }
 
     async fn guarded<T>(
@@ -51,8 +86,13 @@ impl Shared for GuardedShared {
     }
 
     async fn is_revoked(&self, token: &TokenFacts<'_>, now: UnixMillis) -> SharedResult<bool> {
+        const DOING: &str = "looking for revocations";
+        // Nobody is asked then, so it says nothing for or against.
+        if !self.inner.is_whole() {
+            return Err(SharedError::Incomplete { attempted: DOING });
+        }
         let call = self.inner.is_revoked(token, now);
-        self.guarded("looking for revocations", call).await
+        self.guarded(DOING, call).await
     }
 
     async fn count(
@@ -62,17 +102,26 @@ impl Shared for GuardedShared {
         now: UnixMillis,
     ) -> SharedResult<Vec<Counter>> {
         let call = self.inner.count(keys, window, now);
-        self.guarded("counting", call).await
+        let shared = self.guarded("counting", call).await;
+        self.or_local(shared, |local, n| local.count(keys, window, now, n))
     }
 
     async fn counters(&self, keys: &[CounterKey], now: UnixMillis) -> SharedResult<Vec<Counter>> {
         let call = self.inner.counters(keys, now);
-        self.guarded("reading counters", call).await
+        let shared = self.guarded("reading counters", call).await;
+        self.or_local(shared, |local, n| local.counters(keys, now, n))
     }
 
     async fn reset(&self, key: &CounterKey) -> SharedResult<()> {
         let call = self.inner.reset(key);
-        self.guarded("resetting a counter", call).await
+        let shared = self.guarded("resetting a counter", call).await;
+        self.or_local(shared, |local, _| local.reset(key))
+    }
+
+    async fn take(&self, allowances: &[Allowance], now: UnixMillis) -> SharedResult<Option<Taken>> {
+        let call = self.inner.take(allowances, now);
+        let shared = self.guarded("taking from an allowance", call).await;
+        self.or_local(shared, |local, n| local.take(allowances, now, n))
     }
 
     async fn heartbeat(
@@ -91,7 +140,10 @@ impl Shared for GuardedShared {
 
     async fn instances(&self, now: UnixMillis) -> SharedResult<Vec<InstanceRecord>> {
         let call = self.inner.instances(now);
-        self.guarded("listing instances", call).await
+        let instances = self.guarded("listing instances", call).await?;
+        let living = u32::try_from(instances.len()).unwrap_or(u32::MAX);
+        self.living.store(living.max(1), Ordering::Relaxed);
+        Ok(instances)
     }
 
     async fn purge(&self, now: UnixMillis, limit: u16) -> SharedResult<u64> {

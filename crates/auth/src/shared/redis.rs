@@ -24,6 +24,7 @@ use async_trait::async_trait;
 use redis::aio::MultiplexedConnection;
 use redis::{Client, FromRedisValue, RedisError, RedisResult, Script, TlsCertificates};
 
+use super::allowance::{self, Allowance, Taken};
 use super::types::{Copying, Usage};
 use super::{Counter, CounterKey, InstanceRecord, Shared, SharedError, SharedResult};
 use crate::domain::{Revocation, TokenFacts, UnixMillis};
@@ -244,6 +245,27 @@ impl Shared for RedisShared {
         command.arg(entries::counter_key(key));
         self.query::<()>("resetting a counter", &command).await?;
         Ok(())
+    }
+
+    async fn take(&self, allowances: &[Allowance], now: UnixMillis) -> SharedResult<Option<Taken>> {
+        const DOING: &str = "taking from an allowance";
+        if allowances.is_empty() {
+            return Ok(None);
+        }
+        let key = |allowance: &Allowance| entries::allowance_key(&allowance.key);
+        let keys: Vec<String> = allowances.iter().map(key).collect();
+        let mut arguments = vec![allowance::micros(now).to_string()];
+        for allowance in allowances {
+            arguments.extend([allowance.cost(), allowance.period_micros()].map(|n| n.to_string()));
+        }
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        let script = &self.scripts.take;
+        let found: Vec<i64> = self.invoke(DOING, script, &keys, &arguments).await?;
+        // What was decided there is worked out again here, from the same instants, for its figures.
+        let instants = found.iter().skip(1).copied();
+        let takings = allowances.iter().zip(instants);
+        let takings = takings.map(|(allowance, full_at)| allowance.take(Some(full_at), now).0);
+        Ok(takings.reduce(Taken::tighter))
     }
 
     async fn heartbeat(

@@ -77,3 +77,26 @@ async fn guesses_count_when_nobody_waits_for_the_answer(installation: Installati
     })
     .await;
 }
+
+#[tokio::test]
+async fn sec_a11_failures_through_two_instances_on_redis_lock_on_both() {
+    let redis = portcullis_testkit::redis::Redis::start().await;
+    let url = redis.url();
+    let installation = Installation::new().await;
+    let settings = [("REDIS_URL", url.as_str())];
+    let (a, b) = (
+        installation.start_with("a", &settings).await,
+        installation.start_with("b", &settings).await,
+    );
+    a.register(EMAIL, PASSWORD).await;
+    // On a slow machine a lock may end before it is looked at: the next failures renew it for longer.
+    wait_until("a lock on both", async || {
+        for instance in [&a, &b, &a, &b, &a] {
+            instance.try_login(EMAIL, "wrong").await;
+        }
+        let (here, there) =
+            tokio::join!(a.try_login(EMAIL, PASSWORD), b.try_login(EMAIL, PASSWORD));
+        (here.status == 401 && there.status == 401).then_some(())
+    })
+    .await;
+}

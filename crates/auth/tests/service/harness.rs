@@ -115,7 +115,14 @@ impl Installation {
 
 pub(crate) fn config(directory: &Path, instance: &str, more: &[(&str, &str)]) -> Config {
     let file = |name: &str| format!("sqlite://{}", directory.join(name).display());
-    let (database, shared) = (file("auth.db"), file("shared.db"));
+    // A Redis stands in the place of the file.
+    let has_redis = more.iter().any(|(name, _)| *name == "REDIS_URL");
+    let shared = if has_redis {
+        String::new()
+    } else {
+        file("shared.db")
+    };
+    let database = file("auth.db");
     let kek = directory.join("auth.key").display().to_string();
     let defaults = [
         ("APP_ENV", "test"),

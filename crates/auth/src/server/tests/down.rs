@@ -5,7 +5,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::domain::{Revocation, TokenFacts, UnixMillis};
-use crate::shared::{Counter, CounterKey, InstanceRecord, Shared, SharedError, SharedResult};
+use crate::shared::{
+    Allowance, Counter, CounterKey, InstanceRecord, Shared, SharedError, SharedResult, Taken,
+};
 
 pub(super) struct Down {
     pub(super) shows_life: bool,
@@ -42,6 +44,10 @@ impl Shared for Down {
     }
 
     async fn reset(&self, _: &CounterKey) -> SharedResult<()> {
+        down()
+    }
+
+    async fn take(&self, _: &[Allowance], _: UnixMillis) -> SharedResult<Option<Taken>> {
         down()
     }
 

@@ -97,9 +97,17 @@ pub(super) fn covers(entry: &str, issued_at: UnixMillis, now: UnixMillis) -> Opt
 }
 
 pub(super) fn counter_key(key: &CounterKey) -> String {
+    digest("cnt:", key)
+}
+
+pub(super) fn allowance_key(key: &CounterKey) -> String {
+    digest("lim:", key)
+}
+
+fn digest(kind: &str, key: &CounterKey) -> String {
     use std::fmt::Write as _;
-    let mut name = String::with_capacity(4 + 32);
-    name.push_str("cnt:");
+    let mut name = String::with_capacity(kind.len() + 32);
+    name.push_str(kind);
     for byte in key.as_bytes() {
         // Writing to a string does not fail.
         let _ = write!(name, "{byte:02x}");

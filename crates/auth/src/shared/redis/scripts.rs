@@ -64,6 +64,28 @@ end
 return found
 ";
 
+/// Keys: allowances. Arguments: now, then cost and period of each, in microseconds. Returns whether the request may go
+/// on, and when each is full. The arithmetic is that of `Allowance::take`.
+const TAKE: &str = r"
+local now = tonumber(ARGV[1])
+local found, after = { 1 }, {}
+for i, key in ipairs(KEYS) do
+  local cost, period = tonumber(ARGV[2 * i]), tonumber(ARGV[2 * i + 1])
+  local full_at = tonumber(redis.call('GET', key) or now) or now
+  found[i + 1] = string.format('%.0f', full_at)
+  full_at = math.max(now, math.min(full_at, now + period))
+  after[i] = full_at + cost
+  if after[i] - now > period then found[1] = 0 end
+end
+if found[1] == 1 then
+  for i, key in ipairs(KEYS) do
+    redis.call('SET', key, string.format('%.0f', after[i]),
+      'PX', string.format('%.0f', math.max(1, math.ceil((after[i] - now) / 1000))))
+  end
+end
+return found
+";
+
 /// Keys: the instance's entry, the index. Arguments: id, entry, its end, its length, now, all in ms.
 const HEARTBEAT: &str = r"
 redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[4])
@@ -88,6 +110,7 @@ pub(super) struct Scripts {
     pub(super) revoke: Script,
     pub(super) finish: Script,
     pub(super) count: Script,
+    pub(super) take: Script,
     pub(super) heartbeat: Script,
     pub(super) instances: Script,
 }
@@ -98,6 +121,7 @@ impl Scripts {
             revoke: Script::new(REVOKE),
             finish: Script::new(FINISH),
             count: Script::new(COUNT),
+            take: Script::new(TAKE),
             heartbeat: Script::new(HEARTBEAT),
             instances: Script::new(INSTANCES),
         }

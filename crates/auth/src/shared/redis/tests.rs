@@ -104,6 +104,16 @@ fn a_counters_window_begins_at_its_first_hit() {
 }
 
 #[test]
+fn allowances_are_shared_and_refill() {
+    on_redis(contract::allowances_are_shared_and_refill);
+}
+
+#[test]
+fn an_allowance_is_given_out_once_to_all_at_once() {
+    on_redis(contract::an_allowance_is_given_out_once_to_all_at_once);
+}
+
+#[test]
 fn instances_live_as_long_as_they_say_so() {
     on_redis(contract::instances_live_as_long_as_they_say_so);
 }

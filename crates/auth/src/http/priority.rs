@@ -1,0 +1,67 @@
+//! Who is turned away first when too much is under way at once: what nobody waits for before what everybody needs.
+//! Never counts who asks, and never turns health away.
+
+use std::num::NonZeroUsize;
+
+/// How much of the room for requests an endpoint may find taken, in percent; `None` for those that are always served.
+/// Health and keys cost nothing and decide about everything else; verification carries every other service.
+fn share(endpoint: &str) -> Option<usize> {
+    match endpoint {
+        "/api/v1/auth/verify" => Some(100),
+        "/api/v1/auth/refresh" | "/api/v1/auth/logout" => Some(90),
+        "/api/v1/auth/login" => Some(75),
+        "/api/v1/auth/register" => Some(60),
+        "/api/v1/load-balancer/instances" | "/api/v1/auth/setup" => Some(50),
+        portcullis_token::feed::PATH
+        | "/health"
+        | "/health/detailed"
+        | "/health/ready"
+        | "/health/live"
+        | "/ready"
+        | "/alive"
+        | "/metrics"
+        | "/api/v1/load-balancer/health"
+        | "/.well-known/jwks.json"
+        | "/.well-known/openid-configuration" => None,
+        // What is new or not there is nobody's lifeline.
+        _ => Some(50),
+    }
+}
+
+/// Whether a request for `endpoint` may go on when, with it, `under_way` requests are. With room for one only, each
+/// endpoint still has that one.
+pub(super) fn admits(endpoint: &str, under_way: usize, room: NonZeroUsize) -> bool {
+    share(endpoint).is_none_or(|percent| under_way <= (room.get() * percent / 100).max(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sec_j02_the_least_important_are_turned_away_first() {
+        let order = [
+            "/health",
+            "/api/v1/auth/verify",
+            "/api/v1/auth/refresh",
+            "/api/v1/auth/login",
+            "/api/v1/auth/register",
+            "/api/v1/load-balancer/instances",
+        ];
+        let room = NonZeroUsize::new(20).unwrap();
+        let mut served = Vec::new();
+        for under_way in 1..=100 {
+            let admitted = order
+                .iter()
+                .filter(|endpoint| admits(endpoint, under_way, room));
+            let admitted: Vec<_> = admitted.copied().collect();
+            assert_eq!(admitted, order[..admitted.len()], "at {under_way}");
+            served.push(admitted.len());
+        }
+        assert_eq!((served[0], served[99]), (order.len(), 1));
+        served.dedup();
+        assert_eq!(served, [6, 5, 4, 3, 2, 1], "one after the other");
+        let least = NonZeroUsize::MIN;
+        assert!(order.iter().all(|endpoint| admits(endpoint, 1, least)));
+    }
+}
