@@ -33,8 +33,6 @@ pub(crate) struct Metrics {
     revocation_fallbacks: IntCounter,
     rate_limited: IntCounterVec,
     shed: IntCounter,
-    shared_state_bytes: IntGauge,
-    shared_state_entries: IntGauge,
     hashes: IntCounter,
     hashing_seconds: Counter,
     hashes_shed: IntCounter,
@@ -44,11 +42,43 @@ pub(crate) struct Metrics {
     rendering: Mutex<()>,
     ready: IntGauge,
     dependency_up: IntGaugeVec,
+    dependencies: DependencyMetrics,
+    store_connections: IntGaugeVec,
+    resident_bytes: IntGauge,
+}
+
+/// How the dependencies are used and guarded.
+#[derive(Debug)]
+struct DependencyMetrics {
     breaker_state: IntGaugeVec,
     breaker_opened: IntCounterVec,
     breaker_rejected: IntCounterVec,
-    store_connections: IntGaugeVec,
-    resident_bytes: IntGauge,
+    shared_state_bytes: IntGauge,
+    shared_state_entries: IntGauge,
+}
+
+impl DependencyMetrics {
+    fn new(r: &Names<'_>) -> Result<Self, prometheus::Error> {
+        Ok(Self {
+            breaker_state: r.gauges(
+                "breaker_state",
+                "0 closed, 1 half-open, 2 open.",
+                &["dependency"],
+            )?,
+            breaker_opened: r.counters(
+                "breaker_opened_total",
+                "Times a circuit breaker opened.",
+                &["dependency"],
+            )?,
+            breaker_rejected: r.counters(
+                "breaker_rejected_total",
+                "Calls a circuit breaker rejected, or would have.",
+                &["dependency"],
+            )?,
+            shared_state_bytes: r.gauge("shared_state_bytes", "Memory that Redis uses.")?,
+            shared_state_entries: r.gauge("shared_state_entries", "Keys in Redis.")?,
+        })
+    }
 }
 
 /// How a use case ended.
@@ -106,8 +136,6 @@ impl Metrics {
                 "requests_shed_total",
                 "Requests turned away because too many were under way.",
             )?,
-            shared_state_bytes: r.gauge("shared_state_bytes", "Memory that Redis uses.")?,
-            shared_state_entries: r.gauge("shared_state_entries", "Keys in Redis.")?,
             rate_limited: r.counters(
                 "rate_limited_total",
                 "Requests refused because too many came.",
@@ -130,24 +158,10 @@ impl Metrics {
             )?,
             rendering: Mutex::default(),
             ready: r.gauge("ready", "1 when readiness succeeds.")?,
+            dependencies: DependencyMetrics::new(&r)?,
             dependency_up: r.gauges(
                 "dependency_up",
                 "1 when it answered last.",
-                &["dependency"],
-            )?,
-            breaker_state: r.gauges(
-                "breaker_state",
-                "0 closed, 1 half-open, 2 open.",
-                &["dependency"],
-            )?,
-            breaker_opened: r.counters(
-                "breaker_opened_total",
-                "Times a circuit breaker opened.",
-                &["dependency"],
-            )?,
-            breaker_rejected: r.counters(
-                "breaker_rejected_total",
-                "Calls a circuit breaker rejected, or would have.",
                 &["dependency"],
             )?,
             store_connections: r.gauges(
@@ -245,22 +259,23 @@ impl Metrics {
             .usage
             .map_or((0, 0), |usage| (usage.bytes, usage.entries));
         for (gauge, value) in [
-            (&self.shared_state_bytes, bytes),
-            (&self.shared_state_entries, entries),
+            (&self.dependencies.shared_state_bytes, bytes),
+            (&self.dependencies.shared_state_entries, entries),
         ] {
             gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
         }
         for view in snapshot.breakers {
             let of = [view.dependency];
-            self.breaker_state
+            self.dependencies
+                .breaker_state
                 .with_label_values(&of)
                 .set(view.state.level());
             raise(
-                &self.breaker_opened.with_label_values(&of),
+                &self.dependencies.breaker_opened.with_label_values(&of),
                 view.opened_total,
             );
             raise(
-                &self.breaker_rejected.with_label_values(&of),
+                &self.dependencies.breaker_rejected.with_label_values(&of),
                 view.rejected_total,
             );
         }
