@@ -9,11 +9,10 @@ mod discovery;
 mod envelope;
 mod error;
 mod health;
-mod instances;
 pub(crate) mod internal;
 mod jwks;
 mod limited;
-mod load_balancer;
+pub(crate) mod load_balancer;
 mod login;
 mod logout;
 mod metrics;
@@ -63,7 +62,22 @@ pub(crate) fn router(service: Arc<Service>) -> Router {
         .route("/ready", get(health::ready))
         .route("/alive", get(health::live))
         .route("/api/v1/load-balancer/health", get(load_balancer::handle))
-        .route("/api/v1/load-balancer/instances", get(instances::handle))
+        .route(
+            "/api/v1/load-balancer/instances",
+            get(load_balancer::instances::handle),
+        )
+        .route(
+            "/api/v1/load-balancer/metrics",
+            get(load_balancer::metrics::handle),
+        )
+        .route(
+            "/api/v1/load-balancer/config",
+            get(load_balancer::config::handle),
+        )
+        .route(
+            "/api/v1/load-balancer/health-check",
+            post(load_balancer::check::handle),
+        )
         .fallback(async || ApiError::NotFound)
         .method_not_allowed_fallback(async || ApiError::MethodNotAllowed);
     if service.shows_metrics {
@@ -94,6 +108,8 @@ pub(crate) struct Service {
     pub(crate) room: Option<NonZeroUsize>,
     pub(crate) cookies: session::Cookies,
     pub(crate) dependencies: Checker,
+    /// What `/api/v1/load-balancer/config` shows.
+    pub(crate) settings: serde_json::Value,
     /// Whether `/metrics` is here: there is no internal listener for it.
     pub(crate) shows_metrics: bool,
     pub(crate) has_warned_of_proxy: AtomicBool,

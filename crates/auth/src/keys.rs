@@ -122,6 +122,13 @@ impl KeyRing {
         })
     }
 
+    /// Name and thumbprint of the key that the operator gave.
+    pub(crate) fn given(&self) -> Option<String> {
+        let given = self.keeper.given.as_ref()?;
+        let thumbprint = given.key.public_jwk().thumbprint();
+        Some(format!("{} {thumbprint}", given.key.kid()))
+    }
+
     /// Makes the changes of the ring that are due.
     ///
     /// # Errors

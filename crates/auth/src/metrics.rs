@@ -92,6 +92,16 @@ pub(crate) enum Ending {
     Failed,
 }
 
+/// Sums over all endpoints.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Totals {
+    pub(crate) requests: u64,
+    /// Of these, answered with a status of 500 and above.
+    pub(crate) failed: u64,
+    pub(crate) in_flight: i64,
+    pub(crate) connections: i64,
+}
+
 /// What is only known when somebody looks.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Snapshot {
@@ -198,6 +208,32 @@ impl Metrics {
         self.request_seconds
             .with_label_values(&[endpoint])
             .observe(took.as_secs_f64());
+    }
+
+    /// What has been counted so far.
+    pub(crate) fn totals(&self) -> Totals {
+        let mut totals = Totals {
+            requests: 0,
+            failed: 0,
+            in_flight: self.in_flight.get(),
+            connections: self.connections.get(),
+        };
+        for metric in self
+            .requests
+            .collect()
+            .iter()
+            .flat_map(|of| of.get_metric())
+        {
+            let count = metric.get_counter().get_value() as u64;
+            let is_failed = |label: &&prometheus::proto::LabelPair| {
+                label.name() == "status" && label.value().starts_with('5')
+            };
+            totals.requests += count;
+            if metric.get_label().iter().any(|label| is_failed(&label)) {
+                totals.failed += count;
+            }
+        }
+        totals
     }
 
     pub(crate) fn panic(&self) {

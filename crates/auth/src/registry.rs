@@ -1,29 +1,34 @@
 //! Says that this instance lives, and looks whether the others run with the same
 //! settings. Never acts on what it sees: people do.
 
+mod fingerprint;
+
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-
-use aws_lc_rs::digest::{Context, SHA256};
 
 use crate::config::Config;
 use crate::domain::UnixMillis;
 use crate::lifecycle::PhaseWatch;
 use crate::shared::{InstanceRecord, InstanceState, Shared, SharedResult};
 
+pub(crate) use fingerprint::Fingerprint;
+
 /// How often an instance says that it lives.
 pub(crate) const HEARTBEAT: Duration = Duration::from_secs(5);
 /// It is gone after missing three.
 const TTL: Duration = Duration::from_secs(15);
 
+const REPORTED_MAX: usize = 1000;
+
 /// This instance's entry.
 pub(crate) struct Registry {
     shared: Arc<dyn Shared>,
     record: InstanceRecord,
+    fingerprint: Fingerprint,
     phase: PhaseWatch,
-    /// Instances whose different settings were reported already.
-    reported: Mutex<BTreeSet<String>>,
+    /// Differences that were reported already: instance and fingerprint.
+    reported: Mutex<BTreeSet<(String, String)>>,
 }
 
 impl Registry {
@@ -33,12 +38,14 @@ impl Registry {
         address: String,
         phase: PhaseWatch,
         started_at: UnixMillis,
+        given_key: Option<&str>,
     ) -> Self {
+        let fingerprint = Fingerprint::of(config, given_key);
         let record = InstanceRecord {
             id: config.instance.id.clone(),
             address,
             version: config.instance.version.clone(),
-            fingerprint: fingerprint(config),
+            fingerprint: fingerprint.to_text(),
             state: InstanceState::Ready,
             started_at,
         };
@@ -46,6 +53,7 @@ impl Registry {
             shared,
             record,
             phase,
+            fingerprint,
             reported: Mutex::default(),
         }
     }
@@ -73,43 +81,25 @@ impl Registry {
 
     fn compare(&self, instances: &[InstanceRecord]) {
         for other in instances {
-            if other.fingerprint == self.record.fingerprint {
+            let differs = self
+                .fingerprint
+                .differences(&Fingerprint::parse(&other.fingerprint));
+            if differs.is_empty() {
                 continue;
             }
+            let difference = (other.id.clone(), other.fingerprint.clone());
             let mut reported = self.reported.lock().unwrap_or_else(PoisonError::into_inner);
-            // Bounded by the registry itself, which holds at most a thousand.
-            if reported.len() < 1000 && reported.insert(other.id.clone()) {
+            // Bounded like the registry itself; instances that come and go would fill it in the end.
+            if reported.len() >= REPORTED_MAX {
+                reported.clear();
+            }
+            if reported.insert(difference) {
                 tracing::warn!(
                     instance = other.id,
-                    "another instance runs with a different issuer, audience or SECURITY_SALT"
+                    settings = differs.join(", "),
+                    "another instance runs with settings that must be the same on all"
                 );
             }
         }
     }
-}
-
-/// Settings that must agree, as eight digits: enough to see a difference, too few
-/// to find a secret by trying.
-fn fingerprint(config: &Config) -> String {
-    let mut context = Context::new(&SHA256);
-    let pepper = config
-        .passwords
-        .pepper
-        .as_ref()
-        .map_or("", |pepper| pepper.expose().as_str());
-    for part in [
-        config.tokens.issuer.as_str(),
-        config.tokens.audience.as_str(),
-        pepper,
-    ] {
-        context.update(&part.len().to_le_bytes());
-        context.update(part.as_bytes());
-    }
-    context
-        .finish()
-        .as_ref()
-        .iter()
-        .take(4)
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
 }

@@ -23,6 +23,7 @@ use crate::breaker::Breakers;
 use crate::config::{Config, SharedState};
 use crate::database;
 use crate::domain::{SETUP_TOKEN_TTL, SetupToken, UnixMillis};
+use crate::http::load_balancer;
 use crate::http::session::Cookies;
 use crate::http::{self as web, Identity, Service, connection};
 use crate::jobs::{self, Replay};
@@ -215,6 +216,7 @@ impl Instance {
             address.to_string(),
             phase.clone(),
             now(),
+            keys.given().as_deref(),
         );
         let registry = Arc::new(registry);
         at_start(shared, registry.beat(now()).await.map_err(Cause::from))?;
@@ -243,6 +245,7 @@ impl Instance {
             room: config.limits.in_flight,
             cookies: Cookies::new(&config.sessions, &config.tokens.issuer),
             dependencies: Checker::default(),
+            settings: load_balancer::config::settings(config, shared.kind()),
             shows_metrics: config.internal.is_none(),
             has_warned_of_proxy: AtomicBool::new(false),
             instance_header: HeaderValue::from_str(&config.instance.id)

@@ -59,21 +59,33 @@ impl Checker {
         {
             return dependencies;
         }
-        let (database, shared, database_writes, shared_writes) = tokio::join!(
-            timeout(PING_TIMEOUT, app.store.ping()),
-            timeout(PING_TIMEOUT, app.shared.ping()),
-            timeout(PING_TIMEOUT, app.store.can_write()),
-            timeout(PING_TIMEOUT, app.shared.can_write()),
-        );
-        let dependencies = Dependencies {
-            is_database_up: is_up("database", database),
-            is_shared_state_up: is_up("shared state", shared),
-            can_database_write: is_up("database's storage", database_writes),
-            can_shared_state_write: is_up("shared state's storage", shared_writes),
-            is_shared_state_needed: !app.policy.revocation_fallback.knows(),
-        };
+        let dependencies = asked(app).await;
         *last = Some((Instant::now(), dependencies));
         dependencies
+    }
+
+    /// Asks now, however fresh the last answer is. Those who come meanwhile wait for this one.
+    pub(crate) async fn ask(&self, app: &App) -> Dependencies {
+        let mut last = self.0.lock().await;
+        let dependencies = asked(app).await;
+        *last = Some((Instant::now(), dependencies));
+        dependencies
+    }
+}
+
+async fn asked(app: &App) -> Dependencies {
+    let (database, shared, database_writes, shared_writes) = tokio::join!(
+        timeout(PING_TIMEOUT, app.store.ping()),
+        timeout(PING_TIMEOUT, app.shared.ping()),
+        timeout(PING_TIMEOUT, app.store.can_write()),
+        timeout(PING_TIMEOUT, app.shared.can_write()),
+    );
+    Dependencies {
+        is_database_up: is_up("database", database),
+        is_shared_state_up: is_up("shared state", shared),
+        can_database_write: is_up("database's storage", database_writes),
+        can_shared_state_write: is_up("shared state's storage", shared_writes),
+        is_shared_state_needed: !app.policy.revocation_fallback.knows(),
     }
 }
 

@@ -1,20 +1,21 @@
-//! Lists the living instances. Never for anybody but administrators.
+//! The registry of living instances, and who may look behind the scenes: administrators alone.
 
 use super::{App, Outcome, Refusal};
 use crate::domain::{Role, UnixMillis};
 use crate::shared::InstanceRecord;
 
 impl App {
-    /// The registry, for the holder of an administrator's token.
-    pub(crate) async fn instances(
-        &self,
-        token: &str,
-        now: UnixMillis,
-    ) -> Outcome<Vec<InstanceRecord>> {
+    /// Refuses everybody but the holder of an administrator's token.
+    pub(crate) async fn administrator(&self, token: &str, now: UnixMillis) -> Outcome<()> {
         let claims = self.try_verify(token, now).await?;
-        if !claims.roles.iter().any(|role| role == Role::ADMIN) {
-            return Err(Refusal::Forbidden);
+        match claims.roles.iter().any(|role| role == Role::ADMIN) {
+            true => Ok(()),
+            false => Err(Refusal::Forbidden),
         }
+    }
+
+    /// The registry.
+    pub(crate) async fn instances(&self, now: UnixMillis) -> Outcome<Vec<InstanceRecord>> {
         Ok(self.shared.instances(now).await?)
     }
 }

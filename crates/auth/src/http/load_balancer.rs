@@ -1,6 +1,11 @@
 //! `GET /api/v1/load-balancer/health`: everything a balancer may want to know
 //! about one instance.
 
+pub(super) mod check;
+pub(crate) mod config;
+pub(super) mod instances;
+pub(super) mod metrics;
+
 use std::sync::Arc;
 use std::time::Instant;
 

@@ -41,4 +41,5 @@ mod operator;
 mod outage;
 mod postgres;
 mod published;
+mod registry;
 mod sessions;
