@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::harness::{EMAIL, Installation, PASSWORD, assert_problem};
+use crate::harness::{EMAIL, Installation};
 
 fn is_iso(value: &Value) -> bool {
     let text = value.as_str().unwrap_or_default();

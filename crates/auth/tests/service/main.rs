@@ -26,6 +26,7 @@ macro_rules! on_every_store {
 }
 
 mod accounts;
+mod attacks;
 mod cookies;
 mod guessing;
 mod harness;
