@@ -411,6 +411,30 @@ const OBSERVED: &[(&str, &str)] = &[
         "issuers::a_key_that_is_gone_voids_what_was_read_with_it",
     ),
     (
+        "issuers.<name>.revocations",
+        "revocation::sec_d01_a_logout_at_any_instance_is_refused_at_the_edge_within_a_second_under_load",
+    ),
+    (
+        "issuers.<name>.revocations.feeds",
+        "revocation::garbage_is_refused_and_the_next_feed_is_asked",
+    ),
+    (
+        "issuers.<name>.revocations.token",
+        "revocation::a_feed_gets_its_token_its_position_and_no_more_questions_than_needed",
+    ),
+    (
+        "issuers.<name>.revocations.when_lost",
+        "revocation::sec_d06_without_any_feed_closed_refuses_and_stale_accepts_for_its_time",
+    ),
+    (
+        "issuers.<name>.revocations.when_lost.policy",
+        "revocation::sec_d06_without_any_feed_closed_refuses_and_stale_accepts_for_its_time",
+    ),
+    (
+        "issuers.<name>.revocations.when_lost.stale",
+        "revocation::sec_d06_without_any_feed_closed_refuses_and_stale_accepts_for_its_time",
+    ),
+    (
         "issuers.<name>.roles_claim",
         "issuers::tokens_of_other_issuers_need_their_profile",
     ),
@@ -576,6 +600,18 @@ const OBSERVED: &[(&str, &str)] = &[
     (
         "routes[].auth.scopes",
         "tokens::a_route_asks_for_all_of_its_scopes",
+    ),
+    (
+        "routes[].auth.when_lost",
+        "revocation::sec_d06_without_any_feed_closed_refuses_and_stale_accepts_for_its_time",
+    ),
+    (
+        "routes[].auth.when_lost.policy",
+        "revocation::sec_d06_without_any_feed_closed_refuses_and_stale_accepts_for_its_time",
+    ),
+    (
+        "routes[].auth.when_lost.stale",
+        "revocation::sec_d06_without_any_feed_closed_refuses_and_stale_accepts_for_its_time",
     ),
     ("routes[].cluster", "routing::the_most_specific_route_wins"),
     (

@@ -1,5 +1,6 @@
 //! The real `portcullis edge` with a configuration written for one test. Never shared by two.
 
+pub(crate) mod auth;
 pub(crate) mod doors;
 pub(crate) mod issuer;
 pub(crate) mod load;

@@ -31,4 +31,5 @@ mod operation;
 mod pingora;
 mod printed;
 mod probe;
+mod revocation;
 mod survival;

@@ -171,6 +171,13 @@ fn readiness(edge: &Edge) -> Answer {
     if snapshot.issuers.iter().any(|issuer| issuer.is_awaited(now)) {
         reasons.push("the keys of an issuer are not there yet");
     }
+    let mut feeds = snapshot
+        .issuers
+        .iter()
+        .filter_map(|issuer| issuer.revocations());
+    if feeds.any(|follower| follower.is_awaited(now)) {
+        reasons.push("the revocations of an issuer are not there yet");
+    }
     let is_ready = reasons.is_empty();
     let status = if is_ready {
         StatusCode::OK

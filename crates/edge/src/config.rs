@@ -27,6 +27,7 @@ mod names;
 mod page;
 mod parse;
 mod retries;
+mod revocations;
 mod route;
 mod template;
 mod words;
@@ -48,6 +49,7 @@ pub use listener::{
 pub use page::{Maintenance, Page, Words};
 pub use parse::{Parsed, Resolve, Surroundings, parse_in};
 pub use retries::{Backoff, BudgetPolicy, Retries};
+pub use revocations::{Follow, WhenLost};
 pub use route::{
     Action, HeaderChanges, HostChange, Location, PathChange, PathPart, Redirect, Respond, Rewrite,
     Route, Scheme, Split, SplitBy,

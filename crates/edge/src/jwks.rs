@@ -14,6 +14,7 @@ use portcullis_token::{AccessVerifier, Jwks, JwksError, KeySet, TOKEN_BYTES_MAX,
 
 use crate::config;
 use crate::metrics::{IssuerMetrics, Metrics};
+use crate::revocation::Follower;
 
 mod cache;
 mod fetch;
@@ -35,6 +36,7 @@ pub struct Issuer {
     source: config::JwksSource,
     refresh: Duration,
     max_stale: Duration,
+    revocations: Option<Arc<Follower>>,
     keys: ArcSwapOption<Keys>,
     /// What ages count from.
     origin: Instant,
@@ -87,6 +89,10 @@ impl Issuer {
             source: config.jwks.clone(),
             refresh: config.refresh,
             max_stale: config.max_stale,
+            revocations: config.revocations.as_ref().map(|follow| {
+                let previous = previous.and_then(|old| old.revocations.as_ref());
+                Follower::build(&config.name, follow, metrics, previous, is_first)
+            }),
             keys: ArcSwapOption::new(heir.and_then(|old| old.keys.load_full())),
             origin: heir.map_or(now, |old| old.origin),
             confirmed: AtomicU64::new(heir.map_or(0, |old| old.confirmed.load(Ordering::Relaxed))),
@@ -190,6 +196,11 @@ impl Issuer {
     /// A token names a key that is not known: a place to wait for newer keys, if they are asked for.
     pub(crate) fn wish(&self, at: Instant) -> Option<Wish> {
         self.wishes.make(at)
+    }
+
+    /// What is revoked of its tokens, if anybody tells.
+    pub fn revocations(&self) -> Option<&Arc<Follower>> {
+        self.revocations.as_ref()
     }
 
     /// What its tokens feed.

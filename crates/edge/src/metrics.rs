@@ -15,9 +15,12 @@ use crate::cluster::{ClusterStatus, EndpointStatus};
 use crate::outcome::{Outcome, RetryReason};
 use crate::state::Snapshot;
 
+mod feeds;
 mod listeners;
 mod tokens;
 
+pub use feeds::FeedMetrics;
+use feeds::FeedVecs;
 pub use listeners::ListenerMetrics;
 use listeners::ListenerVecs;
 pub use tokens::IssuerMetrics;
@@ -37,6 +40,7 @@ pub struct Metrics {
     endpoints: EndpointVecs,
     listeners: ListenerVecs,
     tokens: TokenVecs,
+    feeds: FeedVecs,
     generation: IntGauge,
     log_dropped: IntCounter,
     /// The generation that the gauges were read from last.
@@ -235,6 +239,7 @@ impl Metrics {
             endpoints: EndpointVecs::new(&registry),
             listeners: ListenerVecs::new(&registry),
             tokens: TokenVecs::new(&registry),
+            feeds: FeedVecs::new(&registry),
             generation: register(
                 &registry,
                 IntGauge::new(
@@ -327,9 +332,13 @@ impl Metrics {
             self.clusters.forget();
             self.endpoints.forget();
             self.tokens.forget();
+            self.feeds.forget();
         }
         for issuer in &snapshot.issuers {
             self.tokens.show(issuer, now);
+            if let Some(follower) = issuer.revocations() {
+                self.feeds.show(issuer.name(), follower, now);
+            }
         }
         for cluster in &snapshot.clusters {
             let status = cluster.status(now);

@@ -36,6 +36,7 @@
 //! | `failed_endpoint_malformed` | 502 | the endpoint's answer is not HTTP |
 //! | `failed_endpoint_truncated` | as sent | the endpoint stopped inside its answer |
 //! | `failed_no_keys` | 503 | the issuer's keys cannot be had, so no token can be verified |
+//! | `failed_no_revocations` | 503 | the feed of revocations is lost, and the route does not accept tokens without it |
 //! | `internal` | 500 | a fault of ours |
 
 use portcullis_traffic::containment::Trouble;
@@ -83,12 +84,13 @@ pub enum Outcome {
     FailedEndpointMalformed,
     FailedEndpointTruncated,
     FailedNoKeys,
+    FailedNoRevocations,
     Internal,
 }
 
 impl Outcome {
     /// All of them, in declaration order.
-    pub const ALL: [Self; 33] = [
+    pub const ALL: [Self; 34] = [
         Self::Served,
         Self::Redirected,
         Self::Responded,
@@ -121,6 +123,7 @@ impl Outcome {
         Self::FailedEndpointMalformed,
         Self::FailedEndpointTruncated,
         Self::FailedNoKeys,
+        Self::FailedNoRevocations,
         Self::Internal,
     ];
 
@@ -159,6 +162,7 @@ impl Outcome {
             Self::FailedEndpointMalformed => "failed_endpoint_malformed",
             Self::FailedEndpointTruncated => "failed_endpoint_truncated",
             Self::FailedNoKeys => "failed_no_keys",
+            Self::FailedNoRevocations => "failed_no_revocations",
             Self::Internal => "internal",
         }
     }
@@ -202,6 +206,8 @@ pub enum Cause {
     Forbidden,
     /// Tokens cannot be verified for want of keys.
     NoKeys,
+    /// Nobody can say which tokens were revoked.
+    NoRevocations,
     /// No endpoint is eligible.
     NoEndpoint,
     /// All endpoints are full, and so is the queue.
@@ -234,7 +240,7 @@ pub enum Cause {
 
 impl Cause {
     /// All of them, for tables and tests.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 30] = [
         Self::HeadMalformed,
         Self::HeadTooLarge,
         Self::TargetTooLong,
@@ -250,6 +256,7 @@ impl Cause {
         Self::BadToken,
         Self::Forbidden,
         Self::NoKeys,
+        Self::NoRevocations,
         Self::NoEndpoint,
         Self::QueueFull,
         Self::QueueTimeout,

@@ -15,8 +15,13 @@ use arc_swap::ArcSwap;
 use portcullis_token::Skew;
 use portcullis_token::revocation::Record;
 
+mod ask;
+mod follow;
+mod follower;
 mod shards;
 
+pub(crate) use follow::run;
+pub use follower::Follower;
 use shards::{Entry, Kind, Shards};
 
 /// A feed that was not whole within this time is lost. Its follower hears from a living source
@@ -107,6 +112,13 @@ impl RevocationSet {
             0 => Duration::MAX,
             nanos => now.saturating_duration_since(self.origin + Duration::from_nanos(nanos - 1)),
         }
+    }
+
+    /// The same for a metric, which has no endless numbers: counted from the start before the first
+    /// snapshot.
+    pub(crate) fn lag(&self, now: Instant) -> Duration {
+        self.age(now)
+            .min(now.saturating_duration_since(self.origin))
     }
 
     /// Whether it has been whole since the start: its first snapshot is in.

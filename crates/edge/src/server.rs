@@ -18,7 +18,7 @@ use crate::connection::ListenerContext;
 use crate::engine::Pool;
 use crate::listener::{self, Listener, Signals, Slots};
 use crate::state::{BuildError, Edge};
-use crate::{admin, jwks, probe};
+use crate::{admin, jwks, probe, revocation};
 
 /// How often the end of the last connections is looked for while draining.
 const DRAIN_POLL: Duration = Duration::from_millis(10);
@@ -106,6 +106,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let mut tasks = JoinSet::new();
     tasks.spawn(probe::run(Arc::clone(&edge), stopped.clone()));
     tasks.spawn(jwks::run(Arc::clone(&edge), stopped.clone()));
+    tasks.spawn(revocation::run(Arc::clone(&edge), stopped.clone()));
     tasks.spawn(clock::run(Arc::clone(&edge), stopped.clone()));
     tasks.spawn(pool.run(stopped.clone()));
     let admin_address = admin.as_ref().map(|(_, address)| *address);

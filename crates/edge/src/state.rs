@@ -23,6 +23,7 @@ use crate::config::{
 use crate::jwks::Issuer;
 use crate::metrics::{Metrics, RequestCounters};
 use crate::pipeline::IdSource;
+use crate::revocation::Follower;
 
 mod targets;
 
@@ -192,6 +193,15 @@ pub struct RouteState {
 }
 
 impl Snapshot {
+    /// What keeps revocations known, of every issuer that has a feed.
+    pub(crate) fn followers(&self) -> Vec<Arc<Follower>> {
+        let followers = self
+            .issuers
+            .iter()
+            .filter_map(|issuer| issuer.revocations());
+        followers.cloned().collect()
+    }
+
     /// Builds a generation; endpoint state is carried over by cluster name and address.
     pub fn build(
         config: &Config,

@@ -130,6 +130,22 @@ impl AccessClaims {
         }
     }
 
+    /// `jti`: unique to this token.
+    pub fn token_id(&self) -> Option<&str> {
+        match self {
+            Self::Portcullis(claims) => Some(&claims.jti),
+            Self::Generic(claims) => claims.jti.as_deref(),
+        }
+    }
+
+    /// Time of issue in Unix seconds.
+    pub fn issued_at(&self) -> Option<i64> {
+        match self {
+            Self::Portcullis(claims) => Some(claims.iat),
+            Self::Generic(claims) => claims.iat,
+        }
+    }
+
     /// End of validity in Unix seconds, without the skew.
     pub fn expires(&self) -> i64 {
         match self {

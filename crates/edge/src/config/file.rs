@@ -20,6 +20,7 @@ mod issuers;
 mod listeners;
 mod pages;
 mod retries;
+mod revocations;
 mod routes;
 
 pub(super) use affinity::{By, FileAffinity, FileCookie};
@@ -29,6 +30,7 @@ pub(super) use issuers::{FileAuth, FileIssuer};
 pub(super) use listeners::{FileCertificate, FileListener, FileTls};
 pub(super) use pages::{FileMaintenance, FilePage, FileWords};
 pub(super) use retries::FileRetries;
+pub(super) use revocations::FileRevocations;
 pub(super) use routes::{FileAction, FileRoute, FileSplit};
 
 /// What the file says. `None` where a value is missing or mistaken; the report knows.

@@ -9,6 +9,8 @@ use portcullis_token::{AccessVerifier, Algorithm};
 use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
 
+use super::{Follow, WhenLost};
+
 /// Somebody who issues access tokens.
 #[derive(Debug)]
 pub struct Issuer {
@@ -22,6 +24,8 @@ pub struct Issuer {
     pub refresh: Duration,
     /// How long the last keys serve while new ones cannot be had (default 24 h).
     pub max_stale: Duration,
+    /// Where its revocations are told; `None` (default): its tokens hold until they expire.
+    pub revocations: Option<Follow>,
 }
 
 /// Where a key set is published.
@@ -72,6 +76,8 @@ pub struct Auth {
     pub is_optional: bool,
     /// Whether the endpoint gets the token, too (default yes).
     pub forwards_token: bool,
+    /// What holds while the revocations of the issuer are lost.
+    pub when_lost: WhenLost,
 }
 
 /// The algorithms that are accepted unless the file names some.

@@ -14,6 +14,7 @@ mod issuers;
 mod listeners;
 mod pages;
 mod retries;
+mod revocations;
 mod routes;
 
 use clusters::CLUSTER;

@@ -23,6 +23,7 @@ mod listeners;
 mod pages;
 mod policies;
 mod retries;
+mod revocations;
 mod routes;
 
 /// A usable configuration and what somebody should look at all the same.

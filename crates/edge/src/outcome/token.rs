@@ -38,11 +38,15 @@ pub enum TokenResult {
     MissingScope,
     /// There are no keys to verify it with.
     NoKeys,
+    /// It was taken back.
+    Revoked,
+    /// Nobody can say whether it was taken back.
+    Unknown,
 }
 
 impl TokenResult {
     /// All of them, in declaration order.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 18] = [
         Self::Verified,
         Self::Absent,
         Self::Missing,
@@ -59,6 +63,8 @@ impl TokenResult {
         Self::MissingRole,
         Self::MissingScope,
         Self::NoKeys,
+        Self::Revoked,
+        Self::Unknown,
     ];
 
     /// As metrics say it.
@@ -80,6 +86,8 @@ impl TokenResult {
             Self::MissingRole => "missing_role",
             Self::MissingScope => "missing_scope",
             Self::NoKeys => "no_keys",
+            Self::Revoked => "revoked",
+            Self::Unknown => "unknown",
         }
     }
 
@@ -90,7 +98,9 @@ impl TokenResult {
             Self::Missing => Some(Cause::NoToken),
             Self::MissingRole | Self::MissingScope => Some(Cause::Forbidden),
             Self::NoKeys => Some(Cause::NoKeys),
+            Self::Unknown => Some(Cause::NoRevocations),
             Self::Malformed
+            | Self::Revoked
             | Self::UnknownKey
             | Self::WrongAlgorithm
             | Self::WrongType

@@ -14,6 +14,7 @@ use super::{Answer, Exchange, unix_seconds};
 use crate::config::Auth;
 use crate::jwks::{Issuer, Passport, Unread};
 use crate::outcome::{Cause, TokenResult};
+use crate::revocation::{Facts, Verdict};
 use crate::state::RouteId;
 
 const X_AUTH_SUBJECT: HeaderName = HeaderName::from_static(headers::X_AUTH_SUBJECT);
@@ -72,6 +73,7 @@ fn authorize(
     };
     let passport = issuer.read(token, now, at).map_err(result)?;
     permits(auth, &passport)?;
+    is_still_good(auth, issuer, &passport, at)?;
     Ok(Principal::Verified(passport))
 }
 
@@ -91,6 +93,32 @@ fn result(unread: Unread) -> TokenResult {
         VerifyError::WrongAudience => TokenResult::WrongAudience,
         VerifyError::Expired => TokenResult::Expired,
         VerifyError::NotYetValid => TokenResult::NotYetValid,
+    }
+}
+
+/// Whether the token was taken back, as far as the issuer's feed says so: a look into memory.
+fn is_still_good(
+    auth: &Auth,
+    issuer: &Issuer,
+    passport: &Passport,
+    at: Instant,
+) -> Result<(), TokenResult> {
+    let Some(follower) = issuer.revocations() else {
+        return Ok(());
+    };
+    let claims = &passport.claims;
+    let facts = Facts {
+        kid: &passport.kid,
+        jti: claims.token_id(),
+        sid: claims.session(),
+        sub: Some(claims.subject()),
+        iat: claims.issued_at(),
+    };
+    match follower.set.is_revoked(at, &facts) {
+        Verdict::Clear => Ok(()),
+        Verdict::Revoked => Err(TokenResult::Revoked),
+        Verdict::Unknown { age } if auth.when_lost.accepts(age) => Ok(()),
+        Verdict::Unknown { .. } => Err(TokenResult::Unknown),
     }
 }
 

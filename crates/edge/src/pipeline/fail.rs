@@ -48,6 +48,7 @@ fn outcome_and_status(cause: Cause) -> (Outcome, StatusCode) {
         Cause::BadToken => (O::RefusedToken, S::UNAUTHORIZED),
         Cause::Forbidden => (O::RefusedForbidden, S::FORBIDDEN),
         Cause::NoKeys => (O::FailedNoKeys, S::SERVICE_UNAVAILABLE),
+        Cause::NoRevocations => (O::FailedNoRevocations, S::SERVICE_UNAVAILABLE),
         Cause::NoEndpoint => (O::FailedNoEndpoint, S::SERVICE_UNAVAILABLE),
         Cause::QueueFull => (O::RefusedQueueFull, S::SERVICE_UNAVAILABLE),
         Cause::QueueTimeout => (O::RefusedQueueTimeout, S::SERVICE_UNAVAILABLE),
@@ -95,9 +96,11 @@ fn detail(cause: Cause) -> &'static str {
         Cause::Maintenance => {
             "This is closed for maintenance. Try again after the seconds in Retry-After."
         }
-        Cause::NoToken | Cause::BadToken | Cause::Forbidden | Cause::NoKeys => {
-            detail_of_token(cause)
-        }
+        Cause::NoToken
+        | Cause::BadToken
+        | Cause::Forbidden
+        | Cause::NoKeys
+        | Cause::NoRevocations => detail_of_token(cause),
         Cause::NoEndpoint => {
             "No endpoint can serve this now. Try again after the seconds in Retry-After."
         }
@@ -144,7 +147,7 @@ fn detail_of_token(cause: Cause) -> &'static str {
         Cause::Forbidden => {
             "The access token does not allow this. Ask whoever grants roles and scopes."
         }
-        Cause::NoKeys => {
+        Cause::NoKeys | Cause::NoRevocations => {
             "Access tokens cannot be verified now. Try again after the seconds in Retry-After."
         }
         _ => {
@@ -174,6 +177,7 @@ fn closes(cause: Cause) -> bool {
             | Cause::BadToken
             | Cause::Forbidden
             | Cause::NoKeys
+            | Cause::NoRevocations
             | Cause::NoEndpoint
             | Cause::QueueFull
             | Cause::QueueTimeout
@@ -361,6 +365,7 @@ mod tests {
             (Cause::BadToken, 401, false),
             (Cause::Forbidden, 403, false),
             (Cause::NoKeys, 503, false),
+            (Cause::NoRevocations, 503, false),
             (Cause::NoEndpoint, 503, false),
             (Cause::QueueFull, 503, false),
             (Cause::QueueTimeout, 503, false),

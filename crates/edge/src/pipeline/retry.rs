@@ -224,6 +224,7 @@ fn failure_of(setback: Setback) -> Option<(Failure, RetryReason)> {
         | Cause::BadToken
         | Cause::Forbidden
         | Cause::NoKeys
+        | Cause::NoRevocations
         | Cause::NoEndpoint
         | Cause::QueueFull
         | Cause::QueueTimeout

@@ -152,6 +152,14 @@ impl<'f> Fields<'f> {
         })
     }
 
+    /// A length of time without a default.
+    pub fn optional_duration(&self, name: &str) -> Option<Located<Duration>> {
+        self.typed(name, |parsed| match parsed {
+            Parsed::Duration(duration) => Some(duration),
+            _ => None,
+        })
+    }
+
     /// A count or size. The table's range must lie within the range of `T`.
     pub fn number<T: TryFrom<u64>>(&self, name: &str) -> Located<T> {
         self.defaulted(name, |parsed| match parsed {

@@ -8,7 +8,8 @@ use portcullis_ops::diagnostic::Span;
 use portcullis_token::{Algorithm, Profile, Skew};
 
 use super::super::address::{self, HttpAddress};
-use super::super::{names, words};
+use super::super::{WhenLost, names, words};
+use super::revocations::{self, FileRevocations};
 
 #[derive(Debug)]
 pub(in crate::config) struct FileIssuer {
@@ -25,6 +26,7 @@ pub(in crate::config) struct FileIssuer {
     pub(in crate::config) roles_claim: Option<Located<String>>,
     pub(in crate::config) refresh: Duration,
     pub(in crate::config) max_stale: Duration,
+    pub(in crate::config) revocations: Option<FileRevocations>,
 }
 
 #[derive(Debug)]
@@ -37,6 +39,7 @@ pub(in crate::config) struct FileAuth {
     pub(in crate::config) claims: Vec<Located<(HeaderName, String)>>,
     pub(in crate::config) forward_token: Located<bool>,
     pub(in crate::config) optional: Located<bool>,
+    pub(in crate::config) when_lost: Option<(Span, WhenLost)>,
 }
 
 pub(super) fn issuer((name, fields): (Located<String>, Fields<'_>)) -> FileIssuer {
@@ -69,6 +72,7 @@ pub(super) fn issuer((name, fields): (Located<String>, Fields<'_>)) -> FileIssue
         roles_claim: fields.text("roles_claim", visible),
         refresh: fields.duration("refresh").value,
         max_stale: fields.duration("max_stale").value,
+        revocations: revocations::revocations(&fields),
     }
 }
 
@@ -99,6 +103,8 @@ pub(super) fn auth(route: &Fields<'_>) -> Option<FileAuth> {
         }),
         forward_token: fields.flag("forward_token"),
         optional: fields.flag("optional"),
+        when_lost: revocations::when_lost(&fields)
+            .map(|when_lost| (fields.span_of("when_lost"), when_lost)),
     })
 }
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use portcullis_ops::decode::{Kind, Scalar, Table, Text};
 
+use super::revocations::{REVOCATIONS, WHEN_LOST};
 use super::{Default, HOUR, NAME, Optional, Required, key, text};
 
 const FLAG: Kind = Kind::Scalar(Scalar::Flag);
@@ -22,6 +23,7 @@ pub(super) static ISSUER: Table = Table {
         key("roles_claim", text(&CLAIM), Default("roles"), "Where `profile: generic` finds roles, such as realm_access.roles."),
         key("refresh", Kind::Scalar(Scalar::Duration(SECOND, HOUR)), Default("1m"), "How often the keys are asked for; a token with a key not known yet brings that forward, at most twice a minute."),
         key("max_stale", Kind::Scalar(Scalar::Duration(SECOND, SEVEN_DAYS)), Default("24h"), "How long the last keys serve while new ones cannot be had; beyond it 503."),
+        key("revocations", Kind::Table(&REVOCATIONS), Optional(""), "Where its revocations are told (docs/revocation.md); without it a token holds until it expires."),
     ],
 };
 
@@ -34,6 +36,7 @@ pub(super) static AUTH: Table = Table {
         key("claims", Kind::Map(&ANY_CLAIM), Optional("{ X-Org: org }"), "Header fields for the endpoint, and the claim that each takes its value from; what clients send under these names is removed on every route."),
         key("forward_token", FLAG, Default("true"), "Whether the endpoint gets the Authorization field, too."),
         key("optional", FLAG, Default("false"), "Whether a request without a token passes, without identity; one with a bad token never does."),
+        key("when_lost", Kind::Short(&WHEN_LOST), Optional("{ stale: 60s }"), "What becomes of tokens while the revocations of the issuer are lost; as the issuer says by default."),
     ],
 };
 

@@ -51,6 +51,10 @@ impl Parser<'_> {
             jwks: self.jwks(file, issuer)?,
             refresh: file.refresh,
             max_stale: file.max_stale,
+            revocations: match &file.revocations {
+                Some(revocations) => Some(self.follow(file, revocations)?),
+                None => None,
+            },
         })
     }
 
@@ -122,7 +126,7 @@ impl Parser<'_> {
         }
     }
 
-    fn jwks_tls(
+    pub(super) fn jwks_tls(
         &self,
         file: &FileIssuer,
         address: &HttpAddress,
@@ -180,6 +184,7 @@ impl Parser<'_> {
             claims: claims.collect(),
             is_optional: file.optional.value,
             forwards_token: file.forward_token.value,
+            when_lost: self.when_lost(file, issuer),
         })
     }
 

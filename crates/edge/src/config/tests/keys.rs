@@ -121,6 +121,11 @@ const OTHER: &[(&str, &str)] = &[
     ("issuers.<name>.skew", "9s"),
     ("issuers.<name>.refresh", "9s"),
     ("issuers.<name>.max_stale", "9s"),
+    (
+        "issuers.<name>.revocations.feeds",
+        "[\"http://127.0.0.1:9\"]",
+    ),
+    ("routes[].auth.when_lost.stale", "9s"),
     ("routes[].auth.audience", "other"),
     ("routes[].auth.roles", "[other]"),
     ("routes[].auth.scopes", "[other]"),
@@ -165,6 +170,10 @@ const ELSEWHERE: &[&str] = &[
     // A route of the reference names its own.
     "issuers.<name>.audience",
     "issuers.<name>.roles_claim",
+    "issuers.<name>.revocations.token",
+    "issuers.<name>.revocations.when_lost.policy",
+    "issuers.<name>.revocations.when_lost.stale",
+    "routes[].auth.when_lost.policy",
     "routes[].auth.issuer",
     "routes[].auth.optional",
     "clusters.<name>.affinity.secret",
