@@ -44,7 +44,7 @@ check: ## formatting, lints and documentation, warnings denied
 
 bench: ## measure the pure parts, failed logins and a whole cluster under load
 	@scripts/build-tools
-	cargo bench --locked --bench selection --bench containment --bench routing --bench pipeline --bench authorize --bench tokens
+	cargo bench --locked --bench selection --bench containment --bench routing --bench pipeline --bench authorize --bench tokens --bench revocations
 	cargo bench --locked --package portcullis-auth --bench login_timing
 	cargo bench --locked --profile dist --bench cluster
 
