@@ -32,4 +32,5 @@ mod pingora;
 mod printed;
 mod probe;
 mod revocation;
+mod shared_redis;
 mod survival;

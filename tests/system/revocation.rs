@@ -363,6 +363,21 @@ async fn every_kind_of_record_counts_and_a_gap_takes_nothing_back() {
 }
 
 #[tokio::test]
+async fn a_revoked_token_is_told_so_before_it_is_told_what_it_lacks() {
+    let feed = Endpoint::start("feed").await;
+    feed.behave(page(
+        "[1,\"page\",\"log\",1,1,0,1]\n[1,\"session\",\"s-1\",4000000000]\n",
+    ));
+    let (setup, _publisher, signer, _app) = with_feed(&feed, &json!({})).await;
+    let auth = json!({ "issuer": "main", "roles": ["nobody-has-this"] });
+    let edge = setup.set("routes.0.auth", auth).start().await;
+    let lasting = signer.token(&json!({}));
+    let revoked = signer.token(&json!({ "sid": "s-1" }));
+    assert_eq!(ask(&edge, "/", &lasting).await, 403);
+    assert_eq!(ask(&edge, "/", &revoked).await, 401);
+}
+
+#[tokio::test]
 async fn garbage_is_refused_and_the_next_feed_is_asked() {
     let (bad, good) = (Endpoint::start("bad").await, Endpoint::start("good").await);
     good.behave(page("[1,\"page\",\"log\",1,1,0,0]\n"));

@@ -72,8 +72,12 @@ fn authorize(
         };
     };
     let passport = issuer.read(token, now, at).map_err(result)?;
-    permits(auth, &passport)?;
+    if !passport.claims.is_for(&auth.audience) {
+        return Err(TokenResult::WrongAudience);
+    }
+    // Before its rights: a token that was taken back has none, and a new login may help.
     is_still_good(auth, issuer, &passport, at)?;
+    permits(auth, &passport)?;
     Ok(Principal::Verified(passport))
 }
 
@@ -122,12 +126,9 @@ fn is_still_good(
     }
 }
 
-/// Whether the token is for this application, and says enough.
+/// Whether the token says enough for the route.
 fn permits(auth: &Auth, passport: &Passport) -> Result<(), TokenResult> {
     let claims = &passport.claims;
-    if !claims.is_for(&auth.audience) {
-        return Err(TokenResult::WrongAudience);
-    }
     let has_role = |role: &String| claims.roles().contains(role);
     if !auth.roles.is_empty() && !auth.roles.iter().any(has_role) {
         return Err(TokenResult::MissingRole);
