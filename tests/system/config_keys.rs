@@ -124,7 +124,7 @@ const OBSERVED: &[(&str, &str)] = &[
     ),
     (
         "clusters.<name>.ejection.duration",
-        "retries::an_endpoint_that_keeps_failing_is_ejected_and_comes_back",
+        "failed_attempts::an_endpoint_that_keeps_failing_is_ejected_and_comes_back",
     ),
     (
         "clusters.<name>.ejection.error_percent",
@@ -300,27 +300,27 @@ const OBSERVED: &[(&str, &str)] = &[
     ),
     (
         "clusters.<name>.retries",
-        "retries::attempts_end_where_the_configuration_says",
+        "retry_budget::attempts_end_where_the_configuration_says",
     ),
     (
         "clusters.<name>.retries.backoff",
-        "retries::repetitions_are_spread_over_their_back_off",
+        "retry_budget::repetitions_are_spread_over_their_back_off",
     ),
     (
         "clusters.<name>.retries.budget_min",
-        "retries::a_budget_that_is_spent_forbids_a_retry",
+        "retry_budget::a_budget_that_is_spent_forbids_a_retry",
     ),
     (
         "clusters.<name>.retries.budget_percent",
-        "retries::a_budget_that_is_spent_forbids_a_retry",
+        "retry_budget::a_budget_that_is_spent_forbids_a_retry",
     ),
     (
         "clusters.<name>.retries.count",
-        "retries::attempts_end_where_the_configuration_says",
+        "retry_budget::attempts_end_where_the_configuration_says",
     ),
     (
         "clusters.<name>.retries.max_backoff",
-        "retries::an_endpoint_that_asks_for_time_gets_it_if_there_is_no_other",
+        "retry_budget::an_endpoint_that_asks_for_time_gets_it_if_there_is_no_other",
     ),
     (
         "clusters.<name>.slow_start",
@@ -328,7 +328,7 @@ const OBSERVED: &[(&str, &str)] = &[
     ),
     (
         "clusters.<name>.timeouts",
-        "retries::a_silent_endpoint_becomes_504",
+        "failed_attempts::a_silent_endpoint_becomes_504",
     ),
     (
         "clusters.<name>.timeouts.connect",
@@ -340,7 +340,7 @@ const OBSERVED: &[(&str, &str)] = &[
     ),
     (
         "clusters.<name>.timeouts.read",
-        "retries::a_silent_endpoint_becomes_504",
+        "failed_attempts::a_silent_endpoint_becomes_504",
     ),
     (
         "clusters.<name>.timeouts.write",

@@ -125,7 +125,7 @@ const OTHER: &[(&str, &str)] = &[
         "issuers.<name>.revocations.feeds",
         "[\"http://127.0.0.1:9\"]",
     ),
-    ("routes[].auth.when_lost.stale", "9s"),
+    ("routes[].auth.when_lost.stale", "9s }"),
     ("routes[].auth.audience", "other"),
     ("routes[].auth.roles", "[other]"),
     ("routes[].auth.scopes", "[other]"),
