@@ -3,7 +3,8 @@
 //!
 //! [`Breaker`] is the pure part, on a clock that is an argument; [`Guard`] puts one around calls. After so many
 //! failures in a row it is *open* and rejects; when its time is over one call probes (*half-open*), and how that ends
-//! decides. In monitor mode everything is counted and nothing rejected: to see what would happen before it does.
+//! decides. A call made beside it, as health checks are, ends the wait for that probe when it is answered. In monitor
+//! mode everything is counted and nothing rejected: to see what would happen before it does.
 
 use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -191,6 +192,13 @@ impl Breaker {
         None
     }
 
+    /// A call that is made whatever the state was answered: the time until the next probe is over.
+    fn answered(&mut self, now: Instant) {
+        if let Phase::Open { until } = &mut self.phase {
+            *until = now.min(*until);
+        }
+    }
+
     fn open(&mut self, now: Instant) -> BreakerState {
         let until = now + self.settings.open_for;
         self.phase = Phase::Open { until };
@@ -249,6 +257,11 @@ impl Guard {
             _ => Ending::Succeeded,
         };
         Ok(outcome)
+    }
+
+    /// Tells of a call beside the breaker that was answered: the dependency is back, so the next call probes.
+    pub(crate) fn answered(&self) {
+        self.lock().answered(Instant::now());
     }
 
     /// What people and metrics are shown.

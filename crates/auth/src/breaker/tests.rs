@@ -88,6 +88,26 @@ fn a_probe_that_fails_opens_it_for_as_long_again() {
 }
 
 #[test]
+fn an_answer_beside_it_lets_the_next_call_probe_at_once_and_decides_nothing() {
+    let start = Instant::now();
+    let mut breaker = Breaker::new(settings(BreakerMode::Enforce));
+    breaker.answered(start);
+    for _ in 0..3 {
+        let admission = breaker.admit(start);
+        breaker.ended(admission, Ending::Failed, start);
+    }
+    assert_eq!(breaker.admit(start), Admission::Rejected);
+    breaker.answered(start);
+    let probe = breaker.admit(start);
+    assert_eq!(probe, Admission::Probe);
+    // One probe at a time, however many answers there are beside it.
+    breaker.answered(start);
+    assert_eq!(breaker.admit(start), Admission::Rejected);
+    assert_eq!(breaker.ended(probe, Ending::Failed, start), Some(Open));
+    assert_eq!(breaker.admit(start), Admission::Rejected);
+}
+
+#[test]
 fn a_call_nobody_waits_for_says_nothing() {
     play(
         BreakerMode::Enforce,

@@ -231,7 +231,7 @@ async fn a_shared_state_that_only_fails_is_left_alone_and_the_breaker_shows() {
     let (_directory, mut inside) = inside().await;
     let service = Arc::get_mut(&mut inside.instance.service).expect("no request is under way");
     let guard = service.app.breakers.shared_state.clone();
-    let down = Arc::new(down::Down { shows_life: true });
+    let down = Arc::new(down::Down { shows_life: false });
     service.app.shared = Arc::new(GuardedShared::new(down, guard));
     for _ in 0..7 {
         assert!(inside.app().shared.instances(now()).await.is_err());

@@ -58,6 +58,14 @@ impl GuardedShared {
         }
     }
 
+    /// What came of a call that is made whatever the breaker says.
+    fn beside<T>(&self, outcome: SharedResult<T>) -> SharedResult<T> {
+        if outcome.is_ok() {
+            self.guard.answered();
+        }
+        outcome
+    }
+
     async fn guarded<T>(
         &self,
         attempted: &'static str,
@@ -82,7 +90,7 @@ fn speaks_against_it(error: &SharedError) -> bool {
 impl Shared for GuardedShared {
     /// Always tried: what is missing here is accepted elsewhere for as long as it is missing.
     async fn revoke(&self, revocations: &[Revocation]) -> SharedResult<()> {
-        self.inner.revoke(revocations).await
+        self.beside(self.inner.revoke(revocations).await)
     }
 
     async fn is_revoked(&self, token: &TokenFacts<'_>, now: UnixMillis) -> SharedResult<bool> {
@@ -153,7 +161,7 @@ impl Shared for GuardedShared {
 
     /// Not through the breaker: health says what is, not what is believed.
     async fn ping(&self) -> SharedResult<()> {
-        self.inner.ping().await
+        self.beside(self.inner.ping().await)
     }
 
     async fn can_write(&self) -> SharedResult<()> {
@@ -179,7 +187,7 @@ impl Shared for GuardedShared {
 
     /// Always tried: it is how an outage ends.
     async fn begin_copy(&self) -> SharedResult<Copying> {
-        self.inner.begin_copy().await
+        self.beside(self.inner.begin_copy().await)
     }
 
     async fn finish_copy(&self, copying: Copying) -> SharedResult<bool> {

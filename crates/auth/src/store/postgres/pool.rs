@@ -150,7 +150,11 @@ impl Pool {
         call: impl Future<Output = StoreResult<T>>,
     ) -> StoreResult<T> {
         if urgency == Urgency::Vital {
-            return call.await;
+            let outcome = call.await;
+            if outcome.is_ok() {
+                self.guard.answered();
+            }
+            return outcome;
         }
         let is_failure = |error: &StoreError| matches!(error, StoreError::Unavailable { .. });
         let outcome = self.guard.call(is_failure, call).await;

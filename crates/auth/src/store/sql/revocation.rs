@@ -47,6 +47,8 @@ pub(super) async fn page(
         "SELECT position, kind, subject, not_before, until FROM revocation
          WHERE position > $1 AND until > $2 AND tenant_id = $3 ORDER BY position LIMIT $4",
     )
+    // Whoever follows what is revoked tries again by itself, and learns first that the database is back.
+    .vital()
     .bind(after.0)
     .bind(now.0)
     .bind(TENANT)
