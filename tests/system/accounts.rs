@@ -135,6 +135,8 @@ fn shape(response: &Response) -> (u16, Vec<(String, String)>, Vec<u8>) {
             "x-response-time",
             "x-instance-id",
             "x-served-by",
+            "ratelimit-remaining",
+            "ratelimit-reset",
         ];
         match varies.contains(&name.to_lowercase().as_str()) {
             true => (name.clone(), value.len().to_string()),
