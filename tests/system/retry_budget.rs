@@ -68,7 +68,7 @@ async fn repetitions_are_spread_over_their_back_off() {
 
 #[tokio::test]
 async fn a_budget_that_is_spent_forbids_a_retry() {
-    for (percent, min, status) in [(0, 0, 502), (0, 1, 200), (100, 0, 200)] {
+    for (percent, min, status) in [(1, 0, 502), (0, 1, 200), (100, 0, 200)] {
         let bad = Endpoint::with("bad", Behavior::ResetBeforeAnswer).await;
         let good = Endpoint::start("good").await;
         let budget = json!({ "budget_percent": percent, "budget_min": min });
