@@ -2,22 +2,23 @@
 //! instance at once, and may be killed at any point.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 
 use crate::app::Cause;
-use crate::domain::UnixMillis;
+use crate::domain::{Revocation, UnixMillis};
 use crate::keys::{KEEPER_INTERVAL, KeyRing, POLL_INTERVAL};
 use crate::lifecycle::{Phase, PhaseWatch};
 use crate::registry::{HEARTBEAT, Registry};
 use crate::shared::Shared;
-use crate::store::{PageLimit, RevocationPosition, Store};
+use crate::store::{PageLimit, RevocationPosition, Store, StoreResult};
 
-/// A revocation whose instance died before sharing it reaches all after this time.
-const REPLAY_REVOCATIONS: Duration = Duration::from_secs(1);
+/// A revocation whose instance died before sharing it reaches all after this time. Often enough that the lease of
+/// [`crate::shared::LEASE`] does not end while the store answers.
+const REPLAY_REVOCATIONS: Duration = Duration::from_millis(150);
 /// Between attempts to make the shared state whole again: soon, since until then every check asks the store.
 const FIRST_MEND_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_MEND_PAUSE: Duration = Duration::from_secs(1);
@@ -168,8 +169,11 @@ impl Replay {
     /// Copies everything behind the position reached last, or everything there is when the shared state may lack some.
     pub(crate) async fn run(&self, now: UnixMillis) -> Result<(), Cause> {
         let mut position = self.position.lock().await;
+        let began = Instant::now();
         if self.shared.is_whole() {
-            return self.copy(&mut position, now).await;
+            self.copy(&mut position, now).await?;
+            self.shared.looked_through(began);
+            return Ok(());
         }
         let copying = self.shared.begin_copy().await?;
         if copying.is_of_everything() {
@@ -178,15 +182,27 @@ impl Replay {
         self.copy(&mut position, now).await?;
         // Where something was lost meanwhile, the state says again that it is not whole.
         self.shared.finish_copy(copying).await?;
+        self.shared.looked_through(began);
         Ok(())
+    }
+
+    /// Where the store cannot be asked, nothing can be made durable either, so that the shared state is believed on.
+    async fn page(
+        &self,
+        after: RevocationPosition,
+        now: UnixMillis,
+    ) -> StoreResult<Vec<(RevocationPosition, Revocation)>> {
+        let began = Instant::now();
+        let page = self.store.revocations(after, now, PageLimit::MAX).await;
+        if page.is_err() {
+            self.shared.looked_through(began);
+        }
+        page
     }
 
     async fn copy(&self, position: &mut RevocationPosition, now: UnixMillis) -> Result<(), Cause> {
         loop {
-            let page = self
-                .store
-                .revocations(*position, now, PageLimit::MAX)
-                .await?;
+            let page = self.page(*position, now).await?;
             let Some((last, _)) = page.last() else {
                 return Ok(());
             };

@@ -12,7 +12,7 @@ mod local;
 pub mod redis;
 mod types;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 
@@ -22,6 +22,11 @@ pub use allowance::{Allowance, Taken};
 pub use embedded::EmbeddedShared;
 pub use redis::{RedisOptions, RedisShared};
 pub use types::{Copying, Counter, CounterKey, InstanceRecord, InstanceState, SharedError, Usage};
+
+/// How long an instance believes the shared state after the store was last looked through for revocations that are
+/// missing in it. Where one could not be shared, the answer to its logout waits for as long: from then on every instance
+/// has looked since, or asks the store.
+pub(crate) const LEASE: Duration = Duration::from_millis(500);
 
 /// The result of every operation.
 pub type SharedResult<T> = Result<T, SharedError>;
@@ -93,6 +98,16 @@ pub trait Shared: Send + Sync + 'static {
     fn is_whole(&self) -> bool {
         true
     }
+
+    /// Whether [`Shared::is_revoked`] may be believed at this moment: the state is whole, and the store was looked
+    /// through for what other instances could not share no longer than [`LEASE`] ago.
+    fn is_current(&self) -> bool {
+        true
+    }
+
+    /// Tells that the store was looked through, beginning at `began`, and what was missing here was copied; or that it
+    /// could not be asked, as when it is away, and then nothing was made durable in it either.
+    fn looked_through(&self, _began: Instant) {}
 
     /// Resolves when [`Shared::is_whole`] is false.
     async fn doubted(&self) {

@@ -1,10 +1,15 @@
 //! Whether a token was taken back, and taking it back, also while the shared state is away. Never says "not revoked"
 //! without having asked somebody who knows, unless it was set to.
 
+use std::time::{Duration, Instant};
+
 use super::{App, Outcome};
 use crate::config::RevocationFallback;
 use crate::domain::{Revocation, TokenFacts, UnixMillis};
-use crate::shared::{Shared, SharedResult};
+use crate::shared::{LEASE, Shared, SharedResult};
+
+/// Between attempts to tell a shared state that does not answer.
+const RETRY: Duration = Duration::from_millis(50);
 
 impl App {
     /// Whether any revocation covers the token. When nobody can be asked, that is an error, and callers refuse.
@@ -37,14 +42,20 @@ impl App {
     }
 }
 
-/// Makes a revocation that is durable known to all instances. Where the shared state is known to lack some, every
-/// instance asks the store until it has been copied to, so that this one is missed by nobody.
+/// Makes a revocation that is durable known to all instances. Where the shared state cannot be told, other instances may
+/// still reach it: this returns only when each of them has looked through the store since, or no longer believes it.
 pub(crate) async fn share(shared: &dyn Shared, revocation: Revocation) -> SharedResult<()> {
-    match shared.revoke(&[revocation]).await {
-        Err(error) if !shared.is_whole() => {
-            tracing::warn!(%error, "a revocation is in the database alone for now");
-            Ok(())
+    let durable = Instant::now();
+    loop {
+        match shared.revoke(std::slice::from_ref(&revocation)).await {
+            Err(error) if !shared.is_whole() => {
+                if durable.elapsed() >= LEASE {
+                    tracing::warn!(%error, "a revocation is in the database alone for now");
+                    return Ok(());
+                }
+            }
+            shared => return shared,
         }
-        shared => shared,
+        tokio::time::sleep(RETRY).await;
     }
 }

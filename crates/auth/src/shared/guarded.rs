@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 
@@ -96,7 +96,7 @@ impl Shared for GuardedShared {
     async fn is_revoked(&self, token: &TokenFacts<'_>, now: UnixMillis) -> SharedResult<bool> {
         const DOING: &str = "looking for revocations";
         // Nobody is asked then, so it says nothing for or against.
-        if !self.inner.is_whole() {
+        if !self.inner.is_current() {
             return Err(SharedError::Incomplete { attempted: DOING });
         }
         let call = self.inner.is_revoked(token, now);
@@ -179,6 +179,14 @@ impl Shared for GuardedShared {
 
     fn is_whole(&self) -> bool {
         self.inner.is_whole()
+    }
+
+    fn is_current(&self) -> bool {
+        self.inner.is_current()
+    }
+
+    fn looked_through(&self, began: Instant) {
+        self.inner.looked_through(began);
     }
 
     async fn doubted(&self) {

@@ -18,7 +18,7 @@ mod tests;
 mod trust;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use redis::aio::MultiplexedConnection;
@@ -183,7 +183,7 @@ impl Shared for RedisShared {
     async fn is_revoked(&self, token: &TokenFacts<'_>, now: UnixMillis) -> SharedResult<bool> {
         const DOING: &str = "looking for revocations";
         let incomplete = SharedError::Incomplete { attempted: DOING };
-        if !self.trust.is_whole() {
+        if !self.is_current() {
             return Err(incomplete);
         }
         let mut command = redis::cmd("MGET");
@@ -346,6 +346,14 @@ impl Shared for RedisShared {
 
     fn is_whole(&self) -> bool {
         self.trust.is_whole()
+    }
+
+    fn is_current(&self) -> bool {
+        self.trust.is_whole() && self.trust.has_lease(Instant::now())
+    }
+
+    fn looked_through(&self, began: Instant) {
+        self.trust.renew(began);
     }
 
     async fn doubted(&self) {

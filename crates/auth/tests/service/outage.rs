@@ -3,6 +3,7 @@
 
 use std::time::{Duration, Instant};
 
+use portcullis_testkit::fault::{Fault, FaultProxy};
 use portcullis_testkit::redis::Redis;
 use portcullis_testkit::wait_until;
 use serde_json::json;
@@ -197,6 +198,28 @@ async fn sec_d06_logins_stop_without_redis_where_they_are_told_to() {
     assert_eq!(cluster.verified(&tokens).await, [503, 503]);
     cluster.redis.restart().await;
     cluster.healed_from_refusal(&tokens).await;
+}
+
+#[tokio::test]
+async fn sec_d06_a_logout_at_an_instance_cut_off_from_redis_holds_at_once_where_redis_answers() {
+    let (redis, installation) = (Redis::start().await, Installation::new().await);
+    let between = FaultProxy::start(redis.address()).await;
+    let cut_off = format!("redis://{}/0", between.address());
+    let a = installation
+        .start_with("a", &[("REDIS_URL", &redis.url())])
+        .await;
+    let b = installation
+        .start_with("b", &[("REDIS_URL", &cut_off)])
+        .await;
+    a.register(EMAIL, PASSWORD).await;
+    for fault in [Fault::Cut, Fault::Blackhole, Fault::None, Fault::Cut] {
+        let tokens = b.login().await;
+        assert_eq!(a.verify(&tokens.access).await.status, 200, "{fault:?}");
+        between.set(fault);
+        assert_eq!(b.logout(&tokens.access).await.status, 204, "{fault:?}");
+        assert_eq!(a.verify(&tokens.access).await.status, 401, "{fault:?}");
+        assert_eq!(b.verify(&tokens.access).await.status, 401, "{fault:?}");
+    }
 }
 
 /// Requests all the while: every token that was ended is refused from then on, whatever happens to Redis.

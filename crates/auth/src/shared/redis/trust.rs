@@ -2,10 +2,17 @@
 //! only a copy of the store's revocations that began after the last doubt ends it.
 //!
 //! Doubt comes with every failure, because what could not be written meanwhile, here or elsewhere, is only in the store.
+//!
+//! An instance that is cut off from a Redis that answers here has nobody to tell; so there is a lease, too: the store
+//! has to be looked through again and again.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
+use arc_swap::ArcSwapOption;
 use tokio::sync::Notify;
+
+use crate::shared::LEASE;
 
 /// Before the first copy.
 const NEVER: u64 = u64::MAX;
@@ -16,6 +23,8 @@ pub(super) struct Trust {
     /// How many doubts there had been when the copy began that ended the last of them.
     settled: AtomicU64,
     doubted: Notify,
+    /// When the last look through the store began. Nothing expires before the first.
+    looked: ArcSwapOption<Instant>,
 }
 
 impl Default for Trust {
@@ -24,6 +33,7 @@ impl Default for Trust {
             doubts: AtomicU64::new(0),
             settled: AtomicU64::new(NEVER),
             doubted: Notify::new(),
+            looked: ArcSwapOption::empty(),
         }
     }
 }
@@ -46,6 +56,19 @@ impl Trust {
     /// A copy that began after so many doubts is complete. It says nothing about later ones.
     pub(super) fn settle(&self, doubts: u64) {
         self.settled.store(doubts, Ordering::Release);
+    }
+
+    /// The store was looked through, beginning at `began`.
+    pub(super) fn renew(&self, began: Instant) {
+        self.looked.store(Some(std::sync::Arc::new(began)));
+    }
+
+    /// Whether no revocation that was answered for by `now` can be in the store alone.
+    pub(super) fn has_lease(&self, now: Instant) -> bool {
+        let looked = self.looked.load();
+        looked
+            .as_ref()
+            .is_none_or(|looked| now.saturating_duration_since(**looked) < LEASE)
     }
 
     /// Resolves when there is doubt.
@@ -73,6 +96,16 @@ mod tests {
         assert!(!trust.is_whole(), "something failed while the copy went on");
         trust.settle(trust.doubts());
         assert!(trust.is_whole());
+    }
+
+    #[test]
+    fn a_lease_lasts_from_the_beginning_of_the_last_look() {
+        let (trust, began) = (Trust::default(), Instant::now());
+        trust.renew(began);
+        assert!(trust.has_lease(began));
+        assert!(!trust.has_lease(began + LEASE));
+        trust.renew(began + LEASE);
+        assert!(trust.has_lease(began + LEASE));
     }
 
     #[tokio::test]
