@@ -1,6 +1,7 @@
 //! What an instance does beside answering requests. Every job may run on every
 //! instance at once, and may be killed at any point.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -13,7 +14,7 @@ use crate::domain::{Revocation, UnixMillis};
 use crate::keys::{KEEPER_INTERVAL, KeyRing, POLL_INTERVAL};
 use crate::lifecycle::{Phase, PhaseWatch};
 use crate::registry::{HEARTBEAT, Registry};
-use crate::shared::Shared;
+use crate::shared::{SILENCE, Shared};
 use crate::store::{PageLimit, RevocationPosition, Store, StoreResult};
 
 /// A revocation whose instance died before sharing it reaches all after this time. Often enough that the lease of
@@ -186,18 +187,24 @@ impl Replay {
         Ok(())
     }
 
-    /// Where the store cannot be asked, nothing can be made durable either, so that the shared state is believed on.
+    /// Where the store fails or is silent, nothing can be made durable either, so that the shared state is believed on:
+    /// requests must not wait for a database that they do not need.
     async fn page(
         &self,
         after: RevocationPosition,
         now: UnixMillis,
     ) -> StoreResult<Vec<(RevocationPosition, Revocation)>> {
-        let began = Instant::now();
-        let page = self.store.revocations(after, now, PageLimit::MAX).await;
-        if page.is_err() {
-            self.shared.looked_through(began);
+        let mut page = pin!(self.store.revocations(after, now, PageLimit::MAX));
+        loop {
+            match tokio::time::timeout(SILENCE, &mut page).await {
+                Ok(Ok(page)) => return Ok(page),
+                Ok(Err(error)) => {
+                    self.shared.looked_through(Instant::now());
+                    return Err(error);
+                }
+                Err(_) => self.shared.looked_through(Instant::now()),
+            }
         }
-        page
     }
 
     async fn copy(&self, position: &mut RevocationPosition, now: UnixMillis) -> Result<(), Cause> {

@@ -28,6 +28,10 @@ pub use types::{Copying, Counter, CounterKey, InstanceRecord, InstanceState, Sha
 /// has looked since, or asks the store.
 pub(crate) const LEASE: Duration = Duration::from_millis(500);
 
+/// A store that does not answer an indexed read for so long is as good as away. With the pause between two looks, less
+/// than [`LEASE`].
+pub(crate) const SILENCE: Duration = Duration::from_millis(250);
+
 /// The result of every operation.
 pub type SharedResult<T> = Result<T, SharedError>;
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::{App, Outcome};
 use crate::config::RevocationFallback;
 use crate::domain::{Revocation, TokenFacts, UnixMillis};
-use crate::shared::{LEASE, Shared, SharedResult};
+use crate::shared::{LEASE, SILENCE, Shared, SharedError, SharedResult};
 
 /// Between attempts to tell a shared state that does not answer.
 const RETRY: Duration = Duration::from_millis(50);
@@ -20,6 +20,12 @@ impl App {
     ) -> Outcome<bool> {
         let error = match self.shared.is_revoked(token, now).await {
             Ok(is_revoked) => return Ok(is_revoked),
+            Err(SharedError::Incomplete { .. }) if self.shared.is_whole() => {
+                match self.is_revoked_behind_a_lease(token, now).await {
+                    Ok(is_revoked) => return Ok(is_revoked),
+                    Err(error) => error,
+                }
+            }
             Err(error) => error,
         };
         self.metrics.revocation_fallback();
@@ -34,6 +40,21 @@ impl App {
             RevocationFallback::Deny => Err(error.into()),
             RevocationFallback::Allow => Ok(false),
         }
+    }
+
+    /// The shared state is whole, but the last look through the store is too long ago: the store knows. One that is
+    /// silent is what that look waits for, too, and nothing is made durable in it meanwhile.
+    async fn is_revoked_behind_a_lease(
+        &self,
+        token: &TokenFacts<'_>,
+        now: UnixMillis,
+    ) -> SharedResult<bool> {
+        let stored = tokio::time::timeout(SILENCE, self.store.is_revoked(token, now)).await;
+        if let Ok(Ok(is_revoked)) = stored {
+            return Ok(is_revoked);
+        }
+        self.shared.looked_through(Instant::now());
+        self.shared.is_revoked(token, now).await
     }
 
     /// Makes a revocation that is durable known to all instances.

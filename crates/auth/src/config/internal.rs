@@ -19,7 +19,7 @@ pub(super) const VARIABLES: &[Variable] = &[
     var(
         "INTERNAL_TOKEN",
         "none",
-        "what edges send there as a bearer token, 16 characters or more; not needed on loopback",
+        "what edges send there as a bearer token, 32 characters or more; not needed on loopback",
     ),
     var("INTERNAL_TOKEN_FILE", "none", "file holding the same"),
 ];
@@ -82,10 +82,10 @@ impl Internal {
 /// What a token has to be like, or what is wrong with it.
 pub(crate) fn check_token(token: &str) -> Result<(), &'static str> {
     let is_sound =
-        (16..=512).contains(&token.len()) && token.bytes().all(|byte| byte.is_ascii_graphic());
+        (32..=512).contains(&token.len()) && token.bytes().all(|byte| byte.is_ascii_graphic());
     is_sound
         .then_some(())
-        .ok_or("is not 16 to 512 visible characters without spaces")
+        .ok_or("is not 32 to 512 visible characters without spaces")
 }
 
 fn token(v: &mut Values<'_>, environment: Environment) -> Option<TokenSource> {

@@ -587,7 +587,9 @@ fn the_internal_listener_is_off_or_on_loopback_or_behind_a_token() {
         assert!(config.internal.unwrap().token.is_some());
         assert_eq!(faulty(&[token]), ["INTERNAL_TOKEN"], "nothing to open");
     }
-    for bad in ["short", "sixteen letters and spaces"] {
+    // Edges take none that is shorter either.
+    let too_short = &TOKEN[1..];
+    for bad in ["short", too_short, "thirty-two letters, and spaces too"] {
         assert_eq!(
             faulty(&[open[0], ("INTERNAL_TOKEN", bad)]),
             ["INTERNAL_TOKEN"]

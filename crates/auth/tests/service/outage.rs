@@ -13,7 +13,7 @@ use crate::harness::{EMAIL, Installation, Instance, PASSWORD, Tokens};
 /// Two instances on one database and one Redis.
 struct Cluster {
     redis: Redis,
-    _installation: Installation,
+    installation: Installation,
     a: Instance,
     b: Instance,
 }
@@ -38,7 +38,7 @@ impl Cluster {
         );
         Self {
             redis,
-            _installation: installation,
+            installation,
             a,
             b,
         }
@@ -220,6 +220,31 @@ async fn sec_d06_a_logout_at_an_instance_cut_off_from_redis_holds_at_once_where_
         assert_eq!(a.verify(&tokens.access).await.status, 401, "{fault:?}");
         assert_eq!(b.verify(&tokens.access).await.status, 401, "{fault:?}");
     }
+}
+
+#[tokio::test]
+async fn sec_d06_a_database_that_hangs_holds_up_no_verification_while_redis_answers() {
+    let cluster = Cluster::start_on(Installation::on_postgres().await, &[]).await;
+    let (live, ended) = (
+        cluster.a.register_and_login().await,
+        cluster.b.login().await,
+    );
+    assert_eq!(cluster.b.logout(&ended.access).await.status, 204);
+    let database = cluster.installation.server.as_ref().unwrap();
+    database.pause();
+    // Longer than any lease and than the first look that hangs.
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_secs(2) {
+        let asked = Instant::now();
+        assert_eq!(cluster.verified(&live).await, [200, 200]);
+        assert_eq!(cluster.verified(&ended).await, [401, 401]);
+        assert!(
+            asked.elapsed() < Duration::from_secs(2),
+            "{:?}",
+            asked.elapsed()
+        );
+    }
+    cluster.installation.server.as_ref().unwrap().resume();
 }
 
 /// Requests all the while: every token that was ended is refused from then on, whatever happens to Redis.
