@@ -175,7 +175,13 @@ impl Values<'_> {
     /// `sqlite:///absolute` and `sqlite://relative` name files. The value is not
     /// repeated in messages, since other databases' addresses hold passwords.
     pub(super) fn sqlite_path(&mut self, name: &'static str, url: &str) -> PathBuf {
-        let hint = "use sqlite:///absolute/path/auth.db or sqlite://relative/path/auth.db";
+        const FILES: &str = "use sqlite:///absolute/path/auth.db or sqlite://relative/path/auth.db";
+        const SERVER: &str =
+            "use postgres://user:password@host:port/database, or sqlite:///absolute/path/auth.db";
+        let (hint, is_server_taken) = match name {
+            "DATABASE_URL" => (SERVER, true),
+            _ => (FILES, false),
+        };
         let scheme = url.split(':').next().unwrap_or_default();
         let path = match url
             .strip_prefix("sqlite://")
@@ -183,9 +189,12 @@ impl Values<'_> {
         {
             Some(path) => path.split('?').next().unwrap_or_default(),
             None => {
-                let what = match scheme {
-                    "redis" | "rediss" => "Redis is not supported by this version yet",
-                    _ => "is not a sqlite:// address",
+                let (what, hint) = match scheme {
+                    "redis" | "rediss" => ("is the address of a Redis", "give it as REDIS_URL"),
+                    _ if is_server_taken => {
+                        ("is neither a postgres:// nor a sqlite:// address", hint)
+                    }
+                    _ => ("is not a sqlite:// address", hint),
                 };
                 self.error(name, what, hint);
                 return PathBuf::new();
