@@ -33,23 +33,40 @@ pub(crate) async fn inside_at(directory: &tempfile::TempDir) -> Inside {
 const TTL: Duration = Duration::from_secs(600);
 
 fn config_with(directory: &tempfile::TempDir, ttl: Duration) -> Config {
+    let ttl = ttl.as_secs().to_string();
+    config_as(directory, &[("ACCESS_TOKEN_TTL", &ttl)])
+}
+
+/// Settings of a test before those that each of them has.
+fn config_as(directory: &tempfile::TempDir, settings: &[(&str, &str)]) -> Config {
     let database = format!("sqlite://{}", directory.path().join("auth.db").display());
-    Config::from_env(|name| match name {
-        "DATABASE_URL" => Some(database.clone()),
-        "HASH_WORKERS" => Some("1".to_owned()),
-        "ACCESS_TOKEN_TTL" => Some(ttl.as_secs().to_string()),
-        _ => None,
+    Config::from_env(|name| {
+        let set = settings.iter().find(|(key, _)| *key == name);
+        match (set, name) {
+            (Some((_, value)), _) => Some((*value).to_owned()),
+            (None, "DATABASE_URL") => Some(database.clone()),
+            (None, "HASH_WORKERS") => Some("1".to_owned()),
+            (None, _) => None,
+        }
     })
     .unwrap()
 }
 
 /// One whose access tokens live this long.
 pub(crate) async fn inside_with(directory: &tempfile::TempDir, ttl: Duration) -> Inside {
-    let config = config_with(directory, ttl);
-    let stores = Stores::open(&config).await.unwrap();
+    inside_of(&config_with(directory, ttl)).await
+}
+
+/// One with settings of a test.
+pub(crate) async fn inside_as(directory: &tempfile::TempDir, settings: &[(&str, &str)]) -> Inside {
+    inside_of(&config_as(directory, settings)).await
+}
+
+async fn inside_of(config: &Config) -> Inside {
+    let stores = Stores::open(config).await.unwrap();
     let (_, phase) = Lifecycle::new();
     let address = ([127, 0, 0, 1], 8000).into();
-    let instance = Instance::build(&config, &stores, address, &phase)
+    let instance = Instance::build(config, &stores, address, &phase)
         .await
         .unwrap();
     Inside { stores, instance }

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use portcullis_testkit::{Connection, Response, client, free_port};
+use portcullis_testkit::{Connection, Response, client, free_port, wait_until};
 use portcullis_token::feed::{Answer, Page};
 use portcullis_token::revocation::Record;
 
@@ -65,17 +65,22 @@ async fn a_heartbeat_comes_in_time_and_tells_when_the_log_was_read() {
     let installation = Installation::new().await;
     let (_instance, internal) = start(&installation, "a").await;
     let position = page(&client::get(internal, PATH).await.unwrap()).position;
-    let asked = Instant::now();
     let path = format!("{PATH}?after={position}&wait_ms=400");
-    let heartbeat = page(&client::get(internal, &path).await.unwrap());
-    let took = asked.elapsed().as_millis() as i64;
-    assert!(took >= 400 && heartbeat.records.is_empty() && heartbeat.is_last);
-    assert_eq!(heartbeat.position, position);
-    assert!(
-        (200..=took).contains(&heartbeat.read_ms),
-        "{} of {took} ms",
-        heartbeat.read_ms
-    );
+    // A log that a busy machine could not read in time is told as one read before the question.
+    wait_until("a log read while somebody waited", async || {
+        let asked = Instant::now();
+        let heartbeat = page(&client::get(internal, &path).await.unwrap());
+        let took = asked.elapsed().as_millis() as i64;
+        assert!(took >= 400 && heartbeat.records.is_empty() && heartbeat.is_last);
+        assert_eq!(heartbeat.position, position);
+        assert!(
+            heartbeat.read_ms <= took,
+            "{} of {took} ms",
+            heartbeat.read_ms
+        );
+        (heartbeat.read_ms >= 200).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]

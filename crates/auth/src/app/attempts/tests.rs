@@ -1,5 +1,7 @@
 //! Guessing on a clock of our own: no test waits for a lock.
 
+mod everywhere;
+
 use portcullis_testkit::wait_until;
 
 use super::*;
