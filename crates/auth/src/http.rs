@@ -31,7 +31,7 @@ use std::time::{Instant, SystemTime};
 
 use axum::Router;
 use axum::extract::Request;
-use axum::routing::{get, post};
+use axum::routing::{MethodRouter, get, post};
 use http::HeaderValue;
 use ipnet::IpNet;
 
@@ -44,46 +44,59 @@ use client::Client;
 use error::ApiError;
 pub(crate) use internal::Desk;
 
-/// Every path, and every method it takes. The envelope is around all of them.
+/// Every path there is, and every method it takes. The envelope is around all of them.
 pub(crate) fn router(service: Arc<Service>) -> Router {
-    let mut routes = Router::new()
-        .route("/api/v1/auth/register", post(register::handle))
-        .route("/api/v1/auth/login", post(login::handle))
-        .route("/api/v1/auth/refresh", post(refresh::handle))
-        .route("/api/v1/auth/logout", post(logout::handle))
-        .route("/api/v1/auth/verify", get(verify::handle))
-        .route("/api/v1/auth/setup", post(setup::handle))
-        .route("/.well-known/jwks.json", get(jwks::handle))
-        .route("/.well-known/openid-configuration", get(discovery::handle))
-        .route("/health", get(health::basic))
-        .route("/health/detailed", get(health::detailed))
-        .route("/health/ready", get(health::ready))
-        .route("/health/live", get(health::live))
-        .route("/ready", get(health::ready))
-        .route("/alive", get(health::live))
-        .route("/api/v1/load-balancer/health", get(load_balancer::handle))
-        .route(
-            "/api/v1/load-balancer/instances",
-            get(load_balancer::instances::handle),
-        )
-        .route(
-            "/api/v1/load-balancer/metrics",
-            get(load_balancer::metrics::handle),
-        )
-        .route(
-            "/api/v1/load-balancer/config",
-            get(load_balancer::config::handle),
-        )
-        .route(
-            "/api/v1/load-balancer/health-check",
-            post(load_balancer::check::handle),
-        )
+    let routes = routes()
+        .into_iter()
+        .filter(|(path, _)| *path != METRICS || service.shows_metrics);
+    let routes = routes
+        .fold(Router::new(), |router, (path, methods)| {
+            router.route(path, methods)
+        })
         .fallback(async || ApiError::NotFound)
         .method_not_allowed_fallback(async || ApiError::MethodNotAllowed);
-    if service.shows_metrics {
-        routes = routes.route("/metrics", get(metrics::handle));
-    }
     enveloped(routes, &service).with_state(service)
+}
+
+/// Only where there is no internal listener for it.
+const METRICS: &str = "/metrics";
+
+/// One list, so that whatever must hold for every path can be tried on all of them.
+fn routes() -> [(&'static str, MethodRouter<Arc<Service>>); 20] {
+    [
+        ("/api/v1/auth/register", post(register::handle)),
+        ("/api/v1/auth/login", post(login::handle)),
+        ("/api/v1/auth/refresh", post(refresh::handle)),
+        ("/api/v1/auth/logout", post(logout::handle)),
+        ("/api/v1/auth/verify", get(verify::handle)),
+        ("/api/v1/auth/setup", post(setup::handle)),
+        ("/.well-known/jwks.json", get(jwks::handle)),
+        ("/.well-known/openid-configuration", get(discovery::handle)),
+        ("/health", get(health::basic)),
+        ("/health/detailed", get(health::detailed)),
+        ("/health/ready", get(health::ready)),
+        ("/health/live", get(health::live)),
+        ("/ready", get(health::ready)),
+        ("/alive", get(health::live)),
+        ("/api/v1/load-balancer/health", get(load_balancer::handle)),
+        (
+            "/api/v1/load-balancer/instances",
+            get(load_balancer::instances::handle),
+        ),
+        (
+            "/api/v1/load-balancer/metrics",
+            get(load_balancer::metrics::handle),
+        ),
+        (
+            "/api/v1/load-balancer/config",
+            get(load_balancer::config::handle),
+        ),
+        (
+            "/api/v1/load-balancer/health-check",
+            post(load_balancer::check::handle),
+        ),
+        (METRICS, get(metrics::handle)),
+    ]
 }
 
 /// The routes with the one layer that is around all of them.

@@ -28,15 +28,19 @@ pub(crate) struct Desk {
 }
 
 /// Every path of the internal listener.
+pub(super) const PATHS: [&str; 3] = [feed::PATH, "/metrics", "/health/live"];
+
+/// What answers them.
 pub(crate) fn router(service: Arc<Service>, desk: Arc<Desk>) -> Router {
     let revocations = {
         let desk = desk.clone();
         async move |RawQuery(query): RawQuery| desk.revocations(query.as_deref()).await
     };
+    let [feed, metrics, live] = PATHS;
     let routes = Router::new()
-        .route(feed::PATH, get(revocations))
-        .route("/metrics", get(metrics::handle))
-        .route("/health/live", get(health::live))
+        .route(feed, get(revocations))
+        .route(metrics, get(metrics::handle))
+        .route(live, get(health::live))
         .fallback(async || ApiError::NotFound)
         .method_not_allowed_fallback(async || ApiError::MethodNotAllowed)
         .layer(from_fn_with_state(desk, guard));

@@ -3,15 +3,30 @@
 
 use std::num::NonZeroUsize;
 
-/// How much of the room for requests an endpoint may find taken, in percent; `None` for those that are always served.
-/// Health and keys cost nothing and decide about everything else; verification carries every other service.
-fn share(endpoint: &str) -> Option<usize> {
-    match endpoint {
-        "/api/v1/auth/verify" => Some(100),
-        "/api/v1/auth/refresh" | "/api/v1/auth/logout" => Some(90),
-        "/api/v1/auth/login" => Some(75),
-        "/api/v1/auth/register" => Some(60),
-        "/api/v1/load-balancer/instances" | "/api/v1/auth/setup" => Some(50),
+/// How much of the room for requests an endpoint may find taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Share {
+    /// All of it and more: health and keys cost nothing and decide about everything else.
+    Always,
+    /// So many percent.
+    Percent(usize),
+}
+
+/// What nobody's life hangs on: administration, and what is not there.
+const LEAST: Share = Share::Percent(50);
+
+/// Every path there is; `None` for others. Verification carries every other service.
+fn share(endpoint: &str) -> Option<Share> {
+    let share = match endpoint {
+        "/api/v1/auth/verify" => Share::Percent(100),
+        "/api/v1/auth/refresh" | "/api/v1/auth/logout" => Share::Percent(90),
+        "/api/v1/auth/login" => Share::Percent(75),
+        "/api/v1/auth/register" => Share::Percent(60),
+        "/api/v1/load-balancer/instances"
+        | "/api/v1/load-balancer/metrics"
+        | "/api/v1/load-balancer/config"
+        | "/api/v1/load-balancer/health-check"
+        | "/api/v1/auth/setup" => LEAST,
         portcullis_token::feed::PATH
         | "/health"
         | "/health/detailed"
@@ -22,21 +37,33 @@ fn share(endpoint: &str) -> Option<usize> {
         | "/metrics"
         | "/api/v1/load-balancer/health"
         | "/.well-known/jwks.json"
-        | "/.well-known/openid-configuration" => None,
-        // What is new or not there is nobody's lifeline.
-        _ => Some(50),
-    }
+        | "/.well-known/openid-configuration" => Share::Always,
+        _ => return None,
+    };
+    Some(share)
 }
 
 /// Whether a request for `endpoint` may go on when, with it, `under_way` requests are. With room for one only, each
 /// endpoint still has that one.
 pub(super) fn admits(endpoint: &str, under_way: usize, room: NonZeroUsize) -> bool {
-    share(endpoint).is_none_or(|percent| under_way <= (room.get() * percent / 100).max(1))
+    match share(endpoint).unwrap_or(LEAST) {
+        Share::Always => true,
+        Share::Percent(percent) => under_way <= (room.get() * percent / 100).max(1),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sec_j02_every_path_there_is_has_its_importance() {
+        let public = crate::http::routes();
+        let paths = public.iter().map(|(path, _)| *path);
+        for path in paths.chain(crate::http::internal::PATHS) {
+            assert!(share(path).is_some(), "{path} has no share of the room");
+        }
+    }
 
     #[test]
     fn sec_j02_the_least_important_are_turned_away_first() {
