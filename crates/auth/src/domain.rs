@@ -5,6 +5,7 @@
 mod account;
 mod audit;
 mod email;
+mod instance;
 mod key_plan;
 mod password;
 mod refresh;
@@ -16,6 +17,7 @@ mod time;
 pub use account::{Account, AccountId, AccountStatus, InvalidRole, PasswordHash, Role};
 pub use audit::{AuditEntry, AuditEvent};
 pub use email::{Email, InvalidEmail};
+pub use instance::{InstanceRecord, InstanceState};
 pub use key_plan::{KeyPlan, KeyStep, PUBLISHED_AHEAD, wait_until_known};
 pub use password::{NewPassword, PasswordRefused, PresentedPassword};
 pub use refresh::{

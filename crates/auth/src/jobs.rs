@@ -40,7 +40,7 @@ pub(crate) fn start(
     let registry = registry.clone();
     jobs.spawn(every("heartbeat", HEARTBEAT, phase.clone(), move || {
         let registry = registry.clone();
-        async move { Ok(registry.beat(now()).await?) }
+        async move { registry.beat(now()).await }
     }));
     let turning = keys.clone();
     jobs.spawn(every(

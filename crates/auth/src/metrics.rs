@@ -42,6 +42,7 @@ pub(crate) struct Metrics {
     rendering: Mutex<()>,
     ready: IntGauge,
     dependency_up: IntGaugeVec,
+    differing_instances: IntGaugeVec,
     dependencies: DependencyMetrics,
     store_connections: IntGaugeVec,
     resident_bytes: IntGauge,
@@ -169,6 +170,11 @@ impl Metrics {
             rendering: Mutex::default(),
             ready: r.gauge("ready", "1 when readiness succeeds.")?,
             dependencies: DependencyMetrics::new(&r)?,
+            differing_instances: r.gauges(
+                "differing_instances",
+                "Living instances in which a setting differs from this one's.",
+                &["setting"],
+            )?,
             dependency_up: r.gauges(
                 "dependency_up",
                 "1 when it answered last.",
@@ -263,6 +269,13 @@ impl Metrics {
 
     pub(crate) fn refresh_reuse(&self) {
         self.refresh_reuses.inc();
+    }
+
+    /// How many living instances differ from this one in a setting that must be the same on all.
+    pub(crate) fn instances_that_differ(&self, setting: &str, count: i64) {
+        self.differing_instances
+            .with_label_values(&[setting])
+            .set(count);
     }
 
     /// The text exposition of everything, after taking in `snapshot`.

@@ -1,16 +1,22 @@
 //! Says that this instance lives, and looks whether the others run with the same
 //! settings. Never acts on what it sees: people do.
+//!
+//! Instances that share a Redis and those that share a database find each other: whoever names another of one is seen
+//! through the other.
 
 mod fingerprint;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use crate::app::Cause;
 use crate::config::Config;
-use crate::domain::UnixMillis;
+use crate::domain::{InstanceRecord, InstanceState, UnixMillis};
 use crate::lifecycle::PhaseWatch;
-use crate::shared::{InstanceRecord, InstanceState, Shared, SharedResult};
+use crate::metrics::Metrics;
+use crate::shared::Shared;
+use crate::store::Store;
 
 pub(crate) use fingerprint::Fingerprint;
 
@@ -21,22 +27,16 @@ const TTL: Duration = Duration::from_secs(15);
 
 const REPORTED_MAX: usize = 1000;
 
-/// This instance's entry.
-pub(crate) struct Registry {
-    shared: Arc<dyn Shared>,
+/// What an instance says of itself.
+pub(crate) struct Own {
     record: InstanceRecord,
     fingerprint: Fingerprint,
-    phase: PhaseWatch,
-    /// Differences that were reported already: instance and fingerprint.
-    reported: Mutex<BTreeSet<(String, String)>>,
 }
 
-impl Registry {
+impl Own {
     pub(crate) fn new(
-        shared: Arc<dyn Shared>,
         config: &Config,
         address: String,
-        phase: PhaseWatch,
         started_at: UnixMillis,
         given_key: Option<&str>,
     ) -> Self {
@@ -50,16 +50,43 @@ impl Registry {
             started_at,
         };
         Self {
-            shared,
             record,
-            phase,
             fingerprint,
+        }
+    }
+}
+
+/// This instance's entry, in the shared state and in the store.
+pub(crate) struct Registry {
+    store: Arc<dyn Store>,
+    shared: Arc<dyn Shared>,
+    own: Own,
+    phase: PhaseWatch,
+    metrics: Arc<Metrics>,
+    /// Differences that were reported already: instance and fingerprint.
+    reported: Mutex<BTreeSet<(String, String)>>,
+}
+
+impl Registry {
+    pub(crate) fn new(
+        store: Arc<dyn Store>,
+        shared: Arc<dyn Shared>,
+        own: Own,
+        phase: PhaseWatch,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        Self {
+            store,
+            shared,
+            own,
+            phase,
+            metrics,
             reported: Mutex::default(),
         }
     }
 
-    /// One heartbeat, in the state the process is in.
-    pub(crate) async fn beat(&self, now: UnixMillis) -> SharedResult<()> {
+    /// One heartbeat, in the state the process is in. Where the database does not take it, the next one tries again.
+    pub(crate) async fn beat(&self, now: UnixMillis) -> Result<(), Cause> {
         let is_draining = self.phase.is_draining();
         let state = if is_draining {
             InstanceState::Draining
@@ -68,24 +95,35 @@ impl Registry {
         };
         let record = InstanceRecord {
             state,
-            ..self.record.clone()
+            ..self.own.record.clone()
         };
-        self.shared.heartbeat(&record, TTL, now).await?;
-        self.compare(&self.shared.instances(now).await?);
-        Ok(())
+        if let Err(error) = self.store.report_instance(&record, TTL, now).await {
+            tracing::warn!(%error, "the database does not know that this instance lives");
+        }
+        let told = self.shared.heartbeat(&record, TTL, now).await;
+        self.compare(&living(self.store.as_ref(), self.shared.as_ref(), now).await?);
+        Ok(told?)
     }
 
-    pub(crate) async fn leave(&self) -> SharedResult<()> {
-        self.shared.leave(&self.record.id).await
+    pub(crate) async fn leave(&self) -> Result<(), Cause> {
+        let id = &self.own.record.id;
+        let forgotten = self.store.forget_instance(id).await;
+        self.shared.leave(id).await?;
+        Ok(forgotten?)
     }
 
     fn compare(&self, instances: &[InstanceRecord]) {
+        let mut differing: BTreeMap<String, i64> = BTreeMap::new();
         for other in instances {
             let differs = self
+                .own
                 .fingerprint
                 .differences(&Fingerprint::parse(&other.fingerprint));
             if differs.is_empty() {
                 continue;
+            }
+            for setting in &differs {
+                *differing.entry(setting.clone()).or_default() += 1;
             }
             let difference = (other.id.clone(), other.fingerprint.clone());
             let mut reported = self.reported.lock().unwrap_or_else(PoisonError::into_inner);
@@ -101,5 +139,27 @@ impl Registry {
                 );
             }
         }
+        for (setting, _) in self.own.fingerprint.parts() {
+            let count = differing.get(setting).copied().unwrap_or_default();
+            self.metrics.instances_that_differ(setting, count);
+        }
     }
+}
+
+/// The living instances by id, of the shared state and of the store together; of one alone when the other cannot be
+/// asked.
+pub(crate) async fn living(
+    store: &dyn Store,
+    shared: &dyn Shared,
+    now: UnixMillis,
+) -> Result<Vec<InstanceRecord>, Cause> {
+    let stored = store.instances(now).await;
+    let found = match (stored, shared.instances(now).await) {
+        (Ok(stored), Ok(found)) => [stored, found].concat(),
+        (Ok(only), Err(_)) | (Err(_), Ok(only)) => only,
+        (Err(_), Err(error)) => return Err(error.into()),
+    };
+    // Of two entries, that of the shared state, which is told of a drain as soon as it begins.
+    let by_id: BTreeMap<_, _> = found.into_iter().map(|of| (of.id.clone(), of)).collect();
+    Ok(by_id.into_values().collect())
 }

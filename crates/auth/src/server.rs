@@ -32,7 +32,7 @@ use crate::lifecycle::{Lifecycle, Phase, PhaseWatch};
 use crate::metrics::Metrics;
 use crate::password::{HasherConfig, PasswordHasher, Pepper, Peppers};
 use crate::random;
-use crate::registry::Registry;
+use crate::registry::{self, Own, Registry};
 use crate::shared::guarded::GuardedShared;
 use crate::shared::redis::RedisSetupError;
 use crate::shared::{EmbeddedShared, RedisShared, Shared};
@@ -210,24 +210,18 @@ impl Instance {
             Some(internal) => Some(Opened::open(internal, config, stores, phase).await?),
             None => None,
         };
-        let registry = Registry::new(
-            shared.clone(),
-            config,
-            address.to_string(),
-            phase.clone(),
-            now(),
-            keys.given().as_deref(),
-        );
-        let registry = Arc::new(registry);
-        at_start(shared, registry.beat(now()).await.map_err(Cause::from))?;
-        let living = shared
-            .instances(now())
-            .await
-            .map_or(1, |living| living.len());
-        database::check_connections(store.as_ref(), &config.database, living).await;
         let metrics = Metrics::new(&config.instance.version, &config.instance.id)
             .map_err(|error| ServeError::Identity(error.into()))?;
         let metrics = Arc::new(metrics);
+        let given_key = keys.given();
+        let own = Own::new(config, address.to_string(), now(), given_key.as_deref());
+        let (watch, counting) = (phase.clone(), metrics.clone());
+        let registry = Registry::new(store.clone(), shared.clone(), own, watch, counting);
+        let registry = Arc::new(registry);
+        at_start(shared, registry.beat(now()).await)?;
+        let living = registry::living(store.as_ref(), shared.as_ref(), now()).await;
+        let living = living.map_or(1, |living| living.len());
+        database::check_connections(store.as_ref(), &config.database, living).await;
         let service = Arc::new(Service {
             app: App {
                 store: store.clone(),

@@ -16,12 +16,12 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 
-use crate::domain::{Revocation, TokenFacts, UnixMillis};
+use crate::domain::{InstanceRecord, Revocation, TokenFacts, UnixMillis};
 
 pub use allowance::{Allowance, Taken};
 pub use embedded::EmbeddedShared;
 pub use redis::{RedisOptions, RedisShared};
-pub use types::{Copying, Counter, CounterKey, InstanceRecord, InstanceState, SharedError, Usage};
+pub use types::{Copying, Counter, CounterKey, SharedError, Usage};
 
 /// How long an instance believes the shared state after the store was last looked through for revocations that are
 /// missing in it. Where one could not be shared, the answer to its logout waits for as long: from then on every instance

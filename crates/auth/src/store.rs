@@ -19,12 +19,13 @@ pub mod sqlite;
 mod types;
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use async_trait::async_trait;
 
 use crate::domain::{
-    Account, AccountId, AccountStatus, AuditEntry, Email, Family, KeyState, PasswordHash,
-    Revocation, Role, SessionId, SigningKeyRecord, TokenFacts, TokenHash, UnixMillis,
+    Account, AccountId, AccountStatus, AuditEntry, Email, Family, InstanceRecord, KeyState,
+    PasswordHash, Revocation, Role, SessionId, SigningKeyRecord, TokenFacts, TokenHash, UnixMillis,
 };
 
 pub use error::StoreError;
@@ -174,6 +175,20 @@ pub trait Store: Send + Sync + 'static {
 
     /// The newest audit lines, newest first.
     async fn recent_audit(&self, limit: PageLimit) -> StoreResult<Vec<AuditEntry>>;
+
+    /// Says that an instance lives, until `ttl` from now.
+    async fn report_instance(
+        &self,
+        instance: &InstanceRecord,
+        ttl: Duration,
+        now: UnixMillis,
+    ) -> StoreResult<()>;
+
+    /// Takes an instance out of the list at once.
+    async fn forget_instance(&self, id: &str) -> StoreResult<()>;
+
+    /// The living instances that use this database, whatever shared state they have; by id, at most 1,000.
+    async fn instances(&self, now: UnixMillis) -> StoreResult<Vec<InstanceRecord>>;
 
     /// Deletes at most `limit` rows of each kind that no answer depends on any more.
     async fn purge(&self, now: UnixMillis, limit: PageLimit) -> StoreResult<Purged>;

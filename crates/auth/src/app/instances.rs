@@ -1,8 +1,8 @@
 //! The registry of living instances, and who may look behind the scenes: administrators alone.
 
 use super::{App, Outcome, Refusal};
-use crate::domain::{Role, UnixMillis};
-use crate::shared::InstanceRecord;
+use crate::domain::{InstanceRecord, Role, UnixMillis};
+use crate::registry;
 
 impl App {
     /// Refuses everybody but the holder of an administrator's token.
@@ -16,6 +16,7 @@ impl App {
 
     /// The registry.
     pub(crate) async fn instances(&self, now: UnixMillis) -> Outcome<Vec<InstanceRecord>> {
-        Ok(self.shared.instances(now).await?)
+        let living = registry::living(self.store.as_ref(), self.shared.as_ref(), now).await;
+        living.map_err(Refusal::SharedUnavailable)
     }
 }

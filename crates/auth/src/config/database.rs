@@ -85,7 +85,7 @@ impl Database {
     }
 
     /// The database's file, where it is one.
-    pub(super) fn file(&self) -> Option<&Path> {
+    pub(crate) fn file(&self) -> Option<&Path> {
         match &self.place {
             DatabasePlace::File(path) => Some(path),
             DatabasePlace::Server(_) => None,

@@ -1,10 +1,12 @@
 //! Short digests of the settings that must agree between instances. Never long enough to find a secret by trying.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::path::Path;
 
 use aws_lc_rs::digest::{Context, SHA256};
 
-use crate::config::Config;
+use crate::config::{Config, SharedState};
 
 /// Longest text that is read: what another version writes may differ, but not without end.
 const BYTES_MAX: usize = 1024;
@@ -29,7 +31,15 @@ impl Fingerprint {
         ]
         .map(|lifetime| lifetime.as_secs().to_string())
         .join(" ");
+        let database = place(config.database.file(), &config.database.place);
+        let shared_state = match &config.shared_state {
+            SharedState::File(file) => place(Some(file), &""),
+            SharedState::Redis(options) => options.place(),
+        };
         let all = [
+            // Where they are, and nothing of who asks: passwords change one instance after the other.
+            ("DATABASE_URL", database.as_str()),
+            ("REDIS_URL", shared_state.as_str()),
             ("ISSUER_URL", tokens.issuer.as_str()),
             ("TOKEN_AUDIENCE", tokens.audience.as_str()),
             ("SECURITY_SALT", pepper),
@@ -73,6 +83,15 @@ impl Fingerprint {
             .map(|(name, _)| name.to_owned())
             .collect()
     }
+}
+
+/// The same for two instances on one machine, wherever they were started.
+fn place(file: Option<&Path>, server: &dyn Display) -> String {
+    let Some(file) = file else {
+        return server.to_string();
+    };
+    let file = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
+    file.display().to_string()
 }
 
 /// Eight digits; the name goes in, so that equal values of two settings look different.
@@ -133,6 +152,63 @@ mod tests {
             ("INSTANCE_ID", "b"),
         ];
         assert!(of(&free, None).differences(&base).is_empty());
+    }
+
+    #[test]
+    fn another_database_or_redis_is_named_and_another_password_is_not() {
+        let at = |database: &str, redis: &str| {
+            of(&[("DATABASE_URL", database), ("REDIS_URL", redis)], None)
+        };
+        let base = at(
+            "postgres://app:one@db:5432/auth",
+            "redis://:one@cache:6379/0",
+        );
+        for (database, redis, names) in [
+            (
+                "postgres://app:one@db2:5432/auth",
+                "redis://:one@cache:6379/0",
+                vec!["DATABASE_URL"],
+            ),
+            (
+                "postgres://app:one@db:5433/auth",
+                "redis://:one@cache:6379/0",
+                vec!["DATABASE_URL"],
+            ),
+            (
+                "postgres://app:one@db:5432/other",
+                "redis://:one@cache:6379/0",
+                vec!["DATABASE_URL"],
+            ),
+            (
+                "postgres://app:one@db:5432/auth",
+                "redis://:one@cache2:6379/0",
+                vec!["REDIS_URL"],
+            ),
+            (
+                "postgres://app:one@db:5432/auth",
+                "redis://:one@cache:6379/1",
+                vec!["REDIS_URL"],
+            ),
+            (
+                "sqlite://auth.db",
+                "redis://:one@cache:6379/0",
+                vec!["DATABASE_URL"],
+            ),
+            (
+                "postgres://ops:two@db/auth?sslmode=require",
+                "redis://:two@cache",
+                vec![],
+            ),
+        ] {
+            assert_eq!(
+                at(database, redis).differences(&base),
+                names,
+                "{database} {redis}"
+            );
+        }
+        let file = of(&[("SHARED_STATE_URL", "sqlite:///run/a.db")], None);
+        let other = of(&[("SHARED_STATE_URL", "sqlite:///run/b.db")], None);
+        assert_eq!(file.differences(&other), ["REDIS_URL"]);
     }
 
     #[test]

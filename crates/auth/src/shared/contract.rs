@@ -4,8 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use super::{Allowance, Counter, CounterKey, InstanceRecord, InstanceState, Shared};
-use crate::domain::{AccountId, Revocation, SessionId, TokenFacts, UnixMillis};
+use super::{Allowance, Counter, CounterKey, Shared};
+use crate::domain::{
+    AccountId, InstanceRecord, InstanceState, Revocation, SessionId, TokenFacts, UnixMillis,
+};
 
 /// The year 2100: what expires by the clock of a server must not do so while a case runs.
 const START: UnixMillis = UnixMillis(4_102_444_800_000);

@@ -21,11 +21,8 @@ use async_trait::async_trait;
 use sqlx::Row as _;
 use sqlx::sqlite::{SqliteRow, SqliteSynchronous};
 
-use super::{
-    Allowance, Counter, CounterKey, InstanceRecord, InstanceState, Shared, SharedError,
-    SharedResult, Taken,
-};
-use crate::domain::{Revocation, TokenFacts, UnixMillis};
+use super::{Allowance, Counter, CounterKey, Shared, SharedError, SharedResult, Taken};
+use crate::domain::{InstanceRecord, InstanceState, Revocation, TokenFacts, UnixMillis};
 use crate::store::StoreError;
 use crate::store::sqlite::file::{BUSY_TIMEOUT, DatabaseFile, FileOptions};
 use crate::store::sqlite::migrate;

@@ -9,11 +9,9 @@ use async_trait::async_trait;
 
 use super::allowance::{Allowance, Taken};
 use super::local::Local;
-use super::{
-    Copying, Counter, CounterKey, InstanceRecord, Shared, SharedError, SharedResult, Usage,
-};
+use super::{Copying, Counter, CounterKey, Shared, SharedError, SharedResult, Usage};
 use crate::breaker::Guard;
-use crate::domain::{Revocation, TokenFacts, UnixMillis};
+use crate::domain::{InstanceRecord, Revocation, TokenFacts, UnixMillis};
 
 /// [`Shared`] that fails at once while its breaker is open, and goes on counting by itself.
 pub(crate) struct GuardedShared {

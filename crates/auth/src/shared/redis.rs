@@ -26,8 +26,8 @@ use redis::{Client, FromRedisValue, RedisError, RedisResult, Script, TlsCertific
 
 use super::allowance::{self, Allowance, Taken};
 use super::types::{Copying, Usage};
-use super::{Counter, CounterKey, InstanceRecord, Shared, SharedError, SharedResult};
-use crate::domain::{Revocation, TokenFacts, UnixMillis};
+use super::{Counter, CounterKey, Shared, SharedError, SharedResult};
+use crate::domain::{InstanceRecord, Revocation, TokenFacts, UnixMillis};
 use entries::{Entry, INSTANCE, INSTANCES, LOADED, LOG};
 use facts::Facts;
 use lane::Lanes;

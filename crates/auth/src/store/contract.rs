@@ -3,6 +3,7 @@
 //! A case gets several instances on one database and calls them in turn, so that whatever one writes another reads.
 
 pub(crate) mod accounts;
+pub(crate) mod instances;
 pub(crate) mod keys;
 pub(crate) mod refresh;
 pub(crate) mod revocations;
@@ -46,6 +47,9 @@ macro_rules! every_case {
                 a_revocation_is_only_ever_extended_and_shows_again_when_it_is,
                 sec_d05_a_recorded_revocation_covers_its_tokens_and_no_others,
                 a_purge_is_bounded_and_takes_only_what_has_ended,
+            ]
+            instances: [
+                instances_are_listed_until_they_leave_or_fall_silent,
             ]
             sessions: [
                 a_session_is_found_by_its_newest_family,

@@ -8,6 +8,7 @@
 mod account;
 mod audit;
 pub(super) mod database;
+mod instance;
 mod purge;
 mod refresh;
 mod revocation;
@@ -16,6 +17,7 @@ mod signing_key;
 pub(super) mod statement;
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use async_trait::async_trait;
 
@@ -24,8 +26,8 @@ use super::{
     Rotation, RotationOutcome, SetupCreation, SetupOutcome, Store, StoreResult,
 };
 use crate::domain::{
-    Account, AccountId, AccountStatus, AuditEntry, Email, Family, KeyState, PasswordHash,
-    Revocation, Role, SessionId, SigningKeyRecord, TokenFacts, TokenHash, UnixMillis,
+    Account, AccountId, AccountStatus, AuditEntry, Email, Family, InstanceRecord, KeyState,
+    PasswordHash, Revocation, Role, SessionId, SigningKeyRecord, TokenFacts, TokenHash, UnixMillis,
 };
 use database::Database;
 
@@ -196,6 +198,23 @@ impl Store for SqlStore {
 
     async fn recent_audit(&self, limit: PageLimit) -> StoreResult<Vec<AuditEntry>> {
         audit::recent(&self.database, limit).await
+    }
+
+    async fn report_instance(
+        &self,
+        instance: &InstanceRecord,
+        ttl: Duration,
+        now: UnixMillis,
+    ) -> StoreResult<()> {
+        instance::report(&self.database, instance, ttl, now).await
+    }
+
+    async fn forget_instance(&self, id: &str) -> StoreResult<()> {
+        instance::leave(&self.database, id).await
+    }
+
+    async fn instances(&self, now: UnixMillis) -> StoreResult<Vec<InstanceRecord>> {
+        instance::living(&self.database, now).await
     }
 
     async fn purge(&self, now: UnixMillis, limit: PageLimit) -> StoreResult<Purged> {

@@ -81,6 +81,39 @@ async fn another_salt_shows_in_the_fingerprint() {
 }
 
 #[tokio::test]
+async fn an_instance_with_another_shared_state_or_database_is_found_through_the_other_one() {
+    let installation = Installation::new().await;
+    let here = |name: &str| format!("sqlite://{}", installation.path().join(name).display());
+    let elsewhere = here("elsewhere.db");
+    let _one = installation.start("a").await;
+    let other = [("SHARED_STATE_URL", elsewhere.as_str())];
+    let other = installation.start_with("b", &other).await;
+    let token = administrator(&installation, &other).await;
+    let seen = listed(&other, &token).await;
+    let [a, b] = [0, 1].map(|index: usize| &seen["instances"][index]);
+    assert_eq!(
+        (&a["instanceId"], &a["differs"]),
+        (&json!("a"), &json!(["REDIS_URL"])),
+        "{seen}"
+    );
+    assert_eq!(b["differs"], json!([]));
+    let path = "/api/v1/load-balancer/metrics";
+    let figures = other.bearer("GET", path, &token).await.json();
+    assert_eq!(figures["instances"]["differing"], 1);
+    let metric = "portcullis_auth_differing_instances{setting=\"REDIS_URL\"}";
+    assert_eq!(other.metric(metric).await, 1.0);
+
+    let (database, shared) = (here("another.db"), here("shared.db"));
+    let third = [
+        ("DATABASE_URL", database.as_str()),
+        ("SHARED_STATE_URL", shared.as_str()),
+    ];
+    let third = installation.start_with("c", &third).await;
+    let metric = "portcullis_auth_differing_instances{setting=\"DATABASE_URL\"}";
+    assert_eq!(third.metric(metric).await, 1.0, "it sees a, and a sees it");
+}
+
+#[tokio::test]
 async fn the_settings_are_shown_without_their_secrets() {
     let installation = Installation::with(&[
         ("SECURITY_SALT", SALT),
@@ -110,7 +143,10 @@ async fn the_first_figures_are_shown_as_json() {
     let token = administrator(&installation, &a).await;
     let path = "/api/v1/load-balancer/metrics";
     let before = a.bearer("GET", path, &token).await.json();
-    assert_eq!(before["instances"], json!({ "ready": 2, "draining": 0 }));
+    assert_eq!(
+        before["instances"],
+        json!({ "ready": 2, "draining": 0, "differing": 0 })
+    );
     assert_eq!(before["requests"]["inFlight"], 1, "this one");
     assert!(before["passwordHashes"]["total"].as_u64().unwrap() >= 2);
     a.get("/health").await;

@@ -7,10 +7,10 @@ use axum::Json;
 use axum::extract::{Request, State};
 use serde_json::{Map, Value, json};
 
+use crate::domain::InstanceRecord;
 use crate::http::health::iso;
 use crate::http::{ApiError, Service, bearer, now};
 use crate::registry::Fingerprint;
-use crate::shared::InstanceRecord;
 
 pub(in crate::http) async fn handle(
     State(service): State<Arc<Service>>,
@@ -34,7 +34,7 @@ pub(in crate::http) async fn handle(
 }
 
 /// The entry of the instance that answers; an empty one, which differs from nobody, while it is missing.
-fn own(service: &Service, instances: &[InstanceRecord]) -> Fingerprint {
+pub(super) fn own(service: &Service, instances: &[InstanceRecord]) -> Fingerprint {
     let own = instances
         .iter()
         .find(|instance| instance.id == service.identity.instance_id);

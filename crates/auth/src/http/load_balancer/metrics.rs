@@ -7,11 +7,13 @@ use axum::Json;
 use axum::extract::{Request, State};
 use serde_json::{Value, json};
 
+use super::instances::own;
 use super::megabytes;
+use crate::domain::{InstanceRecord, InstanceState};
 use crate::http::health::iso;
 use crate::http::health::memory::Memory;
 use crate::http::{ApiError, Service, bearer, now};
-use crate::shared::InstanceState;
+use crate::registry::Fingerprint;
 
 pub(in crate::http) async fn handle(
     State(service): State<Arc<Service>>,
@@ -22,6 +24,12 @@ pub(in crate::http) async fn handle(
     service.app.administrator(token, now).await?;
     let instances = service.app.instances(now).await?;
     let count = |state| instances.iter().filter(|of| of.state == state).count();
+    let own = own(&service, &instances);
+    let differs = |of: &&InstanceRecord| {
+        let other = Fingerprint::parse(&of.fingerprint);
+        !own.differences(&other).is_empty()
+    };
+    let differing = instances.iter().filter(differs).count();
     let totals = service.metrics.totals();
     let pool = service.app.store.pool_metrics();
     let hasher = service.app.passwords.metrics();
@@ -46,6 +54,7 @@ pub(in crate::http) async fn handle(
         "instances": {
             "ready": count(InstanceState::Ready),
             "draining": count(InstanceState::Draining),
+            "differing": differing,
         },
     })))
 }

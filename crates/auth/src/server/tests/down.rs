@@ -4,10 +4,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::domain::{Revocation, TokenFacts, UnixMillis};
-use crate::shared::{
-    Allowance, Counter, CounterKey, InstanceRecord, Shared, SharedError, SharedResult, Taken,
-};
+use crate::domain::{InstanceRecord, Revocation, TokenFacts, UnixMillis};
+use crate::shared::{Allowance, Counter, CounterKey, Shared, SharedError, SharedResult, Taken};
 
 pub(super) struct Down {
     pub(super) shows_life: bool,

@@ -3,8 +3,8 @@
 use portcullis_token::revocation::Record;
 use serde_json::json;
 
-use crate::domain::{Revocation, TokenFacts, UnixMillis};
-use crate::shared::{Counter, CounterKey, InstanceRecord, InstanceState};
+use crate::domain::{InstanceRecord, InstanceState, Revocation, TokenFacts, UnixMillis};
+use crate::shared::{Counter, CounterKey};
 
 /// Names the Redis process that holds every revocation. One that lost something has another name, or no marker.
 pub(super) const LOADED: &str = "rev:loaded";

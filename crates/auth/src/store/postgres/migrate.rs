@@ -20,11 +20,12 @@ pub(super) const LOCK: i64 = 0x706f_7274_0000_0000;
 
 /// The migrations of the store.
 pub(super) fn store() -> Migrator {
-    migrator(&[(
-        1,
-        "accounts and tokens",
-        include_str!("../../../migrations/postgres/0001_accounts_and_tokens.sql"),
-    )])
+    let accounts = include_str!("../../../migrations/postgres/0001_accounts_and_tokens.sql");
+    let instances = include_str!("../../../migrations/postgres/0002_living_instances.sql");
+    migrator(&[
+        (1, "accounts and tokens", accounts),
+        (2, "living instances", instances),
+    ])
 }
 
 /// Runs what is missing, unless the schema is of another age. A change that has to wait for running statements gives

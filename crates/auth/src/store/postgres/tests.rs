@@ -85,7 +85,7 @@ fn three_cold_starts_at_once_all_succeed() {
             })
             .collect();
         contract::all_at_once(starts).await;
-        assert_eq!(server.query("SELECT count(*) FROM _sqlx_migrations"), "1");
+        assert_eq!(server.query("SELECT count(*) FROM _sqlx_migrations"), "2");
     });
 }
 

@@ -20,6 +20,8 @@ pub(super) async fn run(
         revocations: delete(&mut write, now, limit, "DELETE FROM revocation WHERE position IN (SELECT position FROM revocation WHERE until <= $1 LIMIT $2)").await?,
         setup_tokens: delete_setup_token(&mut write, now).await?,
     };
+    // A handful at most, which no caller needs to count.
+    delete(&mut write, now, limit, "DELETE FROM instance WHERE id IN (SELECT id FROM instance WHERE expires_at <= $1 LIMIT $2)").await?;
     write.commit().await?;
     Ok(purged)
 }

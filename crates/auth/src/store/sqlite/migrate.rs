@@ -12,11 +12,12 @@ use super::file::DatabaseFile;
 
 /// The migrations of the store.
 pub(super) fn store() -> Migrator {
-    migrator(&[(
-        1,
-        "accounts and tokens",
-        include_str!("../../../migrations/sqlite/0001_accounts_and_tokens.sql"),
-    )])
+    let accounts = include_str!("../../../migrations/sqlite/0001_accounts_and_tokens.sql");
+    let instances = include_str!("../../../migrations/sqlite/0002_living_instances.sql");
+    migrator(&[
+        (1, "accounts and tokens", accounts),
+        (2, "living instances", instances),
+    ])
 }
 
 /// A migrator over embedded files. An older binary meets a newer schema during a rolling deploy: unknown migrations
