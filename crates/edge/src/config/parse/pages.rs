@@ -69,7 +69,14 @@ impl Parser<'_> {
             (None, Some(path)) => {
                 let full = self.surroundings.directory.join(&path.value);
                 match file::read(&full, PAGE_BYTES_MAX) {
-                    Ok(bytes) => Bytes::from(bytes),
+                    Ok(bytes) => {
+                        if bytes.trim_ascii().is_empty() {
+                            let message = format!("{} is empty: so is the answer", full.display());
+                            let hint = "write the page, or leave `file` out for the usual answer";
+                            self.report.warning(path.span, message, hint);
+                        }
+                        Bytes::from(bytes)
+                    }
                     Err(error) => {
                         let hint = error.hint().unwrap_or("the path is relative to this file");
                         let message = format!("cannot read {}: {error}", full.display());

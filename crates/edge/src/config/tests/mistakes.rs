@@ -457,6 +457,18 @@ fn pages_are_there_and_say_one_thing_about_what_is_ours() {
 }
 
 #[test]
+fn a_page_without_a_word_is_told_of() {
+    let world = World::new();
+    let text = with("errors: [{ status: 503, file: sorry.html }]");
+    for (page, told) in [("", 1), (" \n", 1), ("sorry", 0)] {
+        std::fs::write(world.path().join("sorry.html"), page).unwrap();
+        let warnings = world.parse(&text).unwrap().warnings;
+        assert_eq!(warnings.iter().count(), told, "{page:?}: {warnings}");
+        assert_eq!(warnings.to_string().contains("is empty"), told == 1);
+    }
+}
+
+#[test]
 fn policies_that_can_never_act_are_refused() {
     let text = with_in_cluster("ejection: { max_percent: 0 }");
     one_error(&text, "5:30", &["nothing is ever ejected", "ejection: off"]);
