@@ -40,11 +40,13 @@ fn config_with(directory: &tempfile::TempDir, ttl: Duration) -> Config {
 /// Settings of a test before those that each of them has.
 fn config_as(directory: &tempfile::TempDir, settings: &[(&str, &str)]) -> Config {
     let database = format!("sqlite://{}", directory.path().join("auth.db").display());
+    let key = directory.path().join("auth.key").display().to_string();
     Config::from_env(|name| {
         let set = settings.iter().find(|(key, _)| *key == name);
         match (set, name) {
             (Some((_, value)), _) => Some((*value).to_owned()),
             (None, "DATABASE_URL") => Some(database.clone()),
+            (None, "KEY_ENCRYPTION_KEY_FILE") => Some(key.clone()),
             (None, "HASH_WORKERS") => Some("1".to_owned()),
             (None, _) => None,
         }
