@@ -36,7 +36,10 @@ pub(crate) struct Feed {
 /// How far the log was seen to reach.
 #[derive(Clone, Copy, Debug, Default)]
 struct Known {
-    reached: RevocationPosition,
+    /// Followers that were told everything up to here go on behind it.
+    settled: RevocationPosition,
+    /// Told as well, but again when it is settled: others may still come before it.
+    seen: RevocationPosition,
     /// When the last look that succeeded began.
     read_at: Option<Instant>,
 }
@@ -93,13 +96,16 @@ impl Feed {
             Some(_) => return Ok(Answer::Gap),
         };
         let mut watched = self.known.subscribe();
+        // Time for one look, for whoever comes from an instance that has seen further.
+        let is_ahead = sequence.is_some_and(|sequence| sequence > watched.borrow().seen.0);
+        let wait = if is_ahead { wait.max(4 * POLL) } else { wait };
         // Another instance may have seen further: only a look that began since tells.
         let news = watched.wait_for(|known| {
             let is_fresh = known.read_at.is_some_and(|read_at| read_at >= asked);
             match sequence {
                 None => known.read_at.is_some(),
-                Some(sequence) if is_fresh => known.reached.0 != sequence,
-                Some(sequence) => known.reached.0 > sequence,
+                Some(sequence) if is_fresh => known.seen.0 != sequence,
+                Some(sequence) => known.settled.0 > sequence,
             }
         });
         // Neither a timeout nor the end of the task ends the answer: what is known decides.
@@ -109,8 +115,8 @@ impl Feed {
         }
         let known = *self.known.borrow();
         match sequence {
-            Some(sequence) if known.reached.0 < sequence => Ok(Answer::Gap),
-            Some(sequence) if known.reached.0 == sequence => Ok(Answer::Page(self.page(
+            Some(sequence) if known.seen.0 < sequence => Ok(Answer::Gap),
+            Some(sequence) if known.seen.0 == sequence => Ok(Answer::Page(self.page(
                 asked,
                 known.read_at,
                 sequence,
@@ -123,6 +129,11 @@ impl Feed {
 
     async fn read(&self, asked: Instant, after: i64, known: Known) -> Result<Answer, Lost> {
         let began = Instant::now();
+        let lost = |error| {
+            tracing::warn!(%error, "a follower of revocations cannot be answered");
+            Lost
+        };
+        let settled = self.store.settled_revocations().await.map_err(lost)?;
         let (mut position, mut records, mut is_last) =
             (RevocationPosition(after), Vec::new(), false);
         let rows = usize::from(PageLimit::MAX.rows());
@@ -131,18 +142,17 @@ impl Feed {
                 .store
                 .revocations(position, now(), PageLimit::MAX)
                 .await;
-            let page = page.map_err(|error| {
-                tracing::warn!(%error, "a follower of revocations cannot be answered");
-                Lost
-            })?;
+            let page = page.map_err(lost)?;
             is_last = page.len() < rows;
             position = page.last().map_or(position, |(last, _)| *last);
             records.extend(page.iter().map(|(_, revocation)| record(revocation)));
         }
+        position = position.min(settled);
         if is_last {
             // What was there and has ended counts as read.
-            position.0 = position.0.max(known.reached.0);
+            position = position.max(known.settled);
         }
+        position.0 = position.0.max(after);
         Ok(Answer::Page(self.page(
             asked,
             Some(began),
@@ -180,17 +190,18 @@ impl Feed {
 
     /// One look at the end of the log.
     async fn look(&self) -> StoreResult<()> {
-        let mut reached = self.known.borrow().reached;
+        let Known {
+            settled, mut seen, ..
+        } = *self.known.borrow();
+        let newly_settled = self.store.settled_revocations().await?;
         loop {
             let began = Instant::now();
-            let page = self
-                .store
-                .revocations(reached, now(), PageLimit::MAX)
-                .await?;
-            reached = page.last().map_or(reached, |(last, _)| *last);
+            let page = self.store.revocations(seen, now(), PageLimit::MAX).await?;
+            seen = page.last().map_or(seen, |(last, _)| *last);
             if page.len() < usize::from(PageLimit::MAX.rows()) {
                 self.known.send_replace(Known {
-                    reached,
+                    settled: newly_settled.min(seen).max(settled),
+                    seen,
                     read_at: Some(began),
                 });
                 return Ok(());

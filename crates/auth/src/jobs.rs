@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 
 use crate::app::Cause;
-use crate::domain::{Revocation, UnixMillis};
+use crate::domain::UnixMillis;
 use crate::keys::{KEEPER_INTERVAL, KeyRing, POLL_INTERVAL};
 use crate::lifecycle::{Phase, PhaseWatch};
 use crate::registry::{HEARTBEAT, Registry};
@@ -189,15 +189,11 @@ impl Replay {
 
     /// Where the store fails or is silent, nothing can be made durable either, so that the shared state is believed on:
     /// requests must not wait for a database that they do not need.
-    async fn page(
-        &self,
-        after: RevocationPosition,
-        now: UnixMillis,
-    ) -> StoreResult<Vec<(RevocationPosition, Revocation)>> {
-        let mut page = pin!(self.store.revocations(after, now, PageLimit::MAX));
+    async fn ask<T>(&self, question: impl Future<Output = StoreResult<T>>) -> StoreResult<T> {
+        let mut question = pin!(question);
         loop {
-            match tokio::time::timeout(SILENCE, &mut page).await {
-                Ok(Ok(page)) => return Ok(page),
+            match tokio::time::timeout(SILENCE, &mut question).await {
+                Ok(Ok(answer)) => return Ok(answer),
                 Ok(Err(error)) => {
                     self.shared.looked_through(Instant::now());
                     return Err(error);
@@ -207,16 +203,20 @@ impl Replay {
         }
     }
 
+    /// Everything there is behind `position`, which moves on as far as the order is settled.
     async fn copy(&self, position: &mut RevocationPosition, now: UnixMillis) -> Result<(), Cause> {
+        let settled = self.ask(self.store.settled_revocations()).await?;
+        let mut reached = *position;
         loop {
-            let page = self.page(*position, now).await?;
+            let page = self.store.revocations(reached, now, PageLimit::MAX);
+            let page = self.ask(page).await?;
             let Some((last, _)) = page.last() else {
                 return Ok(());
             };
-            let last = *last;
+            reached = *last;
             let revocations: Vec<_> = page.into_iter().map(|(_, revocation)| revocation).collect();
             self.shared.revoke(&revocations).await?;
-            *position = last;
+            *position = reached.min(settled).max(*position);
         }
     }
 }

@@ -117,7 +117,12 @@ pub trait Store: Send + Sync + 'static {
     /// Records a revocation. An earlier one of the same key is only ever extended.
     async fn add_revocation(&self, revocation: &Revocation) -> StoreResult<()>;
 
-    /// Revocations still needed at `now`, in the order they were recorded, beginning behind `after`.
+    /// Up to where the order of revocations is settled: at or before it, none will appear that cannot be read yet. Who
+    /// follows them asks this before reading, and goes on from there when what was read reaches further.
+    async fn settled_revocations(&self) -> StoreResult<RevocationPosition>;
+
+    /// Revocations still needed at `now`, in order of their position, beginning behind `after`: all that are recorded,
+    /// also beyond what is settled.
     async fn revocations(
         &self,
         after: RevocationPosition,

@@ -1,9 +1,13 @@
 //! The log as followers read it: nothing left out, nothing told fresher than it is.
 
+use portcullis_testkit::Postgres;
 use tempfile::TempDir;
+use tokio::sync::oneshot;
 
 use super::*;
+use crate::breaker::{BreakerMode, BreakerSettings, Guard};
 use crate::domain::{AccountId, SessionId};
+use crate::store::postgres::{self, PostgresAddress, PostgresOptions};
 use crate::store::sqlite::{self, SqliteOptions};
 
 async fn store() -> (TempDir, Arc<dyn Store>) {
@@ -147,6 +151,41 @@ async fn an_instance_that_is_behind_another_looks_again_before_it_says_gap() {
         behind.look().await.unwrap();
     };
     tokio::join!(answer, looking);
+}
+
+#[tokio::test]
+async fn sec_d05_what_is_not_settled_is_told_at_once_and_again_with_what_comes_before_it() {
+    let server = Postgres::start().await;
+    let settings = BreakerSettings {
+        failures: std::num::NonZeroU32::MIN,
+        open_for: Duration::from_secs(60),
+        mode: BreakerMode::Off,
+    };
+    let options = PostgresOptions {
+        address: PostgresAddress::parse(&server.url()).unwrap(),
+        pool_size: 1,
+        max_overflow: 3,
+        acquire_timeout: Duration::from_secs(30),
+        recycle_after: Duration::from_secs(3600),
+        guard: Arc::new(Guard::new("database", settings)),
+    };
+    let open = async || postgres::open(&options).await.unwrap();
+    let (slow, store): (_, Arc<dyn Store>) = (open().await, Arc::new(open().await));
+    let ((written, is_written), (go_on, told)) = (oneshot::channel(), oneshot::channel());
+    let writing =
+        tokio::spawn(async move { slow.add_revocation_slowly(&token(0), written, told).await });
+    is_written.await.unwrap();
+    store.add_revocation(&token(1)).await.unwrap();
+    let feed = feed(&store).await;
+    let first = page(&feed, None).await;
+    assert_eq!((first.records.len(), first.is_last), (1, true));
+    go_on.send(()).unwrap();
+    writing.await.unwrap().unwrap();
+    feed.look().await.unwrap();
+    let second = page(&feed, Some(&first.position)).await;
+    assert_eq!(second.records.len(), 2, "the late one, and again the other");
+    let nothing = page(&feed, Some(&second.position)).await;
+    assert_eq!(nothing.records.len(), 0);
 }
 
 #[tokio::test]

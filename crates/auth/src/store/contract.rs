@@ -46,6 +46,8 @@ macro_rules! every_case {
                 a_follower_resumes_where_it_stopped,
                 a_revocation_is_only_ever_extended_and_shows_again_when_it_is,
                 sec_d05_a_recorded_revocation_covers_its_tokens_and_no_others,
+                sec_d05_a_follower_gets_every_revocation_of_sixty_four_writers_once,
+                sec_d05_of_many_that_revoke_one_thing_all_succeed_and_one_entry_stays,
                 a_purge_is_bounded_and_takes_only_what_has_ended,
             ]
             instances: [

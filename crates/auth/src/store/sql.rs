@@ -46,6 +46,32 @@ impl SqlStore {
     }
 }
 
+#[cfg(test)]
+impl SqlStore {
+    /// Records a revocation, says so, and commits when it is told to.
+    pub(crate) async fn add_revocation_slowly(
+        &self,
+        revocation: &Revocation,
+        is_written: tokio::sync::oneshot::Sender<()>,
+        mut go_on: tokio::sync::oneshot::Receiver<()>,
+    ) -> StoreResult<()> {
+        let mut write = self.database.write_vital("a test").await?;
+        revocation::insert(&mut write, revocation).await?;
+        is_written.send(()).expect("somebody waits for it");
+        // A transaction in which nothing happens is ended by the server.
+        let mut ticks = tokio::time::interval(Duration::from_millis(200));
+        loop {
+            tokio::select! {
+                _ = &mut go_on => return write.commit().await,
+                _ = ticks.tick() => {
+                    let sign_of_life = statement::Statement::new("a test", "SELECT 1");
+                    sign_of_life.execute(&mut write).await?;
+                }
+            }
+        }
+    }
+}
+
 #[async_trait]
 impl Store for SqlStore {
     async fn create_account(
@@ -129,6 +155,10 @@ impl Store for SqlStore {
 
     async fn add_revocation(&self, revocation: &Revocation) -> StoreResult<()> {
         revocation::add(&self.database, revocation).await
+    }
+
+    async fn settled_revocations(&self) -> StoreResult<RevocationPosition> {
+        revocation::settled(&self.database).await
     }
 
     async fn revocations(

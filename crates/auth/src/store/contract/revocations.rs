@@ -1,9 +1,12 @@
 //! The durable list of revocations and the purge: complete for a rebuild, and gone when nothing needs it.
 
+use std::collections::HashSet;
+use std::time::Duration;
+
 use super::refresh::rotation;
 use super::{ABSOLUTE_TTL, IDLE_TTL, Instances, START, after, token};
 use crate::domain::{AccountId, RefreshToken, Revocation, SessionId, TokenFacts, UnixMillis};
-use crate::store::{PageLimit, Purged, RevocationPosition, RotationOutcome};
+use crate::store::{PageLimit, Purged, RevocationPosition, RotationOutcome, Store, StoreError};
 
 pub(crate) async fn a_follower_resumes_where_it_stopped(instances: Instances) {
     let all = [
@@ -132,6 +135,96 @@ pub(crate) async fn sec_d05_a_recorded_revocation_covers_its_tokens_and_no_other
             "it has ended"
         );
     }
+}
+
+fn token_named(name: String, until: UnixMillis) -> Revocation {
+    Revocation::Token { jti: name, until }
+}
+
+/// Reads what is settled behind `position`, in order, and moves it there.
+async fn follow(store: &dyn Store, position: &mut RevocationPosition) -> Vec<Revocation> {
+    let settled = store.settled_revocations().await.unwrap();
+    let mut followed = Vec::new();
+    loop {
+        // Small pages, so that their borders are met as well.
+        let page = store.revocations(*position, START, PageLimit::new(7)).await;
+        let page = page.unwrap();
+        let count = followed.len();
+        for (at, revocation) in page {
+            assert!(at > *position, "out of order");
+            if at > settled {
+                return followed;
+            }
+            *position = at;
+            followed.push(revocation);
+        }
+        if followed.len() == count {
+            return followed;
+        }
+    }
+}
+
+pub(crate) async fn sec_d05_a_follower_gets_every_revocation_of_sixty_four_writers_once(
+    instances: Instances,
+) {
+    const WRITERS: usize = 64;
+    const EACH: usize = 8;
+    let writers: Vec<_> = (0..WRITERS)
+        .map(|writer| {
+            let store = instances.next();
+            tokio::spawn(async move {
+                for n in 0..EACH {
+                    let revocation = token_named(format!("{writer} {n}"), after(100));
+                    // On a busy machine one of so many may be told to try again.
+                    while let Err(error) = store.add_revocation(&revocation).await {
+                        assert!(matches!(error, StoreError::Busy { .. }), "{error:?}");
+                    }
+                }
+            })
+        })
+        .collect();
+    let followers: Vec<_> = (0..2)
+        .map(|_| {
+            let store = instances.next();
+            tokio::spawn(async move {
+                let (mut position, mut seen) = (RevocationPosition::default(), Vec::new());
+                while seen.len() < WRITERS * EACH {
+                    seen.extend(follow(store.as_ref(), &mut position).await);
+                    tokio::task::yield_now().await;
+                }
+                seen
+            })
+        })
+        .collect();
+    for writer in writers {
+        writer.await.unwrap();
+    }
+    for follower in followers {
+        let all = tokio::time::timeout(Duration::from_secs(60), follower).await;
+        let all = all.expect("nothing was missed").unwrap();
+        let distinct: HashSet<_> = all.iter().cloned().collect();
+        assert_eq!(
+            (all.len(), distinct.len()),
+            (WRITERS * EACH, WRITERS * EACH)
+        );
+    }
+}
+
+pub(crate) async fn sec_d05_of_many_that_revoke_one_thing_all_succeed_and_one_entry_stays(
+    instances: Instances,
+) {
+    let all = (0..64).map(|n| {
+        let store = instances.next();
+        async move {
+            let revocation = token_named("one".to_owned(), after(100 + n));
+            store.add_revocation(&revocation).await
+        }
+    });
+    let results = super::all_at_once(all.collect::<Vec<_>>()).await;
+    assert!(results.iter().all(Result::is_ok), "{results:?}");
+    let mut position = RevocationPosition::default();
+    let left = follow(instances.next().as_ref(), &mut position).await;
+    assert_eq!(left, [token_named("one".to_owned(), after(163))]);
 }
 
 /// A session whose first token has expired while its newest lives on, and one that was never used again.

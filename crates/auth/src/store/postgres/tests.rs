@@ -5,12 +5,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use portcullis_testkit::{Authority, Postgres, wait_until};
+use tokio::sync::oneshot;
 
 use super::pool::{Pool, Urgency};
 use super::{PostgresAddress, PostgresOptions, migrate, open};
 use crate::breaker::{BreakerMode, BreakerSettings, BreakerState, Guard};
+use crate::domain::Revocation;
 use crate::store::contract::{self, Instances};
-use crate::store::{SqlStore, Store, StoreError};
+use crate::store::{PageLimit, RevocationPosition, SqlStore, Store, StoreError};
 
 fn options(server: &Postgres) -> PostgresOptions {
     PostgresOptions {
@@ -354,5 +356,78 @@ fn an_open_breaker_refuses_at_once_but_lets_revocations_and_questions_of_health_
         let session = crate::domain::SessionId::from_random([7; 16]);
         let until = contract::after(600);
         store.revoke_session(session, until, &line).await.unwrap();
+    });
+}
+
+#[test]
+fn sec_d05_a_revocation_that_is_not_committed_holds_back_no_other_and_is_not_passed_over() {
+    block_on(async {
+        let server = Postgres::start().await;
+        let (slow, quick) = (opened(&server).await, opened(&server).await);
+        let revocation = |name: &str| Revocation::Token {
+            jti: name.to_owned(),
+            until: contract::after(600),
+        };
+        quick.add_revocation(&revocation("before")).await.unwrap();
+        let ((written, is_written), (go_on, told)) = (oneshot::channel(), oneshot::channel());
+        let late = revocation("late");
+        let writing =
+            tokio::spawn(async move { slow.add_revocation_slowly(&late, written, told).await });
+        is_written.await.unwrap();
+        let began = Instant::now();
+        quick.add_revocation(&revocation("early")).await.unwrap();
+        assert!(
+            began.elapsed() < Duration::from_secs(2),
+            "{:?}",
+            began.elapsed()
+        );
+        let names = async |after| {
+            let page = quick
+                .revocations(after, contract::START, PageLimit::MAX)
+                .await;
+            let name = |of: &(RevocationPosition, Revocation)| match &of.1 {
+                Revocation::Token { jti, .. } => jti.clone(),
+                other => panic!("{other:?}"),
+            };
+            Vec::from_iter(page.unwrap().iter().map(name))
+        };
+        let start = RevocationPosition::default();
+        assert_eq!(
+            names(start).await,
+            ["before", "early"],
+            "it can be read at once"
+        );
+        let settled = quick.settled_revocations().await.unwrap();
+        assert_eq!(names(settled).await, ["early"], "it is read again");
+        go_on.send(()).unwrap();
+        writing.await.unwrap().unwrap();
+        assert_eq!(names(settled).await, ["late", "early"]);
+        let settled = quick.settled_revocations().await.unwrap();
+        assert!(names(settled).await.is_empty());
+    });
+}
+
+/// The first release took a lock alone until its position was committed.
+#[test]
+fn sec_d05_writes_of_the_first_release_keep_their_place_in_the_order() {
+    block_on(async {
+        let server = Postgres::start().await;
+        let store = opened(&server).await;
+        let pool = Pool::open(&options(&server)).await.unwrap();
+        let mut old = pool.connections().begin().await.unwrap();
+        let lock = "SELECT pg_advisory_xact_lock(x'706f727400000001'::bigint)";
+        sqlx::query(lock).execute(&mut *old).await.unwrap();
+        let revocation = Revocation::Token {
+            jti: "new".to_owned(),
+            until: contract::after(600),
+        };
+        let writing = tokio::spawn(async move { store.add_revocation(&revocation).await });
+        wait_until("a write that waits", async || {
+            let waits = server.query("SELECT count(*) FROM pg_locks WHERE NOT granted");
+            (waits == "1").then_some(())
+        })
+        .await;
+        old.commit().await.unwrap();
+        writing.await.unwrap().unwrap();
     });
 }

@@ -22,11 +22,22 @@ pub(crate) enum Database {
 #[derive(Clone, Copy, Debug)]
 #[repr(i64)]
 pub(super) enum Queue {
-    /// Followers read positions in order: none may appear behind one that was read.
-    Revocations = 0x706f_7274_0000_0001,
     SigningKeys = 0x706f_7274_0000_0002,
     SetupToken = 0x706f_7274_0000_0003,
 }
+
+/// An advisory lock on a number that begins with this is held by a write that takes a position above its other bits.
+pub(super) const OPEN_REVOCATION: i64 = 0x7072;
+/// Of such a number; positions end far below.
+pub(super) const POSITION_BITS: u32 = 48;
+/// What writes of the first schema held alone. Held together, it keeps those of either kind apart while one release
+/// takes the place of the other.
+const SERIAL_REVOCATIONS: i64 = 0x706f_7274_0000_0001;
+
+/// Whoever is stopped in the middle holds up followers, so that the server does not wait for it as long as for others.
+const ANNOUNCE: &str = "SELECT set_config('idle_in_transaction_session_timeout', '3s', true),
+    pg_advisory_xact_lock_shared($1), pg_advisory_xact_lock($2),
+    pg_advisory_xact_lock_shared($3 + COALESCE((SELECT max(position) FROM revocation), 0))";
 
 /// A transaction. Dropped without commit, it never happened.
 pub(super) struct Write {
@@ -127,6 +138,22 @@ impl Write {
                     .await
                     .map(drop)
             }
+        }
+    }
+
+    /// Before a revocation gets its position: whoever changes the same one waits, and followers see from now on that a
+    /// position above those of now may be taken and not yet committed. See `revocation::settled`.
+    pub(super) async fn announce_revocation(&mut self, name: i64) -> StoreResult<()> {
+        match self.transaction {
+            // Has the file's one write lock already, so that positions are committed in their order.
+            Begun::Sqlite(_) => Ok(()),
+            Begun::Postgres(_) => Statement::new(self.attempted, ANNOUNCE)
+                .bind(SERIAL_REVOCATIONS)
+                .bind(name)
+                .bind(OPEN_REVOCATION << POSITION_BITS)
+                .execute(self)
+                .await
+                .map(drop),
         }
     }
 

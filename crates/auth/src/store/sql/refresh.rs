@@ -179,7 +179,7 @@ async fn end_session(
         until,
     };
     audit::insert(write, entry).await?;
-    // Last, since others wait from here to the commit.
+    // Last, since followers wait from here to the commit.
     revocation::insert(write, &revocation).await?;
     Ok(revocation)
 }
