@@ -3,10 +3,10 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench bench-peers fuzz
+.PHONY: help run test check bench bench-peers bench-auth fuzz
 
-# More arguments for `portcullis up` and for the comparison: make run ARGS="--instances 5",
-# make bench-peers ARGS=--quick
+# More arguments for `portcullis up` and for the measurements: make run ARGS="--instances 5",
+# make bench-peers ARGS=--quick, make bench-auth ARGS=--quick
 ARGS ?=
 # How long each target of `make fuzz` runs.
 FUZZ_SECONDS ?= 60
@@ -52,6 +52,11 @@ bench: ## measure the pure parts, failed logins and a whole cluster under load
 bench-peers: ## measure Portcullis beside nginx, HAProxy and Caddy; ARGS=--quick, ARGS=--help
 	@scripts/build-tools peers
 	cargo bench --locked --profile dist --bench peers -- $(ARGS)
+
+# Seven rounds of everything take some eight minutes, the build apart.
+bench-auth: ## measure auth under load beside the bare cost of its work; ARGS=--quick, ARGS=--help
+	@scripts/build-tools databases
+	cargo bench --locked --profile dist --bench auth -- $(ARGS)
 
 # What the fuzzer finds stays in target/fuzz/; an input worth keeping goes to
 # fuzz/corpus/, which tests read. No `unsafe` here, so no sanitizer: stable will do.

@@ -38,7 +38,7 @@ pub(crate) fn command(program: Program, setting: &Setting, plan: &Plan<'_>) -> R
         Program::Caddy => caddy(setting, plan),
     };
     fs::write(&file, text)?;
-    let mut command = setting.cores.command_on_the_proxys();
+    let mut command = setting.cores.command_on_the_kept_one();
     match program {
         Program::Portcullis(_) => command
             .arg(&setting.portcullis)

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use portcullis_testkit::{Process, ReservedPort, free_port, wait_until};
 
 use crate::configs::{self, Plan};
-use crate::machine::Cores;
+use portcullis_testkit::machine::Cores;
 
 /// One program with one way to configure it: a row of the results.
 #[derive(Clone, Copy, Debug)]

@@ -14,6 +14,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use clap::Parser;
 use portcullis_testkit::Authority;
+use portcullis_testkit::machine::{self, Cores};
+use portcullis_testkit::noise::Noise;
 use tokio::signal::unix::{SignalKind, signal};
 
 mod cases;
@@ -21,8 +23,6 @@ mod check;
 mod configs;
 mod contender;
 mod load;
-mod machine;
-mod noise;
 mod origin;
 mod plot;
 mod report;
@@ -33,8 +33,6 @@ use check::Trust;
 use contender::{Contender, Instance, Setting};
 use load::client::Client;
 use load::{Loads, Programs};
-use machine::Cores;
-use noise::Noise;
 use origin::Origins;
 use report::About;
 use results::Results;
@@ -105,7 +103,7 @@ fn run(options: &Options) -> Result<()> {
     }
     let cores = Cores::share_out()?;
     // Before the first thread, so that all threads and load generators follow.
-    cores.leave_the_proxys()?;
+    cores.leave_the_kept_one()?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()

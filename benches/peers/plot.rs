@@ -5,9 +5,9 @@ use std::fmt::Write as _;
 use std::ops::Range;
 
 use crate::contender::Program;
-use crate::noise::Verdict;
 use crate::report::About;
 use crate::results::{Metric, Results, Row};
+use portcullis_testkit::noise::Verdict;
 
 const WIDTH: f64 = 960.0;
 const LEFT: f64 = 300.0;

@@ -6,8 +6,8 @@ use std::path::Path;
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
-use crate::noise::Verdict;
 use crate::results::{METRICS, Metric, Results, Row};
+use portcullis_testkit::noise::Verdict;
 
 /// Everything a report says besides the figures.
 pub(crate) struct About {

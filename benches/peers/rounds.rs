@@ -9,9 +9,11 @@ use crate::cases::{CASES, Case, IDLE, Logged, RATES};
 use crate::contender::{Instance, Setting};
 use crate::load::idle::Idle;
 use crate::load::{Loads, open_loop};
-use crate::machine::{cpu_nanoseconds, memory_kilobytes, system_calls, wait_until_idle};
-use crate::noise::Noise;
 use crate::results::{Metric, Results};
+use portcullis_testkit::machine::{
+    cpu_nanoseconds, memory_kilobytes, system_calls, wait_until_idle,
+};
+use portcullis_testkit::noise::Noise;
 
 /// How much of everything.
 #[derive(Clone, Copy, Debug)]

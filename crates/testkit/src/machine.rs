@@ -11,35 +11,52 @@ use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use portcullis_testkit::{measure, wait_until};
 
-/// Which core is the proxy's alone.
+use crate::{measure, wait_until};
+
+/// Which core is kept for what is measured, if any.
 #[derive(Clone, Debug)]
-pub(crate) struct Cores {
-    proxy: Option<usize>,
+pub struct Cores {
+    measured: Option<usize>,
     others: Vec<usize>,
 }
 
 impl Cores {
-    /// The last core this process may use is the proxy's; with one core there is nothing to share
-    /// out.
-    pub(crate) fn share_out() -> Result<Cores> {
-        let allowed = sched_getaffinity(Pid::from_raw(0)).context("asking for this one's cores")?;
-        let mut others: Vec<usize> = (0..CpuSet::count())
-            .filter(|&core| allowed.is_set(core).unwrap_or(false))
-            .collect();
-        let proxy = if others.len() > 1 { others.pop() } else { None };
-        Ok(Cores { proxy, others })
+    /// The last core that this process may use is kept for what is measured; with one core there is
+    /// nothing to share out.
+    pub fn share_out() -> Result<Cores> {
+        let mut cores = Cores::together()?;
+        if cores.others.len() > 1 {
+            cores.measured = cores.others.pop();
+        }
+        Ok(cores)
     }
 
-    /// Keeps this process, and every thread and program it starts from now on, off the proxy's.
-    pub(crate) fn leave_the_proxys(&self) -> Result<()> {
+    /// All cores are everybody's.
+    pub fn together() -> Result<Cores> {
+        let allowed = sched_getaffinity(Pid::from_raw(0)).context("asking for this one's cores")?;
+        let others = (0..CpuSet::count())
+            .filter(|&core| allowed.is_set(core).unwrap_or(false))
+            .collect();
+        Ok(Cores {
+            measured: None,
+            others,
+        })
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.others.len() + usize::from(self.measured.is_some())
+    }
+
+    /// Keeps this process, and every thread and program it starts from now on, off the core that is kept.
+    pub fn leave_the_kept_one(&self) -> Result<()> {
         pin(&self.others)
     }
 
-    /// A command line to add a program to, which will run on the proxy's core.
-    pub(crate) fn command_on_the_proxys(&self) -> Command {
-        match self.proxy {
+    /// A command line to add a program to, which will run on the core that is kept.
+    pub fn command_on_the_kept_one(&self) -> Command {
+        match self.measured {
             Some(core) => {
                 let mut command = Command::new("taskset");
                 command.args(["-c", &core.to_string()]);
@@ -49,20 +66,23 @@ impl Cores {
         }
     }
 
-    pub(crate) fn describe(&self) -> String {
-        match self.proxy {
+    /// Who runs where.
+    pub fn describe(&self) -> String {
+        match self.measured {
             Some(core) => format!(
-                "the proxy alone on core {core}, load and origins on {:?}",
+                "what is measured alone on core {core}, everything else on {:?}",
                 self.others
             ),
-            None => "one core for the proxy, the load and the origins".to_owned(),
+            None => format!("everything together on {:?}", self.others),
         }
     }
 
-    /// Time a fixed piece of work takes on the proxy's core, which must be idle: longer if somebody
+    /// Time a fixed piece of work takes on the core that is kept, which must be idle: longer if somebody
     /// else uses it, or if the machine is not what it was.
-    pub(crate) fn spin(&self) -> f64 {
-        let cores = self.proxy.map_or(self.others.clone(), |proxy| vec![proxy]);
+    pub fn spin(&self) -> f64 {
+        let cores = self
+            .measured
+            .map_or(self.others.clone(), |measured| vec![measured]);
         let spun = std::thread::spawn(move || {
             // Without the right to choose a core the figure is still one of this machine.
             let _ = pin(&cores);
@@ -89,14 +109,14 @@ fn pin(cores: &[usize]) -> Result<()> {
 }
 
 /// Lets this process, and the programs it starts, open as many files as it may.
-pub(crate) fn raise_file_limit() -> Result<u64> {
+pub fn raise_file_limit() -> Result<u64> {
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
     setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
     Ok(hard)
 }
 
 /// Processor time of all threads so far, user and system, in nanoseconds.
-pub(crate) fn cpu_nanoseconds(processes: &[u32]) -> Result<u64> {
+pub fn cpu_nanoseconds(processes: &[u32]) -> Result<u64> {
     let mut sum = 0;
     for id in processes {
         let tasks = format!("/proc/{id}/task");
@@ -113,10 +133,17 @@ pub(crate) fn cpu_nanoseconds(processes: &[u32]) -> Result<u64> {
     Ok(sum)
 }
 
+/// Processor time of the calling thread so far, user and system, in nanoseconds.
+pub fn this_threads_nanoseconds() -> Result<u64> {
+    let path = "/proc/thread-self/schedstat";
+    let text = fs::read_to_string(path).with_context(|| format!("reading {path}"))?;
+    measure::schedstat_nanoseconds(&text).with_context(|| format!("no time in {path}"))
+}
+
 /// Waits until the processes have done what they were given: until they are all but idle.
-pub(crate) async fn wait_until_idle(processes: &[u32]) -> Result<()> {
+pub async fn wait_until_idle(processes: &[u32]) -> Result<()> {
     let mut before = 0;
-    let outcome = wait_until("a proxy to become idle", async || {
+    let outcome = wait_until("what is measured to become idle", async || {
         let now = match cpu_nanoseconds(processes) {
             Ok(now) => now,
             Err(error) => return Some(Err(error)),
@@ -132,7 +159,7 @@ pub(crate) async fn wait_until_idle(processes: &[u32]) -> Result<()> {
 const IDLE_NANOSECONDS: u64 = 500_000;
 
 /// Memory of all processes, each shared page divided by its users, in kilobytes.
-pub(crate) fn memory_kilobytes(processes: &[u32]) -> Result<u64> {
+pub fn memory_kilobytes(processes: &[u32]) -> Result<u64> {
     processes
         .iter()
         .map(|id| {
@@ -144,14 +171,14 @@ pub(crate) fn memory_kilobytes(processes: &[u32]) -> Result<u64> {
 }
 
 /// Ticks of all cores so far, and those that another guest of the host had.
-pub(crate) fn machine_and_stolen_ticks() -> (u64, u64) {
+pub fn machine_and_stolen_ticks() -> (u64, u64) {
     let text = fs::read_to_string("/proc/stat").unwrap_or_default();
     measure::machine_and_stolen_ticks(&text).unwrap_or_default()
 }
 
 /// Runs `work` while `strace` counts the system calls of the processes; the count and what `work`
 /// returned. `None` where tracing is not allowed.
-pub(crate) fn system_calls<T>(
+pub fn system_calls<T>(
     processes: &[u32],
     directory: &Path,
     work: impl FnOnce() -> Result<T>,
@@ -202,7 +229,7 @@ fn wait_for_tracer(id: u32, tracer: &mut std::process::Child) -> bool {
 }
 
 /// Model of the processor, number of cores, kernel and distribution.
-pub(crate) fn describe() -> String {
+pub fn describe() -> String {
     let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
     let field = |text: &str, name: &str| {
         text.lines()

@@ -1,9 +1,11 @@
 //! Whether the machine let the run alone. Never repairs a figure.
 
+use std::fmt::Write as _;
+
 use serde_json::{Value, json};
 
 use crate::machine::{Cores, machine_and_stolen_ticks};
-use portcullis_testkit::measure::Spread;
+use crate::measure::Spread;
 
 /// A spin this much longer than the first ones is disturbed.
 const DRIFT: f64 = 0.15;
@@ -15,7 +17,7 @@ const STOLEN_SHARE: f64 = 0.01;
 const LATE_US: f64 = 500.0;
 
 /// Observes the machine from its making on.
-pub(crate) struct Noise {
+pub struct Noise {
     cores: Cores,
     baseline: f64,
     spins: Vec<f64>,
@@ -24,17 +26,17 @@ pub(crate) struct Noise {
 }
 
 /// What it comes to.
-pub(crate) struct Verdict {
+pub struct Verdict {
     /// Why the figures cannot be trusted; empty if they can.
-    pub(crate) reasons: Vec<String>,
+    pub reasons: Vec<String>,
     /// The observations in one sentence.
-    pub(crate) summary: String,
+    pub summary: String,
     spins: Vec<f64>,
 }
 
 impl Noise {
     /// Takes the machine as it is now for the measure.
-    pub(crate) fn calibrate(cores: &Cores) -> Noise {
+    pub fn calibrate(cores: &Cores) -> Noise {
         let spins: Vec<f64> = (0..7).map(|_| cores.spin()).collect();
         Noise {
             cores: cores.clone(),
@@ -46,17 +48,18 @@ impl Noise {
         }
     }
 
-    /// To be called between measurements, when no proxy has anything to do.
-    pub(crate) fn observe(&mut self) {
+    /// To be called between measurements, when nothing that is measured has anything to do.
+    pub fn observe(&mut self) {
         self.spins.push(self.cores.spin());
     }
 
     /// To be called with what the open loop says of itself.
-    pub(crate) fn observe_lateness(&mut self, p99_us: f64) {
+    pub fn observe_lateness(&mut self, p99_us: f64) {
         self.lateness_us.push(p99_us);
     }
 
-    pub(crate) fn verdict(&self) -> Verdict {
+    /// What was observed so far.
+    pub fn verdict(&self) -> Verdict {
         let drifts: Vec<f64> = self
             .spins
             .iter()
@@ -91,28 +94,32 @@ impl Noise {
         if late > LATE_US {
             reasons.push(format!("the open loop sent {late:.0} us late (p99)"));
         }
+        let mut summary = format!(
+            "{} spins of {:.1} ms, {disturbed} disturbed, median drift {:+.1} %; {:.2} % of the time stolen",
+            drifts.len(),
+            self.baseline * 1e3,
+            median_drift * 100.0,
+            stolen_share * 100.0
+        );
+        if !self.lateness_us.is_empty() {
+            let _ = write!(summary, "; open loop {late:.0} us late (p99)");
+        }
         Verdict {
             reasons,
-            summary: format!(
-                "{} spins of {:.1} ms on the proxy's core, {disturbed} disturbed, median drift \
-                 {:+.1} %; {:.2} % of the time stolen; open loop {late:.0} us late (p99)",
-                drifts.len(),
-                self.baseline * 1e3,
-                median_drift * 100.0,
-                stolen_share * 100.0
-            ),
+            summary,
             spins: self.spins.clone(),
         }
     }
 }
 
 impl Verdict {
-    pub(crate) fn is_noisy(&self) -> bool {
+    /// Whether there is any reason not to trust the figures.
+    pub fn is_noisy(&self) -> bool {
         !self.reasons.is_empty()
     }
 
     /// One line for every output.
-    pub(crate) fn line(&self) -> String {
+    pub fn line(&self) -> String {
         if self.is_noisy() {
             format!("NOISY, DO NOT TRUST: {}.", self.reasons.join("; "))
         } else {
@@ -120,7 +127,8 @@ impl Verdict {
         }
     }
 
-    pub(crate) fn json(&self) -> Value {
+    /// All of it.
+    pub fn json(&self) -> Value {
         json!({
             "is_noisy": self.is_noisy(),
             "reasons": self.reasons,

@@ -1,0 +1,180 @@
+//! What is measured, and what it must reach, as data. Never how.
+
+/// What clients ask for over and over again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Work {
+    /// A login with the right password.
+    Login,
+    /// Whether an access token holds: its signature, and one look for revocations.
+    Verify,
+    /// A refresh token for the next one, each client along a chain of its own.
+    Refresh,
+    /// The published keys.
+    Keys,
+}
+
+/// Who answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// One instance on PostgreSQL and Redis.
+    One,
+    /// Three on the same, clients spread over them evenly.
+    Three,
+    /// One with its files: SQLite in the place of both.
+    Embedded,
+}
+
+/// One kind of load.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Case {
+    /// How `--only` calls it.
+    pub(crate) key: &'static str,
+    /// How results call it.
+    pub(crate) title: &'static str,
+    pub(crate) work: Work,
+    pub(crate) place: Place,
+}
+
+const fn case(key: &'static str, title: &'static str, work: Work, place: Place) -> Case {
+    Case {
+        key,
+        title,
+        work,
+        place,
+    }
+}
+
+/// In the order of the tables. What is compared with each other stands side by side.
+pub(crate) const CASES: &[Case] = &[
+    case("login", "login", Work::Login, Place::One),
+    case(
+        "login-three",
+        "login, three instances",
+        Work::Login,
+        Place::Three,
+    ),
+    case("verify", "verify", Work::Verify, Place::One),
+    case(
+        "verify-three",
+        "verify, three instances",
+        Work::Verify,
+        Place::Three,
+    ),
+    case("refresh", "refresh", Work::Refresh, Place::One),
+    case(
+        "refresh-three",
+        "refresh, three instances",
+        Work::Refresh,
+        Place::Three,
+    ),
+    case(
+        "refresh-embedded",
+        "refresh, embedded",
+        Work::Refresh,
+        Place::Embedded,
+    ),
+    case("keys", "keys", Work::Keys, Place::One),
+    case(
+        "keys-three",
+        "keys, three instances",
+        Work::Keys,
+        Place::Three,
+    ),
+];
+
+/// What the cases consist of at the least, done in this process.
+pub(crate) const HASH: &str = "bare argon2id";
+/// As above.
+pub(crate) const VERIFICATION: &str = "bare RS256 verification";
+/// As above.
+pub(crate) const SIGNATURE: &str = "bare RS256 signature";
+/// What nobody asked for.
+pub(crate) const IDLE: (&str, &str) = ("idle", "an idle instance, a second");
+
+/// What is compared with a number.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Figure {
+    /// Processor time of the instances per request, in microseconds.
+    Cpu(&'static str),
+    /// Requests a second.
+    Rate(&'static str),
+    /// Of processor time.
+    CpuRatio(&'static str, &'static str),
+    /// Of rates.
+    RateRatio(&'static str, &'static str),
+}
+
+/// What must be reached.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Target {
+    pub(crate) title: &'static str,
+    pub(crate) figure: Figure,
+    pub(crate) bound: Bound,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Bound {
+    AtMost(f64),
+    AtLeast(f64),
+}
+
+const fn target(title: &'static str, figure: Figure, bound: Bound) -> Target {
+    Target {
+        title,
+        figure,
+        bound,
+    }
+}
+
+pub(crate) const TARGETS: &[Target] = &[
+    target(
+        "CPU of a login / of a bare hash",
+        Figure::CpuRatio("login", HASH),
+        Bound::AtMost(1.15),
+    ),
+    target(
+        "logins / bare hashes a second",
+        Figure::RateRatio("login", HASH),
+        Bound::AtLeast(0.85),
+    ),
+    target(
+        "CPU of a verification, us",
+        Figure::Cpu("verify"),
+        Bound::AtMost(50.0),
+    ),
+    target(
+        "verifications a second",
+        Figure::Rate("verify"),
+        Bound::AtLeast(15_000.0),
+    ),
+    target(
+        "refreshes a second",
+        Figure::Rate("refresh"),
+        Bound::AtLeast(1_500.0),
+    ),
+    target(
+        "key sets a second",
+        Figure::Rate("keys"),
+        Bound::AtLeast(60_000.0),
+    ),
+    target(
+        "CPU of a login, three instances / one",
+        Figure::CpuRatio("login-three", "login"),
+        Bound::AtMost(1.07),
+    ),
+    target(
+        "CPU of a verification, three instances / one",
+        Figure::CpuRatio("verify-three", "verify"),
+        Bound::AtMost(1.07),
+    ),
+    target(
+        "CPU of a refresh, three instances / one",
+        Figure::CpuRatio("refresh-three", "refresh"),
+        Bound::AtMost(1.07),
+    ),
+    target(
+        "CPU of a key set, three instances / one",
+        Figure::CpuRatio("keys-three", "keys"),
+        Bound::AtMost(1.07),
+    ),
+];

@@ -1,0 +1,241 @@
+//! What is measured, running: instances of one binary with a PostgreSQL, a Redis and accounts of their own. Never asks
+//! them how they are.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+use portcullis_testkit::redis::Redis;
+use portcullis_testkit::{
+    Connection, Postgres, Process, ReservedPort, free_port, process, wait_until,
+};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::cases::{Place, Work};
+use crate::load::{Asking, Client, get, post};
+
+/// What every instance is told, beside where its databases are.
+pub(crate) const SETTINGS: &[(&str, &str)] = &[
+    // One client logs in thousands of times from one address.
+    ("AUTH_RATE_LIMIT_ENABLED", "false"),
+    ("ACCESS_TOKEN_TTL", "3600"),
+    ("ISSUER_URL", ISSUER),
+    ("SECURITY_SALT", "0123456789abcdef0123456789abcdef"),
+    ("DRAIN_DELAY", "0"),
+];
+
+/// What Debian's PostgreSQL has by default, and testkit's, made for tests, has not.
+pub(crate) const POSTGRES: &[(&str, &str)] = &[
+    ("fsync", "on"),
+    ("full_page_writes", "on"),
+    ("autovacuum", "on"),
+    ("shared_buffers", "128MB"),
+    ("max_wal_size", "1GB"),
+];
+
+/// In every token.
+pub(crate) const ISSUER: &str = "http://auth.example";
+const PASSWORD: &str = "a long enough passphrase";
+const ACCOUNTS: usize = 16;
+/// On the same PostgreSQL and Redis.
+pub(crate) const INSTANCES: usize = 3;
+/// Of a load of small requests.
+pub(crate) const CLIENTS: usize = 48;
+/// Of logins: more than there are threads that hash, so that none waits for work.
+pub(crate) const LOGIN_CLIENTS: usize = 12;
+
+/// All instances of one binary.
+pub(crate) struct Site {
+    pub(crate) name: &'static str,
+    instances: Vec<Instance>,
+    embedded: Instance,
+    /// Refresh tokens in use, at the servers and embedded.
+    chains: [Vec<String>; 2],
+    access: Vec<String>,
+    postgres: Postgres,
+    redis: Redis,
+    _data: TempDir,
+}
+
+struct Instance {
+    process: Process,
+    port: ReservedPort,
+}
+
+/// Whose processor time is looked at.
+pub(crate) struct Processes {
+    pub(crate) auth: Vec<u32>,
+    pub(crate) postgres: Vec<u32>,
+    pub(crate) redis: Vec<u32>,
+}
+
+impl Site {
+    /// Starts everything and logs everybody in.
+    pub(crate) async fn start(name: &'static str, binary: &Path) -> Result<Site> {
+        let data = TempDir::new()?;
+        let postgres = Postgres::start_with(POSTGRES).await;
+        let redis = Redis::start().await;
+        let servers = [("DATABASE_URL", postgres.url()), ("REDIS_URL", redis.url())];
+        let directory = data.path().join("servers");
+        let mut instances = Vec::new();
+        for _ in 0..INSTANCES {
+            instances.push(Instance::start(binary, &directory, &servers).await?);
+        }
+        let directory = data.path().join("embedded");
+        let file = format!("sqlite://{}/auth.db", directory.display());
+        let embedded = Instance::start(binary, &directory, &[("DATABASE_URL", file)]).await?;
+        let (access, at_servers) = sessions(instances[0].port.address()).await?;
+        let (_, at_embedded) = sessions(embedded.port.address()).await?;
+        Ok(Site {
+            name,
+            instances,
+            embedded,
+            chains: [at_servers, at_embedded],
+            access,
+            postgres,
+            redis,
+            _data: data,
+        })
+    }
+
+    /// An access token that holds, and the document with the key it was signed by.
+    pub(crate) async fn sample(&self) -> Result<(String, Vec<u8>)> {
+        let mut connection = Connection::open(self.instances[0].port.address()).await?;
+        let keys = connection.get("/.well-known/jwks.json").await?;
+        ensure!(keys.status == 200, "{}", keys.text());
+        Ok((self.access[0].clone(), keys.body))
+    }
+
+    fn addresses(&self, place: Place) -> Vec<SocketAddr> {
+        let instances = match place {
+            Place::One => &self.instances[..1],
+            Place::Three => &self.instances,
+            Place::Embedded => std::slice::from_ref(&self.embedded),
+        };
+        instances
+            .iter()
+            .map(|instance| instance.port.address())
+            .collect()
+    }
+
+    pub(crate) fn processes(&self, place: Place) -> Processes {
+        let ids = |instances: &[Instance]| -> Vec<u32> {
+            instances
+                .iter()
+                .map(|instance| instance.process.id())
+                .collect()
+        };
+        let auth = match place {
+            Place::One => ids(&self.instances[..1]),
+            Place::Three => ids(&self.instances),
+            Place::Embedded => vec![self.embedded.process.id()],
+        };
+        let (postgres, redis) = match place {
+            Place::Embedded => (Vec::new(), Vec::new()),
+            Place::One | Place::Three => {
+                let mut ids = process::descendants(self.postgres.id());
+                ids.push(self.postgres.id());
+                (ids, vec![self.redis.id()])
+            }
+        };
+        Processes {
+            auth,
+            postgres,
+            redis,
+        }
+    }
+
+    /// Clients for a load, spread evenly. Those that refresh are to be given back.
+    pub(crate) fn clients(&self, work: Work, place: Place) -> Vec<Client> {
+        let addresses = self.addresses(place);
+        let count = if work == Work::Login {
+            LOGIN_CLIENTS
+        } else {
+            CLIENTS
+        };
+        let chains = &self.chains[usize::from(place == Place::Embedded)];
+        let asking = |index: usize| match work {
+            Work::Login => Asking::Same(post(LOGIN, &credentials(index).to_string())),
+            Work::Verify => {
+                let token = &self.access[index % self.access.len()];
+                let field = format!("Authorization: Bearer {token}\r\n");
+                Asking::Same(get("/api/v1/auth/verify", &field))
+            }
+            Work::Refresh => Asking::Chain(chains[index].clone()),
+            Work::Keys => Asking::Same(get("/.well-known/jwks.json", "")),
+        };
+        (0..count)
+            .map(|index| Client {
+                address: addresses[index % addresses.len()],
+                asking: asking(index),
+            })
+            .collect()
+    }
+
+    /// Takes back how far the chains have come.
+    pub(crate) fn keep(&mut self, place: Place, clients: Vec<Client>) {
+        let chains = &mut self.chains[usize::from(place == Place::Embedded)];
+        for (chain, client) in chains.iter_mut().zip(clients) {
+            if let Asking::Chain(token) = client.asking {
+                *chain = token;
+            }
+        }
+    }
+}
+
+const LOGIN: &str = "/api/v1/auth/login";
+
+impl Instance {
+    async fn start(
+        binary: &Path,
+        directory: &Path,
+        databases: &[(&str, String)],
+    ) -> Result<Instance> {
+        std::fs::create_dir_all(directory)?;
+        let port = free_port();
+        let mut command = Command::new(binary);
+        command
+            .arg("auth")
+            .current_dir(directory)
+            // Whoever measures may have settings for an instance of their own.
+            .env_clear()
+            .env("PORT", port.number().to_string())
+            .envs(SETTINGS.iter().copied())
+            .envs(databases.iter().map(|(name, value)| (name, value)));
+        let process = Process::spawn(command);
+        let address = port.address();
+        wait_until("an instance to be ready", async || {
+            let answer = portcullis_testkit::client::get(address, "/health/ready").await;
+            answer.ok().filter(|response| response.status == 200)
+        })
+        .await;
+        Ok(Instance { process, port })
+    }
+}
+
+fn credentials(index: usize) -> Value {
+    json!({ "email": format!("user-{}@example.com", index % ACCOUNTS), "password": PASSWORD })
+}
+
+/// Registers all accounts and logs in once for every client: their access and refresh tokens.
+async fn sessions(address: SocketAddr) -> Result<(Vec<String>, Vec<String>)> {
+    let mut connection = Connection::open(address).await?;
+    for index in 0..ACCOUNTS {
+        let registered = connection
+            .post_json("/api/v1/auth/register", &credentials(index))
+            .await?;
+        ensure!(registered.status == 202, "{}", registered.text());
+    }
+    let (mut access, mut refresh) = (Vec::new(), Vec::new());
+    for index in 0..CLIENTS {
+        let login = connection.post_json(LOGIN, &credentials(index)).await?;
+        ensure!(login.status == 200, "{}", login.text());
+        let json = login.json();
+        let text = |name: &str| json[name].as_str().map(str::to_owned).context("no token");
+        access.push(text("access_token")?);
+        refresh.push(text("refresh_token")?);
+    }
+    Ok((access, refresh))
+}
