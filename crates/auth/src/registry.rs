@@ -16,7 +16,7 @@ use crate::domain::{InstanceRecord, InstanceState, UnixMillis};
 use crate::lifecycle::PhaseWatch;
 use crate::metrics::Metrics;
 use crate::shared::Shared;
-use crate::store::Store;
+use crate::store::{Store, StoreResult};
 
 pub(crate) use fingerprint::Fingerprint;
 
@@ -24,6 +24,9 @@ pub(crate) use fingerprint::Fingerprint;
 pub(crate) const HEARTBEAT: Duration = Duration::from_secs(5);
 /// It is gone after missing three.
 const TTL: Duration = Duration::from_secs(15);
+
+/// How long the database may take over any of it: between two heartbeats there are two questions.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 const REPORTED_MAX: usize = 1000;
 
@@ -97,19 +100,23 @@ impl Registry {
             state,
             ..self.own.record.clone()
         };
-        if let Err(error) = self.store.report_instance(&record, TTL, now).await {
-            tracing::warn!(%error, "the database does not know that this instance lives");
+        // Side by side: one that hangs must not make this instance seem dead in the other.
+        let reporting = within(self.store.report_instance(&record, TTL, now));
+        let telling = self.shared.heartbeat(&record, TTL, now);
+        let (reported, told) = tokio::join!(reporting, telling);
+        if let Err(error) = reported {
+            tracing::debug!(%error, "the database does not know that this instance lives");
         }
-        let told = self.shared.heartbeat(&record, TTL, now).await;
         self.compare(&living(self.store.as_ref(), self.shared.as_ref(), now).await?);
         Ok(told?)
     }
 
     pub(crate) async fn leave(&self) -> Result<(), Cause> {
         let id = &self.own.record.id;
-        let forgotten = self.store.forget_instance(id).await;
-        self.shared.leave(id).await?;
-        Ok(forgotten?)
+        let forgetting = within(self.store.forget_instance(id));
+        let (forgotten, left) = tokio::join!(forgetting, self.shared.leave(id));
+        left?;
+        forgotten
     }
 
     fn compare(&self, instances: &[InstanceRecord]) {
@@ -146,6 +153,11 @@ impl Registry {
     }
 }
 
+/// What the store answers in time.
+async fn within<T>(answer: impl Future<Output = StoreResult<T>>) -> Result<T, Cause> {
+    Ok(tokio::time::timeout(PATIENCE, answer).await??)
+}
+
 /// The living instances by id, of the shared state and of the store together; of one alone when the other cannot be
 /// asked.
 pub(crate) async fn living(
@@ -153,8 +165,8 @@ pub(crate) async fn living(
     shared: &dyn Shared,
     now: UnixMillis,
 ) -> Result<Vec<InstanceRecord>, Cause> {
-    let stored = store.instances(now).await;
-    let found = match (stored, shared.instances(now).await) {
+    let (stored, found) = tokio::join!(within(store.instances(now)), shared.instances(now));
+    let found = match (stored, found) {
         (Ok(stored), Ok(found)) => [stored, found].concat(),
         (Ok(only), Err(_)) | (Err(_), Ok(only)) => only,
         (Err(_), Err(error)) => return Err(error.into()),

@@ -13,11 +13,12 @@ use axum::Json;
 use axum::extract::State;
 use axum::response::Response;
 use portcullis_token::headers::HEALTH_CAUSE_DRAINING;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::health::memory::Memory;
 use super::health::{iso, with_cause, word};
 use super::{Service, now};
+use crate::app::health::Dependencies;
 
 pub(super) async fn handle(State(service): State<Arc<Service>>) -> Response {
     let started = Instant::now();
@@ -30,7 +31,7 @@ pub(super) async fn handle(State(service): State<Arc<Service>>) -> Response {
         Some(_) => "unhealthy",
     };
     let memory = Memory::now();
-    let mut body = json!({
+    let body = json!({
         "status": status,
         "timestamp": iso(now()),
         "instanceId": service.identity.instance_id,
@@ -42,10 +43,7 @@ pub(super) async fn handle(State(service): State<Arc<Service>>) -> Response {
             "sessionStore": service.app.shared.kind(),
             "cacheStore": service.app.shared.kind(),
         },
-        "dependencies": {
-            "database": word(dependencies.is_database_up),
-            "shared_state": word(dependencies.is_shared_state_up),
-        },
+        "dependencies": named(&service, dependencies),
         "resources": {
             "memory": {
                 "used": megabytes(memory.used),
@@ -54,10 +52,20 @@ pub(super) async fn handle(State(service): State<Arc<Service>>) -> Response {
             },
         },
     });
-    if service.app.shared.kind() == "redis" {
-        body["dependencies"]["redis"] = json!(word(dependencies.is_shared_state_up));
-    }
     with_cause(cause, Json(body))
+}
+
+/// Whether each dependency answers, by its name.
+fn named(service: &Service, dependencies: Dependencies) -> Value {
+    let shared_state = word(dependencies.is_shared_state_up);
+    let mut named = json!({
+        "database": word(dependencies.is_database_up),
+        "shared_state": shared_state,
+    });
+    if service.app.shared.kind() == "redis" {
+        named["redis"] = json!(shared_state);
+    }
+    named
 }
 
 fn megabytes(bytes: u64) -> String {

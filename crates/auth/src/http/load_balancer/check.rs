@@ -10,7 +10,8 @@ use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use serde_json::json;
 
-use crate::http::health::{iso, word};
+use super::named;
+use crate::http::health::iso;
 use crate::http::{ApiError, Service, bearer, now};
 
 pub(in crate::http) async fn handle(
@@ -30,10 +31,7 @@ pub(in crate::http) async fn handle(
         "responseTime": format!("{}ms", started.elapsed().as_millis()),
         "ready": cause.is_none(),
         "cause": cause,
-        "dependencies": {
-            "database": word(dependencies.is_database_up),
-            "shared_state": word(dependencies.is_shared_state_up),
-        },
+        "dependencies": named(&service, dependencies),
     });
     let status = if is_healthy {
         StatusCode::OK
