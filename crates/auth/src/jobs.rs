@@ -24,6 +24,8 @@ const REPLAY_REVOCATIONS: Duration = Duration::from_millis(150);
 const FIRST_MEND_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_MEND_PAUSE: Duration = Duration::from_secs(1);
 const PURGE: Duration = Duration::from_secs(60);
+/// Clocks further apart than this are worth a word.
+const CLOCKS_APART: Duration = Duration::from_secs(30);
 /// Bites that one purge takes at most; what is left then waits for the next.
 const PURGE_BITES: u32 = 200;
 
@@ -42,14 +44,14 @@ pub(crate) fn start(
         let registry = registry.clone();
         async move { registry.beat(now()).await }
     }));
-    let turning = keys.clone();
+    let (turning, clock) = (keys.clone(), store.clone());
     jobs.spawn(every(
         "key rotation",
         KEEPER_INTERVAL,
         phase.clone(),
         move || {
-            let keys = turning.clone();
-            async move { Ok(keys.turn(now()).await?) }
+            let (keys, clock) = (turning.clone(), clock.clone());
+            async move { Ok(keys.turn(not_ahead(clock.as_ref(), now()).await?).await?) }
         },
     ));
     let (keys, mut stopping) = (keys.clone(), phase.clone());
@@ -73,13 +75,16 @@ pub(crate) fn start(
     let (store, shared) = (store.clone(), shared.clone());
     jobs.spawn(every("purge", PURGE, phase.clone(), move || {
         let (store, shared) = (store.clone(), shared.clone());
-        async move { purge(store.as_ref(), shared.as_ref(), now()).await }
+        async move {
+            let now = not_ahead(store.as_ref(), now()).await?;
+            purge(store.as_ref(), shared.as_ref(), now).await
+        }
     }));
     jobs
 }
 
-/// Runs `job` every `period`, beginning one period from now. A failure is logged
-/// and the next turn tries again.
+/// Runs `job` every `period`, beginning one period from now. A failure is logged, once until it succeeds again, and the
+/// next turn tries again.
 async fn every<F>(
     name: &'static str,
     period: Duration,
@@ -90,14 +95,21 @@ async fn every<F>(
 {
     let mut ticks = tokio::time::interval_at(tokio::time::Instant::now() + period, period);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut has_failed = false;
     loop {
         tokio::select! {
             () = phase.reached(Phase::Stopping) => return,
             _ = ticks.tick() => {}
         }
-        if let Err(error) = job().await {
-            tracing::warn!(%error, job = name, "a job failed and will be tried again");
+        let outcome = job().await;
+        match &outcome {
+            Err(error) if !has_failed => {
+                tracing::warn!(%error, job = name, "a job failed and will be tried again");
+            }
+            Ok(()) if has_failed => tracing::info!(job = name, "a job succeeds again"),
+            Err(_) | Ok(()) => {}
         }
+        has_failed = outcome.is_err();
     }
 }
 
@@ -125,7 +137,27 @@ async fn mend(replay: Arc<Replay>, mut phase: PhaseWatch) {
             pause = (pause * 2).min(LONGEST_MEND_PAUSE);
         }
         tracing::info!("the shared state holds every revocation again");
+        if let Err(error) = shared.hand_over(now()).await {
+            tracing::debug!(%error, "what was counted meanwhile is handed over later");
+        }
     }
+}
+
+/// `now`, or what the database's server has for it if that is earlier. For what cannot be undone: one machine whose clock
+/// jumps must not delete revocations that last, or retire keys, for all.
+async fn not_ahead(store: &dyn Store, now: UnixMillis) -> StoreResult<UnixMillis> {
+    let Some(server) = store.clock().await? else {
+        return Ok(now);
+    };
+    let apart = now.since(server).max(server.since(now));
+    if apart > CLOCKS_APART {
+        let apart_seconds = apart.as_secs();
+        tracing::warn!(
+            apart_seconds,
+            "this machine and the database disagree about the time"
+        );
+    }
+    Ok(now.min(server))
 }
 
 /// Deletes what has ended, all of it: refresh tokens and counters may come in faster than one bite a minute. Each bite
@@ -227,9 +259,45 @@ fn now() -> UnixMillis {
 
 #[cfg(test)]
 mod tests {
+    use portcullis_testkit::Postgres;
+
     use super::*;
+    use crate::breaker::{BreakerMode, BreakerSettings, Guard};
+    use crate::config::Config;
+    use crate::database;
+    use crate::domain::Revocation;
     use crate::server::tests::inside;
     use crate::shared::CounterKey;
+
+    #[tokio::test]
+    async fn sec_d05_a_clock_that_jumped_ahead_deletes_no_revocation_that_lasts() {
+        let server = Postgres::start().await;
+        let url = server.url();
+        let config = Config::from_env(|name| (name == "DATABASE_URL").then(|| url.clone()));
+        let config = config.unwrap().database;
+        let settings = BreakerSettings {
+            failures: std::num::NonZeroU32::MIN,
+            open_for: Duration::from_secs(60),
+            mode: BreakerMode::Off,
+        };
+        let guard = Arc::new(Guard::new("database", settings));
+        let store = database::open(&config, &guard).await.unwrap();
+        let (_directory, inside) = inside().await;
+        let shared = &inside.stores.shared;
+        let revocation = Revocation::Token {
+            jti: "t".to_owned(),
+            until: now().plus(Duration::from_secs(600)),
+        };
+        store.add_revocation(&revocation).await.unwrap();
+        let ahead = now().plus(Duration::from_secs(86_400));
+        let kept = not_ahead(store.as_ref(), ahead).await.unwrap();
+        purge(store.as_ref(), shared.as_ref(), kept).await.unwrap();
+        let start = RevocationPosition::default();
+        let left = store.revocations(start, now(), PageLimit::MAX).await;
+        assert_eq!(left.unwrap().len(), 1);
+        let behind = now().minus(Duration::from_secs(86_400));
+        assert_eq!(not_ahead(store.as_ref(), behind).await.unwrap(), behind);
+    }
 
     #[tokio::test]
     async fn sec_j05_a_purge_leaves_nothing_that_has_ended() {

@@ -57,6 +57,15 @@ pub trait Shared: Send + Sync + 'static {
     /// Reads counters without adding; one that does not exist reads zero.
     async fn counters(&self, keys: &[CounterKey], now: UnixMillis) -> SharedResult<Vec<Counter>>;
 
+    /// Adds hits that an instance counted by itself while nobody could be told; each counter vanishes when the later of
+    /// the two ends.
+    async fn add(&self, counted: &[(CounterKey, Counter)], now: UnixMillis) -> SharedResult<()>;
+
+    /// Adds what this instance counted by itself, if it did.
+    async fn hand_over(&self, _now: UnixMillis) -> SharedResult<()> {
+        Ok(())
+    }
+
     /// Forgets a counter.
     async fn reset(&self, key: &CounterKey) -> SharedResult<()>;
 

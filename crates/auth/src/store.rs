@@ -204,6 +204,9 @@ pub trait Store: Send + Sync + 'static {
     /// Proves, without writing, that nothing is known to be in the way of writes: room, permission.
     async fn can_write(&self) -> StoreResult<()>;
 
+    /// What the database's server has for the present; `None` where its clock is that of this machine.
+    async fn clock(&self) -> StoreResult<Option<UnixMillis>>;
+
     /// How many connections the database takes from everybody; `None`: it sets no bound.
     async fn connection_limit(&self) -> StoreResult<Option<u32>>;
 

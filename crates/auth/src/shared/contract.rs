@@ -357,6 +357,46 @@ pub(crate) async fn sec_a12_counters_are_independent(instances: Instances) {
     );
 }
 
+pub(crate) async fn sec_a11_hits_counted_elsewhere_are_added(instances: Instances) {
+    let [known, new, over] = ["known", "new", "over"].map(|name| CounterKey::new(name, &[]));
+    let window = Duration::from_secs(60);
+    let counter = |count, seconds| Counter {
+        count,
+        resets_at: after(seconds),
+    };
+    for at in [START, START] {
+        instances.next().count(&[known], window, at).await.unwrap();
+    }
+    instances
+        .next()
+        .count(&[over], window, START)
+        .await
+        .unwrap();
+    let counted = [
+        (known, counter(3, 90)),
+        (new, counter(2, 70)),
+        (over, counter(4, 200)),
+    ];
+    instances.next().add(&counted, after(61)).await.unwrap();
+    let early = [(known, counter(5, 30))];
+    let found = instances
+        .next()
+        .counters(&[known, new, over], after(61))
+        .await;
+    assert_eq!(
+        found.unwrap(),
+        [counter(3, 90), counter(2, 70), counter(4, 200)],
+        "what had ended is not counted"
+    );
+    instances.next().add(&early, after(62)).await.unwrap();
+    let found = instances.next().counters(&[known], after(62)).await;
+    assert_eq!(found.unwrap(), [counter(8, 90)], "the later end holds");
+    let most = [(known, counter(u32::MAX, 90))];
+    instances.next().add(&most, after(62)).await.unwrap();
+    let found = instances.next().count(&[known], window, after(62)).await;
+    assert_eq!(found.unwrap(), [counter(u32::MAX, 90)]);
+}
+
 pub(crate) async fn a_counters_window_begins_at_its_first_hit(instances: Instances) {
     let key = [CounterKey::new("login_ip", &["192.0.2.7"])];
     let window = Duration::from_secs(60);

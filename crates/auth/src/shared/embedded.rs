@@ -138,6 +138,27 @@ impl Shared for EmbeddedShared {
         Ok(counters)
     }
 
+    async fn add(&self, counted: &[(CounterKey, Counter)], now: UnixMillis) -> SharedResult<()> {
+        const DOING: &str = "adding to counters";
+        let mut write = self.file.write(DOING).await.shared(DOING)?;
+        for (key, counter) in counted {
+            sqlx::query(
+                "INSERT INTO counter (key, count, resets_at) VALUES (?1, ?2, ?3)
+                 ON CONFLICT (key) DO UPDATE SET
+                     count = min(excluded.count + CASE WHEN resets_at <= ?4 THEN 0 ELSE count END, 4294967295),
+                     resets_at = max(excluded.resets_at, resets_at)",
+            )
+            .bind(key.as_bytes().as_slice())
+            .bind(i64::from(counter.count))
+            .bind(counter.resets_at.0)
+            .bind(now.0)
+            .execute(&mut *write)
+            .await
+            .shared(DOING)?;
+        }
+        write.commit().await.shared(DOING)
+    }
+
     async fn reset(&self, key: &CounterKey) -> SharedResult<()> {
         const DOING: &str = "resetting a counter";
         let mut write = self.file.write(DOING).await.shared(DOING)?;

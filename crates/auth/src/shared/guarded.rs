@@ -19,6 +19,8 @@ pub(crate) struct GuardedShared {
     guard: Arc<Guard>,
     /// What counts meanwhile; `None` where nothing may.
     local: Option<Local>,
+    /// One at a time hands over what was counted meanwhile.
+    handing_over: tokio::sync::Mutex<()>,
     /// Instances seen last.
     living: AtomicU32,
 }
@@ -29,6 +31,7 @@ impl GuardedShared {
             inner,
             guard,
             local: Some(Local::default()),
+            handing_over: tokio::sync::Mutex::default(),
             living: AtomicU32::new(1),
         }
     }
@@ -56,6 +59,21 @@ impl GuardedShared {
         }
     }
 
+    fn has_news(&self) -> bool {
+        self.local.as_ref().is_some_and(Local::has_news)
+    }
+
+    /// Counters of a shared state that answers again, with what was counted here meanwhile.
+    async fn counters_with_news(
+        &self,
+        keys: &[CounterKey],
+        now: UnixMillis,
+    ) -> SharedResult<Vec<Counter>> {
+        self.hand_over(now).await?;
+        let call = self.inner.counters(keys, now);
+        self.guarded("reading counters", call).await
+    }
+
     /// What came of a call that is made whatever the breaker says.
     fn beside<T>(&self, outcome: SharedResult<T>) -> SharedResult<T> {
         if outcome.is_ok() {
@@ -78,6 +96,9 @@ impl GuardedShared {
         })
     }
 }
+
+/// Counters told in one go.
+const BITE: usize = 500;
 
 /// An entry that cannot be read was read.
 fn speaks_against_it(error: &SharedError) -> bool {
@@ -108,14 +129,40 @@ impl Shared for GuardedShared {
         now: UnixMillis,
     ) -> SharedResult<Vec<Counter>> {
         let call = self.inner.count(keys, window, now);
-        let shared = self.guarded("counting", call).await;
+        let mut shared = self.guarded("counting", call).await;
+        if shared.is_ok() && self.has_news() {
+            shared = self.counters_with_news(keys, now).await;
+        }
         self.or_local(shared, |local, n| local.count(keys, window, now, n))
     }
 
     async fn counters(&self, keys: &[CounterKey], now: UnixMillis) -> SharedResult<Vec<Counter>> {
         let call = self.inner.counters(keys, now);
-        let shared = self.guarded("reading counters", call).await;
+        let mut shared = self.guarded("reading counters", call).await;
+        if shared.is_ok() && self.has_news() {
+            shared = self.counters_with_news(keys, now).await;
+        }
         self.or_local(shared, |local, n| local.counters(keys, now, n))
+    }
+
+    async fn add(&self, counted: &[(CounterKey, Counter)], now: UnixMillis) -> SharedResult<()> {
+        let call = self.inner.add(counted, now);
+        self.guarded("adding to counters", call).await
+    }
+
+    /// What an outage let pass must not be forgotten with it: whoever guesses would begin anew. A bite whose answer is
+    /// lost is told twice, which errs on the safe side and ends with its counters.
+    async fn hand_over(&self, now: UnixMillis) -> SharedResult<()> {
+        let Some(local) = self.local.as_ref().filter(|local| local.has_news()) else {
+            return Ok(());
+        };
+        let _alone = self.handing_over.lock().await;
+        let mut news = local.news(now);
+        while !news.next(BITE).is_empty() {
+            self.add(news.next(BITE), now).await?;
+            news.told(BITE);
+        }
+        Ok(())
     }
 
     async fn reset(&self, key: &CounterKey) -> SharedResult<()> {

@@ -2,6 +2,7 @@
 //! multiplied by the number of living instances, as if every one of them saw the same.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -15,6 +16,8 @@ const MAX_ENTRIES: usize = 100_000;
 #[derive(Debug, Default)]
 pub(super) struct Local {
     counters: Mutex<HashMap<CounterKey, Counter>>,
+    /// Whether there may be counters that nobody was told of.
+    has_news: AtomicBool,
     /// When each is full again, in microseconds.
     allowances: Mutex<HashMap<CounterKey, i64>>,
 }
@@ -28,6 +31,7 @@ impl Local {
         instances: u32,
     ) -> Vec<Counter> {
         let mut counters = lock(&self.counters);
+        self.has_news.store(true, Ordering::Release);
         make_room(
             &mut counters,
             |counter| counter.resets_at > now,
@@ -69,6 +73,20 @@ impl Local {
         lock(&self.counters).remove(key);
     }
 
+    pub(super) fn has_news(&self) -> bool {
+        self.has_news.load(Ordering::Acquire)
+    }
+
+    /// What is counted here and lasts, to be told to the shared state. What is not told comes back.
+    pub(super) fn news(&self, now: UnixMillis) -> News<'_> {
+        let counted = std::mem::take(&mut *lock(&self.counters));
+        let lasting = counted.into_iter().filter(|(_, of)| of.resets_at > now);
+        News {
+            local: self,
+            untold: lasting.collect(),
+        }
+    }
+
     /// Each instance gives out its part, and at least one.
     pub(super) fn take(
         &self,
@@ -99,6 +117,40 @@ impl Local {
             .into_iter()
             .map(|(taken, _)| taken)
             .reduce(Taken::tighter)
+    }
+}
+
+/// Counters on their way to the shared state. Dropped, those that it was not told of are counted here again.
+pub(super) struct News<'a> {
+    local: &'a Local,
+    untold: Vec<(CounterKey, Counter)>,
+}
+
+impl News<'_> {
+    /// The next few; empty when all are told.
+    pub(super) fn next(&self, most: usize) -> &[(CounterKey, Counter)] {
+        &self.untold[self.untold.len().saturating_sub(most)..]
+    }
+
+    /// Those that [`News::next`] gave are told.
+    pub(super) fn told(&mut self, most: usize) {
+        self.untold.truncate(self.untold.len().saturating_sub(most));
+    }
+}
+
+impl Drop for News<'_> {
+    fn drop(&mut self) {
+        let mut counters = lock(&self.local.counters);
+        for (key, untold) in self.untold.drain(..) {
+            let counter = counters
+                .entry(key)
+                .or_insert(Counter { count: 0, ..untold });
+            counter.count = counter.count.saturating_add(untold.count);
+            counter.resets_at = counter.resets_at.max(untold.resets_at);
+        }
+        self.local
+            .has_news
+            .store(!counters.is_empty(), Ordering::Release);
     }
 }
 

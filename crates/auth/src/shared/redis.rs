@@ -18,7 +18,7 @@ mod tests;
 mod trust;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use async_trait::async_trait;
 use redis::aio::MultiplexedConnection;
@@ -141,12 +141,13 @@ impl RedisShared {
     }
 
     /// Writes revocations, a bite at a time.
-    async fn write(&self, revocations: &[Revocation]) -> SharedResult<()> {
+    async fn write(&self, revocations: &[Revocation], now: UnixMillis) -> SharedResult<()> {
         let keep = LOG_KEPT.as_millis().to_string();
+        let now = now.0.to_string();
         for batch in revocations.chunks(BATCH) {
             let mut keys = Vec::with_capacity(batch.len() + 1);
-            let mut arguments = Vec::with_capacity(3 * batch.len() + 1);
-            arguments.push(keep.clone());
+            let mut arguments = Vec::with_capacity(3 * batch.len() + 2);
+            arguments.extend([keep.clone(), now.clone()]);
             for entry in batch.iter().map(Entry::of) {
                 keys.push(entry.key);
                 arguments.extend([entry.cut.to_string(), entry.until.to_string(), entry.record]);
@@ -170,7 +171,8 @@ impl RedisShared {
 #[async_trait]
 impl Shared for RedisShared {
     async fn revoke(&self, revocations: &[Revocation]) -> SharedResult<()> {
-        let written = self.write(revocations).await;
+        let now = UnixMillis::from_system(SystemTime::now());
+        let written = self.write(revocations, now).await;
         if written.is_err() {
             // A Redis without room still takes this, and then no instance believes it until it was copied to again.
             let mut forget = redis::cmd("DEL");
@@ -240,6 +242,22 @@ impl Shared for RedisShared {
         counters.ok_or_else(|| bad(DOING, "counter"))
     }
 
+    async fn add(&self, counted: &[(CounterKey, Counter)], now: UnixMillis) -> SharedResult<()> {
+        for batch in counted.chunks(BATCH) {
+            let keys = batch.iter().map(|(key, _)| entries::counter_key(key));
+            let keys: Vec<String> = keys.collect();
+            let mut arguments = vec![now.0.to_string()];
+            for (_, counter) in batch {
+                arguments.extend([counter.count.to_string(), counter.resets_at.0.to_string()]);
+            }
+            let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+            let script = &self.scripts.add;
+            self.invoke::<()>("adding to counters", script, &keys, &arguments)
+                .await?;
+        }
+        Ok(())
+    }
+
     async fn reset(&self, key: &CounterKey) -> SharedResult<()> {
         let mut command = redis::cmd("DEL");
         command.arg(entries::counter_key(key));
@@ -306,9 +324,9 @@ impl Shared for RedisShared {
         let (keys, arguments) = ([INSTANCES.to_owned()], [now.as_str(), &most, INSTANCE]);
         let script = &self.scripts.instances;
         let found: Vec<String> = self.invoke(DOING, script, &keys, &arguments).await?;
+        // One that another release wrote must not hide the others.
         let read = |entry: &String| entries::read_instance(entry);
-        let instances = found.iter().map(read).collect::<Option<Vec<_>>>();
-        let mut instances = instances.ok_or_else(|| bad(DOING, "instance"))?;
+        let mut instances: Vec<_> = found.iter().filter_map(read).collect();
         instances.sort_by(|a, b| a.id.cmp(&b.id));
         Ok(instances)
     }

@@ -259,6 +259,10 @@ impl Store for SqlStore {
         self.database.can_write("looking for room to write").await
     }
 
+    async fn clock(&self) -> StoreResult<Option<UnixMillis>> {
+        self.database.clock("asking what time it is").await
+    }
+
     async fn connection_limit(&self) -> StoreResult<Option<u32>> {
         self.database
             .connection_limit("asking how many connections there may be")

@@ -41,6 +41,10 @@ impl Shared for Down {
         down()
     }
 
+    async fn add(&self, _: &[(CounterKey, Counter)], _: UnixMillis) -> SharedResult<()> {
+        down()
+    }
+
     async fn reset(&self, _: &CounterKey) -> SharedResult<()> {
         down()
     }

@@ -83,6 +83,11 @@ fn sec_a12_counters_are_independent() {
 }
 
 #[test]
+fn sec_a11_hits_counted_elsewhere_are_added() {
+    on_embedded(contract::sec_a11_hits_counted_elsewhere_are_added);
+}
+
+#[test]
 fn a_counters_window_begins_at_its_first_hit() {
     on_embedded(contract::a_counters_window_begins_at_its_first_hit);
 }

@@ -5,12 +5,13 @@
 
 use redis::Script;
 
-/// Keys: revocations, then the log. Arguments: how long the log is kept in ms, then three for each revocation:
+/// Keys: revocations, then the log. Arguments: how long the log is kept in ms, now, then three for each revocation:
 /// cut, end, and the record for the log. An entry is only ever extended; what is covered already is not logged again.
+/// It lasts by the clock its end was told by: that of Redis may be ahead of it, and would let tokens outlive it.
 const REVOKE: &str = r"
-local log, keep = KEYS[#KEYS], tonumber(ARGV[1])
+local log, keep, now = KEYS[#KEYS], tonumber(ARGV[1]), tonumber(ARGV[2])
 for i = 1, #KEYS - 1 do
-  local cut, till = tonumber(ARGV[3 * i - 1]), tonumber(ARGV[3 * i])
+  local cut, till = tonumber(ARGV[3 * i]), tonumber(ARGV[3 * i + 1])
   local old = redis.call('GET', KEYS[i])
   local changed = true
   if old then
@@ -23,10 +24,10 @@ for i = 1, #KEYS - 1 do
   end
   if changed then
     redis.call('SET', KEYS[i], string.format('%.0f:%.0f', cut, till),
-      'PXAT', string.format('%.0f', math.max(1, till + 30000)))
+      'PX', string.format('%.0f', math.max(1, till + 30000 - now)))
     local time = redis.call('TIME')
     local oldest = tonumber(time[1]) * 1000 - keep
-    redis.call('XADD', log, 'MINID', '~', string.format('%.0f', oldest), '*', 'r', ARGV[3 * i + 1])
+    redis.call('XADD', log, 'MINID', '~', string.format('%.0f', oldest), '*', 'r', ARGV[3 * i + 2])
     redis.call('PEXPIRE', log, keep)
   end
 end
@@ -62,6 +63,24 @@ for i, key in ipairs(KEYS) do
   found[2 * i - 1], found[2 * i] = count, resets
 end
 return found
+";
+
+/// Keys: counters. Arguments: now, then the hits and the end of each.
+const ADD: &str = r"
+local now = tonumber(ARGV[1])
+for i, key in ipairs(KEYS) do
+  local count, resets = tonumber(ARGV[2 * i]), tonumber(ARGV[2 * i + 1])
+  local old = redis.call('GET', key)
+  if old then
+    local old_count, old_resets = string.match(old, '^(%d+):(%d+)$')
+    if old_count and tonumber(old_resets) > now then
+      count, resets = count + tonumber(old_count), math.max(resets, tonumber(old_resets))
+    end
+  end
+  redis.call('SET', key, string.format('%.0f:%.0f', math.min(count, 4294967295), resets),
+    'PX', string.format('%.0f', math.max(1, resets - now)))
+end
+return 0
 ";
 
 /// Keys: allowances. Arguments: now, then cost and period of each, in microseconds. Returns whether the request may go
@@ -110,6 +129,7 @@ pub(super) struct Scripts {
     pub(super) revoke: Script,
     pub(super) finish: Script,
     pub(super) count: Script,
+    pub(super) add: Script,
     pub(super) take: Script,
     pub(super) heartbeat: Script,
     pub(super) instances: Script,
@@ -121,6 +141,7 @@ impl Scripts {
             revoke: Script::new(REVOKE),
             finish: Script::new(FINISH),
             count: Script::new(COUNT),
+            add: Script::new(ADD),
             take: Script::new(TAKE),
             heartbeat: Script::new(HEARTBEAT),
             instances: Script::new(INSTANCES),

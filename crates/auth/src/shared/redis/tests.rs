@@ -4,8 +4,10 @@ use portcullis_testkit::redis::Redis;
 use portcullis_testkit::{Authority, wait_until};
 
 use super::*;
+use crate::breaker::{BreakerMode, BreakerSettings, Guard};
 use crate::domain::{AccountId, SessionId};
 use crate::shared::contract::{self, Instances};
+use crate::shared::guarded::GuardedShared;
 
 fn block_on<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_multi_thread()
@@ -96,6 +98,11 @@ fn sec_a11_hits_through_all_instances_add_up() {
 #[test]
 fn sec_a12_counters_are_independent() {
     on_redis(contract::sec_a12_counters_are_independent);
+}
+
+#[test]
+fn sec_a11_hits_counted_elsewhere_are_added() {
+    on_redis(contract::sec_a11_hits_counted_elsewhere_are_added);
 }
 
 #[test]
@@ -329,7 +336,7 @@ async fn a_check_is_one_command() {
 async fn sec_d02_nothing_is_left_in_redis_when_it_has_ended() {
     let redis = Redis::start().await;
     let shared = connect_whole(&redis).await;
-    let now = UnixMillis::from_system(std::time::SystemTime::now());
+    let now = UnixMillis::from_system(SystemTime::now());
     // Over already, for Redis too, whose entries outlive their end by what clocks may differ.
     let until = UnixMillis(now.0 - 31_000);
     let sid = SessionId::from_random([1; 16]);
@@ -444,4 +451,89 @@ async fn tls_is_used_and_trusts_only_whom_it_is_told() {
     options.tls = Some(RedisTrust::Authorities("/nowhere".into()));
     let missing = RedisShared::connect(&options).await;
     assert!(matches!(missing, Err(RedisSetupError::Authorities(_))));
+}
+
+#[test]
+fn sec_a11_what_was_counted_alone_is_added_up_once_when_redis_is_back() {
+    const NOW: UnixMillis = UnixMillis(4_102_444_800_000);
+    const WINDOW: Duration = Duration::from_secs(600);
+    let settings = BreakerSettings {
+        failures: std::num::NonZeroU32::MIN,
+        open_for: Duration::from_secs(60),
+        mode: BreakerMode::Off,
+    };
+    let counts = |found: Vec<Counter>| Vec::from_iter(found.iter().map(|of| of.count));
+    block_on(async {
+        let mut redis = Redis::start().await;
+        let other = connect_whole(&redis).await;
+        let guard = Arc::new(Guard::new("shared_state", settings));
+        let guarded = GuardedShared::new(Arc::new(connect_whole(&redis).await), guard);
+        let keys = ["a", "b"].map(|name| CounterKey::new(name, &[]));
+        redis.kill().await;
+        for alone in 1..=2 {
+            let found = guarded.count(&keys, WINDOW, NOW).await.unwrap();
+            assert_eq!(counts(found), [alone, alone]);
+        }
+        redis.restart_empty().await;
+        let mut here = 0;
+        wait_until("three hits of another instance", async || {
+            here += u32::from(other.count(&keys[..1], WINDOW, NOW).await.is_ok());
+            (here == 3).then_some(())
+        })
+        .await;
+        wait_until("what both counted", async || {
+            let found = guarded.counters(&keys, NOW).await.unwrap();
+            (counts(found) == [5, 2]).then_some(())
+        })
+        .await;
+        let found = guarded.count(&keys[1..], WINDOW, NOW).await.unwrap();
+        assert_eq!(counts(found), [3]);
+        guarded.hand_over(NOW).await.unwrap();
+        assert_eq!(
+            counts(other.counters(&keys, NOW).await.unwrap()),
+            [5, 3],
+            "once"
+        );
+    });
+}
+
+#[test]
+fn an_instance_that_another_release_describes_hides_no_other() {
+    block_on(async {
+        let redis = Redis::start().await;
+        let shared = connect_whole(&redis).await;
+        let now = UnixMillis::from_system(SystemTime::now());
+        let ttl = Duration::from_secs(60);
+        let instance = InstanceRecord {
+            id: "a".to_owned(),
+            address: "10.0.0.1:8000".to_owned(),
+            version: "1.0.0".to_owned(),
+            fingerprint: String::new(),
+            state: crate::domain::InstanceState::Ready,
+            started_at: now,
+        };
+        shared.heartbeat(&instance, ttl, now).await.unwrap();
+        for (id, entry) in [("b", r#"{"id":"b","state":"resting"}"#), ("c", "\u{1}")] {
+            redis.command(&["SET", &format!("inst:{id}"), entry]);
+            redis.command(&["ZADD", "inst", "9999999999999", id]);
+        }
+        assert_eq!(shared.instances(now).await.unwrap(), [instance]);
+    });
+}
+
+/// A Redis ahead of the instances would let go of entries whose tokens are still good.
+#[test]
+fn sec_d02_an_entry_lasts_by_the_clock_that_its_end_was_told_by() {
+    const NOW: UnixMillis = UnixMillis(4_102_444_800_000);
+    block_on(async {
+        let redis = Redis::start().await;
+        let shared = connect_whole(&redis).await;
+        let revocation = Revocation::Token {
+            jti: "t".to_owned(),
+            until: NOW.plus(Duration::from_secs(600)),
+        };
+        shared.write(&[revocation], NOW).await.unwrap();
+        let left: u64 = redis.command(&["PTTL", "rev:j:t"]).trim().parse().unwrap();
+        assert!((600_000..=630_000).contains(&left), "{left}");
+    });
 }

@@ -20,6 +20,7 @@ use super::super::sql::statement::{Row, Statement};
 use super::super::{PoolMetrics, StoreError, StoreResult};
 use super::PostgresOptions;
 use crate::breaker::Guard;
+use crate::domain::UnixMillis;
 use crate::random;
 use held::{Held, Standing};
 
@@ -214,6 +215,14 @@ impl Pool {
         let connections = rows.first().map(|row| row.number("connections"));
         let connections = connections.transpose()?.unwrap_or_default();
         Ok(u32::try_from(connections).unwrap_or_default())
+    }
+
+    pub(crate) async fn clock(&self, attempted: &'static str) -> StoreResult<UnixMillis> {
+        const ASKING: &str =
+            "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint AS millis";
+        let rows = self.fetch(Statement::new(attempted, ASKING)).await?;
+        let millis = rows.first().map(|row| row.number("millis")).transpose()?;
+        Ok(UnixMillis(millis.unwrap_or_default()))
     }
 
     pub(crate) fn metrics(&self) -> PoolMetrics {

@@ -10,6 +10,7 @@ use super::super::postgres::pool::{Pool, PoolWrite, Urgency};
 use super::super::sqlite::file::DatabaseFile;
 use super::super::{PoolMetrics, StoreResult};
 use super::statement::{Row, Statement};
+use crate::domain::UnixMillis;
 
 /// Where statements go.
 #[derive(Clone, Debug)]
@@ -89,6 +90,14 @@ impl Database {
         match self {
             Self::Sqlite(file) => file.can_write(attempted),
             Self::Postgres(pool) => pool.can_write(attempted).await,
+        }
+    }
+
+    /// The present by the server's clock.
+    pub(super) async fn clock(&self, attempted: &'static str) -> StoreResult<Option<UnixMillis>> {
+        match self {
+            Self::Sqlite(_) => Ok(None),
+            Self::Postgres(pool) => pool.clock(attempted).await.map(Some),
         }
     }
 
