@@ -28,6 +28,8 @@ pub(crate) use held::PoolWrite;
 
 /// A server that has answered nobody for so long is not worth more waiting.
 const SILENCE: Duration = Duration::from_secs(3);
+/// How often somebody who waits for a connection looks whether there is another way to one.
+const LOOK: Duration = Duration::from_millis(250);
 /// How long a login waits for a connection before it is shed.
 const LOGIN_WAIT: Duration = Duration::from_secs(2);
 
@@ -243,10 +245,10 @@ impl Pool {
             Urgency::Login => self.wait.min(LOGIN_WAIT),
         };
         let asked = Instant::now();
-        let mut acquiring = std::pin::pin!(self.connections.acquire());
+        let mut acquiring = Box::pin(self.connections.acquire());
         loop {
             let left = wait.saturating_sub(asked.elapsed());
-            let look = left.min(SILENCE);
+            let look = left.min(LOOK);
             if let Ok(acquired) = tokio::time::timeout(look, &mut acquiring).await {
                 let connection = acquired.attempting(attempted)?;
                 return Ok(Held {
@@ -255,11 +257,17 @@ impl Pool {
                     standing: Standing::Idle,
                 });
             }
-            if self.answers.silence() >= SILENCE.min(wait) {
+            let silence = SILENCE.min(wait);
+            if asked.elapsed() >= silence && self.answers.silence() >= silence {
                 return Err(no_answer()).attempting(attempted);
             }
             if asked.elapsed() >= wait {
                 return Err(sqlx::Error::PoolTimedOut).attempting(attempted);
+            }
+            // The driver tries to open one connection more for as long as the server is full, and never looks at those
+            // that lie idle meanwhile. Where none does, the place in the line is kept.
+            if self.connections.num_idle() > 0 {
+                acquiring = Box::pin(self.connections.acquire());
             }
         }
     }

@@ -326,6 +326,32 @@ fn the_server_says_how_many_connections_there_are() {
 }
 
 #[test]
+fn where_the_server_lets_nobody_else_in_all_share_the_connections_there_are() {
+    block_on(async {
+        let full = [
+            ("max_connections", "4"),
+            ("superuser_reserved_connections", "0"),
+        ];
+        let server = Postgres::start_with(&full).await;
+        let store = Arc::new(opened(&server).await);
+        let began = Instant::now();
+        for _ in 0..3 {
+            let mut requests = tokio::task::JoinSet::new();
+            for _ in 0..40 {
+                let store = store.clone();
+                requests.spawn(async move { store.ping().await });
+            }
+            for answered in requests.join_all().await {
+                answered.unwrap();
+            }
+        }
+        let took = began.elapsed();
+        assert!(server.log().contains("too many clients"), "it was not full");
+        assert!(took < Duration::from_secs(15), "{took:?}");
+    });
+}
+
+#[test]
 fn an_open_breaker_refuses_at_once_but_lets_revocations_and_questions_of_health_through() {
     block_on(async {
         let mut server = Postgres::start().await;
