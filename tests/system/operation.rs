@@ -110,6 +110,39 @@ async fn auth_refuses_every_bad_setting_at_once() {
 }
 
 #[tokio::test]
+async fn auth_in_production_refuses_what_is_unsafe_and_says_why() {
+    const EXAMPLE: &str = "change-me-in-production";
+    for (name, value, says) in [
+        ("SECURITY_SALT", EXAMPLE, "SECURITY_SALT: "),
+        ("SECURITY_SALT", "hunter2", "SECURITY_SALT: "),
+        ("SECURITY_SALT", "", "SECURITY_SALT: is not set"),
+        ("ISSUER_URL", "http://auth.example.com", "ISSUER_URL: "),
+        ("ISSUER_URL", "", "ISSUER_URL: "),
+        ("SESSION_COOKIE_SECURE", "false", "SESSION_COOKIE_SECURE: "),
+        ("KEY_ENCRYPTION_KEY", "", "KEY_ENCRYPTION_KEY"),
+    ] {
+        let data = TempDir::new().unwrap();
+        let key = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
+        let mut variables = vec![
+            ("APP_ENV", "production"),
+            ("ISSUER_URL", "https://auth.example.com"),
+            ("KEY_ENCRYPTION_KEY", key),
+        ];
+        variables.retain(|(set, _)| *set != name);
+        variables.push((name, value));
+        let mut process = auth(&data, &[], &variables);
+        assert_eq!(process.exit_code().await, 1, "{name}={value}");
+        let text = process.stderr().join("\n");
+        assert!(text.contains(says), "{name}={value}: {text}");
+        assert!(text.contains("hint: "), "says what to do: {text}");
+        let is_shown = name == "SECURITY_SALT" && !value.is_empty() && text.contains(value);
+        assert!(!is_shown, "a secret is shown: {text}");
+        let made = std::fs::read_dir(data.path()).unwrap().count();
+        assert_eq!(made, 0, "nothing was made");
+    }
+}
+
+#[tokio::test]
 async fn auth_names_a_taken_port_at_once() {
     let data = TempDir::new().unwrap();
     let taken = Endpoint::start("taken").await;

@@ -1,6 +1,8 @@
 //! Forged tokens against a running instance: by somebody who knows everything that is public, and by somebody who may have
 //! things signed but not these. Each is refused with 401 and nothing else; the unchanged token is accepted.
 
+use std::net::TcpListener;
+
 use aws_lc_rs::hmac;
 use aws_lc_rs::signature::Ed25519KeyPair;
 use base64::Engine as _;
@@ -86,6 +88,10 @@ fn with(mut base: Value, change: Value) -> String {
 #[tokio::test]
 async fn sec_c01_c04_c05_c06_no_header_of_a_forger_is_believed() {
     let target = Target::start().await;
+    // Whoever looked where a token says would connect here.
+    let trap = TcpListener::bind("127.0.0.1:0").unwrap();
+    trap.set_nonblocking(true).unwrap();
+    let elsewhere = format!("http://{}/keys", trap.local_addr().unwrap());
     let good = target.signed(&header(json!({})), &claims(json!({})));
     assert_eq!(target.instance.verify(&good).await.status, 200);
     for change in [
@@ -96,8 +102,10 @@ async fn sec_c01_c04_c05_c06_no_header_of_a_forger_is_believed() {
         json!({ "alg": null }),
         json!({ "alg": ["EdDSA"] }),
         json!({ "alg": "RS256" }),
-        json!({ "jku": "http://127.0.0.1:1/jwks.json" }),
-        json!({ "x5u": "http://127.0.0.1:1/c.pem" }),
+        json!({ "jku": elsewhere }),
+        json!({ "x5u": elsewhere }),
+        json!({ "jku": elsewhere, "kid": "nobody-knows-it" }),
+        json!({ "kid": elsewhere }),
         json!({ "jwk": { "kty": "OKP", "crv": "Ed25519", "x": "AA" } }),
         json!({ "x5c": ["AA=="] }),
         json!({ "kid": null }),
@@ -126,6 +134,8 @@ async fn sec_c01_c04_c05_c06_no_header_of_a_forger_is_believed() {
     target
         .refuses(&target.signed(&twice, &claims(json!({}))))
         .await;
+    let nobody = trap.accept().unwrap_err();
+    assert_eq!(nobody.kind(), std::io::ErrorKind::WouldBlock, "asked there");
 }
 
 #[tokio::test]

@@ -90,6 +90,84 @@ async fn sec_a10_sixty_four_uses_of_the_setup_token_make_one_administrator() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn sixty_four_registrations_of_one_address_make_one_account() {
+    let as_many_as_come = [("AUTH_RATE_LIMIT_REGISTER", "0")];
+    let installation = Installation::on_postgres_with(&as_many_as_come).await;
+    let instances = three(&installation).await;
+    let answers = sixty_four(&instances, async |instance: &Instance, number| {
+        let password = format!("{PASSWORD} {number}");
+        (instance.register(EMAIL, &password).await, password)
+    })
+    .await;
+    for (answer, _) in &answers {
+        assert!(matches!(answer.status, 202 | 503), "{}", answer.text());
+    }
+    let server = installation.server.as_ref().unwrap();
+    assert_eq!(server.query("SELECT count(*) FROM account"), "1");
+    // One password opens it, and it is of one of those that were told so.
+    let off = [("AUTH_RATE_LIMIT_ENABLED", "false")];
+    let patient = installation.start_with("d", &off).await;
+    let mut opened = 0;
+    for (_, password) in answers.iter().filter(|(answer, _)| answer.status == 202) {
+        opened += usize::from(patient.try_login(EMAIL, password).await.status == 200);
+    }
+    assert_eq!(opened, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sec_e12_sixty_four_uses_of_a_spent_token_end_the_session_and_give_nothing() {
+    let installation = Installation::on_postgres().await;
+    let instances = three(&installation).await;
+    let first = instances[0].register_and_login().await;
+    let second = Tokens::of(&instances[1].refresh(&first.refresh).await);
+    let third = Tokens::of(&instances[2].refresh(&second.refresh).await);
+    assert_eq!(instances[0].verify(&third.access).await.status, 200);
+    let answers = sixty_four(&instances, async |instance: &Instance, _| {
+        instance.refresh(&first.refresh).await
+    })
+    .await;
+    for answer in &answers {
+        assert_problem(answer, 401, "invalid_refresh_token");
+    }
+    for instance in &instances {
+        assert_eq!(instance.refresh(&third.refresh).await.status, 401);
+        for tokens in [&first, &second, &third] {
+            assert_eq!(instance.verify(&tokens.access).await.status, 401);
+        }
+    }
+    let server = installation.server.as_ref().unwrap();
+    let told = "SELECT count(*) FROM audit WHERE event = 'refresh_reused'";
+    assert_eq!(server.query(told), "1", "once, not 64 times");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sec_e12_no_refresh_beside_a_logout_outlives_it() {
+    let installation = Installation::on_postgres().await;
+    let instances = three(&installation).await;
+    instances[0].register(EMAIL, PASSWORD).await;
+    for round in 0..5 {
+        let session = instances[round % 3].login().await;
+        let answers = sixty_four(&instances, async |instance: &Instance, number| {
+            match number == 20 {
+                true => instance.logout(&session.access).await,
+                false => instance.refresh(&session.refresh).await,
+            }
+        })
+        .await;
+        assert_eq!(answers[20].status, 204, "{}", answers[20].text());
+        let refreshed = answers.iter().filter(|answer| answer.status == 200);
+        let mut given: Vec<Tokens> = refreshed.map(Tokens::of).collect();
+        given.push(session);
+        for instance in &instances {
+            for tokens in &given {
+                assert_eq!(instance.verify(&tokens.access).await.status, 401);
+                assert_eq!(instance.refresh(&tokens.refresh).await.status, 401);
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn sixty_four_cold_starts_make_one_first_key() {
     let small = [("DATABASE_POOL_SIZE", "1"), ("DATABASE_MAX_OVERFLOW", "0")];
     let server = Postgres::start_with(&[("max_connections", "200")]).await;
