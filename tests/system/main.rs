@@ -33,4 +33,5 @@ mod printed;
 mod probe;
 mod revocation;
 mod shared_redis;
+mod signing_keys;
 mod survival;

@@ -93,6 +93,17 @@ impl Auth {
         .await;
     }
 
+    /// Runs an operator's command on the instances' database to its end: its code, and the process for what it said.
+    pub(crate) async fn run(&self, arguments: &[&str]) -> (i32, Process) {
+        let mut command = Command::new(PORTCULLIS);
+        command.arg("auth").args(arguments);
+        command.envs(self.variables.iter().map(|(k, v)| (k, v)));
+        // As in an instance's environment; nothing is opened there.
+        command.env("INTERNAL_ADDRESS", "127.0.0.1:8100");
+        let mut process = Process::spawn(command);
+        (process.exit_code().await, process)
+    }
+
     /// What an edge has to know; every instance is a feed.
     pub(crate) fn issuer(&self) -> Value {
         let feeds = self
@@ -111,6 +122,12 @@ impl Auth {
 
     /// The access token of a new session.
     pub(crate) async fn log_in(&self, position: usize) -> String {
+        let login = self.log_in_for(position).await;
+        login["access_token"].as_str().unwrap().to_owned()
+    }
+
+    /// All that a login gives.
+    pub(crate) async fn log_in_for(&self, position: usize) -> Value {
         let body = json!({ "email": "ada@example.com", "password": PASSWORD });
         let address = self.instances[position].address();
         let post = async |path: &str| {
@@ -123,7 +140,7 @@ impl Auth {
             answer = post("/api/v1/auth/login").await;
         }
         assert_eq!(answer.status, 200, "{}", answer.text());
-        answer.json()["access_token"].as_str().unwrap().to_owned()
+        answer.json()
     }
 
     /// Ends the session of a token; it is acknowledged when this returns.
@@ -137,6 +154,17 @@ impl Auth {
 impl AuthInstance {
     pub(crate) fn address(&self) -> SocketAddr {
         self.public.address()
+    }
+
+    /// The value of a metric without labels.
+    pub(crate) async fn metric(&self, name: &str) -> f64 {
+        let address = self.internal.address();
+        let text = with_token(address, "GET", "/metrics", INTERNAL_TOKEN).await;
+        let text = text.text();
+        let value = text
+            .lines()
+            .find_map(|line| line.strip_prefix(name)?.trim().parse().ok());
+        value.unwrap_or_else(|| panic!("no metric {name} in\n{text}"))
     }
 
     /// Ends it without a word.
