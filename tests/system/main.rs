@@ -21,6 +21,7 @@ mod balancing;
 mod check;
 mod config_keys;
 mod containment;
+mod dependencies;
 mod differential;
 mod examples;
 mod failures;
