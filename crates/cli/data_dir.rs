@@ -48,6 +48,12 @@ impl DataDir {
         self.path.join("pepper")
     }
 
+    /// What opens the instances' internal listeners.
+    #[cfg(feature = "edge")]
+    pub(crate) fn internal_token(&self) -> PathBuf {
+        self.path.join("internal.token")
+    }
+
     /// What every auth process on this directory must agree on, as environment variables.
     pub(crate) fn environment(&self) -> anyhow::Result<Vec<(&'static str, String)>> {
         let pepper = fs::read_to_string(self.pepper())

@@ -21,14 +21,17 @@ use clap::Args;
 use portcullis_ops::telemetry::{self, Format, Level};
 
 use crate::console::Console;
+use crate::data_dir::text;
 use crate::file_limit;
 use held::HeldDataDir;
-use ports::{Ports, parse_address};
+use ports::{Ports, Rows, parse_address};
 use site::Site;
 use supervisor::Instance;
 
 /// The instances leave within this; the supervisor waits a little longer.
 const INSTANCE_SHUTDOWN_TIMEOUT_MS: u32 = 5_000;
+/// More than there may be instances.
+const INTERNAL_PORTS_ABOVE: u16 = 100;
 /// Set by the operator's shell, and safe to hand on.
 const INHERITED: [&str; 3] = ["PATH", "LOG_LEVEL", "RUST_BACKTRACE"];
 
@@ -56,6 +59,10 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "PORT", default_value_t = 4001,
         value_parser = clap::value_parser!(u16).range(..=65_000))]
     base_port: u16,
+    /// Port where the first auth process tells edges what is revoked and has its metrics;
+    /// the others follow [default: 100 above --base-port]
+    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(..=65_100))]
+    internal_port: Option<u16>,
     /// Where the edge serves HTTP
     #[arg(long, value_name = "ADDRESS", default_value = "8080", value_parser = parse_address)]
     http: SocketAddr,
@@ -73,16 +80,26 @@ pub(crate) struct Arguments {
     json: bool,
 }
 
+impl Arguments {
+    fn rows(&self) -> Rows {
+        // Any free port for the one row means any for the other.
+        let usual = match self.base_port {
+            0 => 0,
+            base_port => base_port.saturating_add(INTERNAL_PORTS_ABOVE),
+        };
+        Rows {
+            count: self.instances,
+            base_port: self.base_port,
+            internal_port: self.internal_port.unwrap_or(usual),
+        }
+    }
+}
+
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let Arguments {
-        http,
-        https,
-        admin,
-        base_port,
-        instances,
-        ..
+        http, https, admin, ..
     } = *arguments;
-    let ports = Ports::find(http, https, admin, base_port, instances)?;
+    let ports = Ports::find(http, https, admin, arguments.rows())?;
     let held = HeldDataDir::open(&arguments.data_dir)?;
     let certificate = certificate::keep(held.data.path(), SystemTime::now())?;
     file_limit::raise();
@@ -118,6 +135,7 @@ fn plan(ports: &Ports, held: &HeldDataDir) -> anyhow::Result<Vec<Instance>> {
         ("ISSUER_URL", guide::http_url(ports.http)),
         ("TRUST_PROXY", "127.0.0.0/8,::1/128".to_owned()),
         ("HASH_WORKERS", hash_workers.to_string()),
+        ("INTERNAL_TOKEN_FILE", text(held.data.internal_token())?),
         ("DRAIN_DELAY", "0".to_owned()),
         ("SHUTDOWN_TIMEOUT", INSTANCE_SHUTDOWN_TIMEOUT_MS.to_string()),
     ]);
@@ -130,15 +148,18 @@ fn plan(ports: &Ports, held: &HeldDataDir) -> anyhow::Result<Vec<Instance>> {
     Ok(ports
         .instances
         .iter()
-        .map(|address| {
+        .zip(&ports.internal)
+        .map(|(address, internal)| {
             let id = format!("auth-{}", address.port());
             let mut environment = agreed.clone();
             environment.push(("PORT", address.port().to_string()));
+            environment.push(("INTERNAL_ADDRESS", internal.to_string()));
             environment.push(("INSTANCE_ID", id.clone()));
             Instance {
                 log: logs.join(format!("{id}.log")),
                 id,
                 address: *address,
+                internal: *internal,
                 environment,
             }
         })

@@ -423,6 +423,10 @@ const OBSERVED: &[(&str, &str)] = &[
         "revocation::a_feed_gets_its_token_its_position_and_no_more_questions_than_needed",
     ),
     (
+        "issuers.<name>.revocations.token_file",
+        "signed_out::a_logout_at_any_instance_is_refused_by_the_edge_of_up",
+    ),
+    (
         "issuers.<name>.revocations.when_lost",
         "revocation::sec_d06_without_any_feed_closed_refuses_and_stale_accepts_for_its_time",
     ),

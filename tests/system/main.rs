@@ -34,5 +34,6 @@ mod printed;
 mod probe;
 mod revocation;
 mod shared_redis;
+mod signed_out;
 mod signing_keys;
 mod survival;

@@ -187,7 +187,8 @@ async fn ctrl_c_ends_everything_with_0() {
     up.process.signal(Signal::SIGINT);
     assert_eq!(up.process.exit_code().await, 0, "{}", up.process.output());
     wait_for_end(&processes).await;
-    for address in [&[up.http, up.https, up.admin][..], &up.instances].concat() {
+    let rows = [&up.instances[..], &up.internal].concat();
+    for address in [&[up.http, up.https, up.admin][..], &rows].concat() {
         assert!(
             Connection::open(address).await.is_err(),
             "{address} still listens"
@@ -253,9 +254,14 @@ async fn three_cold_starts_at_once_agree_on_one_database() {
 #[tokio::test]
 async fn a_taken_port_is_one_line_and_starts_nothing() {
     let place = Place::new();
-    for position in 0..4 {
+    for flag in [
+        "--http",
+        "--https",
+        "--admin",
+        "--base-port",
+        "--internal-port",
+    ] {
         let first = place.arguments();
-        let flag = ["--http", "--https", "--admin", "--base-port"][position];
         let value = first.iter().position(|argument| argument == flag).unwrap() + 1;
         let port: u16 = first[value].parse().unwrap();
         let _taken = tokio::net::TcpListener::bind(("127.0.0.1", port))

@@ -20,6 +20,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use portcullis_token::Skew;
+
 use crate::breaker::Breakers;
 use crate::config::{Rates, RevocationFallback};
 use crate::domain::{InvalidEmail, PasswordRefused, UnixMillis};
@@ -112,14 +114,14 @@ impl App {
         const UNDER_WAY: Duration = Duration::from_secs(60);
         // An older session cookie is looked up in the store, where the end of its session stays.
         let longest = self.policy.access_token_ttl.max(session::TRUSTED);
-        self.token_end(now.plus(longest + UNDER_WAY))
+        Self::token_end(now.plus(longest + UNDER_WAY))
     }
 
-    /// Until when a token that expires at `exp` could still be accepted.
-    fn token_end(&self, exp: UnixMillis) -> UnixMillis {
+    /// Until when a token that expires at `exp` could still be accepted by whoever is most tolerant: an
+    /// edge that starts anew knows only what is told here.
+    fn token_end(exp: UnixMillis) -> UnixMillis {
         // `exp` has whole seconds, and one more lets no comparison at the very end go wrong.
-        let skew = self.policy.verifier.skew.seconds().unsigned_abs() + 1;
-        exp.plus(Duration::from_secs(skew))
+        exp.plus(Duration::from_secs(u64::from(Skew::MAX_SECONDS) + 1))
     }
 
     /// Counts how a use case ended, and passes the outcome on.

@@ -44,6 +44,7 @@ pub(crate) struct Metrics {
     dependency_up: IntGaugeVec,
     differing_instances: IntGaugeVec,
     dependencies: DependencyMetrics,
+    feed: FeedMetrics,
     store_connections: IntGaugeVec,
     resident_bytes: IntGauge,
 }
@@ -80,6 +81,37 @@ impl DependencyMetrics {
             shared_state_entries: r.gauge("shared_state_entries", "Keys in Redis.")?,
         })
     }
+}
+
+/// What followers of the revocations are told.
+#[derive(Debug)]
+struct FeedMetrics {
+    answers: IntCounterVec,
+    followers: IntGauge,
+}
+
+impl FeedMetrics {
+    fn new(r: &Names<'_>) -> Result<Self, prometheus::Error> {
+        Ok(Self {
+            answers: r.counters(
+                "feed_answers_total",
+                "Answers to followers of revocations by kind: page, gap or lost.",
+                &["kind"],
+            )?,
+            followers: r.gauge("feed_followers", "Followers that wait for an answer.")?,
+        })
+    }
+}
+
+/// What a follower of the revocations was told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Told {
+    /// What there is, or that there is nothing new.
+    Page,
+    /// To begin anew.
+    Gap,
+    /// To ask another instance.
+    Lost,
 }
 
 /// How a use case ended.
@@ -175,6 +207,7 @@ impl Metrics {
                 "Living instances in which a setting differs from this one's.",
                 &["setting"],
             )?,
+            feed: FeedMetrics::new(&r)?,
             dependency_up: r.gauges(
                 "dependency_up",
                 "1 when it answered last.",
@@ -198,6 +231,21 @@ impl Metrics {
     /// Counts a connection while the value returned lives.
     pub(crate) fn connection(&self) -> Held {
         Held::of(&self.connections)
+    }
+
+    /// Counts a follower of the revocations while the value returned lives.
+    pub(crate) fn follower(&self) -> Held {
+        Held::of(&self.feed.followers)
+    }
+
+    /// One of them was answered.
+    pub(crate) fn told(&self, what: Told) {
+        let kind = match what {
+            Told::Page => "page",
+            Told::Gap => "gap",
+            Told::Lost => "lost",
+        };
+        self.feed.answers.with_label_values(&[kind]).inc();
     }
 
     /// One answered request.

@@ -23,6 +23,8 @@ pub(super) struct Guide {
     pub(super) instances: Vec<RunningInstance>,
     pub(super) data_dir: PathBuf,
     pub(super) certificate: PathBuf,
+    /// The file with what opens the instances' internal listeners.
+    pub(super) internal_token: PathBuf,
     pub(super) setup: Option<SetupToken>,
 }
 
@@ -31,6 +33,8 @@ pub(super) struct Guide {
 pub(super) struct RunningInstance {
     pub(super) id: String,
     pub(super) address: SocketAddr,
+    /// Where it tells edges what is revoked, and has its metrics.
+    pub(super) internal: SocketAddr,
     pub(super) pid: u32,
     pub(super) log: PathBuf,
 }
@@ -95,6 +99,7 @@ impl Guide {
                 json!({
                     "id": instance.id,
                     "url": format!("http://{}", instance.address),
+                    "internal": format!("http://{}", instance.internal),
                     "pid": instance.pid,
                     "log": instance.log,
                 })
@@ -113,6 +118,7 @@ impl Guide {
             "instances": instances,
             "data_dir": self.data_dir,
             "certificate": self.certificate,
+            "internal_token_file": self.internal_token,
             "setup_token": self.setup.as_ref().map(|setup| setup.token.expose()),
             "setup_token_expires_in_seconds":
                 self.setup.as_ref().map(|setup| setup.expires_in.as_secs()),
@@ -224,11 +230,13 @@ mod tests {
             instances: vec![RunningInstance {
                 id: "auth-4001".to_owned(),
                 address: "127.0.0.1:4001".parse().unwrap(),
+                internal: "127.0.0.1:4101".parse().unwrap(),
                 pid: 42,
                 log: "/data/logs/auth-4001.log".into(),
             }],
             data_dir: "/data".into(),
             certificate: "/it's here/cert.pem".into(),
+            internal_token: "/data/internal.token".into(),
             setup,
         }
     }
@@ -257,6 +265,8 @@ mod tests {
         assert_eq!(json["http"], "http://127.0.0.1:8080");
         assert_eq!(json["https"], "https://localhost:8443");
         assert_eq!(json["instances"][0]["pid"], 42);
+        assert_eq!(json["instances"][0]["internal"], "http://127.0.0.1:4101");
+        assert_eq!(json["internal_token_file"], "/data/internal.token");
         assert_eq!(json["setup_token"], "secret-token");
         assert_eq!(json["setup_token_expires_in_seconds"], 600);
         assert_eq!(guide(None).json()["setup_token"], Value::Null);

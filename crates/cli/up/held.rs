@@ -13,7 +13,7 @@ use nix::fcntl::{Flock, FlockArg};
 use crate::data_dir::DataDir;
 
 /// As long as auth's signing keys have entropy; printed as hex it passes every length check.
-const PEPPER_BYTES: usize = 32;
+const SECRET_BYTES: usize = 32;
 
 /// A data directory no other `up` can use while this value lives. The kernel gives the
 /// lock back when the process ends, however it ends.
@@ -36,6 +36,7 @@ impl HeldDataDir {
         let lock = lock(&data)?;
         fs::create_dir_all(data.path().join("logs")).with_context(attempt)?;
         keep_secret(&data)?;
+        keep_internal_token(&data)?;
         Ok(Self { data, _lock: lock })
     }
 }
@@ -84,10 +85,22 @@ fn keep_secret(data: &DataDir) -> anyhow::Result<()> {
             data.pepper().display()
         );
     }
-    let mut bytes = [0; PEPPER_BYTES];
+    write_private(&data.pepper(), draw()?.as_bytes())
+}
+
+/// Kept between starts, so that whoever scrapes the instances need not be told anew.
+fn keep_internal_token(data: &DataDir) -> anyhow::Result<()> {
+    let path = data.internal_token();
+    match path.exists() {
+        true => Ok(()),
+        false => write_private(&path, draw()?.as_bytes()),
+    }
+}
+
+fn draw() -> anyhow::Result<String> {
+    let mut bytes = [0; SECRET_BYTES];
     getrandom::fill(&mut bytes).map_err(|error| anyhow::anyhow!("no random bytes: {error}"))?;
-    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    write_private(&data.pepper(), hex.as_bytes())
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 /// Writes a file readable by its owner alone, as a whole or not at all.
@@ -126,11 +139,11 @@ mod tests {
         let parent = tempfile::tempdir().unwrap();
         let held = HeldDataDir::open(&parent.path().join("a/b")).unwrap();
         assert_eq!(mode(held.data.path()), 0o700);
-        assert_eq!(mode(&held.data.pepper()), 0o600);
-        assert_eq!(
-            fs::read_to_string(held.data.pepper()).unwrap().len(),
-            2 * PEPPER_BYTES
-        );
+        for secret in [held.data.pepper(), held.data.internal_token()] {
+            assert_eq!(mode(&secret), 0o600);
+            let text = fs::read_to_string(secret).unwrap();
+            assert_eq!(text.len(), 2 * SECRET_BYTES);
+        }
     }
 
     #[test]
@@ -149,10 +162,14 @@ mod tests {
     fn secret_is_kept_when_the_directory_is_opened_again() {
         let directory = tempfile::tempdir().unwrap();
         let held = HeldDataDir::open(directory.path()).unwrap();
-        let first = fs::read(held.data.pepper()).unwrap();
+        let secrets = |held: &HeldDataDir| {
+            let files = [held.data.pepper(), held.data.internal_token()];
+            files.map(|file| fs::read(file).unwrap())
+        };
+        let first = secrets(&held);
         drop(held);
         let held = HeldDataDir::open(directory.path()).unwrap();
-        assert_eq!(fs::read(held.data.pepper()).unwrap(), first);
+        assert_eq!(secrets(&held), first);
     }
 
     #[test]

@@ -23,6 +23,16 @@ pub(super) struct Ports {
     pub(super) https: SocketAddr,
     pub(super) admin: SocketAddr,
     pub(super) instances: Vec<SocketAddr>,
+    /// Where each instance tells edges what is revoked, in the same order.
+    pub(super) internal: Vec<SocketAddr>,
+}
+
+/// The ports of auth processes: the first of each row, or 0.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Rows {
+    pub(super) count: u16,
+    pub(super) base_port: u16,
+    pub(super) internal_port: u16,
 }
 
 /// An address with the reason why it is wanted.
@@ -45,8 +55,7 @@ impl Ports {
         http: SocketAddr,
         https: SocketAddr,
         admin: SocketAddr,
-        base_port: u16,
-        instances: u16,
+        rows: Rows,
     ) -> anyhow::Result<Self> {
         let edge = |purpose: &str, flag, address| Wanted {
             purpose: purpose.to_owned(),
@@ -58,11 +67,20 @@ impl Ports {
             edge("HTTPS", "--https", https),
             edge("metrics and readiness", "--admin", admin),
         ];
-        wanted.extend((0..instances).map(|index| Wanted {
-            purpose: format!("auth instance {}", index + 1),
-            flag: "--base-port",
-            address: (Ipv4Addr::LOCALHOST, offset(base_port, index)).into(),
-        }));
+        for (purpose, flag, first) in [
+            ("auth instance", "--base-port", rows.base_port),
+            (
+                "revocations of auth instance",
+                "--internal-port",
+                rows.internal_port,
+            ),
+        ] {
+            wanted.extend((0..rows.count).map(|index| Wanted {
+                purpose: format!("{purpose} {}", index + 1),
+                flag,
+                address: (Ipv4Addr::LOCALHOST, offset(first, index)).into(),
+            }));
+        }
         if let Some((first, second)) = clash(&wanted) {
             bail!(
                 "{first} is also wanted for {}; change {}",
@@ -84,6 +102,7 @@ impl Ports {
             http: found[0],
             https: found[1],
             admin: found[2],
+            internal: found.split_off(3 + usize::from(rows.count)),
             instances: found.split_off(3),
         })
     }
@@ -167,6 +186,14 @@ mod tests {
         (Ipv4Addr::LOCALHOST, port).into()
     }
 
+    fn rows(base_port: u16, count: u16) -> Rows {
+        Rows {
+            count,
+            base_port,
+            internal_port: 0,
+        }
+    }
+
     #[test]
     fn bare_port_means_loopback() {
         assert_eq!(parse_address("8080"), Ok(local(8080)));
@@ -193,12 +220,12 @@ mod tests {
 
     #[test]
     fn port_zero_finds_a_different_free_port_for_each() {
-        let ports = Ports::find(local(0), local(0), local(0), 0, 3).unwrap();
+        let ports = Ports::find(local(0), local(0), local(0), rows(0, 3)).unwrap();
         let mut all = vec![ports.http, ports.https, ports.admin];
-        all.extend(&ports.instances);
+        all.extend(ports.instances.iter().chain(&ports.internal));
         all.sort();
         all.dedup();
-        assert_eq!(all.len(), 6);
+        assert_eq!((ports.instances.len(), all.len()), (3, 9));
         assert!(all.iter().all(|address| address.port() != 0));
     }
 
@@ -206,7 +233,7 @@ mod tests {
     fn taken_port_is_one_line_with_port_purpose_holder_and_way_out() {
         let holder = TcpListener::bind(local(0)).unwrap();
         let address = holder.local_addr().unwrap();
-        let error = Ports::find(local(0), address, local(0), 0, 1)
+        let error = Ports::find(local(0), address, local(0), rows(0, 1))
             .unwrap_err()
             .to_string();
         assert!(error.starts_with(&format!("port {} (HTTPS) is taken by ", address.port())));
@@ -220,7 +247,7 @@ mod tests {
 
     #[test]
     fn two_wishes_for_one_port_are_told_apart_from_a_stranger_holding_it() {
-        let error = Ports::find(local(4002), local(0), local(0), 4001, 3)
+        let error = Ports::find(local(4002), local(0), local(0), rows(4001, 3))
             .unwrap_err()
             .to_string();
         assert!(
@@ -230,9 +257,23 @@ mod tests {
     }
 
     #[test]
+    fn the_two_rows_of_instances_must_not_meet() {
+        let rows = Rows {
+            count: 3,
+            base_port: 4001,
+            internal_port: 4003,
+        };
+        let error = Ports::find(local(0), local(0), local(0), rows)
+            .unwrap_err()
+            .to_string();
+        let expected = "port 4003 (auth instance 3) is also wanted for revocations of auth instance 1; change --internal-port";
+        assert_eq!(error, expected);
+    }
+
+    #[test]
     fn every_interface_overlaps_with_loopback() {
         let any = "0.0.0.0:9000".parse().unwrap();
-        let error = Ports::find(any, local(9000), local(0), 0, 1)
+        let error = Ports::find(any, local(9000), local(0), rows(0, 1))
             .unwrap_err()
             .to_string();
         assert!(error.contains("also wanted for HTTPS"), "{error}");
@@ -241,7 +282,7 @@ mod tests {
     #[test]
     fn foreign_address_names_what_to_change() {
         let foreign = "192.0.2.1:0".parse().unwrap();
-        let error = Ports::find(local(0), local(0), foreign, 0, 1)
+        let error = Ports::find(local(0), local(0), foreign, rows(0, 1))
             .unwrap_err()
             .to_string();
         assert!(

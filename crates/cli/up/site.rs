@@ -149,7 +149,12 @@ impl Site {
         let directory = self.held.data.path();
         let file = directory.join("edge.yaml");
         let access_log = directory.join("logs").join("edge-access.log");
-        let yaml = edge_file::write(&self.ports, &self.certificate, &access_log)?;
+        let files = edge_file::Files {
+            certificate: &self.certificate,
+            access_log: &access_log,
+            internal_token: &self.held.data.internal_token(),
+        };
+        let yaml = edge_file::write(&self.ports, &files)?;
         held::write_private(&file, yaml.as_bytes())?;
         let parsed = config::parse(&file.display().to_string(), &yaml)
             .context("the generated configuration is bad")?;
@@ -158,11 +163,16 @@ impl Site {
             .context("cannot start the edge")
     }
 
+    /// Until an instance answers through it, and it knows keys and revocations.
     async fn wait_for_edge(&self) -> anyhow::Result<()> {
-        let address = guide::reachable(self.ports.http);
         let ready = async {
-            while !readiness::is_ready(address, "/health/ready").await {
-                tokio::time::sleep(READY_POLL).await;
+            for (address, path) in [
+                (self.ports.http, "/health/ready"),
+                (self.ports.admin, "/readyz"),
+            ] {
+                while !readiness::is_ready(guide::reachable(address), path).await {
+                    tokio::time::sleep(READY_POLL).await;
+                }
             }
         };
         let waited = tokio::time::timeout(READY_TIMEOUT, ready).await;
@@ -227,12 +237,14 @@ impl Site {
                 .map(|(instance, pid)| RunningInstance {
                     id: instance.id.clone(),
                     address: instance.address,
+                    internal: instance.internal,
                     pid: *pid,
                     log: instance.log.clone(),
                 })
                 .collect(),
             data_dir: self.held.data.path().to_owned(),
             certificate: self.certificate.cert.clone(),
+            internal_token: self.held.data.internal_token(),
             setup,
         }
     }

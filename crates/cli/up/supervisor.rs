@@ -28,6 +28,7 @@ const EVENTS_MAX: usize = 256;
 pub(super) struct Instance {
     pub(super) id: String,
     pub(super) address: SocketAddr,
+    pub(super) internal: SocketAddr,
     pub(super) environment: Vec<(&'static str, String)>,
     pub(super) log: PathBuf,
 }

@@ -20,6 +20,7 @@ pub(crate) struct Place {
     https: ReservedPort,
     admin: ReservedPort,
     instances: Vec<ReservedPort>,
+    internal: Vec<ReservedPort>,
     data: TempDir,
 }
 
@@ -30,6 +31,7 @@ pub(crate) struct Up {
     pub(crate) https: SocketAddr,
     pub(crate) admin: SocketAddr,
     pub(crate) instances: Vec<SocketAddr>,
+    pub(crate) internal: Vec<SocketAddr>,
 }
 
 impl Place {
@@ -45,6 +47,7 @@ impl Place {
             https: free_port(),
             admin: free_port(),
             instances: free_ports(instances),
+            internal: free_ports(instances),
             data: TempDir::new().unwrap(),
         }
     }
@@ -60,6 +63,7 @@ impl Place {
         [
             ("--instances", self.instances.len().to_string()),
             ("--base-port", self.instances[0].number().to_string()),
+            ("--internal-port", self.internal[0].number().to_string()),
             ("--http", self.http.number().to_string()),
             ("--https", self.https.number().to_string()),
             ("--admin", self.admin.number().to_string()),
@@ -80,6 +84,7 @@ impl Place {
             https: self.https.address(),
             admin: self.admin.address(),
             instances: self.instances.iter().map(ReservedPort::address).collect(),
+            internal: self.internal.iter().map(ReservedPort::address).collect(),
         }
     }
 

@@ -16,7 +16,7 @@ impl App {
     async fn try_log_out(&self, token: &str, origin: Origin) -> Outcome<()> {
         let claims = self.try_verify(token, origin.now).await?;
         // A token from before ACCESS_TOKEN_TTL was shortened may outlive those of today.
-        let end = self.token_end(UnixMillis::from_seconds(claims.exp));
+        let end = Self::token_end(UnixMillis::from_seconds(claims.exp));
         self.end_session(&claims, end, origin).await
     }
 

@@ -12,12 +12,13 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use http::header::CONTENT_TYPE;
 use portcullis_ops::Secret;
-use portcullis_token::feed::{self, Position, WAIT_MAX};
+use portcullis_token::feed::{self, Answer, Position, WAIT_MAX};
 
 use super::error::ApiError;
-use super::{Service, bearer, enveloped, health, metrics};
+use super::{Service, bearer, enveloped, health, metrics as exposition};
 use crate::feed::Feed;
 use crate::lifecycle::{Phase, PhaseWatch};
+use crate::metrics::{Metrics, Told};
 
 /// What the internal listener works with.
 pub(crate) struct Desk {
@@ -33,13 +34,13 @@ pub(super) const PATHS: [&str; 3] = [feed::PATH, "/metrics", "/health/live"];
 /// What answers them.
 pub(crate) fn router(service: Arc<Service>, desk: Arc<Desk>) -> Router {
     let revocations = {
-        let desk = desk.clone();
-        async move |RawQuery(query): RawQuery| desk.revocations(query.as_deref()).await
+        let (desk, metrics) = (desk.clone(), service.metrics.clone());
+        async move |RawQuery(query): RawQuery| desk.revocations(query.as_deref(), &metrics).await
     };
     let [feed, metrics, live] = PATHS;
     let routes = Router::new()
         .route(feed, get(revocations))
-        .route(metrics, get(metrics::handle))
+        .route(metrics, get(exposition::handle))
         .route(live, get(health::live))
         .fallback(async || ApiError::NotFound)
         .method_not_allowed_fallback(async || ApiError::MethodNotAllowed)
@@ -64,19 +65,25 @@ fn is_sent(token: &Secret<String>, request: &Request) -> bool {
 }
 
 impl Desk {
-    async fn revocations(&self, query: Option<&str>) -> Response {
+    async fn revocations(&self, query: Option<&str>, metrics: &Metrics) -> Response {
         let Some((after, wait)) = question(query.unwrap_or_default()) else {
             return ApiError::InvalidQuery.into_response();
         };
+        let _follower = metrics.follower();
         let mut phase = self.phase.clone();
         let answer = tokio::select! {
-            answer = self.feed.answer(after, wait) => answer,
+            answer = self.feed.answer(after, wait) => answer.ok(),
             // Whoever waits is sent to another instance in time.
-            () = phase.reached(Phase::Stopping) => return ApiError::FeedLost.into_response(),
+            () = phase.reached(Phase::Stopping) => None,
         };
+        metrics.told(match &answer {
+            Some(Answer::Page(_)) => Told::Page,
+            Some(Answer::Gap) => Told::Gap,
+            None => Told::Lost,
+        });
         match answer {
-            Ok(answer) => ([(CONTENT_TYPE, feed::MEDIA_TYPE)], answer.encode()).into_response(),
-            Err(_) => ApiError::FeedLost.into_response(),
+            Some(answer) => ([(CONTENT_TYPE, feed::MEDIA_TYPE)], answer.encode()).into_response(),
+            None => ApiError::FeedLost.into_response(),
         }
     }
 }

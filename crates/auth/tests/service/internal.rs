@@ -3,7 +3,10 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use portcullis_testkit::{Connection, Response, client, free_port, wait_until};
+use portcullis_token::Skew;
 use portcullis_token::feed::{Answer, Page};
 use portcullis_token::revocation::Record;
 
@@ -79,6 +82,60 @@ async fn a_heartbeat_comes_in_time_and_tells_when_the_log_was_read() {
             heartbeat.read_ms
         );
         (heartbeat.read_ms >= 200).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_revocation_is_told_for_as_long_as_the_most_tolerant_edge_could_accept_the_token() {
+    let installation = Installation::new().await;
+    let (instance, internal) = start(&installation, "a").await;
+    instance.register_and_login().await;
+    let tokens = instance.login().await;
+    let claims = tokens.access.split('.').nth(1).unwrap();
+    let claims = URL_SAFE_NO_PAD.decode(claims).unwrap();
+    let claims: serde_json::Value = serde_json::from_slice(&claims).unwrap();
+    let end = claims["exp"].as_i64().unwrap() + i64::from(Skew::MAX_SECONDS);
+    instance.logout(&tokens.access).await;
+    let told = wait_until("the logout to be told", async || {
+        let records = page(&client::get(internal, PATH).await.unwrap()).records;
+        records.into_iter().next()
+    })
+    .await;
+    assert!(told.until() > end, "{told:?} of {claims}");
+}
+
+#[tokio::test]
+async fn followers_and_what_they_are_told_are_counted() {
+    let installation = Installation::new().await;
+    let (_instance, internal) = start(&installation, "a").await;
+    let metric = async |name: &str| {
+        let text = client::get(internal, "/metrics").await.unwrap().text();
+        let value = text.lines().find_map(|line| line.strip_prefix(name));
+        value.map_or(0.0, |value| value.trim().parse::<f64>().unwrap())
+    };
+    let page_answers = "portcullis_auth_feed_answers_total{kind=\"page\"}";
+    let position = page(&client::get(internal, PATH).await.unwrap()).position;
+    assert_eq!(metric(page_answers).await, 1.0);
+    let strange = format!("{PATH}?after=another.1");
+    client::get(internal, &strange).await.unwrap();
+    let gap_answers = "portcullis_auth_feed_answers_total{kind=\"gap\"}";
+    assert_eq!(metric(gap_answers).await, 1.0);
+    let mut connection = Connection::open(internal).await.unwrap();
+    let path = format!("{PATH}?after={position}&wait_ms=20000");
+    let waiting = connection.get(&path);
+    let seen = wait_until("a follower to be seen", async || {
+        let followers = metric("portcullis_auth_feed_followers ").await;
+        (followers == 1.0).then_some(())
+    });
+    tokio::select! {
+        answer = waiting => panic!("there was nothing to tell: {answer:?}"),
+        () = seen => {}
+    }
+    drop(connection);
+    wait_until("a follower that left to be forgotten", async || {
+        let followers = metric("portcullis_auth_feed_followers ").await;
+        (followers == 0.0).then_some(())
     })
     .await;
 }

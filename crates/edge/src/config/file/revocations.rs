@@ -3,13 +3,14 @@
 use portcullis_ops::Secret;
 use portcullis_ops::decode::{Fields, Located};
 
-use super::super::WhenLost;
 use super::super::address::{self, HttpAddress};
+use super::super::{WhenLost, names};
 
 #[derive(Debug)]
 pub(in crate::config) struct FileRevocations {
     pub(in crate::config) feeds: Vec<Located<HttpAddress>>,
     pub(in crate::config) token: Option<Located<Secret<String>>>,
+    pub(in crate::config) token_file: Option<Located<String>>,
     pub(in crate::config) when_lost: WhenLost,
 }
 
@@ -19,6 +20,7 @@ pub(super) fn revocations(issuer: &Fields<'_>) -> Option<FileRevocations> {
     Some(FileRevocations {
         feeds: fields.texts("feeds", address::http),
         token: fields.secret("token"),
+        token_file: fields.text("token_file", names::file),
         when_lost: when_lost(&fields).unwrap_or(WhenLost::Closed),
     })
 }

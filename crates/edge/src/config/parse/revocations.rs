@@ -1,6 +1,7 @@
 //! Where revocations are told: on a safe way here, and not in vain. Never asks anybody.
 
 use portcullis_ops::decode::Located;
+use portcullis_ops::{Secret, file};
 
 use super::super::address::HttpAddress;
 use super::super::file::{FileAuth, FileIssuer, FileRevocations};
@@ -8,10 +9,14 @@ use super::super::issuer::JwksSource;
 use super::super::{Follow, WhenLost};
 use super::Parser;
 
+/// More is no token.
+const TOKEN_BYTES_MAX: u64 = 4096;
+
 impl Parser<'_> {
     /// `None` after an error.
     pub(super) fn follow(&self, issuer: &FileIssuer, file: &FileRevocations) -> Option<Follow> {
-        if let Some(token) = &file.token {
+        let token = self.token(file)?;
+        if let Some(token) = &token {
             self.check_length_of_secret("token", token);
             if !token
                 .value
@@ -27,8 +32,44 @@ impl Parser<'_> {
         let feeds = file.feeds.iter().map(|feed| self.feed(issuer, feed));
         Some(Follow {
             feeds: feeds.collect::<Option<_>>()?,
-            token: file.token.as_ref().map(|token| token.value.clone()),
+            token: token.map(|token| token.value),
         })
+    }
+
+    /// From the file that holds it, where one is named. `None` after an error.
+    fn token(&self, file: &FileRevocations) -> Option<Option<Located<Secret<String>>>> {
+        let Some(named) = &file.token_file else {
+            return Some(file.token.clone());
+        };
+        if let Some(token) = &file.token {
+            let message = "`token` and `token_file` are both there";
+            self.report
+                .error_with_hint(token.span, message, "leave one of them out");
+            return None;
+        }
+        let path = self.surroundings.directory.join(&named.value);
+        match file::read(&path, TOKEN_BYTES_MAX) {
+            Ok(bytes) => {
+                let bytes = Secret::new(bytes);
+                // What is no text is nothing that can be sent, either.
+                let text = std::str::from_utf8(bytes.expose()).unwrap_or(" ");
+                Some(Some(Located {
+                    value: Secret::new(text.trim_end().to_owned()),
+                    span: named.span,
+                    is_written: true,
+                }))
+            }
+            Err(error) => {
+                match error.hint() {
+                    Some(hint) => {
+                        self.report
+                            .error_with_hint(named.span, error.to_string(), hint);
+                    }
+                    None => self.report.error(named.span, error.to_string()),
+                }
+                None
+            }
+        }
     }
 
     fn feed(&self, issuer: &FileIssuer, feed: &Located<HttpAddress>) -> Option<JwksSource> {

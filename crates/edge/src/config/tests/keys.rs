@@ -171,6 +171,7 @@ const ELSEWHERE: &[&str] = &[
     "issuers.<name>.audience",
     "issuers.<name>.roles_claim",
     "issuers.<name>.revocations.token",
+    "issuers.<name>.revocations.token_file",
     "issuers.<name>.revocations.when_lost.policy",
     "issuers.<name>.revocations.when_lost.stale",
     "routes[].auth.when_lost.policy",

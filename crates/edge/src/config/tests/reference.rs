@@ -37,9 +37,10 @@ pub(super) fn full() -> (World, String) {
     let pages = world.path().join("pages");
     std::fs::create_dir(&pages).unwrap();
     std::fs::write(pages.join("sorry.html"), "sorry").unwrap();
-    // A page has a file or a body, a lost feed one policy.
+    // A page has a file or a body, a token one place, a lost feed one policy.
     let whole = reference();
-    let is_other = |line: &&str| line.contains("body: Back ") || line.contains("policy: closed");
+    let others = ["body: Back ", "token_file: ", "policy: closed"];
+    let is_other = |line: &&str| others.iter().any(|other| line.contains(other));
     let lines = whole.lines().filter(|line| !is_other(line));
     let text: String = lines.map(|line| format!("{line}\n")).collect();
     let text = without(&text, &ALTERNATIVES);

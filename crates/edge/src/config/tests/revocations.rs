@@ -70,6 +70,42 @@ fn feeds_are_taken_apart_and_their_token_is_hidden() {
 }
 
 #[test]
+fn a_token_may_be_in_a_file_of_its_own() {
+    let world = World::new();
+    let token = "0123456789abcdef0123456789abcdef";
+    std::fs::write(world.path().join("internal.token"), format!("{token}\n")).unwrap();
+    std::fs::write(world.path().join("short.token"), "0123\n").unwrap();
+    std::fs::write(world.path().join("two.token"), format!("{token}\n{token}")).unwrap();
+    std::fs::write(world.path().join("bytes.token"), [0xff; 40]).unwrap();
+    let with = |more: &str| {
+        let feeds = "feeds: [\"http://127.0.0.1:1\"]";
+        file(&format!("revocations: {{ {feeds}, {more} }}"), "main")
+    };
+    let mut parsed = world.parse(&with("token_file: internal.token")).unwrap();
+    assert!(!format!("{:?}", parsed.config).contains(token));
+    let follow = parsed.config.issuers.remove(0).revocations.unwrap();
+    assert_eq!(follow.token.unwrap().expose(), token);
+    for (more, message) in [
+        ("token_file: missing.token", "no file"),
+        ("token_file: short.token", "shorter than 32"),
+        ("token_file: two.token", "cannot be sent"),
+        ("token_file: bytes.token", "shorter than 32"),
+        (
+            "token_file: internal.token, token: ${INTERNAL_TOKEN}",
+            "both there",
+        ),
+    ] {
+        let error = world.parse(&with(&more.replace('$', "'$").replace('}', "}'")));
+        let error = error.unwrap_err().to_string();
+        assert!(
+            error.contains(message) && error.contains(":8:"),
+            "{more}:\n{error}"
+        );
+        assert!(!error.contains(token), "{error}");
+    }
+}
+
+#[test]
 fn what_cannot_be_followed_is_told_with_its_place() {
     for (revocations, auth, line, message) in [
         ("revocations: { feeds: [] }", "main", 8, "at least one"),
