@@ -606,6 +606,10 @@ const OBSERVED: &[(&str, &str)] = &[
         "tokens::a_route_asks_for_all_of_its_scopes",
     ),
     (
+        "routes[].auth.tunnels",
+        "leases::a_tunnel_ends_with_its_token_unless_its_route_lets_it_last",
+    ),
+    (
         "routes[].auth.when_lost",
         "revocation::sec_d06_without_any_feed_closed_refuses_and_stale_accepts_for_its_time",
     ),

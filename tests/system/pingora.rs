@@ -34,6 +34,8 @@ mod issuers;
 mod keys;
 #[path = "large.rs"]
 mod large;
+#[path = "leases.rs"]
+mod leases;
 #[path = "lifecycle.rs"]
 mod lifecycle;
 #[path = "limits.rs"]

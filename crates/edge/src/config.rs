@@ -41,7 +41,7 @@ pub use health::{
     CheckMethod, CheckPace, CheckTls, ExpectedHeader, GrpcQuestion, HealthCheck, HttpQuestion,
     Question, Role,
 };
-pub use issuer::{Auth, Issuer, IssuerId, JwksSource, JwksTls};
+pub use issuer::{Auth, Issuer, IssuerId, JwksSource, JwksTls, Tunnels};
 pub use listener::{
     Certificate, ClientTimeouts, Engine, Http2, Limits, Listener, NamePattern, Passthrough, Tls,
     TlsVersion,

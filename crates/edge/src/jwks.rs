@@ -10,7 +10,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
-use portcullis_token::{AccessVerifier, Jwks, JwksError, KeySet, TOKEN_BYTES_MAX, VerifyError};
+use portcullis_token::{
+    AccessClaims, AccessVerifier, Jwks, JwksError, KeySet, TOKEN_BYTES_MAX, VerifyError,
+};
 
 use crate::config;
 use crate::metrics::{IssuerMetrics, Metrics};
@@ -196,6 +198,11 @@ impl Issuer {
     /// A token names a key that is not known: a place to wait for newer keys, if they are asked for.
     pub(crate) fn wish(&self, at: Instant) -> Option<Wish> {
         self.wishes.make(at)
+    }
+
+    /// Whether the time of a token that was read is over.
+    pub(crate) fn has_expired(&self, claims: &AccessClaims, now: i64) -> bool {
+        claims.check_times(self.verifier.skew, now) == Err(VerifyError::Expired)
     }
 
     /// What is revoked of its tokens, if anybody tells.

@@ -76,8 +76,19 @@ pub struct Auth {
     pub is_optional: bool,
     /// Whether the endpoint gets the token, too (default yes).
     pub forwards_token: bool,
+    /// How long the tunnels may last that are opened here.
+    pub tunnels: Tunnels,
     /// What holds while the revocations of the issuer are lost.
     pub when_lost: WhenLost,
+}
+
+/// How long a tunnel may last that was opened with a token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tunnels {
+    /// Until the token expires or is revoked (default).
+    UntilExpired,
+    /// Until it is revoked.
+    UntilRevoked,
 }
 
 /// The algorithms that are accepted unless the file names some.

@@ -1,9 +1,9 @@
 //! Bytes both ways until both sides have ended, or nothing has moved for too long. Never looks at
 //! one.
 
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::io;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
@@ -20,21 +20,27 @@ pub(crate) struct Tunnelled {
     pub(crate) to_endpoint: u64,
     /// Bytes from the endpoint to the client.
     pub(crate) to_client: u64,
-    /// `Err` when a side failed, or both were silent for too long ([`io::ErrorKind::TimedOut`]).
+    /// `Err` when a side failed, both were silent for too long ([`io::ErrorKind::TimedOut`]), or it was
+    /// to end ([`io::ErrorKind::PermissionDenied`]).
     pub(crate) ended: io::Result<()>,
 }
 
 /// Joins two streams. A side that ends has its end passed on while the other may go on. A silent
-/// tunnel holds no buffers.
+/// tunnel holds no buffers. It ends when `over` resolves, whatever is under way.
 pub(crate) async fn tunnel<C: Stream, E: Stream>(
     client: &mut C,
     endpoint: &mut E,
     idle: Duration,
+    over: impl Future<Output = ()>,
 ) -> Tunnelled {
+    let mut over = pin!(over);
     let (mut out, mut back) = (OneWay::default(), OneWay::default());
     let mut deadline = Deadline::default();
     deadline.set(Some(now() + idle));
     let ended = poll_fn(|cx| {
+        if over.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(Err(io::ErrorKind::PermissionDenied.into()));
+        }
         let moved = out.bytes + back.bytes;
         let out_polled = out.poll(cx, client, endpoint)?;
         let back_polled = back.poll(cx, endpoint, client)?;
@@ -118,6 +124,8 @@ impl OneWay {
 
 #[cfg(test)]
 mod tests {
+    use std::future::pending;
+
     use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader, DuplexStream};
     use tokio::net::{TcpListener, TcpStream};
     use tokio::task::JoinHandle;
@@ -143,7 +151,9 @@ mod tests {
         let (client, mut downstream) = pair().await;
         let (endpoint, mut upstream) = pair().await;
         let tunnelled =
-            tokio::spawn(async move { tunnel(&mut downstream, &mut upstream, idle).await });
+            tokio::spawn(
+                async move { tunnel(&mut downstream, &mut upstream, idle, pending()).await },
+            );
         Far {
             client,
             endpoint,
@@ -212,7 +222,9 @@ mod tests {
         let (endpoint, upstream) = tokio::io::duplex(1024);
         let (mut downstream, mut upstream) = (BufReader::new(downstream), BufReader::new(upstream));
         let tunnelled =
-            tokio::spawn(async move { tunnel(&mut downstream, &mut upstream, idle).await });
+            tokio::spawn(
+                async move { tunnel(&mut downstream, &mut upstream, idle, pending()).await },
+            );
         (client, endpoint, tunnelled)
     }
 
@@ -230,6 +242,27 @@ mod tests {
         assert_eq!((tunnelled.to_endpoint, tunnelled.to_client), (0, 3));
         // The timer counts whole milliseconds.
         assert_eq!(begun.elapsed().as_secs(), (HOUR * 3 / 2 + HOUR).as_secs());
+    }
+
+    #[tokio::test]
+    async fn a_tunnel_that_is_over_ends_at_both_sides_in_the_middle_of_a_flood() {
+        let (mut client, mut downstream) = pair().await;
+        let (mut endpoint, mut upstream) = pair().await;
+        let (end, over) = tokio::sync::oneshot::channel::<()>();
+        let tunnelled = tokio::spawn(async move {
+            let over = async {
+                let _ = over.await;
+            };
+            tunnel(&mut downstream, &mut upstream, HOUR, over).await
+        });
+        client.write_all(b"flood").await.unwrap();
+        endpoint.read_exact(&mut [0; 5]).await.unwrap();
+        let flood =
+            tokio::spawn(async move { while client.write_all(&[0; 4096]).await.is_ok() {} });
+        end.send(()).unwrap();
+        let error = tunnelled.await.unwrap().ended.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::PermissionDenied);
+        flood.await.unwrap();
     }
 
     #[tokio::test(start_paused = true)]

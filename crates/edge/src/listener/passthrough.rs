@@ -1,5 +1,6 @@
 //! Raw TLS for chosen server names: bytes go to a cluster untouched. Never decrypts anything.
 
+use std::future::pending;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -89,7 +90,7 @@ pub(super) async fn pass_on(
         slot.answered(connected.saturating_duration_since(started));
         slot.judge(Ok(()), connected);
         let mut downstream = Rewound::new(seen, stream);
-        let copied = tunnel(&mut downstream, &mut upstream, IDLE_TIMEOUT).await;
+        let copied = tunnel(&mut downstream, &mut upstream, IDLE_TIMEOUT, pending()).await;
         tracing::debug!(%client, endpoint = %address, ?copied, "passthrough connection ended");
         return;
     }

@@ -7,6 +7,7 @@ use prometheus::{IntCounter, IntCounterVec, IntGaugeVec, Registry};
 use super::{Metrics, counters, gauges};
 use crate::jwks::Issuer;
 use crate::outcome::TokenResult;
+use crate::pipeline::LeaseEnd;
 
 #[derive(Debug)]
 pub(super) struct TokenVecs {
@@ -15,6 +16,7 @@ pub(super) struct TokenVecs {
     fetches: IntCounterVec,
     age: IntGaugeVec,
     keys: IntGaugeVec,
+    tunnels: IntCounterVec,
 }
 
 /// What tokens and keys of one issuer feed.
@@ -29,12 +31,22 @@ pub struct IssuerMetrics {
     pub(crate) fetches_ok: IntCounter,
     /// Times it did not.
     pub(crate) fetches_failed: IntCounter,
+    tunnels_revoked: IntCounter,
+    tunnels_expired: IntCounter,
 }
 
 impl IssuerMetrics {
     /// The counter of one result.
     pub(crate) fn of(&self, result: TokenResult) -> &IntCounter {
         &self.results[result as usize]
+    }
+
+    /// A tunnel was ended since its token was revoked, or is over.
+    pub(crate) fn tunnel_ended(&self, why: LeaseEnd) {
+        match why {
+            LeaseEnd::Revoked => self.tunnels_revoked.inc(),
+            LeaseEnd::Expired => self.tunnels_expired.inc(),
+        }
     }
 }
 
@@ -48,6 +60,8 @@ impl Metrics {
             cache_misses: of(&self.tokens.cache, "miss"),
             fetches_ok: of(&self.tokens.fetches, "ok"),
             fetches_failed: of(&self.tokens.fetches, "failed"),
+            tunnels_revoked: of(&self.tokens.tunnels, "revoked"),
+            tunnels_expired: of(&self.tokens.tunnels, "expired"),
         }
     }
 }
@@ -84,6 +98,12 @@ impl TokenVecs {
                 "portcullis_edge_jwks_keys",
                 "Keys of an issuer that tokens are verified with.",
                 &["issuer"],
+            ),
+            tunnels: counters(
+                registry,
+                "portcullis_edge_tunnels_ended_total",
+                "Tunnels that were ended for what became of their tokens: revoked or expired.",
+                &["issuer", "why"],
             ),
         }
     }

@@ -110,19 +110,23 @@ fn is_still_good(
     let Some(follower) = issuer.revocations() else {
         return Ok(());
     };
+    match follower.set.is_revoked(at, &facts(passport)) {
+        Verdict::Clear => Ok(()),
+        Verdict::Revoked => Err(TokenResult::Revoked),
+        Verdict::Unknown { age } if auth.when_lost.accepts(age) => Ok(()),
+        Verdict::Unknown { .. } => Err(TokenResult::Unknown),
+    }
+}
+
+/// What revocations look at.
+pub(super) fn facts(passport: &Passport) -> Facts<'_> {
     let claims = &passport.claims;
-    let facts = Facts {
+    Facts {
         kid: &passport.kid,
         jti: claims.token_id(),
         sid: claims.session(),
         sub: Some(claims.subject()),
         iat: claims.issued_at(),
-    };
-    match follower.set.is_revoked(at, &facts) {
-        Verdict::Clear => Ok(()),
-        Verdict::Revoked => Err(TokenResult::Revoked),
-        Verdict::Unknown { age } if auth.when_lost.accepts(age) => Ok(()),
-        Verdict::Unknown { .. } => Err(TokenResult::Unknown),
     }
 }
 

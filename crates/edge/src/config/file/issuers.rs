@@ -8,7 +8,7 @@ use portcullis_ops::diagnostic::Span;
 use portcullis_token::{Algorithm, Profile, Skew};
 
 use super::super::address::{self, HttpAddress};
-use super::super::{WhenLost, names, words};
+use super::super::{Tunnels, WhenLost, names, words};
 use super::revocations::{self, FileRevocations};
 
 #[derive(Debug)]
@@ -39,6 +39,7 @@ pub(in crate::config) struct FileAuth {
     pub(in crate::config) claims: Vec<Located<(HeaderName, String)>>,
     pub(in crate::config) forward_token: Located<bool>,
     pub(in crate::config) optional: Located<bool>,
+    pub(in crate::config) tunnels: Located<Tunnels>,
     pub(in crate::config) when_lost: Option<(Span, WhenLost)>,
 }
 
@@ -103,9 +104,22 @@ pub(super) fn auth(route: &Fields<'_>) -> Option<FileAuth> {
         }),
         forward_token: fields.flag("forward_token"),
         optional: fields.flag("optional"),
+        tunnels: tunnels(&fields),
         when_lost: revocations::when_lost(&fields)
             .map(|when_lost| (fields.span_of("when_lost"), when_lost)),
     })
+}
+
+fn tunnels(auth: &Fields<'_>) -> Located<Tunnels> {
+    let word = auth.word("tunnels");
+    Located {
+        value: match word.value {
+            "until_revoked" => Tunnels::UntilRevoked,
+            _ => Tunnels::UntilExpired,
+        },
+        span: word.span,
+        is_written: word.is_written,
+    }
 }
 
 fn algorithms(fields: &Fields<'_>) -> Option<(Span, Vec<Algorithm>)> {

@@ -36,6 +36,7 @@ pub(super) static AUTH: Table = Table {
         key("claims", Kind::Map(&ANY_CLAIM), Optional("{ X-Org: org }"), "Header fields for the endpoint, and the claim that each takes its value from; what clients send under these names is removed on every route."),
         key("forward_token", FLAG, Default("true"), "Whether the endpoint gets the Authorization field, too."),
         key("optional", FLAG, Default("false"), "Whether a request without a token passes, without identity; one with a bad token never does."),
+        key("tunnels", Kind::Scalar(Scalar::Word(&["until_expired", "until_revoked"])), Default("until_expired"), "How long a connection that becomes a tunnel (WebSocket) may last: until its token expires or is revoked, or until the latter alone."),
         key("when_lost", Kind::Short(&WHEN_LOST), Optional("{ stale: 60s }"), "What becomes of tokens while the revocations of the issuer are lost; as the issuer says by default."),
     ],
 };

@@ -10,7 +10,7 @@ use rustls_pki_types::ServerName;
 use super::super::address::{self, HttpAddress};
 use super::super::authorities;
 use super::super::file::{FileAction, FileAuth, FileCheckTls, FileIssuer, FileRoute};
-use super::super::issuer::{ALGORITHMS, Auth, Issuer, IssuerId, JwksSource, JwksTls};
+use super::super::issuer::{ALGORITHMS, Auth, Issuer, IssuerId, JwksSource, JwksTls, Tunnels};
 use super::Parser;
 
 impl Parser<'_> {
@@ -152,6 +152,19 @@ impl Parser<'_> {
         })
     }
 
+    /// A tunnel whose token nobody revokes and that may outlive it would last for ever.
+    fn check_tunnels(&self, file: &FileAuth, issuer: &FileIssuer) {
+        if file.tunnels.value == Tunnels::UntilRevoked && issuer.revocations.is_none() {
+            let message = format!(
+                "nobody tells revocations of `{}`: tunnels would never end",
+                issuer.name.value
+            );
+            let hint = "write `revocations` with the issuer, or leave `tunnels` out";
+            self.report
+                .error_with_hint(file.tunnels.span, message, hint);
+        }
+    }
+
     /// `None` after an error.
     pub(super) fn auth(&self, file: &FileAuth, route: &FileRoute) -> Option<Auth> {
         self.check_effect(file, route);
@@ -163,6 +176,7 @@ impl Parser<'_> {
                 .error_with_hint(file.optional.span, message, hint);
         }
         let (id, issuer) = self.issuer_named(file.issuer.as_ref()?)?;
+        self.check_tunnels(file, issuer);
         let Some(audience) = file.audience.as_ref().or(issuer.audience.as_ref()) else {
             let message = "nothing says whom a token must be for";
             let hint = "write `audience` here or with the issuer; without it tokens for other applications would pass";
@@ -184,6 +198,7 @@ impl Parser<'_> {
             claims: claims.collect(),
             is_optional: file.optional.value,
             forwards_token: file.forward_token.value,
+            tunnels: file.tunnels.value,
             when_lost: self.when_lost(file, issuer),
         })
     }
@@ -217,7 +232,9 @@ impl Parser<'_> {
         let claims = file.claims.first().map(|claim| ("claims", claim.span));
         let token = Some(("forward_token", file.forward_token.span));
         let token = token.filter(|_| file.forward_token.is_written);
-        for (key, span) in [claims, token].into_iter().flatten() {
+        let tunnels = Some(("tunnels", file.tunnels.span));
+        let tunnels = tunnels.filter(|_| file.tunnels.is_written);
+        for (key, span) in [claims, token, tunnels].into_iter().flatten() {
             if !is_forwarded {
                 let message = format!("`{key}` has no effect: no endpoint is asked");
                 let hint = "leave it out, or send the requests to a `cluster`";

@@ -131,6 +131,7 @@ const OTHER: &[(&str, &str)] = &[
     ("routes[].auth.scopes", "[other]"),
     ("routes[].auth.claims", "{ X-Another: org }"),
     ("routes[].auth.forward_token", "false"),
+    ("routes[].auth.tunnels", "until_revoked"),
     ("zone", "other"),
     ("routes[].errors[].status", "599"),
     ("routes[].errors[].also_from_endpoints", "true"),

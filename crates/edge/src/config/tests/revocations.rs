@@ -157,6 +157,12 @@ fn what_cannot_be_followed_is_told_with_its_place() {
             12,
             "has no effect",
         ),
+        (
+            "skew: 30s",
+            "{ issuer: main, tunnels: until_revoked }",
+            12,
+            "would never end",
+        ),
     ] {
         let text = file(revocations, auth);
         let error = errors(&text).to_string();

@@ -23,7 +23,7 @@ use crate::engine::buffer::Buffer;
 use crate::engine::stream::Stream;
 use crate::engine::tunnel::tunnel;
 use crate::outcome::Cause;
-use crate::pipeline::{Answer, Attempt, End, Exchange, Head, HeaderEdit};
+use crate::pipeline::{Answer, Attempt, End, Exchange, Head, HeaderEdit, lease_over};
 
 /// A request as the attempts need it.
 pub(super) struct Request<'a> {
@@ -270,6 +270,7 @@ impl<S: Stream> Session<'_, S> {
                 &mut self.client.stream,
                 &mut endpoint.stream,
                 UPGRADE_IDLE_TIMEOUT,
+                lease_over(exchange.lease()),
             )
             .await;
             response_bytes += copied.to_client;

@@ -303,6 +303,7 @@ impl ProxyHttp for Hooks {
         }
         if status == StatusCode::SWITCHING_PROTOCOLS {
             session.set_read_timeout(Some(UPGRADE_IDLE_TIMEOUT));
+            ctx.begin_tunnel();
         }
         Ok(())
     }

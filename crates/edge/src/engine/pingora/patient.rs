@@ -6,9 +6,12 @@
 //! `was_upgraded`). Both are ready at once when an endpoint answers quickly, and a coin decides: a
 //! tenth of all WebSockets to an endpoint on the same machine ended before their first byte. A read
 //! that is not ready at first lets the end of the body go before it, always.
+//!
+//! Here a tunnel ends, too, that may not last any longer: its reads say that the endpoint has ended.
 
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use async_trait::async_trait;
@@ -19,6 +22,8 @@ use pingora::protocols::l4::stream::Stream;
 use pingora::protocols::l4::virt::{VirtualSockOpt, VirtualSocket, VirtualSocketStream};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+
+use super::watch::Watch;
 
 /// Makes connections for upgrades. The deadline is pingora's total connection timeout.
 #[derive(Debug)]
@@ -40,6 +45,7 @@ impl L4Connect for PatientConnector {
         let patient = PatientStream {
             stream,
             has_waited: false,
+            watch: Watch::of_this_request(),
         };
         Ok(VirtualSocketStream::new(Box::new(patient)).into())
     }
@@ -49,6 +55,7 @@ impl L4Connect for PatientConnector {
 struct PatientStream {
     stream: TcpStream,
     has_waited: bool,
+    watch: Option<Arc<Watch>>,
 }
 
 impl VirtualSocket for PatientStream {
@@ -71,6 +78,10 @@ impl AsyncRead for PatientStream {
             self.has_waited = true;
             ctx.waker().wake_by_ref();
             return Poll::Pending;
+        }
+        let is_over = |watch: &Arc<Watch>| watch.poll_over(ctx).is_ready();
+        if self.watch.as_ref().is_some_and(is_over) {
+            return Poll::Ready(Ok(()));
         }
         Pin::new(&mut self.stream).poll_read(ctx, buffer)
     }

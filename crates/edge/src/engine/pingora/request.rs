@@ -85,6 +85,14 @@ impl RequestContext {
         self.body.sent = 0;
     }
 
+    /// The attempt at hand has become a tunnel, which lasts no longer than its token.
+    pub(super) fn begin_tunnel(&mut self) {
+        let lease = self.exchange().lease();
+        if let (Some(watch), Some(lease)) = (&self.watch, lease) {
+            watch.lend(lease);
+        }
+    }
+
     /// How much of the body's bytes that come by has come from the client just now.
     pub(super) fn count_body(&mut self, bytes: usize) -> usize {
         self.body.pass(bytes)

@@ -1,12 +1,13 @@
-//! Keeps an eye on requests that wait for the head of their answer, since no hook of pingora runs
-//! meanwhile. Never ends a request: it cuts the connection that is waited on in vain, and the hooks
-//! that pingora then calls do the rest.
+//! Keeps an eye on requests that wait for the head of their answer, and on tunnels, since no hook of
+//! pingora runs meanwhile. Never ends a request: it cuts the connection that is waited on in vain, or that
+//! may not last any longer, and the hooks that pingora then calls do the rest.
 
 use std::future::{Future, poll_fn};
 use std::os::fd::RawFd;
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
+use std::time::Instant;
 
 use async_trait::async_trait;
 use nix::sys::socket::{Shutdown, shutdown};
@@ -19,7 +20,7 @@ use tokio::time::Sleep;
 
 use super::hooks::Hooks;
 use crate::engine::silence::is_silent;
-use crate::pipeline::{WATCH_INTERVAL, Waiting};
+use crate::pipeline::{LEASE_LOOK, Lease, WATCH_INTERVAL, Waiting};
 
 tokio::task_local! {
     static WATCH: Arc<Watch>;
@@ -59,6 +60,12 @@ struct State {
     /// wait run in the poll in which pingora closes it, and the looks are between two polls.
     waits: Option<(RawFd, Waiting)>,
     is_cut: bool,
+    /// How long the tunnel may last that the request has opened.
+    lease: Option<Lease>,
+    /// That was it.
+    is_over: bool,
+    /// Whoever reads from the endpoint, to be told so.
+    reader: Option<Waker>,
 }
 
 impl Watch {
@@ -70,6 +77,24 @@ impl Watch {
     /// The request was sent and waits at this connection.
     pub(super) fn begin(&self, socket: RawFd, waiting: Waiting) {
         self.lock().waits = Some((socket, waiting));
+    }
+
+    /// The request has opened a tunnel, which lasts no longer than this.
+    pub(super) fn lend(&self, lease: Lease) {
+        self.lock().lease = Some(lease);
+    }
+
+    /// Ready when the tunnel has to end: for whoever reads from its endpoint.
+    pub(super) fn poll_over(&self, cx: &Context<'_>) -> Poll<()> {
+        let mut state = self.lock();
+        if state.is_over {
+            return Poll::Ready(());
+        }
+        match &mut state.reader {
+            Some(reader) => reader.clone_from(cx.waker()),
+            none => *none = Some(cx.waker().clone()),
+        }
+        Poll::Pending
     }
 
     /// The wait is over. `true`: because it was cut short.
@@ -95,14 +120,19 @@ impl Watch {
 
     fn look(&self, timer: &mut Option<Pin<Box<Sleep>>>, cx: &mut Context<'_>) {
         let mut state = self.lock();
-        if state.waits.is_none() {
-            *timer = None;
-            return;
-        }
-        let timer = timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(WATCH_INTERVAL)));
+        let interval = match (&state.waits, &state.lease) {
+            (Some(_), _) => WATCH_INTERVAL,
+            (None, Some(_)) => LEASE_LOOK,
+            (None, None) => {
+                *timer = None;
+                return;
+            }
+        };
+        let timer = timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(interval)));
         while let Poll::Ready(()) = timer.as_mut().poll(cx) {
             state.cut_if_vain();
-            let next = tokio::time::Instant::now() + WATCH_INTERVAL;
+            state.end_if_over();
+            let next = tokio::time::Instant::now() + interval;
             timer.as_mut().reset(next);
         }
     }
@@ -113,6 +143,17 @@ impl Watch {
 }
 
 impl State {
+    /// The reader then sees the end of the endpoint's side, and pingora ends the client's.
+    fn end_if_over(&mut self) {
+        let now = Instant::now();
+        if self.lease.take_if(|lease| lease.is_over(now)).is_some() {
+            self.is_over = true;
+            if let Some(reader) = self.reader.take() {
+                reader.wake();
+            }
+        }
+    }
+
     /// An answer that has begun to arrive is not cut.
     fn cut_if_vain(&mut self) {
         let found = self
