@@ -28,7 +28,7 @@ use super::allowance::{self, Allowance, Taken};
 use super::types::{Copying, Usage};
 use super::{Counter, CounterKey, Shared, SharedError, SharedResult};
 use crate::domain::{InstanceRecord, Revocation, TokenFacts, UnixMillis};
-use entries::{Entry, INSTANCE, INSTANCES, LOADED, LOG};
+use entries::{Entry, INSTANCE, INSTANCES, LOADED};
 use facts::Facts;
 use lane::Lanes;
 pub use options::{BadAddress, RedisOptions, RedisTrust};
@@ -37,8 +37,6 @@ use trust::Trust;
 
 /// Revocations that one script writes: a bite that Redis is not held up by.
 const BATCH: usize = 500;
-/// How far back the log goes. A follower that was away for longer begins anew.
-const LOG_KEPT: Duration = Duration::from_secs(3600);
 /// How long a copy of everything may take; then it begins again.
 const COPY_SECONDS: u64 = 600;
 /// No cluster of ours has more instances; a registry that does is not ours.
@@ -142,17 +140,14 @@ impl RedisShared {
 
     /// Writes revocations, a bite at a time.
     async fn write(&self, revocations: &[Revocation], now: UnixMillis) -> SharedResult<()> {
-        let keep = LOG_KEPT.as_millis().to_string();
-        let now = now.0.to_string();
         for batch in revocations.chunks(BATCH) {
-            let mut keys = Vec::with_capacity(batch.len() + 1);
-            let mut arguments = Vec::with_capacity(3 * batch.len() + 2);
-            arguments.extend([keep.clone(), now.clone()]);
+            let mut keys = Vec::with_capacity(batch.len());
+            let mut arguments = Vec::with_capacity(2 * batch.len() + 1);
+            arguments.push(now.0.to_string());
             for entry in batch.iter().map(Entry::of) {
                 keys.push(entry.key);
-                arguments.extend([entry.cut.to_string(), entry.until.to_string(), entry.record]);
+                arguments.extend([entry.cut.to_string(), entry.until.to_string()]);
             }
-            keys.push(LOG.to_owned());
             let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
             let script = &self.scripts.revoke;
             self.invoke::<()>("sharing a revocation", script, &keys, &arguments)

@@ -1,6 +1,5 @@
 //! What lies in Redis under which key. Never an address of a client or an account's email: counters are digests.
 
-use portcullis_token::revocation::Record;
 use serde_json::json;
 
 use crate::domain::{InstanceRecord, InstanceState, Revocation, TokenFacts, UnixMillis};
@@ -8,8 +7,6 @@ use crate::shared::{Counter, CounterKey};
 
 /// Names the Redis process that holds every revocation. One that lost something has another name, or no marker.
 pub(super) const LOADED: &str = "rev:loaded";
-/// The log that followers read: field `r` of each entry is a `Record`.
-pub(super) const LOG: &str = "rev:log";
 /// Index of the registry: ids by their end.
 pub(super) const INSTANCES: &str = "inst";
 pub(super) const INSTANCE: &str = "inst:";
@@ -40,7 +37,6 @@ pub(super) struct Entry {
     /// Tokens issued before this are void.
     pub(super) cut: i64,
     pub(super) until: i64,
-    pub(super) record: String,
 }
 
 impl Entry {
@@ -57,35 +53,7 @@ impl Entry {
             key,
             cut: cut.min(END_OF_TIME),
             until: revocation.until().0.min(END_OF_TIME),
-            record: record(revocation).encode(),
         }
-    }
-}
-
-/// Whole seconds, rounded to the side on which more is revoked for longer.
-fn record(revocation: &Revocation) -> Record {
-    let up = |at: UnixMillis| at.0.div_euclid(1000) + i64::from(at.0.rem_euclid(1000) > 0);
-    let until = up(revocation.until());
-    match revocation {
-        Revocation::Token { jti, .. } => Record::Token {
-            jti: jti.clone(),
-            until,
-        },
-        Revocation::Session { sid, .. } => Record::Session {
-            sid: sid.to_string(),
-            until,
-        },
-        Revocation::Account {
-            sub, not_before, ..
-        } => Record::Subject {
-            sub: sub.to_string(),
-            not_before: up(*not_before),
-            until,
-        },
-        Revocation::SigningKey { kid, .. } => Record::Key {
-            kid: kid.clone(),
-            until,
-        },
     }
 }
 
@@ -165,28 +133,6 @@ pub(super) fn read_instance(entry: &str) -> Option<InstanceRecord> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::AccountId;
-
-    #[test]
-    fn the_log_never_revokes_less_than_the_entry() {
-        let sub = AccountId::from_random([1; 16]);
-        let revocation = Revocation::Account {
-            sub,
-            not_before: UnixMillis(10_001),
-            until: UnixMillis(20_001),
-        };
-        let expected = Record::Subject {
-            sub: sub.to_string(),
-            not_before: 11,
-            until: 21,
-        };
-        assert_eq!(record(&revocation), expected);
-        let whole = Revocation::SigningKey {
-            kid: "k".to_owned(),
-            until: UnixMillis(20_000),
-        };
-        assert_eq!(record(&whole).until(), 20);
-    }
 
     #[test]
     fn what_is_no_entry_is_not_taken_for_one() {

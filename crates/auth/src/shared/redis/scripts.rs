@@ -1,18 +1,16 @@
-//! What must happen inside Redis in one piece. Never reads a clock that an instance did not give it, save to trim the
-//! log and to date its entries.
+//! What must happen inside Redis in one piece. Never reads a clock that an instance did not give it.
 //!
 //! Each is sent by its digest, and in full when Redis does not know it.
 
 use redis::Script;
 
-/// Keys: revocations, then the log. Arguments: how long the log is kept in ms, now, then three for each revocation:
-/// cut, end, and the record for the log. An entry is only ever extended; what is covered already is not logged again.
-/// It lasts by the clock its end was told by: that of Redis may be ahead of it, and would let tokens outlive it.
+/// Keys: revocations. Arguments: now, then cut and end of each. An entry is only ever extended. It lasts by the clock
+/// its end was told by: that of Redis may be ahead of it, and would let tokens outlive it.
 const REVOKE: &str = r"
-local log, keep, now = KEYS[#KEYS], tonumber(ARGV[1]), tonumber(ARGV[2])
-for i = 1, #KEYS - 1 do
-  local cut, till = tonumber(ARGV[3 * i]), tonumber(ARGV[3 * i + 1])
-  local old = redis.call('GET', KEYS[i])
+local now = tonumber(ARGV[1])
+for i, key in ipairs(KEYS) do
+  local cut, till = tonumber(ARGV[2 * i]), tonumber(ARGV[2 * i + 1])
+  local old = redis.call('GET', key)
   local changed = true
   if old then
     local old_cut, old_till = string.match(old, '^(%-?%d+):(%-?%d+)$')
@@ -23,12 +21,8 @@ for i = 1, #KEYS - 1 do
     end
   end
   if changed then
-    redis.call('SET', KEYS[i], string.format('%.0f:%.0f', cut, till),
+    redis.call('SET', key, string.format('%.0f:%.0f', cut, till),
       'PX', string.format('%.0f', math.max(1, till + 30000 - now)))
-    local time = redis.call('TIME')
-    local oldest = tonumber(time[1]) * 1000 - keep
-    redis.call('XADD', log, 'MINID', '~', string.format('%.0f', oldest), '*', 'r', ARGV[3 * i + 2])
-    redis.call('PEXPIRE', log, keep)
   end
 end
 return 0
