@@ -4,13 +4,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use portcullis_testkit::{Authority, Behavior, Endpoint, Response, client, free_port, wait_until};
 use portcullis_token::Algorithm;
 use serde_json::{Value, json};
 
 use super::Setup;
 use crate::harness::Edge;
-use crate::harness::issuer::{AUDIENCE, ISSUER, Publisher, Signer, now};
+use crate::harness::issuer::{AUDIENCE, ISSUER, Publisher, Signer, encode, now};
 
 async fn ask(edge: &Edge, path: &str, token: &str) -> Response {
     let value = format!("Bearer {token}");
@@ -110,6 +112,42 @@ async fn only_the_algorithms_that_are_named_count() {
         let token = signer.token(&json!({}));
         assert_eq!(ask(&all, "/", &token).await.status, 200);
         assert_eq!(ask(&some, "/", &token).await.status, status);
+    }
+}
+
+/// The other signature that the same key makes of the same message: `s` becomes `n - s`.
+fn twin(token: &str) -> String {
+    const ORDER: [u8; 32] = [
+        0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xbc,
+        0xe6, 0xfa, 0xad, 0xa7, 0x17, 0x9e, 0x84, 0xf3, 0xb9, 0xca, 0xc2, 0xfc, 0x63, 0x25, 0x51,
+    ];
+    let (signed, signature) = token.rsplit_once('.').unwrap();
+    let mut signature = URL_SAFE_NO_PAD.decode(signature).unwrap();
+    let mut borrow = 0;
+    for (s, n) in signature[32..].iter_mut().zip(ORDER).rev() {
+        let difference = i16::from(n) - i16::from(*s) - borrow;
+        borrow = i16::from(difference < 0);
+        *s = u8::try_from(difference.rem_euclid(256)).unwrap();
+    }
+    format!("{signed}.{}", encode(signature))
+}
+
+#[tokio::test]
+async fn sec_c20_either_es256_signature_of_another_issuer_will_do_and_one_of_ours() {
+    let signer = Signer::new(Algorithm::Es256);
+    let publisher = Publisher::start(&[&signer]).await;
+    let app = Endpoint::start("app").await;
+    let ours = setup(&app, publisher.keys()).start().await;
+    let generic = with(&publisher, &json!({ "profile": "generic" }));
+    let generic = setup(&app, generic).start().await;
+    let token = signer.token(&json!({}));
+    for (edge, token, status) in [
+        (&ours, &token, 200),
+        (&ours, &twin(&token), 401),
+        (&generic, &token, 200),
+        (&generic, &twin(&token), 200),
+    ] {
+        assert_eq!(ask(edge, "/", token).await.status, status);
     }
 }
 

@@ -1,6 +1,8 @@
 //! A revoked token at the edge: refused soon after its logout wherever that was, and never accepted
 //! again, whatever becomes of feeds, auth instances and the edge itself.
 
+mod secure;
+
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
@@ -12,7 +14,7 @@ use serde_json::{Value, json};
 
 use crate::harness::Edge;
 use crate::harness::auth::{Auth, with_token};
-use crate::harness::issuer::{Publisher, Signer, changed};
+use crate::harness::issuer::{Publisher, Signer, changed, now};
 use crate::harness::load::{Ask, Load};
 use crate::native::Setup;
 
@@ -183,6 +185,60 @@ async fn sec_d06_without_any_feed_closed_refuses_and_stale_accepts_for_its_time(
         .await;
         assert_eq!(ask(&edge, path, &revoked).await, 401, "{path}");
     }
+}
+
+#[tokio::test]
+async fn sec_d06_a_feed_that_hangs_is_as_lost_as_one_that_is_gone() {
+    let (auth, app) = (Auth::start(1).await, Endpoint::start("app").await);
+    let stale = json!({ "issuer": "main", "when_lost": { "stale": "60s" } });
+    let route = json!({ "name": "stale", "path": "/stale", "cluster": "main", "auth": stale });
+    let edge = setup(&app, &auth.issuer())
+        .set("routes.1", route)
+        .start()
+        .await;
+    let (lasting, revoked) = (auth.log_in(0).await, auth.log_in(0).await);
+    auth.log_out(0, &revoked).await;
+    refused_after(&edge, &revoked, Instant::now()).await;
+    auth.instances[0].pause();
+    let paused = Instant::now();
+    wait_until("closed to refuse", async || {
+        (ask(&edge, "/", &lasting).await == 503).then_some(())
+    })
+    .await;
+    let delay = paused.elapsed();
+    assert!(delay < LOST_AFTER + SOON, "{delay:?}");
+    assert_eq!(ask(&edge, "/stale", &lasting).await, 200);
+    for path in ["/", "/stale"] {
+        assert_eq!(ask(&edge, path, &revoked).await, 401, "{path}");
+    }
+    auth.instances[0].resume();
+    wait_until("closed to accept again", async || {
+        (ask(&edge, "/", &lasting).await == 200).then_some(())
+    })
+    .await;
+    auth.log_out(0, &lasting).await;
+    refused_after(&edge, &lasting, Instant::now()).await;
+    for path in ["/", "/stale"] {
+        assert_eq!(ask(&edge, path, &lasting).await, 401, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn an_edge_that_starts_anew_refuses_what_only_its_tolerance_keeps_alive() {
+    let feed = Endpoint::start("feed").await;
+    let (setup, _publisher, signer, _app) = with_feed(&feed, &json!({})).await;
+    // Its issuer thinks that no such token can be accepted any more: its clock, or its tolerance, is
+    // another than the edge's.
+    let ended = now() - 10;
+    feed.behave(page(&format!(
+        "[1,\"page\",\"log\",1,1,0,1]\n[1,\"session\",\"s-1\",{ended}]\n"
+    )));
+    let edge = setup.set("issuers.main.skew", json!("2m")).start().await;
+    let times = json!({ "iat": now() - 900, "exp": now() - 60 });
+    let late = signer.token(&times);
+    let revoked = signer.token(&changed(&times, &json!({ "sid": "s-1" })));
+    assert_eq!(ask(&edge, "/", &late).await, 200);
+    assert_eq!(ask(&edge, "/", &revoked).await, 401);
 }
 
 #[tokio::test]

@@ -23,7 +23,7 @@ mod tls_endpoint;
 mod wait;
 mod wire;
 
-pub use certificates::Authority;
+pub use certificates::{Authority, Identity};
 pub use client::{Connection, Response};
 pub use deployment::{Deployment, Flaw};
 pub use endpoint::{Behavior, Endpoint, Health, Step};

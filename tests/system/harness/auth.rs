@@ -167,6 +167,11 @@ impl AuthInstance {
         value.unwrap_or_else(|| panic!("no metric {name} in\n{text}"))
     }
 
+    /// Where it tells edges what is revoked.
+    pub(crate) fn internal(&self) -> SocketAddr {
+        self.internal.address()
+    }
+
     /// Ends it without a word.
     pub(crate) fn kill(&mut self) {
         self.process = None;

@@ -15,7 +15,7 @@ pub(super) static ISSUER: Table = Table {
         key("issuer", text(&ISSUER_TEXT), Required("https://auth.example.com"), "The `iss` of its tokens, compared byte by byte."),
         key("profile", Kind::Scalar(Scalar::Word(&["portcullis", "generic"])), Default("portcullis"), "Whose tokens they are: those of a Portcullis auth service, or of any other, of which less is demanded (docs/tokens.md)."),
         key("jwks", text(&JWKS), Optional("https://auth.example.com/.well-known/jwks.json"), "Where its public keys are; at /.well-known/jwks.json below `issuer` by default."),
-        key("authorities", text(&FILE), Optional("certs/ca.pem"), "PEM file of the authorities to trust for `jwks`; the system's by default."),
+        key("authorities", text(&FILE), Optional("certs/ca.pem"), "PEM file of the authorities to trust for `jwks` and feeds; the system's by default."),
         key("allow_http", FLAG, Default("false"), "Whether keys may come over plain HTTP from another machine; whoever is between can then sign tokens."),
         key("audience", text(&AUDIENCE), Optional("https://api.example.com"), "Must be among a token's audiences, where a route names no other."),
         key("algorithms", Kind::List(&ALGORITHM), Optional("[RS256, ES256, EdDSA]"), "Signatures that are accepted; these three by default."),

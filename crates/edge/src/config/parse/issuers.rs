@@ -85,12 +85,14 @@ impl Parser<'_> {
             let hint = "write https, with `authorities` for a private authority; or `allow_http: true` where nobody else is on the network";
             self.report.error_with_hint(span, message, hint);
         }
-        if address.is_https && file.allow_http.value {
+        let feeds = || file.revocations.iter().flat_map(|told| &told.feeds);
+        if address.is_https && file.allow_http.value && feeds().all(|feed| feed.value.is_https) {
             let message = "`allow_http` has no effect: the keys come over https";
             self.report
                 .warning(file.allow_http.span, message, "leave it out");
         }
         if !address.is_https
+            && !feeds().any(|feed| feed.value.is_https)
             && let Some(authorities) = &file.authorities
         {
             let message = "`authorities` has no effect: the keys come over plain HTTP";

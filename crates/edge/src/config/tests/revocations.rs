@@ -70,6 +70,30 @@ fn feeds_are_taken_apart_and_their_token_is_hidden() {
 }
 
 #[test]
+fn what_concerns_the_way_of_keys_or_of_feeds_has_an_effect_for_either() {
+    let world = World::new();
+    let authority = portcullis_testkit::Authority::new();
+    std::fs::copy(authority.root_file(), world.path().join("ca.pem")).unwrap();
+    for (jwks, feed, more) in [
+        (
+            "http://127.0.0.1:1/k",
+            "https://feed.internal",
+            "authorities: ca.pem",
+        ),
+        (
+            "https://keys.internal/k",
+            "http://10.0.0.1:1",
+            "allow_http: true",
+        ),
+    ] {
+        let feeds = format!("jwks: {jwks}\n    {more}\n    revocations: {{ feeds: [\"{feed}\"] }}");
+        let parsed = world.parse(&file(&feeds, "main"));
+        let warnings = parsed.unwrap_or_else(|errors| panic!("{errors}")).warnings;
+        assert!(warnings.is_empty(), "{more}: {warnings}");
+    }
+}
+
+#[test]
 fn a_token_may_be_in_a_file_of_its_own() {
     let world = World::new();
     let token = "0123456789abcdef0123456789abcdef";
