@@ -134,7 +134,7 @@ impl Queue {
         Ok(ticket)
     }
 
-    /// Blocks a hashing thread until there is work, or for `patience` if it has something to tidy up meanwhile.
+    /// Blocks a hashing thread until there is work, or for `patience` if it has something to tidy up.
     pub(super) fn pop(&self, patience: Option<Duration>) -> Next {
         let mut waiting = self.lock();
         loop {
@@ -151,6 +151,7 @@ impl Queue {
                     .has_work
                     .wait(waiting)
                     .unwrap_or_else(PoisonError::into_inner),
+                Some(Duration::ZERO) => return Next::Idle,
                 Some(patience) => {
                     let (guard, timeout) = self
                         .has_work

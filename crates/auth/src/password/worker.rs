@@ -53,13 +53,23 @@ struct Worker {
 impl Worker {
     fn run(&mut self) {
         loop {
-            let patience = self.arena.is_held().then_some(ARENA_IDLE);
-            match self.queue.pop(patience) {
+            match self.next() {
                 Next::Work(work) => self.survive(work),
                 Next::Idle => self.arena.release(),
                 Next::Closed => return,
             }
         }
+    }
+
+    /// The next password's run overwrites what the last one left; where there is none, it is wiped before waiting, and
+    /// after the answer was given.
+    fn next(&mut self) -> Next {
+        match self.queue.pop(Some(Duration::ZERO)) {
+            Next::Work(work) => return Next::Work(work),
+            Next::Idle | Next::Closed => self.arena.wipe(),
+        }
+        let patience = self.arena.is_held().then_some(ARENA_IDLE);
+        self.queue.pop(patience)
     }
 
     /// A panic costs one answer and the arena, not the thread.
@@ -152,5 +162,55 @@ fn lower_priority() {
     // SAFETY: the call takes three integers and touches no memory.
     unsafe {
         libc::setpriority(libc::PRIO_PROCESS, 0, NICENESS);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::oneshot;
+
+    use super::super::queue::Job;
+    use super::*;
+    use crate::domain::PresentedPassword;
+
+    fn ask(queue: &Queue) -> oneshot::Receiver<Verification> {
+        let (reply, answer) = oneshot::channel();
+        let password = PresentedPassword::parse("correct horse").unwrap();
+        let work = Work::Verify {
+            stored: None,
+            password,
+            reply,
+        };
+        // Forgotten: dropping it would withdraw the work.
+        std::mem::forget(queue.push(Job::new(work)).unwrap());
+        answer
+    }
+
+    #[test]
+    fn sec_b06_nothing_of_a_password_is_left_while_a_thread_waits() {
+        let queue = Arc::new(Queue::new(8));
+        let mut worker = Worker {
+            arena: Arena::default(),
+            queue: Arc::clone(&queue),
+            rules: Arc::new(Rules {
+                cost: HashCost::CHEAP,
+                peppers: Peppers::none(),
+                dummy: Phc::unmatchable(HashCost::CHEAP, None),
+            }),
+        };
+        let answers = [ask(&queue), ask(&queue)];
+        for _ in &answers {
+            let Next::Work(work) = worker.next() else {
+                panic!("there is work");
+            };
+            worker.survive(work);
+            assert!(!worker.arena.is_blank(), "the next run overwrites it");
+        }
+        queue.close();
+        assert!(matches!(worker.next(), Next::Closed));
+        assert!(worker.arena.is_held() && worker.arena.is_blank());
+        for answer in answers {
+            assert!(!answer.blocking_recv().unwrap().is_right);
+        }
     }
 }
