@@ -25,14 +25,11 @@ pub(super) async fn create_family(
     expires_at: UnixMillis,
     entry: &AuditEntry,
 ) -> StoreResult<FamilyCreation> {
+    let created = at_once::create_family(database, family, first, expires_at, entry).await?;
+    if let Some(created) = created {
+        return Ok(created);
+    }
     let mut write = database.write_soon(CREATING).await?;
-    // An account that is being shut must end this family, too.
-    write
-        .hold(
-            Statement::new(CREATING, "SELECT 1 FROM account WHERE id = $1 FOR SHARE")
-                .bind(family.account.to_string()),
-        )
-        .await?;
     let inserted = Statement::new(CREATING, "INSERT INTO refresh_family (id, tenant_id, account_id, client_id, session_id, created_at, absolute_expires_at, revoked_at)
          SELECT $1, $2, $3, $4, $5, $6, $7, $8
          WHERE EXISTS (SELECT 1 FROM account WHERE id = $3 AND tenant_id = $2 AND status = 'active')")

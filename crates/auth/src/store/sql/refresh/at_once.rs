@@ -1,12 +1,66 @@
-//! The usual rotation in one statement, where the database can. Never decides about any other use: whatever is not the
-//! first good one changes nothing here and is judged by the parent.
+//! The usual ways of refresh tokens in one statement each, where the database can. Never decides about any other use:
+//! whatever is not the first good one changes nothing here and is judged by the parent.
 
-use super::super::super::{RefreshGrant, Rotation, StoreResult};
+use super::super::super::{FamilyCreation, RefreshGrant, Rotation, StoreResult};
 use super::super::database::Database;
 use super::super::statement::Statement;
 use super::super::{TENANT, account};
-use super::{ROTATING, family_from_row};
-use crate::domain::UnixMillis;
+use super::{CREATING, ROTATING, family_from_row};
+use crate::domain::{AuditEntry, Family, TokenHash, UnixMillis};
+
+/// The account stays as it is until the family is there: whoever shuts it waits, and then ends this family, too. One
+/// that was shut meanwhile is compared again and matches nothing. One round trip instead of seven.
+const CREATE: &str = "
+    WITH owner AS (
+        SELECT id FROM account WHERE id = $3 AND tenant_id = $2 AND status = 'active' FOR SHARE
+    ), family AS (
+        INSERT INTO refresh_family (id, tenant_id, account_id, client_id, session_id, created_at, absolute_expires_at, revoked_at)
+        SELECT $1, $2, id, $4, $5, $6, $7, $8 FROM owner RETURNING id
+    ), token AS (
+        INSERT INTO refresh_token (hash, family_id, issued_at, expires_at)
+        SELECT $9, id, $6, LEAST($10, $7) FROM family
+    ), entry AS (
+        INSERT INTO audit (tenant_id, at, event, account_id, session_id, client)
+        SELECT $2, $11, $12, $13, $14, $15 FROM family
+    )
+    SELECT id FROM family";
+
+/// `None`: this database takes them one after the other.
+pub(super) async fn create_family(
+    database: &Database,
+    family: &Family,
+    first: &TokenHash,
+    expires_at: UnixMillis,
+    entry: &AuditEntry,
+) -> StoreResult<Option<FamilyCreation>> {
+    let Database::Postgres(_) = database else {
+        return Ok(None);
+    };
+    let created = Statement::new(CREATING, CREATE)
+        .bind(family.id.to_string())
+        .bind(TENANT)
+        .bind(family.account.to_string())
+        .bind(&family.client_id)
+        .bind(family.session.to_string())
+        .bind(family.created_at.0)
+        .bind(family.absolute_expires_at.0)
+        .bind(family.revoked_at.map(|at| at.0))
+        .bind(first.as_bytes().as_slice())
+        .bind(expires_at.0)
+        .bind(entry.at.0)
+        .bind(entry.event.as_str())
+        .bind(entry.account.map(|id| id.to_string()))
+        .bind(entry.session.map(|id| id.to_string()))
+        .bind(entry.client.map(|addr| addr.to_string()))
+        .soon()
+        .once()
+        .fetch_optional(database)
+        .await?;
+    Ok(Some(match created {
+        Some(_) => FamilyCreation::Created,
+        None => FamilyCreation::AccountNotActive,
+    }))
+}
 
 /// Compare and set: of two that come at once the second waits for the row, compares again and matches nothing. One
 /// round trip instead of six. SQLite has no such statement and gains nothing from one: it makes no round trips.
