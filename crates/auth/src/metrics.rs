@@ -253,11 +253,11 @@ impl Metrics {
         &self,
         endpoint: &str,
         method: &http::Method,
-        status: u16,
+        status: http::StatusCode,
         took: Duration,
     ) {
         self.requests
-            .with_label_values(&[endpoint, method_label(method), &status.to_string()])
+            .with_label_values(&[endpoint, method_label(method), status.as_str()])
             .inc();
         self.request_seconds
             .with_label_values(&[endpoint])
@@ -501,7 +501,12 @@ mod tests {
         let held = metrics.in_flight();
         let _connection = metrics.connection();
         let odd = http::Method::from_bytes(b"ANYTHING").unwrap();
-        metrics.request("/health", &odd, 405, Duration::from_millis(3));
+        metrics.request(
+            "/health",
+            &odd,
+            http::StatusCode::METHOD_NOT_ALLOWED,
+            Duration::from_millis(3),
+        );
         let snapshot = Snapshot {
             is_ready: true,
             database_up: true,

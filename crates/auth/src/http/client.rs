@@ -6,6 +6,8 @@ use std::net::{IpAddr, SocketAddr};
 use http::HeaderMap;
 use ipnet::IpNet;
 
+use crate::random;
+
 /// The TCP peer, put into every request by `connection`.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Peer(pub(crate) SocketAddr);
@@ -94,7 +96,11 @@ fn request_id(headers: &HeaderMap) -> String {
         .and_then(|value| value.to_str().ok());
     match given.filter(fits) {
         Some(id) => id.to_owned(),
-        None => uuid::Uuid::now_v7().simple().to_string(),
+        None => {
+            let now = u64::try_from(super::now().0).unwrap_or_default();
+            let id = uuid::Builder::from_unix_timestamp_millis(now, &random::for_names());
+            id.into_uuid().simple().to_string()
+        }
     }
 }
 

@@ -49,8 +49,13 @@ pub(super) async fn wrap(
     let endpoint = request.extensions().get::<MatchedPath>().cloned();
     let endpoint = endpoint.as_ref().map_or(UNMATCHED, MatchedPath::as_str);
     let method = request.method().clone();
-    let id = client.request_id.clone();
-    let span = tracing::info_span!("request", %id, %method, endpoint);
+    let id = HeaderValue::from_str(&client.request_id);
+    let span = tracing::info_span!(
+        "request",
+        id = %client.request_id,
+        %method,
+        endpoint
+    );
     request.extensions_mut().insert(client);
 
     let is_admitted = service
@@ -78,10 +83,16 @@ pub(super) async fn wrap(
     };
 
     let took = started.elapsed();
-    service.decorate(response.headers_mut(), &id, took);
-    let status = response.status().as_u16();
+    service.decorate(response.headers_mut(), id.ok(), took);
+    let status = response.status();
     service.metrics.request(endpoint, &method, status, took);
-    span.in_scope(|| tracing::debug!(status, took_ms = took.as_millis() as u64, "answered"));
+    span.in_scope(|| {
+        tracing::debug!(
+            status = status.as_u16(),
+            took_ms = took.as_millis() as u64,
+            "answered"
+        )
+    });
     response
 }
 
@@ -98,10 +109,10 @@ impl Service {
         client
     }
 
-    fn decorate(&self, headers: &mut HeaderMap, request_id: &str, took: Duration) {
+    fn decorate(&self, headers: &mut HeaderMap, request_id: Option<HeaderValue>, took: Duration) {
         let phase = self.phase.current();
         headers.insert(X_INSTANCE_ID, self.instance_header.clone());
-        if let Ok(id) = HeaderValue::from_str(request_id) {
+        if let Some(id) = request_id {
             headers.insert(REQUEST_ID, id);
         }
         headers.insert(RESPONSE_TIME, response_time(took));
@@ -132,9 +143,13 @@ impl Service {
 /// Milliseconds in a fixed width: the length of a refusal's headers must not
 /// depend on how long it took.
 fn response_time(took: Duration) -> HeaderValue {
-    let hundredths = (took.as_micros() / 10).min(9_999_999);
-    let text = format!("{:05}.{:02}ms", hundredths / 100, hundredths % 100);
-    HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static("0ms"))
+    let mut hundredths = (took.as_micros() / 10).min(9_999_999) as u32;
+    let mut text = *b"00000.00ms";
+    for place in [7, 6, 4, 3, 2, 1, 0] {
+        text[place] = b'0' + (hundredths % 10) as u8;
+        hundredths /= 10;
+    }
+    HeaderValue::from_bytes(&text).unwrap_or(HeaderValue::from_static("0ms"))
 }
 
 /// Turns a panic of `future` into an error. What it left half-done is in the

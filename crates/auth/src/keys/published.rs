@@ -17,8 +17,8 @@ use crate::domain::{KeyState, SigningKeyRecord};
 pub struct JwksDocument {
     /// The JSON, public halves only.
     pub body: Bytes,
-    /// A strong entity tag, quotes included: equal exactly when the bytes are.
-    pub etag: String,
+    /// A strong entity tag, quotes included, in ASCII: equal exactly when the body is.
+    pub etag: Bytes,
 }
 
 /// The ring as of one read of the store.
@@ -62,7 +62,10 @@ impl Published {
             keys,
             active,
             key_set: Arc::new(KeySet::from_jwks(&jwks)),
-            document: JwksDocument { body, etag },
+            document: JwksDocument {
+                body,
+                etag: etag.into(),
+            },
         })
     }
 
@@ -196,7 +199,7 @@ mod tests {
         for public in ["kid", "alg", "use", "kty"] {
             assert!(key.contains_key(public), "{public}");
         }
-        assert!(document.etag.starts_with('"') && document.etag.ends_with('"'));
+        assert!(document.etag.starts_with(b"\"") && document.etag.ends_with(b"\""));
         assert_eq!(
             assemble(&records).unwrap().document(),
             document,

@@ -183,9 +183,8 @@ impl Shared for RedisShared {
         if !self.is_current() {
             return Err(incomplete);
         }
-        let mut command = redis::cmd("MGET");
-        command.arg(entries::keys(token));
-        let (found, facts) = self.query::<Vec<Option<String>>>(DOING, &command).await?;
+        let question = entries::question(token);
+        let (found, facts) = self.query::<Vec<Option<String>>>(DOING, &question).await?;
         let Some((marker, found)) = found.split_first() else {
             return Err(bad(DOING, "answer"));
         };

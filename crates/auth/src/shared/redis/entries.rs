@@ -1,5 +1,6 @@
 //! What lies in Redis under which key. Never an address of a client or an account's email: counters are digests.
 
+use redis::Cmd;
 use serde_json::json;
 
 use crate::domain::{InstanceRecord, InstanceState, Revocation, TokenFacts, UnixMillis};
@@ -19,16 +20,25 @@ pub(super) fn loading(nonce: &str) -> String {
     format!("rev:loading:{nonce}")
 }
 
-/// What a token is looked up under. The marker comes first.
-pub(super) fn keys(token: &TokenFacts<'_>) -> Vec<String> {
-    let mut keys = vec![
-        LOADED.to_owned(),
-        format!("rev:j:{}", token.jti),
-        format!("rev:u:{}", token.sub),
-        format!("rev:k:{}", token.kid),
+/// The question for all that a token is looked up under. The marker comes first.
+pub(super) fn question(token: &TokenFacts<'_>) -> Cmd {
+    let mut question = redis::cmd("MGET");
+    question.arg(LOADED);
+    let of_session = token.sid.map(|sid| ("rev:s:", sid));
+    let all = [
+        ("rev:j:", token.jti),
+        ("rev:u:", token.sub),
+        ("rev:k:", token.kid),
     ];
-    keys.extend(token.sid.map(|sid| format!("rev:s:{sid}")));
-    keys
+    // One string for all: this is asked of every request.
+    let mut key = String::with_capacity(64);
+    for (kind, name) in all.into_iter().chain(of_session) {
+        key.clear();
+        key.push_str(kind);
+        key.push_str(name);
+        question.arg(&key);
+    }
+    question
 }
 
 /// One revocation as it is written.
