@@ -20,6 +20,8 @@ pub(crate) enum Place {
     One,
     /// Three on the same, clients spread over them evenly.
     Three,
+    /// One with as many clients as it would have among three.
+    Third,
     /// One with its files: SQLite in the place of both.
     Embedded,
 }
@@ -55,6 +57,12 @@ pub(crate) const CASES: &[Case] = &[
     ),
     case("verify", "verify", Work::Verify, Place::One),
     case(
+        "verify-third",
+        "verify, a third of the clients",
+        Work::Verify,
+        Place::Third,
+    ),
+    case(
         "verify-three",
         "verify, three instances",
         Work::Verify,
@@ -74,6 +82,12 @@ pub(crate) const CASES: &[Case] = &[
         Place::Embedded,
     ),
     case("keys", "keys", Work::Keys, Place::One),
+    case(
+        "keys-third",
+        "keys, a third of the clients",
+        Work::Keys,
+        Place::Third,
+    ),
     case(
         "keys-three",
         "keys, three instances",
@@ -168,6 +182,11 @@ pub(crate) const TARGETS: &[Target] = &[
         Bound::AtMost(1.07),
     ),
     target(
+        "CPU of a verification, three instances / one of them alone",
+        Figure::CpuRatio("verify-three", "verify-third"),
+        Bound::AtMost(1.07),
+    ),
+    target(
         "CPU of a refresh, three instances / one",
         Figure::CpuRatio("refresh-three", "refresh"),
         Bound::AtMost(1.07),
@@ -175,6 +194,11 @@ pub(crate) const TARGETS: &[Target] = &[
     target(
         "CPU of a key set, three instances / one",
         Figure::CpuRatio("keys-three", "keys"),
+        Bound::AtMost(1.07),
+    ),
+    target(
+        "CPU of a key set, three instances / one of them alone",
+        Figure::CpuRatio("keys-three", "keys-third"),
         Bound::AtMost(1.07),
     ),
 ];

@@ -110,7 +110,7 @@ impl Site {
 
     fn addresses(&self, place: Place) -> Vec<SocketAddr> {
         let instances = match place {
-            Place::One => &self.instances[..1],
+            Place::One | Place::Third => &self.instances[..1],
             Place::Three => &self.instances,
             Place::Embedded => std::slice::from_ref(&self.embedded),
         };
@@ -128,13 +128,13 @@ impl Site {
                 .collect()
         };
         let auth = match place {
-            Place::One => ids(&self.instances[..1]),
+            Place::One | Place::Third => ids(&self.instances[..1]),
             Place::Three => ids(&self.instances),
             Place::Embedded => vec![self.embedded.process.id()],
         };
         let (postgres, redis) = match place {
             Place::Embedded => (Vec::new(), Vec::new()),
-            Place::One | Place::Three => {
+            Place::One | Place::Third | Place::Three => {
                 let mut ids = process::descendants(self.postgres.id());
                 ids.push(self.postgres.id());
                 (ids, vec![self.redis.id()])
@@ -150,10 +150,15 @@ impl Site {
     /// Clients for a load, spread evenly. Those that refresh are to be given back.
     pub(crate) fn clients(&self, work: Work, place: Place) -> Vec<Client> {
         let addresses = self.addresses(place);
-        let count = if work == Work::Login {
+        let all = if work == Work::Login {
             LOGIN_CLIENTS
         } else {
             CLIENTS
+        };
+        let count = if place == Place::Third {
+            all / INSTANCES
+        } else {
+            all
         };
         let chains = &self.chains[usize::from(place == Place::Embedded)];
         let asking = |index: usize| match work {
