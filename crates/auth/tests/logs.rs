@@ -4,18 +4,23 @@
 #![expect(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
 use std::io::Write;
+use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use portcullis_auth::{Config, operator, prepare, serve};
-use portcullis_testkit::Connection;
+use portcullis_testkit::redis::Redis;
+use portcullis_testkit::{Connection, Postgres, postgres};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
+use tokio::sync::oneshot;
 use tracing_subscriber::fmt::MakeWriter;
 
 const EMAIL: &str = "canary.person@example.com";
 const PASSWORD: &str = "CANARY-password-7";
 const WRONG: &str = "CANARY-wrong-password";
 const SALT: &str = "CANARY-salt-Zq8vR2mX9cL4bN7tK1wP6yH3";
+const REDIS_PASSWORD: &str = "CANARY-redis-password";
 const KEY: &str = "q83vEjRWeJCrze8SNFZ4kKvN7xI0VniQq83vEjRWeJA=";
 
 #[derive(Clone, Default)]
@@ -48,7 +53,8 @@ async fn sec_i01_logs_hold_no_password_token_key_or_address() {
         .finish();
     tracing::subscriber::set_global_default(subscriber).unwrap();
 
-    let secrets = use_everything().await;
+    let mut secrets = use_everything().await;
+    secrets.extend(use_servers().await);
     let logs = String::from_utf8(captured.0.lock().unwrap().clone()).unwrap();
     assert!(
         logs.contains("registered") && logs.contains("stopped"),
@@ -57,10 +63,69 @@ async fn sec_i01_logs_hold_no_password_token_key_or_address() {
     for secret in &secrets {
         assert!(!logs.contains(secret), "{secret:?} is in the logs");
     }
+    for word in ["may run out of connections", "Redis cannot be reached"] {
+        assert!(logs.contains(word), "{word:?} is not in the logs");
+    }
     assert!(
         !logs.contains("FORGED"),
         "what a requester typed is in the logs"
     );
+}
+
+/// Uses servers with passwords, few connections and an end, and tries to with wrong ones; returns the passwords.
+async fn use_servers() -> Vec<String> {
+    let mut postgres = Postgres::start_with(&[("max_connections", "30")]).await;
+    let mut redis = Redis::start_with_password(REDIS_PASSWORD).await;
+    let (database, shared) = (postgres.url(), redis.url());
+    let at = |database: &str, shared: &str| {
+        let servers = [("DATABASE_URL", database), ("REDIS_URL", shared)];
+        config_with(&servers)
+    };
+    let wrong = database.replace(postgres::PASSWORD, WRONG);
+    let refused = prepare(&at(&wrong, &shared)).await.unwrap_err();
+    let told = format!("{refused} {refused:?}");
+    assert!(
+        !told.contains("CANARY") && !told.contains(postgres::PASSWORD),
+        "{told}"
+    );
+    prepare(&at(&database, &shared.replace(REDIS_PASSWORD, WRONG)))
+        .await
+        .unwrap();
+
+    let (addr, stop, serving) = start(at(&database, &shared)).await;
+    let mut client = Connection::open(addr).await.unwrap();
+    let login = json!({ "email": EMAIL, "password": PASSWORD });
+    client
+        .post_json("/api/v1/auth/register", &login)
+        .await
+        .unwrap();
+    for is_up in [true, false] {
+        let answer = client
+            .post_json("/api/v1/auth/login", &login)
+            .await
+            .unwrap();
+        assert_eq!(answer.status == 200, is_up, "{}", answer.text());
+        client
+            .request("GET", "/health/detailed", &[], b"")
+            .await
+            .unwrap();
+        redis.kill().await;
+        postgres.kill().await;
+    }
+    drop(stop);
+    serving.await.unwrap().unwrap();
+    vec![postgres::PASSWORD.to_owned(), REDIS_PASSWORD.to_owned()]
+}
+
+type Serving = tokio::task::JoinHandle<Result<(), portcullis_auth::ServeError>>;
+
+/// One instance that serves until the sender is dropped.
+async fn start(config: Config) -> (SocketAddr, oneshot::Sender<()>, Serving) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    let (stop, stopped) = oneshot::channel::<()>();
+    let serving = tokio::spawn(serve(listener, config, async { drop(stopped.await) }));
+    (addr, stop, serving)
 }
 
 /// Uses every endpoint with good and bad input; returns all that must stay secret.
@@ -69,12 +134,7 @@ async fn use_everything() -> Vec<String> {
     let config = config(directory.path());
     let prepared = prepare(&config).await.unwrap();
     let setup_token = prepared.setup_token.unwrap().expose().clone();
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let addr = listener.local_addr().unwrap();
-    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-    let serving = tokio::spawn(serve(listener, config.clone(), async {
-        drop(stopped.await)
-    }));
+    let (addr, stop, serving) = start(config.clone()).await;
 
     let mut client = Connection::open(addr).await.unwrap();
     let mut secrets = vec![
@@ -152,12 +212,18 @@ async fn log_in_and_out(client: &mut Connection, setup_token: &str) -> Vec<Strin
     secrets
 }
 
-fn config(directory: &std::path::Path) -> Config {
+fn config(directory: &Path) -> Config {
     let database = format!("sqlite://{}", directory.join("auth.db").display());
+    config_with(&[("DATABASE_URL", database.as_str())])
+}
+
+fn config_with(more: &[(&str, &str)]) -> Config {
     Config::from_env(|name| {
+        if let Some((_, value)) = more.iter().find(|(key, _)| *key == name) {
+            return Some((*value).to_owned());
+        }
         let value = match name {
             "APP_ENV" => "test",
-            "DATABASE_URL" => database.as_str(),
             "SECURITY_SALT" => SALT,
             "KEY_ENCRYPTION_KEY" => KEY,
             "DRAIN_DELAY" => "0",

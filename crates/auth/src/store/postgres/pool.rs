@@ -35,6 +35,8 @@ const LOGIN_WAIT: Duration = Duration::from_secs(2);
 
 /// How long the server may take to let the first connection in.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long goodbyes may take.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
 /// Connections beyond the pool's size close after this long without work.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 /// A connection that lay idle for longer is asked for a sign of life before it is used.
@@ -235,8 +237,13 @@ impl Pool {
         }
     }
 
+    /// The driver first waits for connections it is trying to make in the place of lost ones, for five minutes where
+    /// the server is gone. Nothing is under way any more that would have to end well.
     pub(crate) async fn close(&self) {
-        self.connections.close().await;
+        let closing = self.connections.close();
+        if tokio::time::timeout(CLOSE_TIMEOUT, closing).await.is_err() {
+            tracing::warn!("connections to the database were left to the system");
+        }
     }
 
     async fn acquire(&self, attempted: &'static str, urgency: Urgency) -> StoreResult<Held> {

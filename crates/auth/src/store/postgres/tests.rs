@@ -231,6 +231,21 @@ fn a_killed_server_fails_writes_soon_and_is_found_again_with_all_it_acknowledged
 }
 
 #[test]
+fn a_store_closes_soon_although_its_server_is_gone() {
+    block_on(async {
+        let mut server = Postgres::start().await;
+        let store = opened(&server).await;
+        server.kill().await;
+        assert!(
+            store.ping().await.is_err(),
+            "the connection is missed from now on"
+        );
+        let closing = tokio::time::timeout(Duration::from_secs(20), store.close());
+        closing.await.unwrap();
+    });
+}
+
+#[test]
 fn connections_that_a_restart_broke_are_not_handed_out() {
     block_on(async {
         let mut server = Postgres::start().await;
