@@ -185,8 +185,12 @@ fn test_names() -> BTreeSet<String> {
         .collect()
 }
 
-/// Macros that make a test of every name they are given, one a line, on every store.
-const LISTS: [&str; 2] = ["every_case! {", "on_every_store!("];
+/// Macros that make a test of every name they are given, one a line, on every store or shared state.
+const LISTS: [&str; 3] = [
+    "every_case! {",
+    "on_every_store!(",
+    "on_every_shared_state!(",
+];
 
 /// Tests that run without being asked for: those that are ignored prove nothing.
 fn tests_in(source: &str) -> Vec<&str> {
