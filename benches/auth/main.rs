@@ -7,6 +7,7 @@
 #![expect(clippy::print_stdout, reason = "its tables are what it is for")]
 #![expect(clippy::print_stderr, reason = "its progress is for whoever waits")]
 
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant, SystemTime};
@@ -57,6 +58,9 @@ struct Options {
     /// One more binary, measured in turn with the first: what a change did
     #[arg(long, value_name = "FILE")]
     beside: Option<PathBuf>,
+    /// Threads that carry requests in each instance [default: one for each core]
+    #[arg(long, value_name = "COUNT")]
+    workers: Option<NonZeroUsize>,
     /// What cargo adds
     #[arg(long, hide = true)]
     bench: bool,
@@ -112,7 +116,7 @@ async fn measure(options: &Options) -> Result<()> {
         let binary = binary
             .canonicalize()
             .with_context(|| format!("no binary {}", binary.display()))?;
-        sites.push(Site::start(name, &binary).await?);
+        sites.push(Site::start(name, &binary, options.workers).await?);
     }
     let (token, keys) = sites[0].sample().await?;
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?;

@@ -2,6 +2,7 @@
 //! them how they are.
 
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::path::Path;
 use std::process::Command;
 
@@ -73,11 +74,18 @@ pub(crate) struct Processes {
 
 impl Site {
     /// Starts everything and logs everybody in.
-    pub(crate) async fn start(name: &'static str, binary: &Path) -> Result<Site> {
+    pub(crate) async fn start(
+        name: &'static str,
+        binary: &Path,
+        workers: Option<NonZeroUsize>,
+    ) -> Result<Site> {
         let data = TempDir::new()?;
         let postgres = Postgres::start_with(POSTGRES).await;
         let redis = Redis::start().await;
-        let servers = [("DATABASE_URL", postgres.url()), ("REDIS_URL", redis.url())];
+        // The runtime's own variable.
+        let workers = workers.map(|count| ("TOKIO_WORKER_THREADS", count.to_string()));
+        let mut servers = vec![("DATABASE_URL", postgres.url()), ("REDIS_URL", redis.url())];
+        servers.extend(workers.clone());
         let directory = data.path().join("servers");
         let mut instances = Vec::new();
         for _ in 0..INSTANCES {
@@ -85,7 +93,9 @@ impl Site {
         }
         let directory = data.path().join("embedded");
         let file = format!("sqlite://{}/auth.db", directory.display());
-        let embedded = Instance::start(binary, &directory, &[("DATABASE_URL", file)]).await?;
+        let mut files = vec![("DATABASE_URL", file)];
+        files.extend(workers);
+        let embedded = Instance::start(binary, &directory, &files).await?;
         let (access, at_servers) = sessions(instances[0].port.address()).await?;
         let (_, at_embedded) = sessions(embedded.port.address()).await?;
         Ok(Site {
