@@ -42,11 +42,11 @@ check: ## formatting, lints and documentation, warnings denied
 	cargo clippy --bin portcullis --no-default-features --features auth --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
 
-bench: ## measure the pure parts, failed logins and a whole cluster under load
+bench: ## measure the pure parts, failed logins, a whole cluster under load and how soon a logout counts
 	@scripts/build-tools
 	cargo bench --locked --bench selection --bench containment --bench routing --bench pipeline --bench authorize --bench tokens --bench revocations
 	cargo bench --locked --package portcullis-auth --bench login_timing
-	cargo bench --locked --profile dist --bench cluster
+	cargo bench --locked --profile dist --bench cluster --bench logout
 
 # Three rounds of everything take some nine minutes, the build apart.
 bench-peers: ## measure Portcullis beside nginx, HAProxy and Caddy; ARGS=--quick, ARGS=--help

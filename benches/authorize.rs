@@ -1,5 +1,9 @@
 //! Cost of an access token at the edge: seen before, and never seen, per algorithm; alone, and as a part
 //! of all decisions about a request. Never opens a socket.
+//!
+//! `token/…` is time on a processor, whatever else the machine does: one key set, loaded once, and tokens
+//! that are all different. `verified_alone` is the same without the table of tokens and what endpoints are
+//! told, `signature_alone` the library's part of it.
 
 use std::hint::black_box;
 use std::net::SocketAddr;
@@ -8,17 +12,28 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use criterion::{Criterion, criterion_group, criterion_main};
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::rsa::KeySize;
+use aws_lc_rs::signature::{
+    KeyPair, ParsedPublicKey, RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_SHA256, RsaKeyPair,
+};
+use criterion::measurement::WallTime;
+use criterion::{BenchmarkGroup, Criterion, criterion_group, criterion_main};
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Version};
+use nix::time::{ClockId, clock_gettime};
 use portcullis_edge::config;
 use portcullis_edge::connection::{Connection, ListenerContext};
 use portcullis_edge::jwks::Issuer;
 use portcullis_edge::pipeline::{End, Exchange, Head};
 use portcullis_edge::state::Edge;
-use portcullis_token::{Algorithm, Claims, Jwks, SigningKey, TokenType, sign};
+use portcullis_token::{
+    AccessVerifier, Algorithm, Claims, Jwks, KeySet, Profile, SigningKey, Skew, TokenType, sign,
+};
 
 const ISSUER: &str = "http://127.0.0.1:1";
+/// Different tokens; fewer than an edge remembers, more than fit beside their keys in a processor's cache.
+const TOKENS: usize = 2048;
 
 struct Get(HeaderMap);
 
@@ -58,7 +73,7 @@ fn unix_now() -> i64 {
 }
 
 /// What auth puts into an access token.
-fn token(key: &SigningKey) -> String {
+fn token(key: &SigningKey, number: usize) -> String {
     let claims = Claims {
         iss: ISSUER.into(),
         sub: "0190f5a2-6d5e-7c3b-9f7e-2d6b8a1c4e5f".into(),
@@ -66,7 +81,7 @@ fn token(key: &SigningKey) -> String {
         iat: unix_now(),
         exp: unix_now() + 3600,
         nbf: None,
-        jti: portcullis_token::id([7; 16]),
+        jti: portcullis_token::id(number.to_le_bytes().repeat(2).try_into().expect("16 bytes")),
         client_id: "web".into(),
         sid: portcullis_token::id([8; 16]),
         roles: vec!["user".into(), "administrator".into()],
@@ -103,8 +118,52 @@ fn edge(auth: &str) -> (Arc<Edge>, Arc<Connection>) {
     (Arc::new(edge), Arc::new(connection))
 }
 
+fn verifier() -> AccessVerifier {
+    AccessVerifier {
+        issuer: ISSUER.into(),
+        profile: Profile::Portcullis,
+        algorithms: vec![Algorithm::Rs256, Algorithm::Es256, Algorithm::EdDsa],
+        skew: Skew::DEFAULT,
+        roles_claim: "roles".into(),
+        others: Vec::new(),
+    }
+}
+
 fn issuer(edge: &Edge) -> Arc<Issuer> {
     Arc::clone(&edge.snapshot.load().issuers[0])
+}
+
+/// Tokens that one key signed, no two alike.
+fn tokens(key: &SigningKey) -> Vec<String> {
+    let token = |number: usize| token(key, number);
+    (0..TOKENS).map(token).collect()
+}
+
+/// Time on a processor that `rounds` of `work` took this thread, however busy the machine is. Each stretch
+/// of [`TOKENS`] rounds is preceded by `prepare`, which does not count.
+fn processor_time<T>(
+    rounds: u64,
+    mut prepare: impl FnMut() -> T,
+    mut work: impl FnMut(&T, usize),
+) -> Duration {
+    let mut spent = Duration::ZERO;
+    let mut left = usize::try_from(rounds).unwrap_or(usize::MAX);
+    while left > 0 {
+        let stretch = left.min(TOKENS);
+        let prepared = prepare();
+        let began = thread_time();
+        for turn in 0..stretch {
+            work(&prepared, turn);
+        }
+        spent += thread_time() - began;
+        left -= stretch;
+    }
+    spent
+}
+
+fn thread_time() -> Duration {
+    let time = clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).expect("every thread has a clock");
+    Duration::from(time)
 }
 
 fn reading(criterion: &mut Criterion) {
@@ -114,39 +173,70 @@ fn reading(criterion: &mut Criterion) {
         ("ES256", Algorithm::Es256),
         ("EdDSA", Algorithm::EdDsa),
     ] {
-        let (edge, _) = edge(", auth: main");
-        let issuer = issuer(&edge);
-        let (key, other) = (key(algorithm), key(Algorithm::EdDsa));
-        let documents = [document(&[&key]), document(&[&key, &other])];
-        let (token, now, at) = (token(&key), unix_now(), Instant::now());
-        issuer.learn(&documents[0], None).expect("a key set");
+        let key = key(algorithm);
+        let (document, tokens) = (document(&[&key]), tokens(&key));
+        let (now, at) = (unix_now(), Instant::now());
+        // An edge that has just got its keys and has read nothing.
+        let fresh = || {
+            let issuer = issuer(&edge(", auth: main").0);
+            issuer.learn(&document, None).expect("a key set");
+            issuer
+        };
+        let read = |issuer: &Arc<Issuer>, turn: usize| {
+            let read = issuer.read(black_box(&tokens[turn]), now, at);
+            assert!(black_box(read).is_ok());
+        };
+        let seen = fresh();
+        read(&seen, 0);
         group.bench_function(format!("seen_before/{name}"), |bencher| {
-            bencher.iter(|| black_box(issuer.read(black_box(&token), now, at)).is_ok());
+            bencher.iter_custom(|rounds| processor_time(rounds, || (), |(), _| read(&seen, 0)));
         });
         group.bench_function(format!("never_seen/{name}"), |bencher| {
+            bencher.iter_custom(|rounds| processor_time(rounds, &fresh, read));
+        });
+        let jwks = Jwks::parse(&document).expect("a key set");
+        let keys = KeySet::from_jwks(&jwks);
+        let verifier = verifier();
+        group.bench_function(format!("verified_alone/{name}"), |bencher| {
             bencher.iter_custom(|rounds| {
-                let mut spent = Duration::ZERO;
-                for round in 0..rounds {
-                    // Another key set voids what is known.
-                    let document = &documents[usize::from(round % 2 == 0)];
-                    issuer.learn(document, None).expect("a key set");
-                    let began = Instant::now();
-                    let read = black_box(issuer.read(black_box(&token), now, at));
-                    spent += began.elapsed();
-                    assert!(read.is_ok());
-                }
-                spent
+                let verify = |(): &(), turn: usize| {
+                    let verified = verifier.verify(black_box(&tokens[turn]), &keys, now);
+                    assert!(black_box(verified).is_ok());
+                };
+                processor_time(rounds, || (), verify)
             });
         });
     }
+    bare(&mut group);
     group.finish();
+}
+
+/// What the library alone takes for one signature: no token can cost less.
+fn bare(group: &mut BenchmarkGroup<'_, WallTime>) {
+    let pair = RsaKeyPair::generate(KeySize::Rsa2048).expect("key generation");
+    let message = [b'x'; 500];
+    let mut signature = vec![0; pair.public_modulus_len()];
+    let random = SystemRandom::new();
+    pair.sign(&RSA_PKCS1_SHA256, &random, &message, &mut signature)
+        .expect("a signature");
+    let public = pair.public_key().as_ref();
+    let key = ParsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, public).expect("its own key");
+    group.bench_function("signature_alone/RS256", |bencher| {
+        bencher.iter_custom(|rounds| {
+            let verify = |(): &(), _| {
+                let verified = key.verify_sig(black_box(&message), &signature);
+                assert!(verified.is_ok());
+            };
+            processor_time(rounds, || (), verify)
+        });
+    });
 }
 
 /// All decisions about a request, with and without a token to look at.
 fn exchange(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("exchange");
     let key = key(Algorithm::Rs256);
-    let bearer = format!("Bearer {}", token(&key));
+    let bearer = format!("Bearer {}", token(&key, 0));
     let mut fields = HeaderMap::new();
     fields.insert(AUTHORIZATION, HeaderValue::try_from(bearer).expect("plain"));
     let head = Get(fields);
@@ -190,5 +280,12 @@ fn serve(edge: &Arc<Edge>, connection: &Arc<Connection>, head: &Get) {
     exchange.on_end(end, now);
 }
 
-criterion_group!(benches, reading, exchange);
+fn brief() -> Criterion {
+    Criterion::default()
+        .sample_size(20)
+        .warm_up_time(Duration::from_millis(300))
+        .measurement_time(Duration::from_secs(1))
+}
+
+criterion_group! { name = benches; config = brief(); targets = reading, exchange }
 criterion_main!(benches);
