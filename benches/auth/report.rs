@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use portcullis_testkit::measure::Spread;
+use portcullis_testkit::measure::{number, shown};
 use portcullis_testkit::noise::Verdict;
 use serde_json::{Value, json};
 
@@ -42,7 +42,7 @@ pub(crate) fn terminal(results: &Results, about: &About, verdict: &Verdict) -> S
         .chain(COLUMNS.iter().map(|(name, _)| (*name).to_owned()))
         .collect();
     let lines = results.rows.iter().map(|row| {
-        let cells = COLUMNS.iter().map(|(_, of)| figure(row.spread(*of)));
+        let cells = COLUMNS.iter().map(|(_, of)| shown(row.spread(*of)));
         std::iter::once(name(row, about)).chain(cells).collect()
     });
     table(&mut text, std::iter::once(header).chain(lines).collect());
@@ -146,27 +146,5 @@ fn table(text: &mut String, lines: Vec<Vec<String>>) {
             };
         }
         let _ = writeln!(text);
-    }
-}
-
-fn figure(spread: Option<Spread>) -> String {
-    let Some(spread) = spread else {
-        return "-".to_owned();
-    };
-    if spread.min == spread.max {
-        return number(spread.median);
-    }
-    let [median, min, max] = [spread.median, spread.min, spread.max].map(number);
-    format!("{median} ({min} to {max})")
-}
-
-/// Three digits that matter.
-fn number(value: f64) -> String {
-    if value >= 100.0 {
-        format!("{value:.0}")
-    } else if value >= 10.0 {
-        format!("{value:.1}")
-    } else {
-        format!("{value:.2}")
     }
 }

@@ -7,6 +7,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
 use crate::results::{METRICS, Metric, Results, Row};
+use portcullis_testkit::measure::shown;
 use portcullis_testkit::noise::Verdict;
 
 /// Everything a report says besides the figures.
@@ -148,7 +149,7 @@ fn tables(results: &Results, metric: Metric) -> Vec<Table> {
         ratios.lines[0].push(format!("{ours}/{peer}"));
     }
     for row in &rows {
-        let cells = (0..results.contenders.len()).map(|index| figure(row, index));
+        let cells = (0..results.contenders.len()).map(|index| shown(row.spread(index)));
         let line = std::iter::once(row.title.clone()).chain(cells);
         figures.lines.push(line.collect());
         let cells = pairs.iter().map(|&(ours, peer)| {
@@ -164,27 +165,5 @@ fn tables(results: &Results, metric: Metric) -> Vec<Table> {
         vec![figures]
     } else {
         vec![figures, ratios]
-    }
-}
-
-fn figure(row: &Row, contender: usize) -> String {
-    let Some(spread) = row.spread(contender) else {
-        return "-".to_owned();
-    };
-    if spread.min == spread.max {
-        return number(spread.median);
-    }
-    let [median, min, max] = [spread.median, spread.min, spread.max].map(number);
-    format!("{median} ({min} to {max})")
-}
-
-/// Three digits that matter.
-fn number(value: f64) -> String {
-    if value >= 100.0 {
-        format!("{value:.0}")
-    } else if value >= 10.0 {
-        format!("{value:.1}")
-    } else {
-        format!("{value:.2}")
     }
 }

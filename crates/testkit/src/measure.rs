@@ -28,6 +28,29 @@ impl Spread {
     }
 }
 
+/// Its figures as a table shows them: the middle, and the ends where they differ; a dash where nothing was measured.
+pub fn shown(spread: Option<Spread>) -> String {
+    let Some(spread) = spread else {
+        return "-".to_owned();
+    };
+    if spread.min == spread.max {
+        return number(spread.median);
+    }
+    let [median, min, max] = [spread.median, spread.min, spread.max].map(number);
+    format!("{median} ({min} to {max})")
+}
+
+/// Three digits that matter.
+pub fn number(value: f64) -> String {
+    if value >= 100.0 {
+        format!("{value:.0}")
+    } else if value >= 10.0 {
+        format!("{value:.1}")
+    } else {
+        format!("{value:.2}")
+    }
+}
+
 /// The value that `percent` of the values do not exceed (nearest rank); `None` without values.
 pub fn percentile(values: &mut [f64], percent: f64) -> Option<f64> {
     values.sort_by(f64::total_cmp);

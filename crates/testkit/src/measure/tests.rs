@@ -99,3 +99,13 @@ fn strace_rows_are_added_up_once() {
         None
     );
 }
+
+#[test]
+fn a_table_shows_three_digits_and_the_ends_where_they_differ() {
+    assert_eq!(shown(None), "-");
+    assert_eq!(shown(Spread::of(&[0.5])), "0.50");
+    assert_eq!(
+        shown(Spread::of(&[1234.6, 12.34, 99.96])),
+        "100.0 (12.3 to 1235)"
+    );
+}
