@@ -1,6 +1,7 @@
 //! Requests at a constant rate, whatever becomes of those before them. Never repeats one: what the
 //! edge failed to hide counts.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -111,6 +112,31 @@ impl Load {
             (self.shots.lock().unwrap().len() >= goal).then_some(())
         })
         .await;
+    }
+
+    /// Waits until `count` different endpoints have served a request that was due after this call.
+    /// Those that return begin with a small part of their share, and on a busy machine the edge
+    /// takes a while to see them: the deadline holds for each that is still missing.
+    pub(crate) async fn wait_for_endpoints(&self, count: usize) {
+        let begun = self.elapsed();
+        for so_many in 1..=count {
+            wait_until(
+                &format!("{so_many} of {count} endpoints to serve"),
+                async || (self.served_by_since(begun) >= so_many).then_some(()),
+            )
+            .await;
+        }
+    }
+
+    fn served_by_since(&self, begun: Duration) -> usize {
+        let shots = self.shots.lock().unwrap();
+        let endpoints: BTreeSet<&String> = shots
+            .iter()
+            .filter(|shot| shot.due > begun && shot.is_served())
+            .filter_map(|shot| shot.answer.as_ref().ok())
+            .map(|(_, endpoint)| endpoint)
+            .collect();
+        endpoints.len()
     }
 
     /// Ends it and returns all requests in the order of their ends.
