@@ -10,7 +10,7 @@ SHELL := /bin/bash
 ARGS ?=
 # How long each target of `make fuzz` runs.
 FUZZ_SECONDS ?= 60
-FUZZ_TARGETS = requests responses chunked_bodies
+FUZZ_TARGETS = requests responses chunked_bodies proxy_headers
 
 help: ## print this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -60,7 +60,7 @@ bench-auth: ## measure auth under load beside the bare cost of its work; ARGS=--
 
 # What the fuzzer finds stays in target/fuzz/; an input worth keeping goes to
 # fuzz/corpus/, which tests read. No `unsafe` here, so no sanitizer: stable will do.
-fuzz: ## throw bytes at the HTTP/1.1 codec, FUZZ_SECONDS=60 for each kind of message
+fuzz: ## throw bytes at what reads those of strangers, FUZZ_SECONDS=60 for each target
 	@scripts/build-tools
 	@if ! cargo fuzz --version >/dev/null 2>&1; then \
 		echo "Fuzzing needs cargo-fuzz: cargo install --locked cargo-fuzz" >&2; exit 1; \
@@ -68,7 +68,7 @@ fuzz: ## throw bytes at the HTTP/1.1 codec, FUZZ_SECONDS=60 for each kind of mes
 	@set -e; for target in $(FUZZ_TARGETS); do \
 		mkdir -p target/fuzz/found/$$target; \
 		cargo fuzz run --sanitizer none --target-dir target/fuzz $$target \
-			target/fuzz/found/$$target fuzz/corpus/$$target -- -max_len=1600 \
+			target/fuzz/found/$$target fuzz/corpus/$$target -- -max_len=4400 \
 			-max_total_time=$(FUZZ_SECONDS) -print_final_stats=1 \
 			-artifact_prefix=target/fuzz/found/$$target- ; \
 	done

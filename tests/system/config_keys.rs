@@ -521,6 +521,22 @@ const OBSERVED: &[(&str, &str)] = &[
         "tls::passthrough_leads_untouched_bytes_by_server_name",
     ),
     (
+        "listeners[].proxy_protocol",
+        "clients::a_proxy_header_gives_the_clients_address",
+    ),
+    (
+        "listeners[].proxy_protocol.from",
+        "clients::a_proxy_header_is_believed_from_its_sources_alone",
+    ),
+    (
+        "listeners[].proxy_protocol.required",
+        "clients::a_proxy_header_that_is_not_required_may_be_left_out",
+    ),
+    (
+        "listeners[].proxy_protocol.timeout",
+        "clients::a_connection_without_its_proxy_header_is_closed",
+    ),
+    (
         "listeners[].timeouts",
         "limits::a_slow_header_is_cut_off_however_it_trickles",
     ),

@@ -19,6 +19,7 @@ mod accounts;
 mod admin;
 mod balancing;
 mod check;
+mod clients;
 mod config_keys;
 mod containment;
 mod dependencies;

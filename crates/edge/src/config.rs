@@ -15,6 +15,7 @@ mod affinity;
 mod authorities;
 mod certificate;
 mod check;
+mod clients;
 mod cluster;
 mod file;
 mod health;
@@ -34,6 +35,7 @@ mod words;
 
 pub use affinity::{Affinity, AffinityBy, AffinityCookie, AffinityValue, SameSite, Secure};
 pub use check::{CheckReport, check, json_schema, key_paths, load, parse, reference};
+pub use clients::ProxyProtocol;
 pub use cluster::{
     Balance, Breaker, BreakerMode, Cluster, Ejection, Endpoint, HashKey, Queue, UpstreamTimeouts,
 };

@@ -19,7 +19,7 @@ use std::time::Duration;
 pub(crate) use control::Control;
 pub(crate) use guard::Guard;
 #[cfg(any(test, feature = "fuzzing"))]
-pub use h1::fuzzing;
+pub(crate) use h1::fuzzing;
 pub(crate) use h1::{Engine as NativeEngine, Pool, connect, responses};
 pub(crate) use pingora::Engine as PingoraEngine;
 pub(crate) use refusal::{refusal, to_http1};

@@ -32,6 +32,9 @@ pub mod cluster;
 pub mod config;
 pub mod connection;
 mod engine;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod jwks;
 mod listener;
 pub mod metrics;
@@ -44,7 +47,4 @@ pub mod state;
 mod tls;
 
 pub use config::Config;
-#[cfg(any(test, feature = "fuzzing"))]
-#[doc(hidden)]
-pub use engine::fuzzing;
 pub use server::{Running, StartError, start};

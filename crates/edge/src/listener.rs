@@ -1,8 +1,10 @@
 //! Accept loops: connection limits, then TLS termination or passthrough, then an engine. Never
 //! looks at a request.
 
+mod arrival;
 mod hello;
 mod passthrough;
+mod proxy_header;
 
 use std::future::{Future, poll_fn};
 use std::io;
@@ -19,9 +21,12 @@ use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
+use self::arrival::{NoHeader, client_of};
 pub(crate) use self::hello::Rewound;
 use self::hello::read_client_hello;
 use self::passthrough::Passthrough;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) use self::proxy_header::fuzzing;
 use crate::config;
 use crate::connection::{Connection, ListenerContext, TlsFacts};
 use crate::engine::{
@@ -69,6 +74,7 @@ pub(crate) struct Listener {
     /// Carries HTTP/1.1 unless the listener asks for pingora.
     native: Option<NativeEngine>,
     max_connections: u32,
+    proxy_protocol: Option<config::ProxyProtocol>,
     /// Our end of every connection; `None` where it depends on the connection.
     local: Option<SocketAddr>,
     slots: Arc<Slots>,
@@ -132,6 +138,7 @@ impl Listener {
             tls: tls.map(TlsAcceptor::from),
             passthrough: Passthrough::new(&config.passthrough),
             max_connections: config.max_connections,
+            proxy_protocol: config.proxy_protocol.clone(),
             local: (!config.address.ip().is_unspecified())
                 .then(|| SocketAddr::new(config.address.ip(), context.port)),
             edge,
@@ -176,7 +183,7 @@ impl Listener {
         let is_full =
             open >= self.slots.max_open || metrics.open.get() > i64::from(self.max_connections);
         if is_full {
-            metrics.refused.inc();
+            metrics.refused_full.inc();
             self.refuse(&stream, client);
             return;
         }
@@ -209,13 +216,35 @@ impl Listener {
         pipeline::report_unparsed(&self.edge, &connection, cause, status, Instant::now());
     }
 
+    /// The client's address, where a proxy in front tells it. `None`: the connection is refused, or
+    /// has come to nothing.
+    async fn client(&self, stream: &mut TcpStream, peer: SocketAddr) -> Option<SocketAddr> {
+        let Some(policy) = &self.proxy_protocol else {
+            return Some(peer);
+        };
+        let why = match Box::pin(client_of(stream, peer, policy)).await {
+            Ok(client) => return Some(client),
+            // A balancer looks whether somebody listens.
+            Err(NoHeader::Gone) => return None,
+            Err(why) => why,
+        };
+        self.context.metrics.refused_proxy_header.inc();
+        tracing::debug!(%peer, listener = %self.context.name, ?why, "no PROXY header");
+        let (connection, cause) = (self.connection(peer, peer, None), Cause::ProxyHeader);
+        pipeline::report_unparsed(&self.edge, &connection, cause, None, Instant::now());
+        None
+    }
+
     async fn serve(
         &self,
-        stream: TcpStream,
-        client: SocketAddr,
+        mut stream: TcpStream,
+        peer: SocketAddr,
         place: OpenConnection,
         drain: watch::Receiver<bool>,
     ) {
+        let Some(client) = self.client(&mut stream, peer).await else {
+            return;
+        };
         let Ok(local) = self.local.map_or_else(|| stream.local_addr(), Ok) else {
             return;
         };

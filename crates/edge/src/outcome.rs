@@ -23,6 +23,7 @@
 //! | `refused_token` | 401 | the access token is not accepted |
 //! | `refused_forbidden` | 403 | the access token lacks a role or a scope |
 //! | `refused_connections` | 503 | too many connections |
+//! | `refused_proxy_header` | none | the connection does not begin with the PROXY header that its listener asks for, or comes from who may not send one |
 //! | `refused_http2_abuse` | none | the guard closed an abusive HTTP/2 connection |
 //! | `refused_queue_full` | 503 | every endpoint has all it may have, and so has the queue |
 //! | `refused_queue_timeout` | 503 | the request waited for an endpoint as long as it may |
@@ -71,6 +72,7 @@ pub enum Outcome {
     RefusedToken,
     RefusedForbidden,
     RefusedConnections,
+    RefusedProxyHeader,
     RefusedHttp2Abuse,
     RefusedQueueFull,
     RefusedQueueTimeout,
@@ -90,7 +92,7 @@ pub enum Outcome {
 
 impl Outcome {
     /// All of them, in declaration order.
-    pub const ALL: [Self; 34] = [
+    pub const ALL: [Self; 35] = [
         Self::Served,
         Self::Redirected,
         Self::Responded,
@@ -110,6 +112,7 @@ impl Outcome {
         Self::RefusedToken,
         Self::RefusedForbidden,
         Self::RefusedConnections,
+        Self::RefusedProxyHeader,
         Self::RefusedHttp2Abuse,
         Self::RefusedQueueFull,
         Self::RefusedQueueTimeout,
@@ -149,6 +152,7 @@ impl Outcome {
             Self::RefusedToken => "refused_token",
             Self::RefusedForbidden => "refused_forbidden",
             Self::RefusedConnections => "refused_connections",
+            Self::RefusedProxyHeader => "refused_proxy_header",
             Self::RefusedHttp2Abuse => "refused_http2_abuse",
             Self::RefusedQueueFull => "refused_queue_full",
             Self::RefusedQueueTimeout => "refused_queue_timeout",
@@ -230,6 +234,8 @@ pub enum Cause {
     EndpointTruncated,
     /// The listener or the process holds as many connections as it may.
     TooManyConnections,
+    /// The connection does not begin with the PROXY header that it must begin with.
+    ProxyHeader,
     /// The guard saw HTTP/2 frames beyond its limits.
     Http2Abuse,
     /// The edge is leaving.
@@ -240,7 +246,7 @@ pub enum Cause {
 
 impl Cause {
     /// All of them, for tables and tests.
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 31] = [
         Self::HeadMalformed,
         Self::HeadTooLarge,
         Self::TargetTooLong,
@@ -268,6 +274,7 @@ impl Cause {
         Self::EndpointMalformed,
         Self::EndpointTruncated,
         Self::TooManyConnections,
+        Self::ProxyHeader,
         Self::Http2Abuse,
         Self::Draining,
         Self::Internal,

@@ -67,6 +67,7 @@ use admit::Request;
 pub use attempts::Waiting;
 use authorize::Principal;
 use body::Body;
+pub(crate) use client_address::is_trusted;
 pub use head::{Fields, Head, HeaderEdit, Said};
 pub use identify::IdSource;
 pub(crate) use identify::hex;

@@ -174,6 +174,29 @@ impl Connection {
         ))
     }
 
+    /// As [`Connection::open_tls`], with bytes in front of the handshake.
+    pub async fn open_tls_behind(
+        address: SocketAddr,
+        bytes: &[u8],
+        server_name: &str,
+        config: ClientConfig,
+    ) -> io::Result<Connection> {
+        let name = ServerName::try_from(server_name.to_owned()).map_err(io::Error::other)?;
+        let connecting = async {
+            let mut tcp = TcpStream::connect(address).await?;
+            tcp.write_all(bytes).await?;
+            TlsConnector::from(Arc::new(config))
+                .connect(name, tcp)
+                .await
+        };
+        let stream = within(DEADLINE, "the TLS handshake", connecting).await?;
+        Ok(Connection::over(
+            Box::new(stream),
+            server_name.to_owned(),
+            None,
+        ))
+    }
+
     /// As [`Connection::open_tls`], with every write cut into pieces of `largest` bytes, each
     /// a TCP segment of its own.
     pub async fn open_tls_in_pieces(

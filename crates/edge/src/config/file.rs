@@ -14,6 +14,7 @@ use super::names::{self, Access};
 use super::{LogSample, Shutdown, keys};
 
 mod affinity;
+mod clients;
 mod clusters;
 mod health;
 mod issuers;

@@ -8,6 +8,7 @@ use portcullis_ops::decode::{Key, Kind, Presence, Scalar, Table, Text};
 use Presence::{Default, Optional, Required, Usual};
 
 mod affinity;
+mod clients;
 mod clusters;
 mod health;
 mod issuers;

@@ -29,7 +29,7 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 #[cfg(any(test, feature = "fuzzing"))]
-pub use self::codec::fuzzing;
+pub(crate) use self::codec::fuzzing;
 use self::codec::{HeadError, HeadLimits, RequestParser};
 pub(crate) use self::connect::connect;
 /// Reads responses for whoever else asks endpoints: health checks.

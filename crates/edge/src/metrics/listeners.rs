@@ -19,8 +19,10 @@ pub struct ListenerMetrics {
     pub connections: IntCounter,
     /// Connections open now.
     pub open: IntGauge,
-    /// Connections closed at accept because a limit was reached.
-    pub refused: IntCounter,
+    /// Connections turned away because a limit was reached.
+    pub refused_full: IntCounter,
+    /// Connections closed for want of a PROXY header.
+    pub refused_proxy_header: IntCounter,
     /// TLS handshakes that succeeded.
     pub handshakes_ok: IntCounter,
     /// TLS handshakes that failed or timed out.
@@ -30,10 +32,12 @@ pub struct ListenerMetrics {
 impl Metrics {
     /// Handles of one listener.
     pub fn listener(&self, name: &str) -> ListenerMetrics {
+        let refused = |reason| self.listeners.refused.with_label_values(&[name, reason]);
         ListenerMetrics {
             connections: self.listeners.connections.with_label_values(&[name]),
             open: self.listeners.open.with_label_values(&[name]),
-            refused: self.listeners.refused.with_label_values(&[name]),
+            refused_full: refused("full"),
+            refused_proxy_header: refused("proxy_header"),
             handshakes_ok: self.listeners.handshakes.with_label_values(&[name, "ok"]),
             handshakes_failed: self
                 .listeners
@@ -62,8 +66,8 @@ impl ListenerVecs {
             refused: counters(
                 registry,
                 "portcullis_edge_connections_refused_total",
-                "Connections closed at accept because a limit was reached.",
-                &labels,
+                "Connections turned away before anything was read: full or proxy_header.",
+                &["listener", "reason"],
             ),
             handshakes: counters(
                 registry,

@@ -60,6 +60,7 @@ fn outcome_and_status(cause: Cause) -> (Outcome, StatusCode) {
         Cause::EndpointMalformed => (O::FailedEndpointMalformed, S::BAD_GATEWAY),
         Cause::EndpointTruncated => (O::FailedEndpointTruncated, S::BAD_GATEWAY),
         Cause::TooManyConnections => (O::RefusedConnections, S::SERVICE_UNAVAILABLE),
+        Cause::ProxyHeader => (O::RefusedProxyHeader, S::BAD_REQUEST),
         Cause::Http2Abuse => (O::RefusedHttp2Abuse, S::BAD_REQUEST),
         Cause::Draining => (O::RefusedDraining, S::SERVICE_UNAVAILABLE),
         Cause::Internal => (O::Internal, S::INTERNAL_SERVER_ERROR),
@@ -131,12 +132,20 @@ fn detail(cause: Cause) -> &'static str {
         Cause::EndpointTruncated => {
             "The endpoint stopped inside its answer. The request may have been carried out: check before you repeat it."
         }
-        Cause::TooManyConnections => {
-            "Too many connections. Try again after the seconds in Retry-After."
+        Cause::TooManyConnections | Cause::ProxyHeader | Cause::Http2Abuse => {
+            detail_of_connection(cause)
         }
-        Cause::Http2Abuse => "The connection sent control frames beyond every reasonable number.",
         Cause::Draining => "This server is leaving. Try again on a new connection.",
         Cause::Internal => "A fault on our side. Report it with the request id.",
+    }
+}
+
+/// The same for connections that are not served, or no longer.
+fn detail_of_connection(cause: Cause) -> &'static str {
+    match cause {
+        Cause::ProxyHeader => "The connection does not begin with a PROXY header.",
+        Cause::Http2Abuse => "The connection sent control frames beyond every reasonable number.",
+        _ => "Too many connections. Try again after the seconds in Retry-After.",
     }
 }
 

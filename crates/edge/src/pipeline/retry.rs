@@ -230,6 +230,7 @@ fn failure_of(setback: Setback) -> Option<(Failure, RetryReason)> {
         | Cause::QueueTimeout
         | Cause::EndpointTruncated
         | Cause::TooManyConnections
+        | Cause::ProxyHeader
         | Cause::Http2Abuse
         | Cause::Draining
         | Cause::Internal => None,

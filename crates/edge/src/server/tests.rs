@@ -16,9 +16,6 @@ fn edge_config(endpoints: &[&Endpoint]) -> Config {
         listeners: vec![config::Listener {
             name: "main".to_owned(),
             address: ([127, 0, 0, 1], 0).into(),
-            tls: None,
-            engine: Engine::Native,
-            passthrough: Vec::new(),
             max_connections: 100,
             limits: Limits {
                 header_bytes: 4096,
@@ -36,11 +33,7 @@ fn edge_config(endpoints: &[&Endpoint]) -> Config {
                 write: seconds(10),
                 keep_alive: seconds(75),
             },
-            http2: Http2 {
-                max_streams: 100,
-                stream_window: 65_535,
-                connection_window: 1 << 20,
-            },
+            ..fake::listener("main")
         }],
         clusters: vec![origin(endpoints)],
         issuers: Vec::new(),
@@ -522,7 +515,7 @@ async fn connections_and_failed_attempts_are_counted_by_name() {
     for line in [
         "portcullis_edge_connections_total{listener=\"main\"} 1".to_owned(),
         "portcullis_edge_connections_open{listener=\"main\"} 1".to_owned(),
-        "portcullis_edge_connections_refused_total{listener=\"main\"} 1".to_owned(),
+        "portcullis_edge_connections_refused_total{listener=\"main\",reason=\"full\"} 1".to_owned(),
         "portcullis_edge_retries_total{cluster=\"origin\",reason=\"connect\"} 1".to_owned(),
         format!("portcullis_edge_endpoint_failures_total{endpoint} 1"),
         format!("portcullis_edge_endpoint_state_changes_total{endpoint} 1"),

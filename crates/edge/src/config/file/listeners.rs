@@ -6,8 +6,8 @@ use portcullis_ops::decode::{Fields, Located};
 use portcullis_ops::diagnostic::Span;
 
 use super::super::names;
-use super::super::{ClientTimeouts, Engine, Http2, Limits, NamePattern, TlsVersion};
-use super::positive;
+use super::super::{ClientTimeouts, Engine, Http2, Limits, NamePattern, ProxyProtocol, TlsVersion};
+use super::{clients, positive};
 
 #[derive(Debug)]
 pub(in crate::config) struct FileListener {
@@ -18,6 +18,7 @@ pub(in crate::config) struct FileListener {
     pub(in crate::config) engine: Engine,
     pub(in crate::config) passthrough: Vec<FilePassthrough>,
     pub(in crate::config) max_connections: Located<u32>,
+    pub(in crate::config) proxy_protocol: Option<ProxyProtocol>,
     pub(in crate::config) limits: Limits,
     pub(in crate::config) timeouts: ClientTimeouts,
     pub(in crate::config) http2: Http2,
@@ -57,6 +58,10 @@ pub(super) fn listener(fields: &Fields<'_>) -> FileListener {
             .map(passthrough)
             .collect(),
         max_connections: fields.number("max_connections"),
+        proxy_protocol: fields
+            .optional_table("proxy_protocol")
+            .as_ref()
+            .map(clients::proxy_protocol),
         limits: limits(&fields.table("limits")),
         timeouts: client_timeouts(&fields.table("timeouts")),
         http2: http2(&fields.table("http2")),

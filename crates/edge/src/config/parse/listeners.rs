@@ -42,6 +42,7 @@ impl Parser<'_> {
             engine: file.engine,
             passthrough,
             max_connections: file.max_connections.value,
+            proxy_protocol: file.proxy_protocol.clone(),
             limits: file.limits.clone(),
             timeouts: file.timeouts.clone(),
             http2: file.http2.clone(),

@@ -12,7 +12,7 @@ mod chunked;
 mod edits;
 mod fields;
 #[cfg(any(test, feature = "fuzzing"))]
-pub mod fuzzing;
+pub(crate) mod fuzzing;
 mod hop;
 mod known;
 mod line;

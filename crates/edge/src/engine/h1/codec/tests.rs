@@ -1,7 +1,6 @@
 //! What the codec takes, what it refuses, and what it writes. Never opens a socket.
 
 mod body;
-mod invariants;
 mod request;
 mod response;
 mod write;

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 
-use super::*;
+use super::{chunked_body, proxy_header, request, response};
 
 /// Mutations of each file; a fuzzer makes many more.
 const MUTATIONS: usize = 60;
@@ -12,17 +12,22 @@ const SEED: u64 = 0x9c1d_44a7;
 
 #[test]
 fn requests_mean_the_same_however_they_arrive() {
-    run("requests", fuzzing::request);
+    run("requests", request);
 }
 
 #[test]
 fn responses_mean_the_same_however_they_arrive() {
-    run("responses", fuzzing::response);
+    run("responses", response);
 }
 
 #[test]
 fn chunked_bodies_mean_the_same_however_they_arrive() {
-    run("chunked_bodies", fuzzing::chunked_body);
+    run("chunked_bodies", chunked_body);
+}
+
+#[test]
+fn proxy_headers_mean_the_same_however_they_arrive() {
+    run("proxy_headers", proxy_header);
 }
 
 fn run(target: &str, check: impl Fn(&[u8])) {
@@ -37,7 +42,7 @@ fn run(target: &str, check: impl Fn(&[u8])) {
             for _ in 0..random.usize(1..4) {
                 mutate(&mut mutated, &files, &mut random);
             }
-            println!("{name}, mutation {round}: {}", show(&mutated));
+            println!("{name}, mutation {round}: {}", mutated.escape_ascii());
             check(&mutated);
         }
     }

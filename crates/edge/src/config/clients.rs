@@ -1,0 +1,17 @@
+//! Who the client of a connection is, and what one client may take. Never holds a string that somebody must parse again.
+
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+/// PROXY headers in front of a listener's connections.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProxyProtocol {
+    /// Who may send them.
+    pub from: Vec<IpNet>,
+    /// Whether a connection without one is closed, and one from elsewhere as well (default). Else
+    /// both are served as what they are.
+    pub required: bool,
+    /// Until the header is complete (default 5 s).
+    pub timeout: Duration,
+}

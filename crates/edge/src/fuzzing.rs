@@ -1,0 +1,8 @@
+//! What must hold of any bytes whatever, for everything that reads bytes of strangers: a fuzzer and
+//! a seeded test throw them at these functions. Never compiled into the program.
+
+pub use crate::engine::fuzzing::{chunked_body, request, response};
+pub use crate::listener::fuzzing::proxy_header;
+
+#[cfg(test)]
+mod tests;

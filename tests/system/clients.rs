@@ -1,0 +1,138 @@
+//! Who a client is when a proxy in front says so, and what one client may take.
+
+use portcullis_testkit::{Authority, Connection, Endpoint};
+use serde_json::{Value, json};
+
+use crate::harness::Edge;
+use crate::native::Setup;
+
+const LINE: &str = "PROXY TCP4 198.51.100.7 10.0.0.1 12345 443\r\n";
+
+/// The same client in version 2.
+fn bytes() -> Vec<u8> {
+    let mut header = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c".to_vec();
+    header.extend([198, 51, 100, 7, 10, 0, 0, 1, 0x30, 0x39, 0x01, 0xbb]);
+    header
+}
+
+/// An edge whose only listener has such a `proxy_protocol`.
+async fn behind_a_proxy(endpoint: &Endpoint, proxy_protocol: Value) -> Edge {
+    let setup = Setup::new(&[endpoint]).set("listeners.0.proxy_protocol", proxy_protocol);
+    setup.start().await
+}
+
+/// Bytes and then a request, in one write; what the endpoint was told of the client.
+async fn told(edge: &Edge, header: &[u8]) -> String {
+    let mut client = edge.connect().await;
+    let request = b"GET /told HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+    client.send(&[header, request].concat()).await.unwrap();
+    let response = client.response().await.unwrap();
+    let told = response.echoed("x-forwarded-for");
+    assert_eq!(response.echoed("x-real-ip"), told);
+    told.join(" and ")
+}
+
+/// Bytes to which there is no answer.
+async fn closed_upon(edge: &Edge, bytes: &[u8]) {
+    let mut client = edge.connect().await;
+    // The edge may close while this is still being sent.
+    let _ = client.send(bytes).await;
+    assert_eq!(client.read_to_end().await.unwrap_or_default(), b"");
+}
+
+async fn wait_for_refused(edge: &Edge, reason: &str, count: u32) {
+    let name = "portcullis_edge_connections_refused_total";
+    edge.wait_for_metric(name, &[("reason", reason)], count.into())
+        .await;
+}
+
+#[tokio::test]
+async fn a_proxy_header_gives_the_clients_address() {
+    let a = Endpoint::start("a").await;
+    let edge = behind_a_proxy(&a, json!({ "from": ["127.0.0.0/8"] })).await;
+    assert_eq!(told(&edge, LINE.as_bytes()).await, "198.51.100.7");
+    assert_eq!(told(&edge, &bytes()).await, "198.51.100.7");
+    let v6 = "PROXY TCP6 2001:db8::7 ::1 1 2\r\n";
+    assert_eq!(told(&edge, v6.as_bytes()).await, "2001:db8::7");
+    let local = b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0";
+    assert_eq!(told(&edge, local).await, "127.0.0.1");
+    let lines = edge.wait_for_log(4, |line| line["path"] == "/told").await;
+    let logged: Vec<_> = lines.iter().map(|line| &line["client"]).collect();
+    let expected = ["198.51.100.7", "198.51.100.7", "2001:db8::7", "127.0.0.1"];
+    assert_eq!(logged, expected);
+}
+
+#[tokio::test]
+async fn a_connection_without_its_proxy_header_is_closed() {
+    let a = Endpoint::start("a").await;
+    let proxy_protocol = json!({ "from": ["127.0.0.0/8"], "timeout": "200ms" });
+    let edge = behind_a_proxy(&a, proxy_protocol).await;
+    for bytes in [
+        "GET / HTTP/1.1\r\nHost: a\r\n\r\n",
+        "PROXY TCP4 198.51.100.7 10.0.0.1 1\r\n",
+        "PROXY TCP4 198.51.100.7",
+        "",
+    ] {
+        closed_upon(&edge, bytes.as_bytes()).await;
+    }
+    wait_for_refused(&edge, "proxy_header", 4).await;
+    edge.wait_for_outcome("refused_proxy_header", 4).await;
+    assert_eq!(a.requests(), 0);
+}
+
+#[tokio::test]
+async fn a_proxy_header_is_believed_from_its_sources_alone() {
+    let a = Endpoint::start("a").await;
+    let edge = behind_a_proxy(&a, json!({ "from": ["192.0.2.0/24"] })).await;
+    closed_upon(&edge, LINE.as_bytes()).await;
+    edge.wait_for_outcome("refused_proxy_header", 1).await;
+
+    let optional = json!({ "from": ["192.0.2.0/24"], "required": false });
+    let edge = behind_a_proxy(&a, optional).await;
+    assert_eq!(told(&edge, b"").await, "127.0.0.1");
+    let mut client = edge.connect().await;
+    client.send(LINE.as_bytes()).await.unwrap();
+    assert_eq!(client.response().await.unwrap().status, 400);
+}
+
+#[tokio::test]
+async fn a_proxy_header_that_is_not_required_may_be_left_out() {
+    let a = Endpoint::start("a").await;
+    let optional = json!({ "from": ["127.0.0.0/8"], "required": false });
+    let edge = behind_a_proxy(&a, optional).await;
+    assert_eq!(told(&edge, b"").await, "127.0.0.1");
+    assert_eq!(told(&edge, LINE.as_bytes()).await, "198.51.100.7");
+}
+
+#[tokio::test]
+async fn a_proxy_header_stands_before_tls_and_passthrough() {
+    let (a, authority) = (Endpoint::start("a").await, Authority::new());
+    let tls = |name: &str| {
+        let identity = authority.issue(name, &[name]);
+        json!({ "certificates": [{ "cert": identity.cert, "key": identity.key }] })
+    };
+    let behind = Setup::new(&[&a]).listener("tls", &json!({ "tls": tls("raw.example") }));
+    let behind = behind.start().await;
+    let raw = json!({ "balance": "round_robin", "endpoints": [behind.listener(1).to_string()] });
+    let keys = json!({
+        "proxy_protocol": { "from": ["127.0.0.0/8"] },
+        "tls": tls("app.example"),
+        "passthrough": [{ "sni": "raw.example", "cluster": "raw" }],
+    });
+    let edge = Setup::new(&[&a]).set("clusters.raw", raw);
+    let edge = edge.listener("tls", &keys).start().await;
+    for (name, header, expected) in [
+        ("app.example", LINE.as_bytes().to_vec(), "198.51.100.7"),
+        ("app.example", bytes(), "198.51.100.7"),
+        // Bytes that pass through untouched say nothing of anybody.
+        ("raw.example", bytes(), "127.0.0.1"),
+    ] {
+        let (address, client) = (edge.listener(1), authority.client());
+        let opened = Connection::open_tls_behind(address, &header, name, client).await;
+        let response = opened.unwrap().get("/").await.unwrap();
+        assert_eq!(response.echoed("x-forwarded-for"), [expected], "{name}");
+    }
+    let opened = Connection::open_tls(edge.listener(1), "app.example", authority.client()).await;
+    assert!(opened.is_err(), "no handshake begins without its header");
+    wait_for_refused(&edge, "proxy_header", 1).await;
+}
