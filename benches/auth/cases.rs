@@ -22,6 +22,8 @@ pub(crate) enum Place {
     Three,
     /// One with as many clients as it would have among three.
     Third,
+    /// One on the same that remembers no signature: every token is new to it.
+    Forgetful,
     /// One with its files: SQLite in the place of both.
     Embedded,
 }
@@ -56,6 +58,12 @@ pub(crate) const CASES: &[Case] = &[
         Place::Three,
     ),
     case("verify", "verify", Work::Verify, Place::One),
+    case(
+        "verify-new",
+        "verify, tokens not seen before",
+        Work::Verify,
+        Place::Forgetful,
+    ),
     case(
         "verify-third",
         "verify, a third of the clients",

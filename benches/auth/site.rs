@@ -51,6 +51,7 @@ pub(crate) const LOGIN_CLIENTS: usize = 12;
 pub(crate) struct Site {
     pub(crate) name: &'static str,
     instances: Vec<Instance>,
+    forgetful: Instance,
     embedded: Instance,
     /// Refresh tokens in use, at the servers and embedded.
     chains: [Vec<String>; 2],
@@ -91,6 +92,9 @@ impl Site {
         for _ in 0..INSTANCES {
             instances.push(Instance::start(binary, &directory, &servers).await?);
         }
+        let mut forgetting = servers.clone();
+        forgetting.push(("SEEN_TOKENS", "0".to_owned()));
+        let forgetful = Instance::start(binary, &directory, &forgetting).await?;
         let directory = data.path().join("embedded");
         let file = format!("sqlite://{}/auth.db", directory.display());
         let mut files = vec![("DATABASE_URL", file)];
@@ -101,6 +105,7 @@ impl Site {
         Ok(Site {
             name,
             instances,
+            forgetful,
             embedded,
             chains: [at_servers, at_embedded],
             access,
@@ -122,6 +127,7 @@ impl Site {
         let instances = match place {
             Place::One | Place::Third => &self.instances[..1],
             Place::Three => &self.instances,
+            Place::Forgetful => std::slice::from_ref(&self.forgetful),
             Place::Embedded => std::slice::from_ref(&self.embedded),
         };
         instances
@@ -140,11 +146,12 @@ impl Site {
         let auth = match place {
             Place::One | Place::Third => ids(&self.instances[..1]),
             Place::Three => ids(&self.instances),
+            Place::Forgetful => vec![self.forgetful.process.id()],
             Place::Embedded => vec![self.embedded.process.id()],
         };
         let (postgres, redis) = match place {
             Place::Embedded => (Vec::new(), Vec::new()),
-            Place::One | Place::Third | Place::Three => {
+            Place::One | Place::Third | Place::Three | Place::Forgetful => {
                 let mut ids = process::descendants(self.postgres.id());
                 ids.push(self.postgres.id());
                 (ids, vec![self.redis.id()])

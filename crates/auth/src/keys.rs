@@ -11,13 +11,13 @@ mod published;
 mod seal;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use portcullis_token::{
-    Claims, JwksError, KeyError, KeySet, SignError, TokenType, Verified, Verifier, VerifyError,
-    sign,
+    Claims, Digest, JwksError, KeyError, KeySet, Seen, SignError, TOKEN_BYTES_MAX, TokenType,
+    Verified, Verifier, VerifyError, sign,
 };
 use tokio::time::MissedTickBehavior;
 
@@ -93,6 +93,24 @@ pub struct KeyRing {
     published: ArcSwap<Published>,
     /// When an unknown key last made us look, in Unix milliseconds.
     looked_at: AtomicI64,
+    seen: Seen<Known>,
+    checked: AtomicU64,
+    remembered: AtomicU64,
+}
+
+/// How many signatures of tokens were looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Signatures {
+    /// By computing, whether they held or not.
+    pub(crate) checked: u64,
+    /// By having done so before.
+    pub(crate) remembered: u64,
+}
+
+/// A token that passed, and as what.
+struct Known {
+    token_type: TokenType,
+    verified: Arc<Verified>,
 }
 
 impl KeyRing {
@@ -119,7 +137,16 @@ impl KeyRing {
             keeper,
             published: ArcSwap::from_pointee(published),
             looked_at: AtomicI64::new(i64::MIN),
+            seen: Seen::new(0),
+            checked: AtomicU64::new(0),
+            remembered: AtomicU64::new(0),
         })
+    }
+
+    /// Remembers that signatures hold of about so many tokens, some 1 KB each.
+    pub(crate) fn remembering(self, tokens: usize) -> Self {
+        let seen = Seen::new(tokens);
+        Self { seen, ..self }
     }
 
     /// Name and thumbprint of the key that the operator gave.
@@ -163,7 +190,8 @@ impl KeyRing {
     }
 
     /// Checks a token with every published key. If it names an unknown one, looks once whether another instance has
-    /// made it in the meantime.
+    /// made it in the meantime. That a signature holds is remembered until the ring changes; all that depends on
+    /// time is checked every time.
     ///
     /// # Errors
     /// As [`Verifier::verify`].
@@ -172,8 +200,8 @@ impl KeyRing {
         verifier: &Verifier,
         token: &str,
         now: UnixMillis,
-    ) -> Result<Verified, VerifyError> {
-        let verdict = verifier.verify(token, &self.key_set(), now.seconds());
+    ) -> Result<Arc<Verified>, VerifyError> {
+        let verdict = self.read(verifier, token, now);
         let is_unknown = matches!(verdict, Err(VerifyError::UnknownKey { .. }));
         if !is_unknown || !self.may_look(now) {
             return verdict;
@@ -185,7 +213,43 @@ impl KeyRing {
             );
             return verdict;
         }
-        verifier.verify(token, &self.key_set(), now.seconds())
+        self.read(verifier, token, now)
+    }
+
+    fn read(
+        &self,
+        verifier: &Verifier,
+        token: &str,
+        now: UnixMillis,
+    ) -> Result<Arc<Verified>, VerifyError> {
+        if token.len() > TOKEN_BYTES_MAX {
+            return Err(VerifyError::Malformed("too long"));
+        }
+        let published = self.published.load();
+        let digest = Digest::of(token);
+        let known = self.seen.find(&digest, published.generation());
+        if let Some(known) = known.filter(|known| known.token_type == verifier.token_type) {
+            self.remembered.fetch_add(1, Ordering::Relaxed);
+            verifier.check(&known.verified.claims, now.seconds())?;
+            return Ok(known.verified.clone());
+        }
+        self.checked.fetch_add(1, Ordering::Relaxed);
+        let verified = verifier.verify(token, &published.key_set(), now.seconds())?;
+        let known = Arc::new(Known {
+            token_type: verifier.token_type,
+            verified: Arc::new(verified),
+        });
+        let verified = known.verified.clone();
+        self.seen.insert(digest, published.generation(), known);
+        Ok(verified)
+    }
+
+    /// Counted since the start.
+    pub(crate) fn signatures(&self) -> Signatures {
+        Signatures {
+            checked: self.checked.load(Ordering::Relaxed),
+            remembered: self.remembered.load(Ordering::Relaxed),
+        }
     }
 
     /// The keys that count right now.

@@ -1,6 +1,8 @@
 //! Every metric of the auth service, named once. Labels are bounded sets: never an
 //! account, an address or a raw path.
 
+mod cryptography;
+
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -10,7 +12,9 @@ use prometheus::{
     IntGaugeVec, Opts, Registry, TextEncoder,
 };
 
+use self::cryptography::CryptographyMetrics;
 use crate::breaker::BreakerView;
+use crate::keys::Signatures;
 use crate::password::HasherMetrics;
 use crate::shared::Usage;
 
@@ -33,11 +37,7 @@ pub(crate) struct Metrics {
     revocation_fallbacks: IntCounter,
     rate_limited: IntCounterVec,
     shed: IntCounter,
-    hashes: IntCounter,
-    hashing_seconds: Counter,
-    hashes_shed: IntCounter,
-    hashes_queued: IntGauge,
-    unusable_hashes: IntCounter,
+    cryptography: CryptographyMetrics,
     /// Held while counters that live elsewhere are taken over.
     rendering: Mutex<()>,
     ready: IntGauge,
@@ -144,6 +144,7 @@ pub(crate) struct Snapshot {
     pub(crate) store_connections_open: u32,
     pub(crate) store_connections_idle: u32,
     pub(crate) resident_bytes: u64,
+    pub(crate) signatures: Signatures,
     pub(crate) hasher: HasherMetrics,
     pub(crate) breakers: [BreakerView; 2],
     pub(crate) usage: Option<Usage>,
@@ -188,17 +189,7 @@ impl Metrics {
                 "revocation_fallbacks_total",
                 "Tokens checked without the shared state.",
             )?,
-            hashes: r.counter("password_hashes_total", "argon2 runs.")?,
-            hashing_seconds: r.float("password_hashing_seconds_total", "Time spent in them.")?,
-            hashes_shed: r.counter(
-                "password_hashes_shed_total",
-                "Passwords refused because the queue was full or too slow.",
-            )?,
-            hashes_queued: r.gauge("password_hashes_queued", "Passwords that wait.")?,
-            unusable_hashes: r.counter(
-                "password_hashes_unusable_total",
-                "Stored hashes that could not be read, or lack their pepper.",
-            )?,
+            cryptography: CryptographyMetrics::new(&r)?,
             rendering: Mutex::default(),
             ready: r.gauge("ready", "1 when readiness succeeds.")?,
             dependencies: DependencyMetrics::new(&r)?,
@@ -333,15 +324,8 @@ impl Metrics {
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         self.ready.set(i64::from(snapshot.is_ready));
-        let hasher = snapshot.hasher;
-        raise(&self.hashes, hasher.hashes_total);
-        raise(&self.hashes_shed, hasher.overloaded_total);
-        raise(&self.unusable_hashes, hasher.unusable_total);
-        self.hashes_queued
-            .set(i64::try_from(hasher.queued).unwrap_or(i64::MAX));
-        let seconds = hasher.hashing_micros_total as f64 / 1e6;
-        self.hashing_seconds
-            .inc_by((seconds - self.hashing_seconds.get()).max(0.0));
+        self.cryptography
+            .take_over(snapshot.signatures, snapshot.hasher);
         self.resident_bytes
             .set(i64::try_from(snapshot.resident_bytes).unwrap_or(i64::MAX));
         for (name, up) in [
@@ -495,24 +479,17 @@ mod tests {
     use super::*;
     use crate::breaker::{BreakerMode, BreakerState};
 
-    #[test]
-    fn a_request_and_what_is_only_known_on_sight_are_rendered() {
-        let metrics = Metrics::new("1.2.3", "auth-1").unwrap();
-        let held = metrics.in_flight();
-        let _connection = metrics.connection();
-        let odd = http::Method::from_bytes(b"ANYTHING").unwrap();
-        metrics.request(
-            "/health",
-            &odd,
-            http::StatusCode::METHOD_NOT_ALLOWED,
-            Duration::from_millis(3),
-        );
-        let snapshot = Snapshot {
+    fn snapshot() -> Snapshot {
+        Snapshot {
             is_ready: true,
             database_up: true,
             shared_state_up: false,
             store_connections_open: 5,
             store_connections_idle: 2,
+            signatures: Signatures {
+                checked: 8,
+                remembered: 9,
+            },
             resident_bytes: 4096,
             hasher: HasherMetrics {
                 hashes_total: 7,
@@ -534,7 +511,22 @@ mod tests {
                 bytes: 1_048_576,
                 entries: 42,
             }),
-        };
+        }
+    }
+
+    #[test]
+    fn a_request_and_what_is_only_known_on_sight_are_rendered() {
+        let metrics = Metrics::new("1.2.3", "auth-1").unwrap();
+        let held = metrics.in_flight();
+        let _connection = metrics.connection();
+        let odd = http::Method::from_bytes(b"ANYTHING").unwrap();
+        metrics.request(
+            "/health",
+            &odd,
+            http::StatusCode::METHOD_NOT_ALLOWED,
+            Duration::from_millis(3),
+        );
+        let snapshot = snapshot();
         let text = String::from_utf8(metrics.render(snapshot).unwrap()).unwrap();
         for line in [
             "portcullis_auth_requests_total{endpoint=\"/health\",method=\"other\",status=\"405\"} 1",
@@ -550,6 +542,8 @@ mod tests {
             "portcullis_auth_store_connections{state=\"active\"} 3",
             "portcullis_auth_resident_memory_bytes 4096",
             "portcullis_auth_password_hashes_total 7",
+            "portcullis_auth_token_signatures_total{result=\"checked\"} 8",
+            "portcullis_auth_token_signatures_total{result=\"remembered\"} 9",
             "portcullis_auth_password_hashing_seconds_total 2.5",
             "portcullis_auth_password_hashes_shed_total 2",
             "portcullis_auth_password_hashes_unusable_total 1",

@@ -203,7 +203,7 @@ impl Instance {
         let kek = Kek::obtain(&config.keys.encryption_key).await?;
         let keeper = Keeper::new(config, store.clone(), kek).await;
         let keys = KeyRing::open(keeper.map_err(KeyRingError::from)?, now()).await?;
-        let keys = Arc::new(keys);
+        let keys = Arc::new(keys.remembering(config.tokens.seen));
         let replay = Replay::new(store.clone(), shared.clone());
         at_start(shared, replay.run(now()).await)?;
         let internal = match &config.internal {

@@ -11,20 +11,19 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
 use portcullis_token::{
-    AccessClaims, AccessVerifier, Jwks, JwksError, KeySet, TOKEN_BYTES_MAX, VerifyError,
+    AccessClaims, AccessVerifier, Digest, Jwks, JwksError, KeySet, Seen, TOKEN_BYTES_MAX,
+    VerifyError,
 };
 
 use crate::config;
 use crate::metrics::{IssuerMetrics, Metrics};
 use crate::revocation::Follower;
 
-mod cache;
 mod fetch;
 mod follow;
 mod passport;
 mod wish;
 
-use cache::{Cache, Digest};
 pub(crate) use follow::run;
 pub use passport::Passport;
 pub(crate) use wish::Wish;
@@ -46,7 +45,7 @@ pub struct Issuer {
     confirmed: AtomicU64,
     /// Until when the edge is not ready without keys; only at its start.
     awaited_until: Option<Instant>,
-    cache: Cache,
+    seen: Seen<Passport>,
     wishes: Wishes,
     metrics: IssuerMetrics,
 }
@@ -99,7 +98,7 @@ impl Issuer {
             origin: heir.map_or(now, |old| old.origin),
             confirmed: AtomicU64::new(heir.map_or(0, |old| old.confirmed.load(Ordering::Relaxed))),
             awaited_until: is_first.then(|| now + AWAITED),
-            cache: Cache::default(),
+            seen: Seen::new(SEEN_TOKENS),
             wishes: Wishes::default(),
             metrics: metrics.issuer(&config.name),
         }
@@ -125,7 +124,7 @@ impl Issuer {
             return Err(Unread::Refused(error));
         }
         let digest = Digest::of(token);
-        if let Some(passport) = self.cache.find(&digest, keys.generation) {
+        if let Some(passport) = self.seen.find(&digest, keys.generation) {
             let times = passport.claims.check_times(self.verifier.skew, now);
             self.metrics.cache_hits.inc();
             return times.map(|()| passport).map_err(Unread::Refused);
@@ -134,7 +133,7 @@ impl Issuer {
         let passport = Arc::new(Passport::new(token.map_err(Unread::Refused)?));
         self.metrics.cache_misses.inc();
         let entry = Arc::clone(&passport);
-        self.cache.insert(digest, keys.generation, entry);
+        self.seen.insert(digest, keys.generation, entry);
         Ok(passport)
     }
 
@@ -229,6 +228,8 @@ fn is_same(one: &config::JwksSource, other: &config::JwksSource) -> bool {
     place(one) == place(other)
 }
 
+/// Tokens remembered of each issuer, some 1.5 KB each.
+const SEEN_TOKENS: usize = 16_384;
 /// An issuer that is down must not keep all other traffic away.
 const AWAITED: Duration = Duration::from_secs(30);
 

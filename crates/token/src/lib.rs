@@ -41,6 +41,7 @@ mod jwks;
 mod key;
 mod profile;
 pub mod revocation;
+mod seen;
 mod sign;
 #[cfg(test)]
 mod testing;
@@ -53,5 +54,6 @@ pub use jwk::{Jwk, JwkError, KeyIdError};
 pub use jwks::{Jwks, JwksError, KeySet};
 pub use key::{KeyError, RsaSize, SigningKey};
 pub use profile::Profile;
+pub use seen::{Digest, Seen};
 pub use sign::{SignError, sign};
 pub use verify::{Skew, TOKEN_BYTES_MAX, Verified, Verifier, VerifyError};

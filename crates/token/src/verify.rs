@@ -114,7 +114,11 @@ impl Verifier {
         Ok(Verified { claims, kid })
     }
 
-    fn check(&self, claims: &Claims, now: i64) -> Result<(), VerifyError> {
+    /// Checks issuer, audience and times again of what was verified before, as a token of this type.
+    ///
+    /// # Errors
+    /// See [`VerifyError`].
+    pub fn check(&self, claims: &Claims, now: i64) -> Result<(), VerifyError> {
         if claims.iss != self.issuer {
             return Err(VerifyError::WrongIssuer);
         }

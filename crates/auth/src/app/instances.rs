@@ -7,8 +7,8 @@ use crate::registry;
 impl App {
     /// Refuses everybody but the holder of an administrator's token.
     pub(crate) async fn administrator(&self, token: &str, now: UnixMillis) -> Outcome<()> {
-        let claims = self.try_verify(token, now).await?;
-        match claims.roles.iter().any(|role| role == Role::ADMIN) {
+        let verified = self.try_verify(token, now).await?;
+        match verified.claims.roles.iter().any(|role| role == Role::ADMIN) {
             true => Ok(()),
             false => Err(Refusal::Forbidden),
         }

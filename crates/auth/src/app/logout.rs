@@ -14,10 +14,11 @@ impl App {
     }
 
     async fn try_log_out(&self, token: &str, origin: Origin) -> Outcome<()> {
-        let claims = self.try_verify(token, origin.now).await?;
+        let verified = self.try_verify(token, origin.now).await?;
+        let claims = &verified.claims;
         // A token from before ACCESS_TOKEN_TTL was shortened may outlive those of today.
         let end = Self::token_end(UnixMillis::from_seconds(claims.exp));
-        self.end_session(&claims, end, origin).await
+        self.end_session(claims, end, origin).await
     }
 
     /// Ends the session of a verified token, until `end` at least.

@@ -76,7 +76,8 @@ impl App {
 
     async fn try_verify_session(&self, token: &str, now: UnixMillis) -> Outcome<Session> {
         let policy = self.policy.sessions.as_ref().ok_or(Refusal::InvalidToken)?;
-        let claims = self.try_verify_as(&policy.verifier, token, now).await?;
+        let verified = self.try_verify_as(&policy.verifier, token, now).await?;
+        let claims = &verified.claims;
         let seen = UnixMillis::from_seconds(claims.iat);
         let began = UnixMillis::from_seconds(claims.nbf.ok_or(Refusal::InvalidToken)?);
         // By the settings of now, which may be shorter than those the cookie was written under.
@@ -84,10 +85,10 @@ impl App {
             return Err(Refusal::InvalidToken);
         }
         if now.since(seen) >= TRUSTED.min(policy.idle_ttl / 4) {
-            return self.renew(&claims, began, now).await;
+            return self.renew(claims, began, now).await;
         }
         Ok(Session {
-            claims,
+            claims: claims.clone(),
             renewed: None,
         })
     }

@@ -31,6 +31,11 @@ pub(super) const VARIABLES: &[Variable] = &[
         "7776000",
         "seconds until a login must be repeated, at most 365 days",
     ),
+    var(
+        "SEEN_TOKENS",
+        "8192",
+        "tokens whose good signature is remembered, about 1 KB each; 0 remembers none",
+    ),
 ];
 
 const HOUR: u64 = 3600;
@@ -38,6 +43,8 @@ const DAY: u64 = 24 * HOUR;
 /// An access token cannot be taken back from an application that only checks
 /// its signature, so its life is short.
 pub(crate) const ACCESS_TTL_CEILING: u64 = HOUR;
+/// Half a gigabyte.
+const MOST_SEEN: u64 = 1 << 19;
 const REFRESH_IDLE_CEILING: u64 = 90 * DAY;
 const REFRESH_ABSOLUTE_CEILING: u64 = 365 * DAY;
 
@@ -54,6 +61,8 @@ pub struct Tokens {
     pub refresh_idle_ttl: Duration,
     /// How long a session can be refreshed at all.
     pub refresh_absolute_ttl: Duration,
+    /// Tokens whose good signature is remembered.
+    pub seen: usize,
 }
 
 impl Tokens {
@@ -63,12 +72,14 @@ impl Tokens {
         let idle = v.number("REFRESH_IDLE_TTL", 14 * DAY, 60..=REFRESH_IDLE_CEILING);
         let range = 60..=REFRESH_ABSOLUTE_CEILING;
         let absolute = v.number("REFRESH_ABSOLUTE_TTL", 90 * DAY, range).max(idle);
+        let seen = v.number("SEEN_TOKENS", 8192, 0..=MOST_SEEN);
         Self {
             audience: v.audience(&issuer),
             issuer,
             access_ttl: Duration::from_secs(access),
             refresh_idle_ttl: Duration::from_secs(idle),
             refresh_absolute_ttl: Duration::from_secs(absolute),
+            seen: usize::try_from(seen).unwrap_or(usize::MAX),
         }
     }
 }

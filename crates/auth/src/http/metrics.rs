@@ -21,6 +21,7 @@ pub(super) async fn handle(State(service): State<Arc<Service>>) -> Result<Respon
         store_connections_open: pool.open,
         store_connections_idle: pool.idle,
         resident_bytes: Memory::now().used,
+        signatures: service.app.keys.signatures(),
         hasher: service.app.passwords.metrics(),
         breakers: service.app.breakers.views(),
         usage: service.app.shared.usage().await.ok().flatten(),

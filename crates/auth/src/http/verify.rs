@@ -4,19 +4,20 @@ use std::sync::Arc;
 
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
+use portcullis_token::Claims;
 use serde::Serialize;
 
 use super::session::Presented;
 use super::{ApiError, Service, now};
 
 #[derive(Serialize)]
-struct Body {
+struct Body<'a> {
     active: bool,
-    sub: String,
-    sid: String,
-    client_id: String,
-    roles: Vec<String>,
-    jti: String,
+    sub: &'a str,
+    sid: &'a str,
+    client_id: &'a str,
+    roles: &'a [String],
+    jti: &'a str,
     iat: i64,
     exp: i64,
 }
@@ -25,26 +26,32 @@ pub(super) async fn handle(
     State(service): State<Arc<Service>>,
     request: Request,
 ) -> Result<Response, ApiError> {
-    let (claims, renewed) = match service.cookies.presented(request.headers())? {
-        Presented::Bearer(token) => (service.app.verify(token, now()).await?, None),
+    match service.cookies.presented(request.headers())? {
+        Presented::Bearer(token) => {
+            let verified = service.app.verify(token, now()).await?;
+            Ok(active(&verified.claims))
+        }
         Presented::Cookie(token) => {
             let session = service.app.verify_session(token, now()).await?;
-            (session.claims, session.renewed)
+            let mut response = active(&session.claims);
+            if let Some(renewed) = &session.renewed {
+                service.cookies.set(&mut response, renewed);
+            }
+            Ok(response)
         }
-    };
+    }
+}
+
+fn active(claims: &Claims) -> Response {
     let body = Body {
         active: true,
-        sub: claims.sub,
-        sid: claims.sid,
-        client_id: claims.client_id,
-        roles: claims.roles,
-        jti: claims.jti,
+        sub: &claims.sub,
+        sid: &claims.sid,
+        client_id: &claims.client_id,
+        roles: &claims.roles,
+        jti: &claims.jti,
         iat: claims.iat,
         exp: claims.exp,
     };
-    let mut response = axum::Json(body).into_response();
-    if let Some(renewed) = &renewed {
-        service.cookies.set(&mut response, renewed);
-    }
-    Ok(response)
+    axum::Json(body).into_response()
 }

@@ -28,6 +28,8 @@ pub(super) struct Published {
     active: Arc<SigningKey>,
     key_set: Arc<KeySet>,
     document: JwksDocument,
+    /// Grows with every change of the ring.
+    generation: u64,
 }
 
 impl Published {
@@ -66,6 +68,7 @@ impl Published {
                 body,
                 etag: etag.into(),
             },
+            generation: known.map_or(0, |known| known.generation + 1),
         })
     }
 
@@ -83,6 +86,10 @@ impl Published {
 
     pub(super) fn key_set(&self) -> Arc<KeySet> {
         Arc::clone(&self.key_set)
+    }
+
+    pub(super) fn generation(&self) -> u64 {
+        self.generation
     }
 
     pub(super) fn document(&self) -> JwksDocument {

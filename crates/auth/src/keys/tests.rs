@@ -15,6 +15,7 @@ use crate::store::FirstKey;
 use crate::store::sqlite::{self, SqliteOptions};
 
 mod rotation;
+mod seen;
 
 const NOW: UnixMillis = UnixMillis(1_800_000_000_000);
 const DAY: u64 = 86_400;
@@ -62,7 +63,7 @@ impl Database {
     async fn ring(&self) -> (Arc<dyn Store>, KeyRing) {
         let store = self.open().await;
         let ring = KeyRing::open(self.keeper(&store), NOW).await.unwrap();
-        (store, ring)
+        (store, ring.remembering(64))
     }
 
     /// Another instance adds a key that does not sign yet, and a token it could have signed.

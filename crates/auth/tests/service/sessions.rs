@@ -179,3 +179,60 @@ async fn what_cannot_be_a_refresh_token_is_refused(installation: Installation) {
         assert_problem(&instance.refresh(token).await, 401, "invalid_refresh_token");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn signatures_are_remembered_of_as_many_tokens_as_the_operator_says() {
+    for (tokens, remembered) in [("0", 0.0), ("8", 4.0)] {
+        let installation = Installation::new().await;
+        let more = [("SEEN_TOKENS", tokens)];
+        let instance = installation.start_with("a", &more).await;
+        let access = instance.register_and_login().await.access;
+        for _ in 0..5 {
+            assert_eq!(instance.verify(&access).await.status, 200);
+        }
+        let name = "portcullis_auth_token_signatures_total{result=\"remembered\"}";
+        assert_eq!(instance.metric(name).await, remembered);
+        assert_eq!(instance.logout(&access).await.status, 204);
+        assert_eq!(instance.verify(&access).await.status, 401);
+    }
+}
+
+/// Nothing to trade them at exists, and nothing says so.
+#[tokio::test(flavor = "multi_thread")]
+async fn sec_c21_neither_passwords_nor_fragments_are_traded_for_tokens() {
+    let installation = Installation::new().await;
+    let instance = installation.start("a").await;
+    instance.register(EMAIL, PASSWORD).await;
+    let discovery = instance.get("/.well-known/openid-configuration").await;
+    let discovery = discovery.json();
+    for list in ["grant_types_supported", "response_types_supported"] {
+        let named = discovery[list].as_array().unwrap();
+        let refused = [
+            "password",
+            "implicit",
+            "token",
+            "id_token",
+            "id_token token",
+        ];
+        assert!(
+            !named
+                .iter()
+                .any(|name| refused.contains(&name.as_str().unwrap())),
+            "{discovery}"
+        );
+    }
+    let ask = json!({ "grant_type": "password", "username": EMAIL, "password": PASSWORD });
+    for path in [
+        "/token",
+        "/oauth2/token",
+        "/oauth/token",
+        "/api/v1/auth/token",
+    ] {
+        let answer = instance.post(path, ask.clone()).await;
+        assert_eq!(answer.status, 404, "{path}");
+        let implicit = format!("{path}?response_type=token&client_id=portcullis");
+        assert_eq!(instance.get(&implicit).await.status, 404, "{path}");
+    }
+    let login = instance.post("/api/v1/auth/login", ask).await;
+    assert_eq!(login.status, 400, "{}", login.text());
+}
