@@ -577,6 +577,14 @@ const OBSERVED: &[(&str, &str)] = &[
         "check::certificates_are_read_and_matched",
     ),
     (
+        "listeners[].tls.ticket_key_file",
+        "termination/sessions::a_session_of_one_edge_resumes_at_another_with_the_same_secret",
+    ),
+    (
+        "listeners[].tls.unknown_name",
+        "termination/names::an_unknown_server_name_gets_an_alert_where_that_is_wanted",
+    ),
+    (
         "listeners[].tls.min_version",
         "tls::an_old_tls_version_is_refused",
     ),

@@ -38,3 +38,4 @@ mod shared_redis;
 mod signed_out;
 mod signing_keys;
 mod survival;
+mod termination;

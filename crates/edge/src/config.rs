@@ -13,7 +13,7 @@ pub use portcullis_traffic::route::{Conditions, HostPattern, PathPattern, Patter
 mod address;
 mod affinity;
 mod authorities;
-mod certificate;
+pub(crate) mod certificate;
 mod check;
 mod clients;
 mod cluster;
@@ -27,10 +27,12 @@ mod listener;
 mod names;
 mod page;
 mod parse;
+mod problem;
 mod retries;
 mod revocations;
 mod route;
 mod template;
+pub(crate) mod ticket_keys;
 mod words;
 
 pub use affinity::{Affinity, AffinityBy, AffinityCookie, AffinityValue, SameSite, Secure};
@@ -45,11 +47,12 @@ pub use health::{
 };
 pub use issuer::{Auth, Issuer, IssuerId, JwksSource, JwksTls, Tunnels};
 pub use listener::{
-    Certificate, ClientTimeouts, Engine, Http2, Limits, Listener, NamePattern, Passthrough, Tls,
-    TlsVersion,
+    Certificate, CertificateFiles, ClientTimeouts, Engine, Http2, Limits, Listener, NamePattern,
+    Passthrough, Tls, TlsVersion, UnknownName,
 };
 pub use page::{Maintenance, Page, Words};
 pub use parse::{Parsed, Resolve, Surroundings, parse_in};
+pub use problem::Problem;
 pub use retries::{Backoff, BudgetPolicy, Retries};
 pub use revocations::{Follow, WhenLost};
 pub use route::{
@@ -57,6 +60,7 @@ pub use route::{
     Route, Scheme, Split, SplitBy,
 };
 pub use template::{Part, Placeholder, Template};
+pub use ticket_keys::TicketKeys;
 
 /// Everything one edge process runs, as one consistent whole.
 #[derive(Debug)]

@@ -68,6 +68,10 @@ pub struct TlsFacts {
     pub version: &'static str,
     /// Cipher suite, IANA name.
     pub cipher: &'static str,
+    /// Group that keys were agreed on in; `none` where the session was resumed without.
+    pub key_exchange: &'static str,
+    /// Whether an earlier session goes on.
+    pub is_resumed: bool,
     /// Server name the client asked for, lower case.
     pub server_name: Option<String>,
     /// Protocol chosen by ALPN.

@@ -21,6 +21,7 @@ pub(crate) use guard::Guard;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use h1::fuzzing;
 pub(crate) use h1::{Engine as NativeEngine, Pool, connect, responses};
+pub(crate) use linger::linger;
 pub(crate) use pingora::Engine as PingoraEngine;
 pub(crate) use refusal::{refusal, to_http1};
 pub(crate) use signal::Signal;

@@ -2,8 +2,10 @@
 //! looks at a request.
 
 mod arrival;
+mod handshake;
 mod hello;
 mod passthrough;
+mod plain;
 mod proxy_header;
 
 use std::future::{Future, poll_fn};
@@ -18,12 +20,9 @@ use std::time::{Duration, Instant};
 
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::watch;
-use tokio_rustls::TlsAcceptor;
-use tokio_rustls::server::TlsStream;
 
 use self::arrival::{NoHeader, client_of};
 pub(crate) use self::hello::Rewound;
-use self::hello::read_client_hello;
 use self::passthrough::Passthrough;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use self::proxy_header::fuzzing;
@@ -35,6 +34,7 @@ use crate::engine::{
 use crate::outcome::Cause;
 use crate::pipeline;
 use crate::state::Edge;
+use crate::tls::Terminator;
 
 /// Connections the kernel may hold before we accept them.
 const BACKLOG: u32 = 4096;
@@ -68,7 +68,7 @@ pub(crate) struct Signals {
 pub(crate) struct Listener {
     edge: Arc<Edge>,
     context: Arc<ListenerContext>,
-    tls: Option<TlsAcceptor>,
+    tls: Option<Terminator>,
     passthrough: Passthrough,
     pingora: PingoraEngine,
     /// Carries HTTP/1.1 unless the listener asks for pingora.
@@ -126,16 +126,12 @@ impl Listener {
         slots: Arc<Slots>,
         pool: Arc<Pool>,
     ) -> Result<Self, rustls::Error> {
-        let tls = config
-            .tls
-            .as_ref()
-            .map(crate::tls::server_config)
-            .transpose()?;
+        let tls = config.tls.as_ref().map(Terminator::new).transpose()?;
         Ok(Self {
             pingora: PingoraEngine::new(Arc::clone(&edge), config),
             native: (config.engine == config::Engine::Native)
                 .then(|| NativeEngine::new(Arc::clone(&edge), pool)),
-            tls: tls.map(TlsAcceptor::from),
+            tls,
             passthrough: Passthrough::new(&config.passthrough),
             max_connections: config.max_connections,
             proxy_protocol: config.proxy_protocol.clone(),
@@ -254,59 +250,12 @@ impl Listener {
             return self.carry(stream, raw_fd, connection, place, drain).await;
         }
         // In boxes, so that a connection pays for what it is and not for what it might have been.
-        let Some((stream, facts)) = Box::pin(self.open(stream, client)).await else {
+        let Some((stream, facts)) = Box::pin(self.open(stream, client, local)).await else {
             return;
         };
         let raw_fd = stream.get_ref().0.get_ref().as_raw_fd();
         let connection = self.connection(client, local, Some(facts));
         self.carry(stream, raw_fd, connection, place, drain).await;
-    }
-
-    /// Terminates TLS. The session is in a box: it is large, and moves through many hands. `None`: the connection was passed through, or came to nothing.
-    async fn open(
-        &self,
-        mut stream: TcpStream,
-        client: SocketAddr,
-    ) -> Option<(Box<TlsStream<Rewound<TcpStream>>>, TlsFacts)> {
-        let metrics = &self.context.metrics;
-        let deadline = tokio::time::Instant::now() + self.context.timeouts.handshake;
-        let mut prefix = bytes::Bytes::new();
-        if !self.passthrough.is_empty() {
-            let hello = tokio::time::timeout_at(deadline, read_client_hello(&mut stream)).await;
-            let Ok(Ok((server_name, seen))) = hello else {
-                metrics.handshakes_failed.inc();
-                return None;
-            };
-            if let Some(cluster) = self.passthrough.cluster(server_name.as_deref()) {
-                // A raw tunnel has no polite end: when the edge drains it may use all the time.
-                let snapshot = self.edge.snapshot.load_full();
-                let cluster = snapshot.cluster(cluster);
-                passthrough::pass_on(stream, seen, cluster, client, &self.edge.ids).await;
-                return None;
-            }
-            prefix = seen;
-        }
-        let Some(acceptor) = &self.tls else {
-            tracing::debug!(%client, listener = %self.context.name, "no route for this server name");
-            return None;
-        };
-        let handshake = acceptor.accept(Rewound::new(prefix, stream));
-        let opened = match tokio::time::timeout_at(deadline, handshake).await {
-            Ok(opened) => opened,
-            Err(elapsed) => Err(elapsed.into()),
-        };
-        match opened {
-            Ok(stream) => {
-                metrics.handshakes_ok.inc();
-                let facts = tls_facts(&stream);
-                Some((Box::new(stream), facts))
-            }
-            Err(error) => {
-                metrics.handshakes_failed.inc();
-                tracing::debug!(%client, listener = %self.context.name, %error, "TLS handshake failed");
-                None
-            }
-        }
     }
 
     /// Hands the connection to the engine of its protocol until it ends.
@@ -387,28 +336,4 @@ impl Listener {
 
 async fn poll_once<T>(mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>) -> Poll<T> {
     poll_fn(|cx| Poll::Ready(poll(cx))).await
-}
-
-fn tls_facts<S>(stream: &TlsStream<S>) -> TlsFacts {
-    let (_, session) = stream.get_ref();
-    let version = match session.protocol_version() {
-        Some(rustls::ProtocolVersion::TLSv1_2) => "TLSv1.2",
-        Some(rustls::ProtocolVersion::TLSv1_3) => "TLSv1.3",
-        _ => "unknown",
-    };
-    let cipher = session
-        .negotiated_cipher_suite()
-        .and_then(|suite| suite.suite().as_str())
-        .unwrap_or("unknown");
-    let alpn = match session.alpn_protocol() {
-        Some(b"h2") => Some("h2"),
-        Some(b"http/1.1") => Some("http/1.1"),
-        _ => None,
-    };
-    TlsFacts {
-        version,
-        cipher,
-        server_name: session.server_name().map(str::to_ascii_lowercase),
-        alpn,
-    }
 }

@@ -17,12 +17,15 @@ use crate::state::Snapshot;
 
 mod feeds;
 mod listeners;
+mod tls;
 mod tokens;
 
 pub use feeds::FeedMetrics;
 use feeds::FeedVecs;
 pub use listeners::ListenerMetrics;
 use listeners::ListenerVecs;
+pub use tls::TlsMetrics;
+use tls::TlsVecs;
 pub use tokens::IssuerMetrics;
 use tokens::TokenVecs;
 
@@ -39,6 +42,7 @@ pub struct Metrics {
     clusters: ClusterVecs,
     endpoints: EndpointVecs,
     listeners: ListenerVecs,
+    tls: TlsVecs,
     tokens: TokenVecs,
     feeds: FeedVecs,
     generation: IntGauge,
@@ -238,6 +242,7 @@ impl Metrics {
             clusters: ClusterVecs::new(&registry),
             endpoints: EndpointVecs::new(&registry),
             listeners: ListenerVecs::new(&registry),
+            tls: TlsVecs::new(&registry),
             tokens: TokenVecs::new(&registry),
             feeds: FeedVecs::new(&registry),
             generation: register(

@@ -16,12 +16,16 @@
 //! | `client_body_too_large` | 413 | the body is, or grew, beyond the limit |
 //! | `client_body_timeout` | 408 | the body fell silent, or trickled |
 //! | `client_body_malformed` | 400 | the body breaks its framing |
+//! | `client_plain_http` | 400 | a request in clear text on a TLS port |
+//! | `client_handshake` | none | the TLS handshake failed or broke off, or the bytes were not TLS |
+//! | `client_handshake_timeout` | none | the TLS handshake was not done in time |
 //! | `client_gone` | none, or cut short | the client left before the answer was complete |
 //! | `refused_no_route` | 404 | no route matches host and path |
 //! | `refused_maintenance` | 503 | its route is closed for maintenance |
 //! | `refused_no_token` | 401 | its route asks for an access token, and there is none |
 //! | `refused_token` | 401 | the access token is not accepted |
 //! | `refused_forbidden` | 403 | the access token lacks a role or a scope |
+//! | `refused_server_name` | none | TLS for a server name that has no certificate, where only those are served |
 //! | `refused_connections` | 503 | too many connections |
 //! | `refused_proxy_header` | none | the connection does not begin with the PROXY header that its listener asks for, or comes from who may not send one |
 //! | `refused_http2_abuse` | none | the guard closed an abusive HTTP/2 connection |
@@ -65,12 +69,16 @@ pub enum Outcome {
     ClientBodyTooLarge,
     ClientBodyTimeout,
     ClientBodyMalformed,
+    ClientPlainHttp,
+    ClientHandshake,
+    ClientHandshakeTimeout,
     ClientGone,
     RefusedNoRoute,
     RefusedMaintenance,
     RefusedNoToken,
     RefusedToken,
     RefusedForbidden,
+    RefusedServerName,
     RefusedConnections,
     RefusedProxyHeader,
     RefusedHttp2Abuse,
@@ -92,7 +100,7 @@ pub enum Outcome {
 
 impl Outcome {
     /// All of them, in declaration order.
-    pub const ALL: [Self; 35] = [
+    pub const ALL: [Self; 39] = [
         Self::Served,
         Self::Redirected,
         Self::Responded,
@@ -105,12 +113,16 @@ impl Outcome {
         Self::ClientBodyTooLarge,
         Self::ClientBodyTimeout,
         Self::ClientBodyMalformed,
+        Self::ClientPlainHttp,
+        Self::ClientHandshake,
+        Self::ClientHandshakeTimeout,
         Self::ClientGone,
         Self::RefusedNoRoute,
         Self::RefusedMaintenance,
         Self::RefusedNoToken,
         Self::RefusedToken,
         Self::RefusedForbidden,
+        Self::RefusedServerName,
         Self::RefusedConnections,
         Self::RefusedProxyHeader,
         Self::RefusedHttp2Abuse,
@@ -145,12 +157,16 @@ impl Outcome {
             Self::ClientBodyTooLarge => "client_body_too_large",
             Self::ClientBodyTimeout => "client_body_timeout",
             Self::ClientBodyMalformed => "client_body_malformed",
+            Self::ClientPlainHttp => "client_plain_http",
+            Self::ClientHandshake => "client_handshake",
+            Self::ClientHandshakeTimeout => "client_handshake_timeout",
             Self::ClientGone => "client_gone",
             Self::RefusedNoRoute => "refused_no_route",
             Self::RefusedMaintenance => "refused_maintenance",
             Self::RefusedNoToken => "refused_no_token",
             Self::RefusedToken => "refused_token",
             Self::RefusedForbidden => "refused_forbidden",
+            Self::RefusedServerName => "refused_server_name",
             Self::RefusedConnections => "refused_connections",
             Self::RefusedProxyHeader => "refused_proxy_header",
             Self::RefusedHttp2Abuse => "refused_http2_abuse",
@@ -196,6 +212,14 @@ pub enum Cause {
     BodyTimeout,
     /// The request body breaks its framing.
     BodyMalformed,
+    /// A request in clear text where TLS is spoken.
+    PlainHttp,
+    /// The TLS handshake failed.
+    Handshake,
+    /// The TLS handshake was not done in time.
+    HandshakeTimeout,
+    /// TLS for a server name without certificate.
+    UnknownName,
     /// The client left.
     ClientGone,
     /// No route matches.
@@ -246,7 +270,7 @@ pub enum Cause {
 
 impl Cause {
     /// All of them, for tables and tests.
-    pub const ALL: [Self; 31] = [
+    pub const ALL: [Self; 35] = [
         Self::HeadMalformed,
         Self::HeadTooLarge,
         Self::TargetTooLong,
@@ -255,6 +279,10 @@ impl Cause {
         Self::BodyTooLarge,
         Self::BodyTimeout,
         Self::BodyMalformed,
+        Self::PlainHttp,
+        Self::Handshake,
+        Self::HandshakeTimeout,
+        Self::UnknownName,
         Self::ClientGone,
         Self::NoRoute,
         Self::Maintenance,

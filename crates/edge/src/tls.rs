@@ -1,147 +1,89 @@
-//! TLS termination: which certificate answers which server name, and what versions are spoken.
-//! Never uses a process-wide crypto provider.
+//! TLS termination: which certificate, rules and keys answer a ClientHello. Never reads a socket,
+//! and never uses a process-wide crypto provider.
 
-use std::collections::HashMap;
-use std::fmt;
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs;
-use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::server::{ClientHello, ResolvesServerCert, ServerSessionMemoryCache};
 use rustls::sign::CertifiedKey;
 use rustls::version::{TLS12, TLS13};
 
-use crate::config::{Certificate, NamePattern, Tls, TlsVersion};
+use crate::config::{Tls, TlsVersion, UnknownName};
 
-/// What rustls needs to terminate TLS on one listener. Sessions resume by tickets whose keys live
-/// as long as the process and rotate by themselves.
-pub(crate) fn server_config(tls: &Tls) -> Result<Arc<ServerConfig>, rustls::Error> {
-    let versions: &[&rustls::SupportedProtocolVersion] = match tls.min_version {
+mod store;
+mod tickets;
+
+use store::CertificateStore;
+use tickets::{TicketSecrets, Tickets};
+
+/// What terminates the TLS of one listener.
+#[derive(Debug)]
+pub(crate) struct Terminator {
+    certificates: Arc<Resolver>,
+    unknown_name: UnknownName,
+    config: Arc<ServerConfig>,
+}
+
+impl Terminator {
+    /// Ready for the first handshake.
+    pub(crate) fn new(tls: &Tls) -> Result<Self, rustls::Error> {
+        let certificates = Arc::new(Resolver(ArcSwap::from_pointee(CertificateStore::new(
+            &tls.certificates,
+        ))));
+        let secrets = Arc::new(match &tls.ticket_keys {
+            Some(keys) => TicketSecrets::shared(keys.secrets.clone()),
+            None => TicketSecrets::own(),
+        });
+        let config = server_config(tls.min_version, &certificates, &secrets)?;
+        Ok(Self {
+            certificates,
+            unknown_name: tls.unknown_name,
+            config: Arc::new(config),
+        })
+    }
+
+    /// How to go on with a client that asks for this name, lower case; `None` refuses it.
+    pub(crate) fn choose(&self, server_name: Option<&str>) -> Option<Arc<ServerConfig>> {
+        let is_known = server_name.is_some_and(|name| self.certificates.0.load().knows(name));
+        let goes_on = is_known || self.unknown_name == UnknownName::Default;
+        goes_on.then(|| Arc::clone(&self.config))
+    }
+}
+
+/// The certificates in force.
+#[derive(Debug)]
+struct Resolver(ArcSwap<CertificateStore>);
+
+impl ResolvesServerCert for Resolver {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let store = self.0.load();
+        store.choose(hello.server_name(), hello.signature_schemes())
+    }
+}
+
+fn server_config(
+    min_version: TlsVersion,
+    certificates: &Arc<Resolver>,
+    secrets: &Arc<TicketSecrets>,
+) -> Result<ServerConfig, rustls::Error> {
+    let versions: &[&rustls::SupportedProtocolVersion] = match min_version {
         TlsVersion::Tls12 => &[&TLS13, &TLS12],
         TlsVersion::Tls13 => &[&TLS13],
     };
+    // X25519MLKEM768 comes first in the provider's list: what is recorded today shall not be read
+    // by the computers of tomorrow.
     let mut config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
         .with_protocol_versions(versions)?
         .with_no_client_auth()
-        .with_cert_resolver(Arc::new(CertificateStore::new(&tls.certificates)));
+        .with_cert_resolver(Arc::clone(certificates) as Arc<dyn ResolvesServerCert>);
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    config.ticketer = aws_lc_rs::Ticketer::new()?;
-    Ok(Arc::new(config))
+    config.ticketer = Arc::new(Tickets::new(Arc::clone(secrets), [0; 32]));
+    // For TLS 1.2 clients that know no tickets.
+    config.session_storage = ServerSessionMemoryCache::new(SESSIONS_MAX);
+    Ok(config)
 }
 
-/// Certificates by the names they are valid for.
-pub(crate) struct CertificateStore {
-    exact: HashMap<String, Arc<CertifiedKey>>,
-    /// By the name behind `*.`.
-    wildcard: HashMap<String, Arc<CertifiedKey>>,
-    /// Answers a missing or unknown server name.
-    default: Option<Arc<CertifiedKey>>,
-}
-
-impl CertificateStore {
-    /// The first certificate given is the default; for a name in several, the first wins.
-    pub(crate) fn new(certificates: &[Certificate]) -> Self {
-        let mut store = Self {
-            exact: HashMap::new(),
-            wildcard: HashMap::new(),
-            default: certificates.first().map(|first| Arc::clone(&first.key)),
-        };
-        for certificate in certificates {
-            for name in &certificate.names {
-                let (map, key) = match name {
-                    NamePattern::Exact(name) => (&mut store.exact, name),
-                    NamePattern::Wildcard(parent) => (&mut store.wildcard, parent),
-                };
-                map.entry(key.clone())
-                    .or_insert_with(|| Arc::clone(&certificate.key));
-            }
-        }
-        store
-    }
-
-    fn choose(&self, server_name: Option<&str>) -> Option<Arc<CertifiedKey>> {
-        let named = server_name.and_then(|name| {
-            // rustls hands names out as sent; certificates are kept in lower case.
-            let name = name.to_ascii_lowercase();
-            self.exact
-                .get(&name)
-                .or_else(|| self.wildcard.get(name.split_once('.')?.1))
-                .cloned()
-        });
-        named.or_else(|| self.default.clone())
-    }
-}
-
-impl ResolvesServerCert for CertificateStore {
-    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        self.choose(hello.server_name())
-    }
-}
-
-impl fmt::Debug for CertificateStore {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("CertificateStore")
-            .field("exact", &self.exact.keys())
-            .field("wildcard", &self.wildcard.keys())
-            .finish_non_exhaustive()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn certificate(names: &[NamePattern]) -> Certificate {
-        let key = rcgen::KeyPair::generate().unwrap();
-        let signed = rcgen::CertificateParams::new(vec!["test.invalid".to_owned()])
-            .unwrap()
-            .self_signed(&key)
-            .unwrap();
-        let der = rustls_pki_types::PrivateKeyDer::try_from(key.serialize_der()).unwrap();
-        let signer = aws_lc_rs::sign::any_supported_type(&der).unwrap();
-        Certificate {
-            cert_path: "cert.pem".into(),
-            key_path: "key.pem".into(),
-            names: names.to_vec(),
-            not_after_unix_seconds: i64::MAX,
-            key: Arc::new(CertifiedKey::new(vec![signed.der().clone()], signer)),
-        }
-    }
-
-    fn exact(name: &str) -> NamePattern {
-        NamePattern::Exact(name.to_owned())
-    }
-
-    #[test]
-    fn server_name_picks_exact_before_wildcard_before_default() {
-        let default = certificate(&[exact("default.test")]);
-        let wildcard = certificate(&[NamePattern::Wildcard("example.com".to_owned())]);
-        let named = certificate(&[exact("auth.example.com")]);
-        let expected =
-            [&default, &wildcard, &named].map(|certificate| Arc::clone(&certificate.key));
-        let store = CertificateStore::new(&[default, wildcard, named]);
-        let pick = |name| {
-            let chosen = store.choose(name).unwrap();
-            expected
-                .iter()
-                .position(|key| Arc::ptr_eq(key, &chosen))
-                .unwrap()
-        };
-        assert_eq!(pick(Some("auth.example.com")), 2);
-        assert_eq!(pick(Some("AUTH.example.COM")), 2);
-        assert_eq!(pick(Some("other.example.com")), 1);
-        assert_eq!(
-            pick(Some("a.b.example.com")),
-            0,
-            "a wildcard covers one label"
-        );
-        assert_eq!(pick(Some("example.com")), 0);
-        assert_eq!(pick(Some("unknown")), 0);
-        assert_eq!(pick(None), 0);
-    }
-
-    #[test]
-    fn without_certificates_nothing_is_chosen() {
-        assert!(CertificateStore::new(&[]).choose(Some("a.test")).is_none());
-    }
-}
+/// Sessions by id that one process remembers, each of a few hundred bytes.
+const SESSIONS_MAX: usize = 4096;

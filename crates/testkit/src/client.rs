@@ -40,6 +40,10 @@ pub struct TlsSeen {
     pub alpn: Option<String>,
     /// `TLSv1_2` or `TLSv1_3`.
     pub version: String,
+    /// Group that keys were agreed on in, such as `X25519MLKEM768`.
+    pub group: Option<String>,
+    /// Whether an earlier session goes on.
+    pub is_resumed: bool,
 }
 
 /// One response.
@@ -418,6 +422,10 @@ pub async fn tls_stream(
         version: session
             .protocol_version()
             .map_or(String::new(), |v| format!("{v:?}")),
+        group: session
+            .negotiated_key_exchange_group()
+            .map(|group| format!("{:?}", group.name())),
+        is_resumed: session.handshake_kind() == Some(rustls::HandshakeKind::Resumed),
     };
     Ok((stream, seen))
 }

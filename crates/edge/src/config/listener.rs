@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{ClusterId, ProxyProtocol};
+use super::{ClusterId, ProxyProtocol, TicketKeys};
 
 /// One bound address with what it does to the bytes that arrive.
 #[derive(Debug)]
@@ -47,8 +47,22 @@ pub enum Engine {
 pub struct Tls {
     /// Chosen by server name; the first answers clients that send none or an unknown one.
     pub certificates: Vec<Certificate>,
+    /// What becomes of clients that name no server, or one without certificate (default: the first
+    /// certificate).
+    pub unknown_name: UnknownName,
     /// Oldest protocol version accepted (default 1.2).
     pub min_version: TlsVersion,
+    /// Secrets of session tickets; `None` (default) draws keys for this process alone.
+    pub ticket_keys: Option<TicketKeys>,
+}
+
+/// What a client gets that asks for a server name without a certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UnknownName {
+    /// The first certificate.
+    Default,
+    /// An alert.
+    Refuse,
 }
 
 /// Oldest TLS version a listener accepts.
@@ -63,16 +77,27 @@ pub enum TlsVersion {
 /// A certificate chain and its key, read and matched with each other at parse time.
 #[derive(Debug)]
 pub struct Certificate {
-    /// File with the chain, leaf first, PEM.
-    pub cert_path: PathBuf,
-    /// File with the private key, PEM.
-    pub key_path: PathBuf,
+    /// Where it was read.
+    pub files: CertificateFiles,
     /// DNS names of the leaf (subject alternative names), lower case.
     pub names: Vec<NamePattern>,
     /// End of validity of the leaf, seconds since the Unix epoch.
     pub not_after_unix_seconds: i64,
+    /// Until when the OCSP staple holds, seconds since the Unix epoch; `None` without one.
+    pub ocsp_until: Option<i64>,
     /// Ready for rustls.
     pub key: Arc<rustls::sign::CertifiedKey>,
+}
+
+/// The files of a certificate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CertificateFiles {
+    /// The chain, leaf first, PEM.
+    pub cert: PathBuf,
+    /// The private key, PEM.
+    pub key: PathBuf,
+    /// What the authority last said of it (an OCSP response, DER).
+    pub ocsp: Option<PathBuf>,
 }
 
 /// A server name as certificates and passthrough rules give it, lower case.

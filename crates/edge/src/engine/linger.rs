@@ -21,7 +21,7 @@ pub(super) async fn farewell<S: Stream>(stream: &mut S) {
 }
 
 /// Ends our side, then reads until the client has ended its own.
-pub(super) async fn linger<S: Stream>(stream: &mut S) {
+pub(crate) async fn linger<S: Stream>(stream: &mut S) {
     let ended = tokio::time::timeout(LINGER, stream.shutdown()).await;
     if matches!(ended, Ok(Ok(()))) {
         discard(stream).await;

@@ -6,10 +6,11 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::{Buf, Bytes, BytesMut};
-use rustls::server::Acceptor;
+use rustls::server::{Accepted, Acceptor};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
+use super::plain::{Opening, opening};
 use crate::engine::Stream;
 
 /// A ClientHello larger than this is refused; with post-quantum key shares they reach about 2 KiB.
@@ -28,39 +29,90 @@ impl<S> Rewound<S> {
         Self { prefix, io }
     }
 
+    /// Puts bytes that were read back in front of the rest.
+    pub(super) fn put_back(&mut self, seen: Bytes) {
+        self.prefix = match self.prefix.is_empty() {
+            true => seen,
+            false => Bytes::from([seen.as_ref(), self.prefix.as_ref()].concat()),
+        };
+    }
+
     /// The connection itself.
     pub(crate) fn get_ref(&self) -> &S {
         &self.io
     }
 }
 
-/// Reads until the ClientHello is complete, in however many pieces it comes. Returns the server
-/// name, lower case, and every byte read.
-pub(crate) async fn read_client_hello<S: AsyncRead + Unpin>(
-    io: &mut S,
-) -> io::Result<(Option<String>, Bytes)> {
+/// A complete ClientHello.
+pub(super) struct Hello {
+    /// Goes on with the handshake; has every byte.
+    pub(super) accepted: Accepted,
+    /// Who is asked for, lower case.
+    pub(super) server_name: Option<String>,
+    /// Every byte read.
+    pub(super) seen: Bytes,
+}
+
+/// Why there is no ClientHello.
+#[derive(Debug)]
+pub(super) enum NoHello {
+    /// The client left before its first byte.
+    Silent,
+    /// The connection ended or broke inside it.
+    Broken,
+    /// A request in clear text.
+    PlainHttp,
+    /// Another protocol.
+    NotTls,
+    /// It is larger than anybody needs.
+    TooLarge,
+    /// It breaks the protocol; the alert says how.
+    Malformed(Vec<u8>),
+}
+
+/// Reads until the ClientHello is complete, in however many pieces it comes.
+pub(super) async fn read_client_hello<S: AsyncRead + Unpin>(io: &mut S) -> Result<Hello, NoHello> {
     let mut acceptor = Acceptor::default();
     let mut seen = BytesMut::with_capacity(2048);
+    let mut fed = 0;
     loop {
-        let start = seen.len();
-        if io.read_buf(&mut seen).await? == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
+        let room = (MAX_HELLO_BYTES - seen.len()) as u64;
+        match (&mut *io).take(room).read_buf(&mut seen).await {
+            Ok(0) if seen.is_empty() => return Err(NoHello::Silent),
+            Ok(0) | Err(_) => return Err(NoHello::Broken),
+            Ok(_) => {}
         }
-        let mut fresh = &seen[start..];
+        match opening(&seen) {
+            Opening::Tls => {}
+            Opening::Undecided => continue,
+            Opening::Http => return Err(NoHello::PlainHttp),
+            Opening::Other => return Err(NoHello::NotTls),
+        }
+        let mut fresh = &seen[fed..];
         while !fresh.is_empty() {
-            acceptor.read_tls(&mut fresh)?;
+            let taken = acceptor.read_tls(&mut fresh);
+            if !taken.is_ok_and(|count| count > 0) {
+                return Err(NoHello::TooLarge);
+            }
         }
+        fed = seen.len();
         match acceptor.accept() {
             Ok(Some(accepted)) => {
-                let name = accepted
-                    .client_hello()
-                    .server_name()
-                    .map(str::to_ascii_lowercase);
-                return Ok((name, seen.freeze()));
+                let hello = accepted.client_hello();
+                return Ok(Hello {
+                    server_name: hello.server_name().map(str::to_ascii_lowercase),
+                    accepted,
+                    seen: seen.freeze(),
+                });
             }
             Ok(None) if seen.len() < MAX_HELLO_BYTES => {}
-            Ok(None) => return Err(io::Error::other("ClientHello is too large")),
-            Err((error, _alert)) => return Err(io::Error::other(error)),
+            Ok(None) => return Err(NoHello::TooLarge),
+            Err((_, mut alert)) => {
+                let mut bytes = Vec::new();
+                // A vector takes everything.
+                let _ = alert.write_all(&mut bytes);
+                return Err(NoHello::Malformed(bytes));
+            }
         }
     }
 }
@@ -147,20 +199,29 @@ mod tests {
         hello
     }
 
+    async fn refused(mut bytes: &[u8]) -> NoHello {
+        read_client_hello(&mut bytes).await.err().unwrap()
+    }
+
     #[tokio::test]
     async fn hello_in_single_bytes_yields_its_name_and_every_byte() {
         let hello = client_hello("Auth.Example.com");
-        let (mut near, mut far) = tokio::io::duplex(1);
+        let (mut near, far) = tokio::io::duplex(1);
         let sent = hello.clone();
         let writer = tokio::spawn(async move {
             near.write_all(&sent).await.unwrap();
             near.write_all(b"rest").await.unwrap();
         });
-        let (name, seen) = read_client_hello(&mut far).await.unwrap();
-        assert_eq!(name.as_deref(), Some("auth.example.com"));
-        assert_eq!(seen, hello);
+        let mut rewound = Rewound::new(Bytes::new(), far);
+        let read = read_client_hello(&mut rewound).await.ok().unwrap();
+        assert_eq!(read.server_name.as_deref(), Some("auth.example.com"));
+        assert_eq!(read.seen, hello);
+        assert_eq!(
+            read.accepted.client_hello().server_name(),
+            Some("auth.example.com")
+        );
 
-        let mut rewound = Rewound::new(seen, far);
+        rewound.put_back(read.seen);
         let mut again = Vec::new();
         rewound.read_to_end(&mut again).await.unwrap();
         writer.await.unwrap();
@@ -168,20 +229,42 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn plain_http_and_an_early_end_are_errors() {
-        let mut plain: &[u8] = b"GET / HTTP/1.1\r\nhost: a\r\n\r\n";
-        assert!(read_client_hello(&mut plain).await.is_err());
+    async fn what_is_put_back_comes_before_what_was_not_read() {
+        let mut rewound = Rewound::new(Bytes::from_static(b"second"), tokio::io::empty());
+        rewound.put_back(Bytes::from_static(b"first "));
+        let mut all = String::new();
+        rewound.read_to_string(&mut all).await.unwrap();
+        assert_eq!(all, "first second");
+    }
+
+    #[tokio::test]
+    async fn what_is_no_hello_is_told_apart() {
+        let plain = b"GET / HTTP/1.1\r\nhost: a\r\n\r\n";
+        assert!(matches!(refused(plain).await, NoHello::PlainHttp));
+        assert!(matches!(refused(b"GE").await, NoHello::Broken));
+        assert!(matches!(refused(b"").await, NoHello::Silent));
+        assert!(matches!(refused(b"SSH-2.0-x\r\n").await, NoHello::NotTls));
         let hello = client_hello("a.test");
-        let mut cut = &hello[..hello.len() / 2];
-        assert!(read_client_hello(&mut cut).await.is_err());
+        let half = &hello[..hello.len() / 2];
+        assert!(matches!(refused(half).await, NoHello::Broken));
+    }
+
+    #[tokio::test]
+    async fn damaged_hello_gets_an_alert() {
+        let mut hello = client_hello("a.test");
+        hello[5] = 2;
+        let NoHello::Malformed(alert) = refused(&hello).await else {
+            panic!("this is a ServerHello");
+        };
+        assert_eq!(alert[0], 0x15);
     }
 
     #[tokio::test]
     async fn endless_hello_is_refused() {
-        // A handshake record that announces a huge ClientHello and never completes it.
+        // Handshake records that announce a huge ClientHello and never complete it.
         let mut record = vec![0x16, 3, 1, 0x40, 0, 1, 0, 0xff, 0xff];
         record.resize(5 + 0x4000, 0);
         let endless = record.repeat(8);
-        assert!(read_client_hello(&mut endless.as_slice()).await.is_err());
+        assert!(matches!(refused(&endless).await, NoHello::TooLarge));
     }
 }

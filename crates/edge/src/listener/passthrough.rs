@@ -5,7 +5,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use portcullis_traffic::containment::Trouble;
 use tokio::net::TcpStream;
 
@@ -48,11 +47,10 @@ impl Passthrough {
 }
 
 /// Joins a client with an endpoint of `cluster` until both sides end or are silent for
-/// [`IDLE_TIMEOUT`]. `seen` is what was already read from the client. An endpoint that cannot be
+/// [`IDLE_TIMEOUT`]. An endpoint that cannot be
 /// reached counts as failed and is replaced by another.
 pub(super) async fn pass_on(
-    stream: TcpStream,
-    seen: Bytes,
+    mut stream: Rewound<TcpStream>,
     cluster: &Arc<Cluster>,
     client: SocketAddr,
     ids: &IdSource,
@@ -89,8 +87,7 @@ pub(super) async fn pass_on(
         let connected = Instant::now();
         slot.answered(connected.saturating_duration_since(started));
         slot.judge(Ok(()), connected);
-        let mut downstream = Rewound::new(seen, stream);
-        let copied = tunnel(&mut downstream, &mut upstream, IDLE_TIMEOUT, pending()).await;
+        let copied = tunnel(&mut stream, &mut upstream, IDLE_TIMEOUT, pending()).await;
         tracing::debug!(%client, endpoint = %address, ?copied, "passthrough connection ended");
         return;
     }

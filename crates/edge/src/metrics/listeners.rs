@@ -2,7 +2,7 @@
 
 use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry};
 
-use super::{Metrics, counters, gauges};
+use super::{Metrics, TlsMetrics, counters, gauges};
 
 #[derive(Debug)]
 pub(super) struct ListenerVecs {
@@ -27,6 +27,8 @@ pub struct ListenerMetrics {
     pub handshakes_ok: IntCounter,
     /// TLS handshakes that failed or timed out.
     pub handshakes_failed: IntCounter,
+    /// More of TLS.
+    pub tls: TlsMetrics,
 }
 
 impl Metrics {
@@ -43,6 +45,7 @@ impl Metrics {
                 .listeners
                 .handshakes
                 .with_label_values(&[name, "failed"]),
+            tls: self.tls(name),
         }
     }
 }

@@ -55,6 +55,7 @@ impl Exchange {
             Some(status) if status.is_server_error() => Outcome::EndpointError,
             _ => Outcome::Served,
         });
+        let tls = self.connection.tls.as_ref();
         let ended = finish::Ended {
             connection: &self.connection,
             snapshot: &self.snapshot,
@@ -69,6 +70,7 @@ impl Exchange {
             endpoint_time: self.endpoint_time,
             request_bytes: self.body.bytes(),
             response_bytes: end.response_bytes,
+            server_name: tls.and_then(|tls| tls.server_name.as_deref()),
         };
         finish::finish(&self.edge, &ended);
     }

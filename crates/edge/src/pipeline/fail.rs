@@ -41,6 +41,10 @@ fn outcome_and_status(cause: Cause) -> (Outcome, StatusCode) {
         Cause::BodyTooLarge => (O::ClientBodyTooLarge, S::PAYLOAD_TOO_LARGE),
         Cause::BodyTimeout => (O::ClientBodyTimeout, S::REQUEST_TIMEOUT),
         Cause::BodyMalformed => (O::ClientBodyMalformed, S::BAD_REQUEST),
+        Cause::PlainHttp => (O::ClientPlainHttp, S::BAD_REQUEST),
+        Cause::Handshake => (O::ClientHandshake, S::BAD_REQUEST),
+        Cause::HandshakeTimeout => (O::ClientHandshakeTimeout, S::REQUEST_TIMEOUT),
+        Cause::UnknownName => (O::RefusedServerName, S::BAD_REQUEST),
         Cause::ClientGone => (O::ClientGone, S::BAD_REQUEST),
         Cause::NoRoute => (O::RefusedNoRoute, S::NOT_FOUND),
         Cause::Maintenance => (O::RefusedMaintenance, S::SERVICE_UNAVAILABLE),
@@ -92,6 +96,9 @@ fn detail(cause: Cause) -> &'static str {
         Cause::BodyMalformed => {
             "The request body breaks its framing. Send as many bytes as declared, in valid chunks."
         }
+        Cause::PlainHttp | Cause::Handshake | Cause::HandshakeTimeout | Cause::UnknownName => {
+            detail_of_tls(cause)
+        }
         Cause::ClientGone => "The client left before the answer.",
         Cause::NoRoute => "No route matches the host and path. Check both for a typing error.",
         Cause::Maintenance => {
@@ -111,6 +118,24 @@ fn detail(cause: Cause) -> &'static str {
         Cause::QueueTimeout => {
             "Every endpoint stayed busy. Try again after the seconds in Retry-After."
         }
+        Cause::ConnectRefused
+        | Cause::ConnectTimeout
+        | Cause::ConnectFailed
+        | Cause::EndpointReset
+        | Cause::EndpointTimeout
+        | Cause::EndpointMalformed
+        | Cause::EndpointTruncated => detail_of_endpoint(cause),
+        Cause::TooManyConnections | Cause::ProxyHeader | Cause::Http2Abuse => {
+            detail_of_connection(cause)
+        }
+        Cause::Draining => "This server is leaving. Try again on a new connection.",
+        Cause::Internal => "A fault on our side. Report it with the request id.",
+    }
+}
+
+/// The same for what the endpoint did wrong.
+fn detail_of_endpoint(cause: Cause) -> &'static str {
+    match cause {
         Cause::ConnectRefused => {
             "The endpoint refuses connections. Try again; the request was not carried out."
         }
@@ -129,14 +154,21 @@ fn detail(cause: Cause) -> &'static str {
         Cause::EndpointMalformed => {
             "The endpoint's answer is not HTTP. The request may have been carried out: check before you repeat it."
         }
-        Cause::EndpointTruncated => {
+        _ => {
             "The endpoint stopped inside its answer. The request may have been carried out: check before you repeat it."
         }
-        Cause::TooManyConnections | Cause::ProxyHeader | Cause::Http2Abuse => {
-            detail_of_connection(cause)
+    }
+}
+
+/// The same for connections that never spoke TLS with us; only the first can be told.
+fn detail_of_tls(cause: Cause) -> &'static str {
+    match cause {
+        Cause::PlainHttp => {
+            "This port speaks TLS, and the request came in clear text. Ask for https:// instead of http://."
         }
-        Cause::Draining => "This server is leaving. Try again on a new connection.",
-        Cause::Internal => "A fault on our side. Report it with the request id.",
+        Cause::HandshakeTimeout => "The TLS handshake was not done in time.",
+        Cause::UnknownName => "There is no certificate for this server name.",
+        _ => "The TLS handshake failed.",
     }
 }
 
@@ -368,6 +400,7 @@ mod tests {
             (Cause::BodyTooLarge, 413, true),
             (Cause::BodyTimeout, 408, true),
             (Cause::BodyMalformed, 400, true),
+            (Cause::PlainHttp, 400, true),
             (Cause::NoRoute, 404, false),
             (Cause::Maintenance, 503, false),
             (Cause::NoToken, 401, false),

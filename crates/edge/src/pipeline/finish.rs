@@ -31,6 +31,8 @@ pub(super) struct Ended<'a> {
     pub(super) endpoint_time: Option<Duration>,
     pub(super) request_bytes: u64,
     pub(super) response_bytes: u64,
+    /// The name that TLS was asked for.
+    pub(super) server_name: Option<&'a str>,
 }
 
 /// Counts the request and writes its line.
@@ -138,7 +140,7 @@ fn line(edge: &Edge, ended: &Ended<'_>) -> Vec<u8> {
         request_bytes: ended.request_bytes,
         response_bytes: ended.response_bytes,
         tls_version: tls.map(|tls| tls.version),
-        server_name: tls.and_then(|tls| tls.server_name.as_deref()),
+        server_name: ended.server_name,
         user_agent: excerpt.and_then(Excerpt::logged_user_agent),
     }
     .encode()
@@ -150,6 +152,20 @@ pub(super) fn finish_unparsed(
     connection: &Connection,
     outcome: Outcome,
     status: Option<StatusCode>,
+    now: Instant,
+) {
+    let tls = connection.tls.as_ref();
+    let server_name = tls.and_then(|tls| tls.server_name.as_deref());
+    finish_connection(edge, connection, outcome, status, server_name, now);
+}
+
+/// The same, where the connection does not know the name that was asked for.
+pub(super) fn finish_connection(
+    edge: &Edge,
+    connection: &Connection,
+    outcome: Outcome,
+    status: Option<StatusCode>,
+    server_name: Option<&str>,
     now: Instant,
 ) {
     let snapshot = edge.snapshot.load();
@@ -167,6 +183,7 @@ pub(super) fn finish_unparsed(
         endpoint_time: None,
         request_bytes: 0,
         response_bytes: 0,
+        server_name,
     };
     finish(edge, &ended);
 }

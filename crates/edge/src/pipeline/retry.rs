@@ -217,6 +217,10 @@ fn failure_of(setback: Setback) -> Option<(Failure, RetryReason)> {
         | Cause::BodyTooLarge
         | Cause::BodyTimeout
         | Cause::BodyMalformed
+        | Cause::PlainHttp
+        | Cause::Handshake
+        | Cause::HandshakeTimeout
+        | Cause::UnknownName
         | Cause::ClientGone
         | Cause::NoRoute
         | Cause::Maintenance

@@ -22,6 +22,19 @@ pub fn report_unparsed(
     finish::finish_unparsed(edge, connection, fail::failure(cause).outcome, status, now);
 }
 
+/// A connection that came to nothing before its TLS stood, as one line and one count of requests.
+pub fn report_handshake(
+    edge: &Edge,
+    connection: &Connection,
+    cause: Cause,
+    status: Option<StatusCode>,
+    server_name: Option<&str>,
+) {
+    let outcome = fail::failure(cause).outcome;
+    let now = Instant::now();
+    finish::finish_connection(edge, connection, outcome, status, server_name, now);
+}
+
 /// The answer to a request that never became an [`Exchange`](super::Exchange).
 pub fn answer_unparsed(cause: Cause) -> Answer {
     let mut answer = fail::failure(cause).answer(None);

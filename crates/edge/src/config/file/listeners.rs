@@ -6,7 +6,9 @@ use portcullis_ops::decode::{Fields, Located};
 use portcullis_ops::diagnostic::Span;
 
 use super::super::names;
-use super::super::{ClientTimeouts, Engine, Http2, Limits, NamePattern, ProxyProtocol, TlsVersion};
+use super::super::{
+    ClientTimeouts, Engine, Http2, Limits, NamePattern, ProxyProtocol, TlsVersion, UnknownName,
+};
 use super::{clients, positive};
 
 #[derive(Debug)]
@@ -27,7 +29,9 @@ pub(in crate::config) struct FileListener {
 #[derive(Debug)]
 pub(in crate::config) struct FileTls {
     pub(in crate::config) certificates: Vec<FileCertificate>,
+    pub(in crate::config) unknown_name: UnknownName,
     pub(in crate::config) min_version: TlsVersion,
+    pub(in crate::config) ticket_key_file: Option<Located<String>>,
 }
 
 #[derive(Debug)]
@@ -78,6 +82,11 @@ fn tls(fields: &Fields<'_>) -> FileTls {
                 key: certificate.text("key", names::file),
             })
             .collect(),
+        unknown_name: match fields.word("unknown_name").value {
+            "refuse" => UnknownName::Refuse,
+            _ => UnknownName::Default,
+        },
+        ticket_key_file: fields.text("ticket_key_file", names::file),
         min_version: match fields.word("min_version").value {
             "1.3" => TlsVersion::Tls13,
             _ => TlsVersion::Tls12,

@@ -25,8 +25,10 @@ static LISTENER: Table = Table {
 
 static TLS: Table = Table {
     keys: &[
-        key("certificates", Kind::List(&CERTIFICATES), Required(""), "Chosen by server name; the first answers all other names."),
+        key("certificates", Kind::List(&CERTIFICATES), Required(""), "Chosen by server name; the first answers all other names. Files are watched and replaced without a restart."),
+        key("unknown_name", Kind::Scalar(Scalar::Word(&["default", "refuse"])), Default("default"), "Clients that name no server, or one without a certificate: the first certificate (default) or a TLS alert (refuse)."),
         key("min_version", Kind::Scalar(Scalar::Word(&["1.2", "1.3"])), Default("1.2"), "Oldest TLS version: 1.2 or 1.3."),
+        key("ticket_key_file", text(&PATH), Optional("certs/tickets.key"), "Secrets that several edges share, so that sessions resume at any of them: one a line, the first makes tickets; keys of 12 hours are derived. Without it each process draws its own. Watched."),
     ],
 };
 

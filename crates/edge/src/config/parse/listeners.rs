@@ -3,12 +3,16 @@
 
 use std::collections::HashSet;
 use std::net::SocketAddr;
+use std::path::Path;
 
 use portcullis_ops::decode::Located;
+use portcullis_ops::diagnostic::Span;
 
-use super::super::certificate;
-use super::super::file::{FileListener, FileTls};
-use super::super::{Listener, NamePattern, Passthrough, Tls};
+use super::super::file::{FileCertificate, FileListener, FileTls};
+use super::super::{
+    Certificate, CertificateFiles, Listener, NamePattern, Passthrough, Problem, Tls, certificate,
+    ticket_keys,
+};
 use super::Parser;
 
 impl Parser<'_> {
@@ -90,25 +94,66 @@ impl Parser<'_> {
     }
 
     fn tls(&self, file: &FileTls) -> Tls {
-        let (directory, now) = (self.surroundings.directory, self.now_unix_seconds());
-        let mut names: HashSet<NamePattern> = HashSet::new();
-        let mut certificates = Vec::new();
-        for (index, files) in file.certificates.iter().enumerate() {
-            let Some(loaded) = certificate::load(files, directory, now, self.report) else {
+        let mut certificates: Vec<Certificate> = Vec::new();
+        for files in &file.certificates {
+            let Some(loaded) = self.certificate(files) else {
                 continue;
             };
-            let is_hidden = loaded.names.iter().all(|name| names.contains(name));
-            if let (true, 1.., Some(cert)) = (is_hidden, index, &files.cert) {
-                let message = "an earlier certificate has every name of this one";
-                self.report
-                    .warning(cert.span, message, "remove one of them");
-            }
-            names.extend(loaded.names.iter().cloned());
+            self.check_hidden(files, &loaded, &certificates);
             certificates.push(loaded);
         }
+        let ticket_keys = file.ticket_key_file.as_ref().and_then(|file| {
+            let mut problems = Vec::new();
+            let path = self.surroundings.directory.join(&file.value);
+            let keys = ticket_keys::load(&path, &mut problems);
+            self.tell(problems, |_| file.span);
+            keys
+        });
         Tls {
             certificates,
+            unknown_name: file.unknown_name,
             min_version: file.min_version,
+            ticket_keys,
+        }
+    }
+
+    fn certificate(&self, file: &FileCertificate) -> Option<Certificate> {
+        let (cert, key) = (file.cert.as_ref()?, file.key.as_ref()?);
+        let directory = self.surroundings.directory;
+        let files = CertificateFiles {
+            cert: directory.join(&cert.value),
+            key: directory.join(&key.value),
+            ocsp: None,
+        };
+        let mut problems = Vec::new();
+        let loaded = certificate::load(&files, self.now_unix_seconds(), &mut problems);
+        self.tell(problems, |path| {
+            if path == files.key {
+                key.span
+            } else {
+                cert.span
+            }
+        });
+        loaded
+    }
+
+    fn tell(&self, problems: Vec<Problem>, place: impl Fn(&Path) -> Span) {
+        for problem in problems {
+            let span = place(&problem.path);
+            problem.tell(span, self.report);
+        }
+    }
+
+    /// Of two for the same names the client gets the one whose kind of key it can verify.
+    fn check_hidden(&self, file: &FileCertificate, loaded: &Certificate, earlier: &[Certificate]) {
+        let kind = loaded.key.key.algorithm();
+        let same = earlier.iter().filter(|one| one.key.key.algorithm() == kind);
+        let names: HashSet<_> = same.flat_map(|one| &one.names).collect();
+        let is_hidden = loaded.names.iter().all(|name| names.contains(name));
+        if let (true, false, Some(cert)) = (is_hidden, earlier.is_empty(), &file.cert) {
+            let message = "an earlier certificate has every name of this one";
+            self.report
+                .warning(cert.span, message, "remove one of them");
         }
     }
 

@@ -21,7 +21,7 @@ routes:
 ";
 
 impl World {
-    fn write(&self, name: &str, text: &str) {
+    pub(super) fn write(&self, name: &str, text: &str) {
         let path = self.path().join(name);
         fs::write(&path, text).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
@@ -74,8 +74,8 @@ fn certificate_is_read_with_names_and_validity() {
     ];
     assert_eq!(certificate.names, names);
     assert_eq!(certificate.not_after_unix_seconds, 2_208_988_800);
-    assert_eq!(certificate.cert_path, world.path().join("a.pem"));
-    assert_eq!(certificate.key_path, world.path().join("a.key"));
+    assert_eq!(certificate.files.cert, world.path().join("a.pem"));
+    assert_eq!(certificate.files.key, world.path().join("a.key"));
     assert_eq!(certificate.key.cert.len(), 1);
 }
 
@@ -231,10 +231,10 @@ fn certificate_about_to_expire_warns() {
     let mut world = World::with_certificate();
     let until = UNIX_EPOCH + Duration::from_secs(2_208_988_800);
     let day = Duration::from_secs(24 * 60 * 60);
-    world.now = until - day * 14;
+    world.now = until - day * 30;
     assert!(world.parse(WITH_TLS).unwrap().warnings.is_empty());
     world.now += Duration::from_secs(1);
-    world.one_warning(WITH_TLS, "5:19", &["expires in 13 days"]);
+    world.one_warning(WITH_TLS, "5:19", &["expires in 29 days"]);
 }
 
 #[test]

@@ -13,6 +13,8 @@ const OTHER: &[(&str, &str)] = &[
     ("listeners[].tls.certificates[].cert", "./certs/auth.pem"),
     ("listeners[].tls.certificates[].key", "./certs/auth.key"),
     ("listeners[].tls.min_version", "1.3"),
+    ("listeners[].tls.unknown_name", "refuse"),
+    ("listeners[].tls.ticket_key_file", "./certs/tickets.key"),
     ("listeners[].engine", "pingora"),
     ("listeners[].passthrough[].sni", "other.example.com"),
     ("listeners[].passthrough[].cluster", "other"),

@@ -34,6 +34,7 @@ pub(super) fn full() -> (World, String) {
     std::fs::copy(&identity.cert, certs.join("auth.pem")).unwrap();
     std::fs::copy(&identity.key, certs.join("auth.key")).unwrap();
     std::fs::copy(authority.root_file(), certs.join("ca.pem")).unwrap();
+    world.write("certs/tickets.key", &"s".repeat(64));
     let pages = world.path().join("pages");
     std::fs::create_dir(&pages).unwrap();
     std::fs::write(pages.join("sorry.html"), "sorry").unwrap();

@@ -1,0 +1,234 @@
+//! From the first byte on a TLS port to a session, a tunnel, or what the client is told instead.
+//! Never looks at a request.
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio::time::timeout_at;
+use tokio_rustls::StartHandshake;
+use tokio_rustls::server::TlsStream;
+
+use super::Listener;
+use super::hello::{NoHello, Rewound, read_client_hello};
+use super::passthrough;
+use crate::connection::TlsFacts;
+use crate::engine::{linger, refusal, to_http1};
+use crate::outcome::Cause;
+use crate::pipeline;
+
+/// In a box: a session is large, and moves through many hands.
+type Session = Box<TlsStream<Rewound<TcpStream>>>;
+
+/// Why a handshake came to nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Failure {
+    /// The client said nothing and left, as load balancers do to see whether we live.
+    Silent,
+    /// It was not done in time.
+    Timeout,
+    /// The client left or broke off.
+    Broken,
+    PlainHttp,
+    NotTls,
+    HelloTooLarge,
+    UnknownName,
+    /// Versions, suites or messages do not fit.
+    Protocol,
+}
+
+impl Failure {
+    /// As metrics say it.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Silent => "silent",
+            Self::Timeout => "timeout",
+            Self::Broken => "broken",
+            Self::PlainHttp => "plain_http",
+            Self::NotTls => "not_tls",
+            Self::HelloTooLarge => "hello_too_large",
+            Self::UnknownName => "unknown_name",
+            Self::Protocol => "protocol",
+        }
+    }
+
+    /// As the access log says it; `None` is not worth a line.
+    fn cause(self) -> Option<Cause> {
+        match self {
+            Self::Silent => None,
+            Self::Timeout => Some(Cause::HandshakeTimeout),
+            Self::PlainHttp => Some(Cause::PlainHttp),
+            Self::UnknownName => Some(Cause::UnknownName),
+            Self::Broken | Self::NotTls | Self::HelloTooLarge | Self::Protocol => {
+                Some(Cause::Handshake)
+            }
+        }
+    }
+
+    /// What the client is told, unless the handshake did so itself.
+    fn words(self) -> Option<Bytes> {
+        match self {
+            Self::PlainHttp => Some(to_http1(&refusal(Cause::PlainHttp)).freeze()),
+            Self::UnknownName => Some(Bytes::from_static(&UNRECOGNIZED_NAME)),
+            Self::HelloTooLarge => Some(Bytes::from_static(&DECODE_ERROR)),
+            _ => None,
+        }
+    }
+}
+
+impl Listener {
+    /// Terminates TLS. `None`: the connection was passed through, or came to nothing.
+    pub(super) async fn open(
+        &self,
+        stream: TcpStream,
+        client: SocketAddr,
+        local: SocketAddr,
+    ) -> Option<(Session, TlsFacts)> {
+        let started = Instant::now();
+        let deadline = tokio::time::Instant::from_std(started + self.context.timeouts.handshake);
+        let mut stream = Rewound::new(Bytes::new(), stream);
+        let fail = |failure, name: Option<String>| {
+            self.count_failure(failure, name, (client, local), started);
+        };
+        let hello = match timeout_at(deadline, read_client_hello(&mut stream)).await {
+            Ok(Ok(hello)) => hello,
+            Ok(Err(no_hello)) => {
+                let (failure, words) = told(no_hello);
+                fail(failure, None);
+                part(stream, words).await;
+                return None;
+            }
+            Err(_late) => {
+                fail(Failure::Timeout, None);
+                return None;
+            }
+        };
+        let name = hello.server_name;
+        if let Some(cluster) = self.passthrough.cluster(name.as_deref()) {
+            // A raw tunnel has no polite end: when the edge drains it may use all the time.
+            let snapshot = self.edge.snapshot.load_full();
+            let cluster = snapshot.cluster(cluster);
+            stream.put_back(hello.seen);
+            passthrough::pass_on(stream, cluster, client, &self.edge.ids).await;
+            return None;
+        }
+        let terminator = self.tls.as_ref();
+        let Some(config) = terminator.and_then(|tls| tls.choose(name.as_deref())) else {
+            fail(Failure::UnknownName, name);
+            part(stream, Failure::UnknownName.words()).await;
+            return None;
+        };
+        let handshake = StartHandshake::from_parts(hello.accepted, stream).into_stream(config);
+        match timeout_at(deadline, handshake.into_fallible()).await {
+            Ok(Ok(session)) => {
+                let facts = facts(&session);
+                self.context.metrics.handshakes_ok.inc();
+                self.context.metrics.tls.began(&facts);
+                Some((Box::new(session), facts))
+            }
+            Ok(Err((error, stream))) => {
+                tracing::debug!(%client, listener = %self.context.name, %error, "TLS handshake failed");
+                fail(why(&error), name);
+                part(stream, None).await;
+                None
+            }
+            Err(_late) => {
+                fail(Failure::Timeout, name);
+                None
+            }
+        }
+    }
+
+    fn count_failure(
+        &self,
+        failure: Failure,
+        server_name: Option<String>,
+        (client, local): (SocketAddr, SocketAddr),
+        started: Instant,
+    ) {
+        let metrics = &self.context.metrics;
+        metrics.handshakes_failed.inc();
+        metrics.tls.failed(failure.name());
+        let Some(cause) = failure.cause() else { return };
+        let mut connection = self.connection(client, local, None);
+        connection.opened = started;
+        let status = (cause == Cause::PlainHttp).then(|| refusal(cause).status);
+        let name = server_name.as_deref();
+        pipeline::report_handshake(&self.edge, &connection, cause, status, name);
+    }
+}
+
+/// Gives the client the last word or alert, and time to read it: closing at once with something
+/// unread would reset the connection and destroy it.
+async fn part(mut stream: Rewound<TcpStream>, words: Option<Bytes>) {
+    if let Some(words) = words {
+        let sent = tokio::time::timeout(LAST_WORD, stream.write_all(&words)).await;
+        if !matches!(sent, Ok(Ok(()))) {
+            return;
+        }
+    }
+    linger(&mut stream).await;
+}
+
+/// A hello that cannot be, and what to say to it.
+fn told(no_hello: NoHello) -> (Failure, Option<Bytes>) {
+    let failure = match no_hello {
+        NoHello::Silent => Failure::Silent,
+        NoHello::Broken => Failure::Broken,
+        NoHello::PlainHttp => Failure::PlainHttp,
+        NoHello::NotTls => Failure::NotTls,
+        NoHello::TooLarge => Failure::HelloTooLarge,
+        NoHello::Malformed(alert) => return (Failure::Protocol, Some(alert.into())),
+    };
+    (failure, failure.words())
+}
+
+fn why(error: &io::Error) -> Failure {
+    let said = error.get_ref().and_then(|inner| inner.downcast_ref());
+    match said {
+        Some(rustls::Error::AlertReceived(_)) | None => Failure::Broken,
+        Some(_) => Failure::Protocol,
+    }
+}
+
+/// A fatal alert in clear text (RFC 8446, 6), as it is before keys are agreed on.
+const fn alert(description: u8) -> [u8; 7] {
+    [0x15, 3, 3, 0, 2, 2, description]
+}
+
+static DECODE_ERROR: [u8; 7] = alert(50);
+static UNRECOGNIZED_NAME: [u8; 7] = alert(112);
+/// A full socket buffer on a new connection is not worth waiting for.
+const LAST_WORD: Duration = Duration::from_secs(1);
+
+fn facts<S>(stream: &TlsStream<S>) -> TlsFacts {
+    let (_, session) = stream.get_ref();
+    let version = match session.protocol_version() {
+        Some(rustls::ProtocolVersion::TLSv1_2) => "TLSv1.2",
+        Some(rustls::ProtocolVersion::TLSv1_3) => "TLSv1.3",
+        _ => "unknown",
+    };
+    let cipher = session
+        .negotiated_cipher_suite()
+        .and_then(|suite| suite.suite().as_str())
+        .unwrap_or("unknown");
+    let group = session.negotiated_key_exchange_group();
+    let alpn = match session.alpn_protocol() {
+        Some(b"h2") => Some("h2"),
+        Some(b"http/1.1") => Some("http/1.1"),
+        _ => None,
+    };
+    TlsFacts {
+        version,
+        cipher,
+        key_exchange: group
+            .and_then(|group| group.name().as_str())
+            .unwrap_or("none"),
+        is_resumed: session.handshake_kind() == Some(rustls::HandshakeKind::Resumed),
+        server_name: session.server_name().map(str::to_ascii_lowercase),
+        alpn,
+    }
+}

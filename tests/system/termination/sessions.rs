@@ -1,0 +1,70 @@
+//! Sessions: versions, key exchange and resumption, at one edge and at another with the same secrets.
+
+use std::fs;
+
+use portcullis_testkit::{Authority, Endpoint};
+use serde_json::json;
+
+use super::{edge_with, visit};
+
+const SESSIONS: &str = "portcullis_edge_tls_sessions_total";
+
+#[tokio::test]
+async fn keys_are_agreed_on_against_the_computers_of_tomorrow() {
+    let (a, authority) = (Endpoint::start("a").await, Authority::new());
+    let edge = edge_with(&a, &authority, &json!({})).await;
+    let client = crate::harness::open_tls(edge.listener(1), "app.example", &authority).await;
+    assert_eq!(
+        client.tls().unwrap().group.as_deref(),
+        Some("X25519MLKEM768")
+    );
+    let labels = [("version", "TLSv1.3"), ("key_exchange", "X25519MLKEM768")];
+    edge.wait_for_metric(SESSIONS, &labels, 1.0).await;
+}
+
+#[tokio::test]
+async fn sessions_of_both_versions_resume() {
+    let (a, authority) = (Endpoint::start("a").await, Authority::new());
+    let edge = edge_with(&a, &authority, &json!({})).await;
+    for (config, version) in [
+        (authority.client(), "TLSv1.3"),
+        (
+            authority.client_with_version(&rustls::version::TLS12),
+            "TLSv1.2",
+        ),
+    ] {
+        assert!(!visit(&edge, &config).await, "{version}");
+        assert!(visit(&edge, &config).await, "{version}");
+        let labels = [("version", version), ("kind", "resumed")];
+        edge.wait_for_metric(SESSIONS, &labels, 1.0).await;
+    }
+}
+
+#[tokio::test]
+async fn a_session_of_one_edge_resumes_at_another_with_the_same_secret() {
+    let (a, authority) = (Endpoint::start("a").await, Authority::new());
+    let (same, other) = ("s".repeat(32), "o".repeat(32));
+    let file = |name: &str, lines: &str| {
+        let path = authority.directory().join(name);
+        fs::write(&path, lines).unwrap();
+        json!({ "ticket_key_file": path })
+    };
+    let one = edge_with(&a, &authority, &file("one", &same)).await;
+    let both = format!("# newest first\n{other}\n\n{same}\n");
+    let two = edge_with(&a, &authority, &file("two", &both)).await;
+    let strange = edge_with(&a, &authority, &file("strange", &other)).await;
+    let alone = edge_with(&a, &authority, &json!({})).await;
+    for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
+        let session_of_one = async || {
+            let config = authority.client_with_version(version);
+            assert!(!visit(&one, &config).await);
+            config
+        };
+        assert!(visit(&two, &session_of_one().await).await, "{version:?}");
+        assert!(
+            !visit(&strange, &session_of_one().await).await,
+            "{version:?}"
+        );
+        assert!(!visit(&alone, &session_of_one().await).await, "{version:?}");
+    }
+}
