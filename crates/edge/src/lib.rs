@@ -36,6 +36,7 @@ mod engine;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod jwks;
+mod line;
 mod listener;
 pub mod metrics;
 pub mod outcome;
