@@ -1,6 +1,6 @@
 //! Who a client is when a proxy in front says so, and what one client may take.
 
-use portcullis_testkit::{Authority, Connection, Endpoint};
+use portcullis_testkit::{Authority, Connection, Endpoint, wait_until};
 use serde_json::{Value, json};
 
 use crate::harness::Edge;
@@ -135,4 +135,76 @@ async fn a_proxy_header_stands_before_tls_and_passthrough() {
     let opened = Connection::open_tls(edge.listener(1), "app.example", authority.client()).await;
     assert!(opened.is_err(), "no handshake begins without its header");
     wait_for_refused(&edge, "proxy_header", 1).await;
+}
+
+/// So many connections that have been served a request, as far as they are.
+async fn served(edge: &Edge, count: usize) -> Vec<Connection> {
+    let mut connections = Vec::new();
+    for _ in 0..count {
+        let mut client = edge.connect().await;
+        assert_eq!(client.get("/").await.unwrap().status, 200);
+        connections.push(client);
+    }
+    connections
+}
+
+#[tokio::test]
+async fn one_address_has_no_more_connections_than_it_may() {
+    let a = Endpoint::start("a").await;
+    let setup = Setup::new(&[&a]).set("listeners.0.connections_per_address", json!({ "most": 2 }));
+    let edge = setup.start().await;
+    let mut held = served(&edge, 2).await;
+    for _ in 0..3 {
+        let mut client = edge.connect().await;
+        let _ = client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+        assert_eq!(client.response().await.unwrap().status, 429);
+        client.expect_close().await;
+    }
+    wait_for_refused(&edge, "address", 3).await;
+    edge.wait_for_outcome("refused_address_connections", 3)
+        .await;
+    held.pop();
+    wait_until("room for another", async || {
+        let mut client = edge.connect().await;
+        client.get("/").await.ok().filter(|one| one.status == 200)
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn who_is_exempt_or_trusted_has_as_many_connections_as_there_are() {
+    let a = Endpoint::start("a").await;
+    let exempt = json!({ "most": 1, "exempt": ["127.0.0.0/8"] });
+    let setup = Setup::new(&[&a]).set("listeners.0.connections_per_address", exempt);
+    served(&setup.start().await, 3).await;
+    let setup = Setup::new(&[&a])
+        .set("listeners.0.connections_per_address", json!({ "most": 1 }))
+        .set("trusted_proxies", json!(["127.0.0.1/32"]));
+    served(&setup.start().await, 3).await;
+}
+
+#[tokio::test]
+async fn connections_are_counted_by_the_address_in_the_proxy_header() {
+    let a = Endpoint::start("a").await;
+    let setup = Setup::new(&[&a])
+        .set(
+            "listeners.0.proxy_protocol",
+            json!({ "from": ["127.0.0.0/8"] }),
+        )
+        .set(
+            "listeners.0.connections_per_address",
+            json!({ "most": 1, "ipv6_prefix": 48 }),
+        );
+    let edge = setup.start().await;
+    let statuses = async |address: &str| {
+        let mut client = edge.connect().await;
+        let header = format!("PROXY TCP6 {address} ::1 1 2\r\n");
+        client.send(header.as_bytes()).await.unwrap();
+        let status = client.get("/").await.unwrap().status;
+        (status, client)
+    };
+    let (first, _held) = statuses("2001:db8:1::1").await;
+    let (same_network, _) = statuses("2001:db8:1:2::1").await;
+    let (other_network, _) = statuses("2001:db8:2::1").await;
+    assert_eq!([first, same_network, other_network], [200, 429, 200]);
 }

@@ -521,6 +521,22 @@ const OBSERVED: &[(&str, &str)] = &[
         "tls::passthrough_leads_untouched_bytes_by_server_name",
     ),
     (
+        "listeners[].connections_per_address",
+        "clients::one_address_has_no_more_connections_than_it_may",
+    ),
+    (
+        "listeners[].connections_per_address.exempt",
+        "clients::who_is_exempt_or_trusted_has_as_many_connections_as_there_are",
+    ),
+    (
+        "listeners[].connections_per_address.ipv6_prefix",
+        "clients::connections_are_counted_by_the_address_in_the_proxy_header",
+    ),
+    (
+        "listeners[].connections_per_address.most",
+        "clients::one_address_has_no_more_connections_than_it_may",
+    ),
+    (
         "listeners[].proxy_protocol",
         "clients::a_proxy_header_gives_the_clients_address",
     ),

@@ -2,6 +2,7 @@
 //! looks at a request.
 
 mod arrival;
+mod crowd;
 mod handshake;
 mod hello;
 mod passthrough;
@@ -19,9 +20,10 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use self::arrival::{NoHeader, client_of};
+use self::crowd::{Crowd, Guest};
 pub(crate) use self::hello::Rewound;
 use self::passthrough::Passthrough;
 #[cfg(any(test, feature = "fuzzing"))]
@@ -29,7 +31,7 @@ pub(crate) use self::proxy_header::fuzzing;
 use crate::config;
 use crate::connection::{Connection, ListenerContext, TlsFacts};
 use crate::engine::{
-    Control, Guard, NativeEngine, PingoraEngine, Pool, Signal, Stream, refusal, to_http1,
+    Control, Guard, NativeEngine, PingoraEngine, Pool, Signal, Stream, linger, refusal, to_http1,
 };
 use crate::outcome::Cause;
 use crate::pipeline;
@@ -40,6 +42,9 @@ use crate::tls::Terminator;
 const BACKLOG: u32 = 4096;
 /// Wait after a failed accept (out of file descriptors), so that the loop does not spin.
 const ACCEPT_RETRY: Duration = Duration::from_millis(50);
+/// Refused connections of a listener that may wait for their clients to take the answer. Further
+/// ones are closed at once, at the risk that a reset overtakes it.
+const PARTING_MAX: usize = 256;
 
 /// Binds an address so that a restart succeeds while old connections linger in TIME_WAIT.
 pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
@@ -74,7 +79,9 @@ pub(crate) struct Listener {
     /// Carries HTTP/1.1 unless the listener asks for pingora.
     native: Option<NativeEngine>,
     max_connections: u32,
+    crowd: Option<Arc<Crowd>>,
     proxy_protocol: Option<config::ProxyProtocol>,
+    parting: Arc<Semaphore>,
     /// Our end of every connection; `None` where it depends on the connection.
     local: Option<SocketAddr>,
     slots: Arc<Slots>,
@@ -108,6 +115,8 @@ impl Slots {
 struct OpenConnection {
     context: Arc<ListenerContext>,
     slots: Arc<Slots>,
+    /// Its place among those of its client, once that is known.
+    guest: Option<Guest>,
 }
 
 impl Drop for OpenConnection {
@@ -134,7 +143,12 @@ impl Listener {
             tls,
             passthrough: Passthrough::new(&config.passthrough),
             max_connections: config.max_connections,
+            crowd: config
+                .connections_per_address
+                .as_ref()
+                .map(|policy| Arc::new(Crowd::new(policy, &edge.trusted_proxies))),
             proxy_protocol: config.proxy_protocol.clone(),
+            parting: Arc::new(Semaphore::new(PARTING_MAX)),
             local: (!config.address.ip().is_unspecified())
                 .then(|| SocketAddr::new(config.address.ip(), context.port)),
             edge,
@@ -168,48 +182,71 @@ impl Listener {
     }
 
     /// Counts the connection and serves it in a task of its own, or refuses it at a limit.
-    fn admit(self: &Arc<Self>, stream: TcpStream, client: SocketAddr, signals: &Signals) {
+    fn admit(self: &Arc<Self>, stream: TcpStream, peer: SocketAddr, signals: &Signals) {
         let metrics = &self.context.metrics;
         let open = self.slots.open.fetch_add(1, Ordering::AcqRel);
         metrics.open.inc();
-        let place = OpenConnection {
+        let mut place = OpenConnection {
             context: Arc::clone(&self.context),
             slots: Arc::clone(&self.slots),
+            guest: None,
         };
         let is_full =
             open >= self.slots.max_open || metrics.open.get() > i64::from(self.max_connections);
-        if is_full {
-            metrics.refused_full.inc();
-            self.refuse(&stream, client);
+        let welcomed = match &self.proxy_protocol {
+            _ if is_full => Err(Cause::TooManyConnections),
+            // Whose connection it is will only be known then.
+            Some(_) => Ok(()),
+            None => self.welcome(peer, &mut place),
+        };
+        let stop = Signal::new(signals.stop.clone());
+        if let Err(cause) = welcomed {
+            drop(place);
+            if let Some(permit) = self.refuse(&stream, peer, cause) {
+                tokio::spawn(until(stop, part(stream, permit)));
+            }
             return;
         }
         metrics.connections.inc();
         let listener = Arc::clone(self);
         let drain = signals.drain.clone();
-        let mut stop = Signal::new(signals.stop.clone());
-        tokio::spawn(async move {
-            let mut served = pin!(listener.serve(stream, client, place, drain));
-            poll_fn(|cx| {
-                if served.as_mut().poll(cx).is_ready() {
-                    return Poll::Ready(());
-                }
-                stop.poll(cx)
-            })
-            .await;
-        });
+        let served = async move { listener.serve(stream, peer, place, drain).await };
+        tokio::spawn(until(stop, served));
     }
 
-    /// Tells a plain HTTP client why, as far as that is possible without waiting.
-    fn refuse(&self, stream: &TcpStream, client: SocketAddr) {
-        let answer = refusal(Cause::TooManyConnections);
-        let connection = self.connection(client, client, None);
-        let status = (!self.context.is_tls).then_some(answer.status);
-        if status.is_some() {
-            // A full socket buffer on a new connection is not worth waiting for.
-            let _ = stream.try_write(&to_http1(&answer));
+    /// Whether one more connection of this client may be served.
+    fn welcome(&self, client: SocketAddr, place: &mut OpenConnection) -> Result<(), Cause> {
+        if let Some(crowd) = &self.crowd {
+            let guest = crowd.enter(client.ip());
+            place.guest = guest.map_err(|_crowded| Cause::TooManyOfAddress)?;
         }
-        let cause = Cause::TooManyConnections;
+        Ok(())
+    }
+
+    /// Counts and reports a connection that is not served, and tells a plain HTTP client why, as
+    /// far as that is possible without waiting. The permit is for [`part`].
+    fn refuse(
+        &self,
+        stream: &TcpStream,
+        client: SocketAddr,
+        cause: Cause,
+    ) -> Option<OwnedSemaphorePermit> {
+        let metrics = &self.context.metrics;
+        match cause {
+            Cause::TooManyOfAddress => metrics.refused_address.inc(),
+            _ => metrics.refused_full.inc(),
+        }
+        let answer = refusal(cause);
+        let connection = self.connection(client, client, None);
+        let is_plain = !self.context.is_tls && self.passthrough.is_empty();
+        let status = is_plain.then_some(answer.status);
         pipeline::report_unparsed(&self.edge, &connection, cause, status, Instant::now());
+        if !is_plain {
+            return None;
+        }
+        // A full socket buffer on a new connection is not worth waiting for.
+        stream.try_write(&to_http1(&answer)).ok()?;
+        Arc::clone(&self.parting).try_acquire_owned().ok()
     }
 
     /// The client's address, where a proxy in front tells it. `None`: the connection is refused, or
@@ -235,12 +272,21 @@ impl Listener {
         &self,
         mut stream: TcpStream,
         peer: SocketAddr,
-        place: OpenConnection,
+        mut place: OpenConnection,
         drain: watch::Receiver<bool>,
     ) {
         let Some(client) = self.client(&mut stream, peer).await else {
             return;
         };
+        if self.proxy_protocol.is_some()
+            && let Err(cause) = self.welcome(client, &mut place)
+        {
+            drop(place);
+            if let Some(permit) = self.refuse(&stream, client, cause) {
+                Box::pin(part(stream, permit)).await;
+            }
+            return;
+        }
         let Ok(local) = self.local.map_or_else(|| stream.local_addr(), Ok) else {
             return;
         };
@@ -332,6 +378,25 @@ impl Listener {
             Instant::now(),
         )
     }
+}
+
+/// Waits, for a bounded time, until the client of a refused connection has its answer: what it has
+/// sent and nobody read would make a reset of closing, and that can overtake the answer.
+async fn part(mut stream: TcpStream, permit: OwnedSemaphorePermit) {
+    linger(&mut stream).await;
+    drop(permit);
+}
+
+/// Runs a task to its end, or to the end of the process.
+async fn until(mut stop: Signal, task: impl Future<Output = ()>) {
+    let mut task = pin!(task);
+    poll_fn(|cx| {
+        if task.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        stop.poll(cx)
+    })
+    .await;
 }
 
 async fn poll_once<T>(mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>) -> Poll<T> {

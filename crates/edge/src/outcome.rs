@@ -27,6 +27,7 @@
 //! | `refused_forbidden` | 403 | the access token lacks a role or a scope |
 //! | `refused_server_name` | none | TLS for a server name that has no certificate, where only those are served |
 //! | `refused_connections` | 503 | too many connections |
+//! | `refused_address_connections` | 429, or none | too many connections of this client |
 //! | `refused_proxy_header` | none | the connection does not begin with the PROXY header that its listener asks for, or comes from who may not send one |
 //! | `refused_http2_abuse` | none | the guard closed an abusive HTTP/2 connection |
 //! | `refused_queue_full` | 503 | every endpoint has all it may have, and so has the queue |
@@ -80,6 +81,7 @@ pub enum Outcome {
     RefusedForbidden,
     RefusedServerName,
     RefusedConnections,
+    RefusedAddressConnections,
     RefusedProxyHeader,
     RefusedHttp2Abuse,
     RefusedQueueFull,
@@ -100,7 +102,7 @@ pub enum Outcome {
 
 impl Outcome {
     /// All of them, in declaration order.
-    pub const ALL: [Self; 39] = [
+    pub const ALL: [Self; 40] = [
         Self::Served,
         Self::Redirected,
         Self::Responded,
@@ -124,6 +126,7 @@ impl Outcome {
         Self::RefusedForbidden,
         Self::RefusedServerName,
         Self::RefusedConnections,
+        Self::RefusedAddressConnections,
         Self::RefusedProxyHeader,
         Self::RefusedHttp2Abuse,
         Self::RefusedQueueFull,
@@ -168,6 +171,7 @@ impl Outcome {
             Self::RefusedForbidden => "refused_forbidden",
             Self::RefusedServerName => "refused_server_name",
             Self::RefusedConnections => "refused_connections",
+            Self::RefusedAddressConnections => "refused_address_connections",
             Self::RefusedProxyHeader => "refused_proxy_header",
             Self::RefusedHttp2Abuse => "refused_http2_abuse",
             Self::RefusedQueueFull => "refused_queue_full",
@@ -258,6 +262,8 @@ pub enum Cause {
     EndpointTruncated,
     /// The listener or the process holds as many connections as it may.
     TooManyConnections,
+    /// The client holds as many connections as it may.
+    TooManyOfAddress,
     /// The connection does not begin with the PROXY header that it must begin with.
     ProxyHeader,
     /// The guard saw HTTP/2 frames beyond its limits.
@@ -270,7 +276,7 @@ pub enum Cause {
 
 impl Cause {
     /// All of them, for tables and tests.
-    pub const ALL: [Self; 35] = [
+    pub const ALL: [Self; 36] = [
         Self::HeadMalformed,
         Self::HeadTooLarge,
         Self::TargetTooLong,
@@ -302,6 +308,7 @@ impl Cause {
         Self::EndpointMalformed,
         Self::EndpointTruncated,
         Self::TooManyConnections,
+        Self::TooManyOfAddress,
         Self::ProxyHeader,
         Self::Http2Abuse,
         Self::Draining,

@@ -1,5 +1,6 @@
 //! Who the client of a connection is, and what one client may take. Never holds a string that somebody must parse again.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -14,4 +15,15 @@ pub struct ProxyProtocol {
     pub required: bool,
     /// Until the header is complete (default 5 s).
     pub timeout: Duration,
+}
+
+/// Connections that one client address may have at a listener.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConnectionsPerAddress {
+    /// So many at once.
+    pub most: NonZeroU32,
+    /// IPv6 addresses that have so many bits in common are one client (default 64).
+    pub ipv6_prefix: u8,
+    /// Networks whose connections are not counted, beside trusted proxies.
+    pub exempt: Vec<IpNet>,
 }

@@ -64,6 +64,7 @@ fn outcome_and_status(cause: Cause) -> (Outcome, StatusCode) {
         Cause::EndpointMalformed => (O::FailedEndpointMalformed, S::BAD_GATEWAY),
         Cause::EndpointTruncated => (O::FailedEndpointTruncated, S::BAD_GATEWAY),
         Cause::TooManyConnections => (O::RefusedConnections, S::SERVICE_UNAVAILABLE),
+        Cause::TooManyOfAddress => (O::RefusedAddressConnections, S::TOO_MANY_REQUESTS),
         Cause::ProxyHeader => (O::RefusedProxyHeader, S::BAD_REQUEST),
         Cause::Http2Abuse => (O::RefusedHttp2Abuse, S::BAD_REQUEST),
         Cause::Draining => (O::RefusedDraining, S::SERVICE_UNAVAILABLE),
@@ -125,9 +126,10 @@ fn detail(cause: Cause) -> &'static str {
         | Cause::EndpointTimeout
         | Cause::EndpointMalformed
         | Cause::EndpointTruncated => detail_of_endpoint(cause),
-        Cause::TooManyConnections | Cause::ProxyHeader | Cause::Http2Abuse => {
-            detail_of_connection(cause)
-        }
+        Cause::TooManyConnections
+        | Cause::TooManyOfAddress
+        | Cause::ProxyHeader
+        | Cause::Http2Abuse => detail_of_connection(cause),
         Cause::Draining => "This server is leaving. Try again on a new connection.",
         Cause::Internal => "A fault on our side. Report it with the request id.",
     }
@@ -175,6 +177,9 @@ fn detail_of_tls(cause: Cause) -> &'static str {
 /// The same for connections that are not served, or no longer.
 fn detail_of_connection(cause: Cause) -> &'static str {
     match cause {
+        Cause::TooManyOfAddress => {
+            "Too many connections from one address. Close some, or use them again."
+        }
         Cause::ProxyHeader => "The connection does not begin with a PROXY header.",
         Cause::Http2Abuse => "The connection sent control frames beyond every reasonable number.",
         _ => "Too many connections. Try again after the seconds in Retry-After.",

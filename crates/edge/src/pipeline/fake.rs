@@ -110,6 +110,7 @@ pub(crate) fn listener(name: &str) -> config::Listener {
         engine: config::Engine::Native,
         passthrough: Vec::new(),
         max_connections: 10,
+        connections_per_address: None,
         proxy_protocol: None,
         limits: Limits {
             header_bytes: 32 * 1024,

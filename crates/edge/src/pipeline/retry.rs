@@ -234,6 +234,7 @@ fn failure_of(setback: Setback) -> Option<(Failure, RetryReason)> {
         | Cause::QueueTimeout
         | Cause::EndpointTruncated
         | Cause::TooManyConnections
+        | Cause::TooManyOfAddress
         | Cause::ProxyHeader
         | Cause::Http2Abuse
         | Cause::Draining

@@ -7,7 +7,8 @@ use portcullis_ops::diagnostic::Span;
 
 use super::super::names;
 use super::super::{
-    ClientTimeouts, Engine, Http2, Limits, NamePattern, ProxyProtocol, TlsVersion, UnknownName,
+    ClientTimeouts, ConnectionsPerAddress, Engine, Http2, Limits, NamePattern, ProxyProtocol,
+    TlsVersion, UnknownName,
 };
 use super::{clients, positive};
 
@@ -20,6 +21,7 @@ pub(in crate::config) struct FileListener {
     pub(in crate::config) engine: Engine,
     pub(in crate::config) passthrough: Vec<FilePassthrough>,
     pub(in crate::config) max_connections: Located<u32>,
+    pub(in crate::config) connections_per_address: Option<ConnectionsPerAddress>,
     pub(in crate::config) proxy_protocol: Option<ProxyProtocol>,
     pub(in crate::config) limits: Limits,
     pub(in crate::config) timeouts: ClientTimeouts,
@@ -62,6 +64,10 @@ pub(super) fn listener(fields: &Fields<'_>) -> FileListener {
             .map(passthrough)
             .collect(),
         max_connections: fields.number("max_connections"),
+        connections_per_address: fields
+            .optional_table("connections_per_address")
+            .as_ref()
+            .and_then(clients::connections_per_address),
         proxy_protocol: fields
             .optional_table("proxy_protocol")
             .as_ref()

@@ -46,6 +46,7 @@ impl Parser<'_> {
             engine: file.engine,
             passthrough,
             max_connections: file.max_connections.value,
+            connections_per_address: file.connections_per_address.clone(),
             proxy_protocol: file.proxy_protocol.clone(),
             limits: file.limits.clone(),
             timeouts: file.timeouts.clone(),

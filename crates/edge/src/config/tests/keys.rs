@@ -19,6 +19,12 @@ const OTHER: &[(&str, &str)] = &[
     ("listeners[].passthrough[].sni", "other.example.com"),
     ("listeners[].passthrough[].cluster", "other"),
     ("listeners[].max_connections", "9"),
+    ("listeners[].connections_per_address.most", "9"),
+    ("listeners[].connections_per_address.ipv6_prefix", "48"),
+    (
+        "listeners[].connections_per_address.exempt",
+        "[192.168.0.0/16]",
+    ),
     ("listeners[].proxy_protocol.from", "[192.168.0.0/16]"),
     ("listeners[].proxy_protocol.required", "false"),
     ("listeners[].proxy_protocol.timeout", "9s"),
