@@ -347,6 +347,34 @@ const OBSERVED: &[(&str, &str)] = &[
         "keys::a_request_the_endpoint_does_not_read_is_given_up",
     ),
     (
+        "clusters.<name>.tls",
+        "upstream_tls::requests_go_over_tls_on_connections_that_are_kept",
+    ),
+    (
+        "clusters.<name>.tls.ca",
+        "upstream_tls::each_reason_not_to_trust_an_endpoint_has_its_own_outcome",
+    ),
+    (
+        "clusters.<name>.tls.cert",
+        "upstream_tls::an_endpoint_that_asks_for_a_certificate_gets_the_one_of_the_edge",
+    ),
+    (
+        "clusters.<name>.tls.key",
+        "upstream_tls::an_endpoint_that_asks_for_a_certificate_gets_the_one_of_the_edge",
+    ),
+    (
+        "clusters.<name>.tls.min_version",
+        "upstream_tls::each_reason_not_to_trust_an_endpoint_has_its_own_outcome",
+    ),
+    (
+        "clusters.<name>.tls.server_name",
+        "upstream_tls::requests_go_over_tls_on_connections_that_are_kept",
+    ),
+    (
+        "clusters.<name>.tls.verify",
+        "upstream_tls::without_verification_any_certificate_will_do",
+    ),
+    (
         "errors",
         "pages::the_operators_words_replace_those_of_the_edge_and_no_others",
     ),

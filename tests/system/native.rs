@@ -73,6 +73,8 @@ mod tls;
 mod tokens;
 #[path = "upgrades.rs"]
 mod upgrades;
+#[path = "upstream_tls.rs"]
+mod upstream_tls;
 
 mod endpoint_garbage;
 mod framing;

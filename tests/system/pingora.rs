@@ -72,3 +72,5 @@ mod tls;
 mod tokens;
 #[path = "upgrades.rs"]
 mod upgrades;
+#[path = "upstream_tls.rs"]
+mod upstream_tls;

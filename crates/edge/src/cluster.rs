@@ -16,10 +16,12 @@ use portcullis_traffic::endpoint::{EndpointId, Standing};
 use portcullis_traffic::retry::Budget;
 pub use portcullis_traffic::select::Ask;
 use portcullis_traffic::select::Member;
+use rustls_pki_types::ServerName;
 use tokio::sync::Notify;
 
 use crate::affinity::{self, Affinity, Bond, KeyError};
 use crate::config::{self, Balance, HashKey, HealthCheck, Retries, UpstreamTimeouts};
+use crate::dialling::{Dialling, Via};
 use crate::metrics::{ClusterMetrics, Metrics};
 use crate::probe::Bell;
 
@@ -110,6 +112,7 @@ pub struct Cluster {
     health: Vec<HealthCheck>,
     affinity: Option<Arc<Affinity>>,
     timeouts: UpstreamTimeouts,
+    dialling: Dialling,
     retries: Retries,
     retry_budget: Arc<Budget>,
 }
@@ -137,6 +140,7 @@ impl Cluster {
             .iter()
             .map(|one| endpoint(one.address))
             .collect();
+        let dialling = Dialling::new(config);
         let members = config.endpoints.iter().zip(&endpoints);
         let shape = Shape {
             settings: policy::settings(config, zone),
@@ -167,7 +171,8 @@ impl Cluster {
         by_affinity_id.sort_unstable();
         Ok(Self {
             name: config.name.clone(),
-            key: name_key(&config.name),
+            key: name_key(&config.name) ^ dialling.identity(),
+            dialling,
             core,
             shape,
             by_affinity_id,
@@ -197,7 +202,7 @@ impl Cluster {
         &self.name
     }
 
-    /// Groups pooled connections: no two clusters share one.
+    /// Groups pooled connections: no two clusters share one, nor two ways of connecting.
     pub fn key(&self) -> u64 {
         self.key
     }
@@ -225,6 +230,21 @@ impl Cluster {
     /// Deadlines towards endpoints.
     pub fn timeouts(&self) -> &UpstreamTimeouts {
         &self.timeouts
+    }
+
+    /// How its endpoints are connected to.
+    pub(crate) fn via(&self, endpoint: &Endpoint) -> Via {
+        self.dialling.via(endpoint.address())
+    }
+
+    /// Whether that is TCP and nothing else.
+    pub(crate) fn is_plain(&self) -> bool {
+        self.dialling.is_plain()
+    }
+
+    /// The name of an endpoint's host, else its address: what its certificate is for.
+    pub(crate) fn own_name(&self, endpoint: &Endpoint) -> ServerName<'static> {
+        self.dialling.name(endpoint.address())
     }
 
     /// What is allowed after a failed attempt.

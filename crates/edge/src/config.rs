@@ -15,6 +15,7 @@ mod affinity;
 mod authorities;
 pub(crate) mod certificate;
 mod check;
+mod client_certificate;
 mod clients;
 mod cluster;
 mod file;
@@ -33,6 +34,7 @@ mod revocations;
 mod route;
 mod template;
 pub(crate) mod ticket_keys;
+mod upstream;
 mod words;
 
 pub use affinity::{Affinity, AffinityBy, AffinityCookie, AffinityValue, SameSite, Secure};
@@ -61,6 +63,7 @@ pub use route::{
 };
 pub use template::{Part, Placeholder, Template};
 pub use ticket_keys::TicketKeys;
+pub use upstream::{ClientCertificate, UpstreamTls};
 
 /// Everything one edge process runs, as one consistent whole.
 #[derive(Debug)]

@@ -4,6 +4,7 @@
 mod buffer;
 mod control;
 mod deadline;
+mod dial;
 mod guard;
 mod h1;
 mod linger;
@@ -17,10 +18,11 @@ mod tunnel;
 use std::time::Duration;
 
 pub(crate) use control::Control;
+pub(crate) use dial::connect;
 pub(crate) use guard::Guard;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use h1::fuzzing;
-pub(crate) use h1::{Engine as NativeEngine, Pool, connect, responses};
+pub(crate) use h1::{Engine as NativeEngine, Pool, responses};
 pub(crate) use linger::linger;
 pub(crate) use pingora::Engine as PingoraEngine;
 pub(crate) use refusal::{refusal, to_http1};

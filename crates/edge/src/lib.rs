@@ -31,6 +31,7 @@ pub mod affinity;
 pub mod cluster;
 pub mod config;
 pub mod connection;
+mod dialling;
 mod engine;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]

@@ -137,7 +137,7 @@ impl Listener {
     ) -> Result<Self, rustls::Error> {
         let tls = config.tls.as_ref().map(Terminator::new).transpose()?;
         Ok(Self {
-            pingora: PingoraEngine::new(Arc::clone(&edge), config),
+            pingora: PingoraEngine::new(Arc::clone(&edge), config, Arc::clone(&pool)),
             native: (config.engine == config::Engine::Native)
                 .then(|| NativeEngine::new(Arc::clone(&edge), pool)),
             tls,

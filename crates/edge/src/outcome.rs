@@ -37,6 +37,11 @@
 //! | `failed_connect_refused` | 502 | nothing listens at the endpoint's address |
 //! | `failed_connect_timeout` | 504 | the endpoint did not accept in time |
 //! | `failed_connect` | 502 | the connection could not be made otherwise |
+//! | `failed_tls_untrusted` | 502 | the endpoint's certificate comes from nobody who is trusted |
+//! | `failed_tls_name` | 502 | the endpoint's certificate is for another name |
+//! | `failed_tls_expired` | 502 | the endpoint's certificate is no longer valid, or not yet |
+//! | `failed_tls_plain` | 502 | the endpoint does not speak TLS |
+//! | `failed_tls` | 502 | the TLS handshake failed otherwise |
 //! | `failed_endpoint_reset` | 502 | the endpoint closed before it answered |
 //! | `failed_endpoint_timeout` | 504, or as sent | the endpoint was silent too long before or inside its answer |
 //! | `failed_endpoint_malformed` | 502 | the endpoint's answer is not HTTP |
@@ -91,6 +96,11 @@ pub enum Outcome {
     FailedConnectRefused,
     FailedConnectTimeout,
     FailedConnect,
+    FailedTlsUntrusted,
+    FailedTlsName,
+    FailedTlsExpired,
+    FailedTlsPlain,
+    FailedTls,
     FailedEndpointReset,
     FailedEndpointTimeout,
     FailedEndpointMalformed,
@@ -102,7 +112,7 @@ pub enum Outcome {
 
 impl Outcome {
     /// All of them, in declaration order.
-    pub const ALL: [Self; 40] = [
+    pub const ALL: [Self; 45] = [
         Self::Served,
         Self::Redirected,
         Self::Responded,
@@ -136,6 +146,11 @@ impl Outcome {
         Self::FailedConnectRefused,
         Self::FailedConnectTimeout,
         Self::FailedConnect,
+        Self::FailedTlsUntrusted,
+        Self::FailedTlsName,
+        Self::FailedTlsExpired,
+        Self::FailedTlsPlain,
+        Self::FailedTls,
         Self::FailedEndpointReset,
         Self::FailedEndpointTimeout,
         Self::FailedEndpointMalformed,
@@ -181,6 +196,11 @@ impl Outcome {
             Self::FailedConnectRefused => "failed_connect_refused",
             Self::FailedConnectTimeout => "failed_connect_timeout",
             Self::FailedConnect => "failed_connect",
+            Self::FailedTlsUntrusted => "failed_tls_untrusted",
+            Self::FailedTlsName => "failed_tls_name",
+            Self::FailedTlsExpired => "failed_tls_expired",
+            Self::FailedTlsPlain => "failed_tls_plain",
+            Self::FailedTls => "failed_tls",
             Self::FailedEndpointReset => "failed_endpoint_reset",
             Self::FailedEndpointTimeout => "failed_endpoint_timeout",
             Self::FailedEndpointMalformed => "failed_endpoint_malformed",
@@ -252,6 +272,16 @@ pub enum Cause {
     ConnectTimeout,
     /// The connection could not be made for another reason.
     ConnectFailed,
+    /// Nobody who is trusted vouches for the endpoint's certificate.
+    TlsUntrusted,
+    /// The endpoint's certificate is for another name.
+    TlsName,
+    /// The endpoint's certificate is no longer valid, or not yet.
+    TlsExpired,
+    /// What the endpoint answered is no TLS.
+    TlsPlain,
+    /// The handshake failed for another reason.
+    TlsFailed,
     /// The endpoint closed before a response head.
     EndpointReset,
     /// No byte from the endpoint within the read or write timeout.
@@ -276,7 +306,7 @@ pub enum Cause {
 
 impl Cause {
     /// All of them, for tables and tests.
-    pub const ALL: [Self; 36] = [
+    pub const ALL: [Self; 41] = [
         Self::HeadMalformed,
         Self::HeadTooLarge,
         Self::TargetTooLong,
@@ -303,6 +333,11 @@ impl Cause {
         Self::ConnectRefused,
         Self::ConnectTimeout,
         Self::ConnectFailed,
+        Self::TlsUntrusted,
+        Self::TlsName,
+        Self::TlsExpired,
+        Self::TlsPlain,
+        Self::TlsFailed,
         Self::EndpointReset,
         Self::EndpointTimeout,
         Self::EndpointMalformed,
@@ -325,6 +360,18 @@ impl Cause {
         matches!(
             self,
             Self::ConnectRefused | Self::ConnectTimeout | Self::ConnectFailed
+        ) || self.is_tls()
+    }
+
+    /// Whether there was a connection, but no secure one.
+    pub fn is_tls(self) -> bool {
+        matches!(
+            self,
+            Self::TlsUntrusted
+                | Self::TlsName
+                | Self::TlsExpired
+                | Self::TlsPlain
+                | Self::TlsFailed
         )
     }
 
@@ -334,6 +381,7 @@ impl Cause {
             Self::ConnectRefused => Some(Trouble::Refused),
             Self::ConnectTimeout => Some(Trouble::ConnectTimeout),
             Self::ConnectFailed => Some(Trouble::ConnectFailed),
+            _ if self.is_tls() => Some(Trouble::Tls),
             Self::EndpointReset => Some(Trouble::Reset),
             Self::EndpointTimeout => Some(Trouble::Timeout),
             Self::EndpointMalformed => Some(Trouble::Malformed),

@@ -26,6 +26,7 @@ mod finding;
 mod grpc;
 mod pace;
 
+use ask::Target;
 pub use bell::Bell;
 use finding::Finding;
 use pace::{Beat, Pace};
@@ -152,7 +153,7 @@ impl Round {
                 // Never closed; were it, probing without a permit would do no harm.
                 let _permit = self.permits.acquire().await;
                 let started = Instant::now();
-                (started, ask::probe(check, subject.endpoint.address()).await)
+                (started, ask::probe(check, &subject.target()).await)
             };
             if finding != last {
                 subject.tell(&finding);
@@ -190,6 +191,13 @@ impl Round {
 impl Subject {
     fn check(&self) -> Option<&HealthCheck> {
         self.cluster.health_checks().get(self.check)
+    }
+
+    fn target(&self) -> Target {
+        Target {
+            address: self.endpoint.address(),
+            name: self.cluster.own_name(&self.endpoint),
+        }
     }
 
     /// Tells the cluster.

@@ -20,6 +20,7 @@ pub mod postgres;
 pub mod process;
 pub mod redis;
 mod tls_endpoint;
+pub mod tls_front;
 mod wait;
 mod wire;
 
@@ -32,4 +33,5 @@ pub use ports::{ReservedPort, free_port, free_ports};
 pub use postgres::Postgres;
 pub use process::Process;
 pub use tls_endpoint::TlsEndpoint;
+pub use tls_front::TlsFront;
 pub use wait::{DEADLINE, wait_until};

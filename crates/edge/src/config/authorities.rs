@@ -1,5 +1,5 @@
-//! Whom health checks trust: a file of authorities, the system's, or anybody. Never falls back from
-//! one to another, nor to a process-wide crypto provider.
+//! Whom the edge trusts when it connects to somebody: a file of authorities, the system's, or anybody.
+//! Never falls back from one to another, nor to a process-wide crypto provider.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -10,43 +10,103 @@ use portcullis_ops::file;
 use rustls::client::Resumption;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
-use super::file::FileCheckTls;
+use super::TlsVersion;
 
-/// The TLS side of a check that speaks `protocol` over it. `None` means that the report has the reason.
-pub(super) fn client(
-    tls: &FileCheckTls,
-    protocol: &str,
-    directory: &Path,
-    report: &Report<'_>,
-) -> Option<Arc<ClientConfig>> {
-    let provider = Arc::new(aws_lc_rs::default_provider());
-    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
-        .with_protocol_versions(&[&TLS13, &TLS12])
-        .expect("aws-lc-rs has suites for both versions");
-    let mut client = match (tls.verify.value, &tls.ca) {
-        (false, _) => builder
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(Anybody { provider }))
-            .with_no_client_auth(),
-        (true, Some(ca)) => builder
-            .with_root_certificates(from_file(ca, directory, report)?)
-            .with_no_client_auth(),
-        (true, None) => builder
-            .with_root_certificates(of_the_system(tls.span, report)?)
-            .with_no_client_auth(),
-    };
-    client.alpn_protocols = vec![protocol.as_bytes().to_vec()];
-    // A resumed session would spare the endpoint from showing its certificate again.
-    client.resumption = Resumption::disabled();
-    Some(Arc::new(client))
+/// Whom to trust.
+pub(super) enum Trust {
+    /// These authorities, which came from a file.
+    File(Vec<CertificateDer<'static>>, Arc<RootCertStore>),
+    /// Those of the system.
+    System(Arc<RootCertStore>),
+    /// Whoever answers, as the operator asked.
+    Anybody,
 }
 
-fn from_file(ca: &Located<String>, directory: &Path, report: &Report<'_>) -> Option<RootCertStore> {
+/// What the edge does as a client beside trusting somebody.
+pub(super) struct Manner<'a> {
+    /// The protocol spoken over TLS.
+    pub(super) protocol: &'a str,
+    pub(super) min_version: TlsVersion,
+    /// What it shows if asked.
+    pub(super) certificate: Option<Arc<CertifiedKey>>,
+    /// Whether sessions are remembered. A resumed one spares the other side from showing its
+    /// certificate again, which a health check wants to see.
+    pub(super) resumes: bool,
+}
+
+impl Manner<'_> {
+    /// Of whoever only asks.
+    pub(super) fn asking(protocol: &str) -> Manner<'_> {
+        Manner {
+            protocol,
+            min_version: TlsVersion::Tls12,
+            certificate: None,
+            resumes: false,
+        }
+    }
+}
+
+impl Trust {
+    /// `None` means that the report has the reason.
+    pub(super) fn read(
+        ca: Option<&Located<String>>,
+        is_verified: bool,
+        span: Span,
+        directory: &Path,
+        report: &Report<'_>,
+    ) -> Option<Self> {
+        Some(match ca {
+            _ if !is_verified => Self::Anybody,
+            Some(ca) => {
+                let (authorities, roots) = from_file(ca, directory, report)?;
+                Self::File(authorities, Arc::new(roots))
+            }
+            None => Self::System(Arc::new(of_the_system(span, report)?)),
+        })
+    }
+
+    /// The side of a TLS client.
+    pub(super) fn client(&self, manner: Manner<'_>) -> Arc<ClientConfig> {
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let versions = match manner.min_version {
+            TlsVersion::Tls12 => &[&TLS13, &TLS12][..],
+            TlsVersion::Tls13 => &[&TLS13][..],
+        };
+        let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
+            .with_protocol_versions(versions)
+            .expect("aws-lc-rs has suites for both versions");
+        let builder = match self {
+            Self::Anybody => builder
+                .dangerous()
+                .with_custom_certificate_verifier(Arc::new(Anybody { provider })),
+            Self::File(_, roots) | Self::System(roots) => {
+                builder.with_root_certificates(Arc::clone(roots))
+            }
+        };
+        let mut client = match manner.certificate {
+            Some(own) => builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(own))),
+            None => builder.with_no_client_auth(),
+        };
+        client.alpn_protocols = vec![manner.protocol.as_bytes().to_vec()];
+        client.resumption = match manner.resumes {
+            true => Resumption::in_memory_sessions(SESSIONS_MAX),
+            false => Resumption::disabled(),
+        };
+        Arc::new(client)
+    }
+}
+
+fn from_file(
+    ca: &Located<String>,
+    directory: &Path,
+    report: &Report<'_>,
+) -> Option<(Vec<CertificateDer<'static>>, RootCertStore)> {
     let path = directory.join(&ca.value);
     let pem = match file::read(&path, PEM_BYTES_MAX) {
         Ok(pem) => pem,
@@ -59,17 +119,17 @@ fn from_file(ca: &Located<String>, directory: &Path, report: &Report<'_>) -> Opt
         }
     };
     let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
+    let certificates = certificates.unwrap_or_default();
     let mut roots = RootCertStore::empty();
-    let is_sound = certificates.is_ok_and(|certificates| {
-        !certificates.is_empty() && certificates.into_iter().all(|der| roots.add(der).is_ok())
-    });
+    let mut each = certificates.iter().cloned();
+    let is_sound = !certificates.is_empty() && each.all(|der| roots.add(der).is_ok());
     if !is_sound {
         let message = format!("{} holds no usable certificates", path.display());
         let hint = "a PEM file with -----BEGIN CERTIFICATE-----";
         report.error_with_hint(ca.span, message, hint);
         return None;
     }
-    Some(roots)
+    Some((certificates, roots))
 }
 
 fn of_the_system(span: Span, report: &Report<'_>) -> Option<RootCertStore> {
@@ -131,3 +191,5 @@ impl ServerCertVerifier for Anybody {
 
 /// A few hundred authorities fit.
 const PEM_BYTES_MAX: u64 = 1024 * 1024;
+/// Names of endpoints in one cluster whose sessions are remembered.
+const SESSIONS_MAX: usize = 1024;

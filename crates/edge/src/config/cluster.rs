@@ -2,15 +2,18 @@
 
 use std::net::SocketAddr;
 use std::num::{NonZeroU8, NonZeroU32};
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderName;
+
+use rustls_pki_types::ServerName;
 
 use super::Affinity;
 
 use super::retries::Retries;
 
-use super::HealthCheck;
+use super::{HealthCheck, UpstreamTls};
 
 /// A named set of interchangeable endpoints and the policy over them.
 #[derive(Debug)]
@@ -35,6 +38,8 @@ pub struct Cluster {
     pub retries: Retries,
     /// Deadlines towards endpoints.
     pub timeouts: UpstreamTimeouts,
+    /// TLS towards endpoints; `None` (default) is plain.
+    pub tls: Option<Arc<UpstreamTls>>,
     /// Whether a client is kept at one endpoint; `None` (default) is off.
     pub affinity: Option<Affinity>,
 }
@@ -82,6 +87,8 @@ pub enum HashKey {
 pub struct Endpoint {
     /// Where to connect.
     pub address: SocketAddr,
+    /// The host name or address under which it was written; `None` if no certificate can carry it.
+    pub host: Option<ServerName<'static>>,
     /// Share of the traffic (default 1); 0 takes none.
     pub weight: u16,
     /// Tier (default 0): higher numbers get traffic only when the tiers before fall short.
@@ -153,7 +160,7 @@ pub enum BreakerMode {
 /// Deadlines towards endpoints.
 #[derive(Clone, Copy, Debug)]
 pub struct UpstreamTimeouts {
-    /// TCP connect (default 5 s).
+    /// Until a connection stands, TLS included (default 5 s).
     pub connect: Duration,
     /// Longest silence while a response is awaited or read (default 60 s).
     pub read: Duration,

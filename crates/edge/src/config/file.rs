@@ -23,6 +23,7 @@ mod pages;
 mod retries;
 mod revocations;
 mod routes;
+mod upstream;
 
 pub(super) use affinity::{By, FileAffinity, FileCookie};
 pub(super) use clusters::{FileCluster, FileEndpoint};
@@ -33,6 +34,7 @@ pub(super) use pages::{FileMaintenance, FilePage, FileWords};
 pub(super) use retries::FileRetries;
 pub(super) use revocations::FileRevocations;
 pub(super) use routes::{FileAction, FileRoute, FileSplit};
+pub(super) use upstream::FileUpstreamTls;
 
 /// What the file says. `None` where a value is missing or mistaken; the report knows.
 #[derive(Debug)]

@@ -111,6 +111,9 @@ pub struct CheckTls {
     pub ca_path: Option<PathBuf>,
     /// Whether certificates are verified (default true).
     pub is_verified: bool,
+    /// Whether these are the settings of the cluster's requests, so that the endpoint's own name comes
+    /// before the check's host.
+    pub is_as_requests: bool,
     /// All of it, ready to use.
     pub client: Arc<ClientConfig>,
 }

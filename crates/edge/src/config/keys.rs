@@ -17,6 +17,7 @@ mod pages;
 mod retries;
 mod revocations;
 mod routes;
+mod upstream;
 
 use clusters::CLUSTER;
 use issuers::ISSUER;

@@ -67,7 +67,7 @@ pub enum UnknownName {
     Refuse,
 }
 
-/// Oldest TLS version a listener accepts.
+/// Oldest TLS version spoken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum TlsVersion {
     /// TLS 1.2 and 1.3.

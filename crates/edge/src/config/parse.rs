@@ -25,6 +25,7 @@ mod policies;
 mod retries;
 mod revocations;
 mod routes;
+mod upstream;
 
 /// A usable configuration and what somebody should look at all the same.
 #[derive(Debug)]
@@ -253,7 +254,11 @@ impl Parser<'_> {
                 );
             }
             let speaks_plain = |check: &FileHealth| {
-                check.kind != CheckKind::Tcp && check.tls.is_none() && check.port.is_none()
+                let has_tls = match &check.tls {
+                    Some(tls) => tls.is_some(),
+                    None => cluster.tls.is_some(),
+                };
+                check.kind != CheckKind::Tcp && !has_tls && check.port.is_none()
             };
             if is_passed && !is_routed && cluster.health.iter().any(speaks_plain) {
                 let message =

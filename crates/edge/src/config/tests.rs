@@ -23,6 +23,7 @@ mod mutations;
 mod reference;
 mod revocations;
 mod routes;
+mod upstream;
 
 /// Useful and as short as it gets.
 const SMALL: &str = "\

@@ -7,7 +7,7 @@
 //! | `h1/exchange`, `h1/answer` | the life of one request: attempts, tunnels, our own answers |
 //! | `h1/relay` | one attempt: request and answer pass each other between two sockets |
 //! | `h1/codec` | what bytes mean and how they are written; pure |
-//! | `h1/pool`, `h1/connect` | connections to endpoints |
+//! | `h1/pool` | idle connections to endpoints |
 //! | `h1/peer`, `h1/outgoing` | what was received and not used, what waits to be written |
 //!
 //! An idle connection holds no buffer: it waits for its socket to become readable, and what serves
@@ -15,7 +15,6 @@
 
 mod answer;
 mod codec;
-mod connect;
 mod exchange;
 mod outgoing;
 mod peer;
@@ -31,13 +30,14 @@ use std::time::{Duration, Instant};
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use self::codec::fuzzing;
 use self::codec::{HeadError, HeadLimits, RequestParser};
-pub(crate) use self::connect::connect;
 /// Reads responses for whoever else asks endpoints: health checks.
 pub(crate) mod responses {
     pub(crate) use super::codec::{
         BodyDecoder, HeadError, HeadLimits, ResponseHead, ResponseParser,
     };
 }
+use tokio::sync::watch;
+
 use self::outgoing::Outgoing;
 use self::peer::Peer;
 pub(crate) use self::pool::Pool;
@@ -49,12 +49,19 @@ use super::signal::Signal;
 use super::stream::Stream;
 use crate::connection::Connection;
 use crate::outcome::Cause;
-use crate::pipeline;
+use crate::pipeline::{self, End, Exchange};
 use crate::state::Edge;
 
 /// A connection that has been used again keeps its memory for this long after each request: the next
 /// one is likely to come within it, and finds everything in place.
 const WARM: Duration = Duration::from_secs(1);
+
+/// Of text from another engine, which has limits of its own.
+const TEXT_LIMITS: HeadLimits = HeadLimits {
+    bytes: 2 << 20,
+    fields: 512,
+    target_bytes: 1 << 20,
+};
 
 /// Serves HTTP/1.1 connections of all listeners.
 pub(crate) struct Engine {
@@ -82,6 +89,27 @@ impl Engine {
             idle_until,
         };
         session.run().await;
+    }
+
+    /// Serves one request that another engine has admitted, and whose text alone comes over `stream`.
+    /// Its answer is the last thing that is written there.
+    pub(crate) async fn serve_admitted<S: Stream>(
+        &self,
+        exchange: Exchange,
+        connection: Arc<Connection>,
+        stream: S,
+    ) {
+        let mut session = Session {
+            edge: &self.edge,
+            pool: &self.pool,
+            idle_until: connection.opened,
+            connection,
+            client: Peer::new(stream),
+            deadline: Deadline::default(),
+            // It ends with its request.
+            drain: Signal::new(watch::channel(false).1),
+        };
+        session.serve_text(exchange).await;
     }
 }
 
@@ -196,6 +224,47 @@ impl<S: Stream> Session<'_, S> {
                 Idle::Over => return Next::Close,
             }
         }
+    }
+
+    /// Serves the request that the text is of, which was admitted already.
+    async fn serve_text(&mut self, mut exchange: Exchange) {
+        let mut parser = RequestParser::default();
+        match self.read_text(&mut parser).await {
+            Ok(bytes) => {
+                self.serve_admitted(exchange, &parser, bytes).await;
+            }
+            Err(cause) => {
+                let answer = exchange.on_failure(cause);
+                let status = Some(answer.status);
+                let mut out = Outgoing::default();
+                codec::answer(out.text(), &answer, false, true);
+                let is_written = self.write(&mut out).await.is_ok();
+                let end = End {
+                    status: status.filter(|_| is_written),
+                    failure: Some(cause),
+                    ..End::default()
+                };
+                exchange.on_end(end, Instant::now());
+            }
+        }
+    }
+
+    async fn read_text(&mut self, parser: &mut RequestParser) -> Result<usize, Cause> {
+        poll_fn(|cx| {
+            loop {
+                match parser.advance(self.client.received(), &TEXT_LIMITS) {
+                    Ok(Some(bytes)) => return Poll::Ready(Ok(bytes)),
+                    Ok(None) if self.client.make_room(TEXT_LIMITS.bytes + 1) => {}
+                    Ok(None) => return Poll::Ready(Err(Cause::HeadTooLarge)),
+                    Err(error) => return Poll::Ready(Err(self.blame(error))),
+                }
+                match ready!(self.client.poll_fill(cx, Buffer::small)) {
+                    Ok(1..) => {}
+                    Ok(0) | Err(_) => return Poll::Ready(Err(Cause::ClientGone)),
+                }
+            }
+        })
+        .await
     }
 
     /// Reads a request head; returns its size in bytes.

@@ -3,6 +3,7 @@
 
 mod cause;
 mod failing;
+mod handover;
 mod hooks;
 mod leaving;
 mod message;
@@ -23,7 +24,7 @@ use tokio::sync::watch::Receiver;
 
 use self::hooks::Hooks;
 use self::watch::Watched;
-use super::Guard;
+use super::{Guard, Pool};
 use crate::config;
 use crate::state::Edge;
 
@@ -40,14 +41,15 @@ pub(crate) struct Engine {
 
 impl Engine {
     /// An engine that asks the pipeline of `edge` and keeps the limits of `listener`.
-    pub(crate) fn new(edge: Arc<Edge>, listener: &config::Listener) -> Self {
+    /// What pingora cannot do towards endpoints, the native engine does with connections of `pool`.
+    pub(crate) fn new(edge: Arc<Edge>, listener: &config::Listener, pool: Arc<Pool>) -> Self {
         let conf = ServerConf {
             threads: Handle::current().metrics().num_workers(),
             upstream_keepalive_pool_size: POOLED_CONNECTIONS,
             max_retries: ATTEMPT_CEILING,
             ..ServerConf::default()
         };
-        let mut proxy = http_proxy(&Arc::new(conf), Hooks::new(edge));
+        let mut proxy = http_proxy(&Arc::new(conf), Hooks::new(edge, pool));
         let mut options = HttpServerOptions::default();
         options.h2_idle_timeout = Some(listener.timeouts.keep_alive);
         proxy.server_options = Some(options);

@@ -5,7 +5,7 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use tokio::io::{AsyncBufRead, AsyncRead, AsyncWrite};
+use tokio::io::{AsyncBufRead, AsyncRead, AsyncWrite, BufReader, DuplexStream};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
@@ -51,6 +51,26 @@ impl Stream for TcpStream {
     }
 }
 
+/// An endpoint's stream with TLS.
+impl Stream for Box<tokio_rustls::client::TlsStream<TcpStream>> {
+    fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(Pin::new(self).poll_fill_buf(cx))?;
+        Poll::Ready(Ok(()))
+    }
+
+    fn needs_farewell(&self) -> bool {
+        true
+    }
+
+    fn tcp(&self) -> Option<&TcpStream> {
+        Some(self.get_ref().0)
+    }
+
+    fn reset_on_close(&mut self) {
+        // As of a client's.
+    }
+}
+
 impl Stream for TlsOverTcp {
     fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(Pin::new(self).poll_fill_buf(cx))?;
@@ -70,6 +90,26 @@ impl Stream for TlsOverTcp {
     }
 }
 
+/// From one engine to the other.
+impl Stream for BufReader<DuplexStream> {
+    fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(Pin::new(self).poll_fill_buf(cx))?;
+        Poll::Ready(Ok(()))
+    }
+
+    fn needs_farewell(&self) -> bool {
+        false
+    }
+
+    fn tcp(&self) -> Option<&TcpStream> {
+        None
+    }
+
+    fn reset_on_close(&mut self) {
+        // The other engine sees that the answer is not complete.
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::future::poll_fn;
@@ -79,28 +119,11 @@ mod tests {
     use rustls::crypto::aws_lc_rs;
     use rustls::{ClientConfig, RootCertStore, ServerConfig};
     use rustls_pki_types::PrivateKeyDer;
-    use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader, DuplexStream};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpListener;
     use tokio_rustls::{TlsAcceptor, TlsConnector};
 
     use super::*;
-
-    impl Stream for BufReader<DuplexStream> {
-        fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-            ready!(Pin::new(self).poll_fill_buf(cx))?;
-            Poll::Ready(Ok(()))
-        }
-
-        fn needs_farewell(&self) -> bool {
-            false
-        }
-
-        fn tcp(&self) -> Option<&TcpStream> {
-            None
-        }
-
-        fn reset_on_close(&mut self) {}
-    }
 
     async fn tcp_pair() -> (TcpStream, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

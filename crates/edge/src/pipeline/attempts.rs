@@ -82,11 +82,17 @@ impl Exchange {
             address: slot.endpoint().address(),
             timeouts: *cluster.timeouts(),
             cluster_key: cluster.key(),
+            via: cluster.via(slot.endpoint()),
             number: self.attempts,
         };
         self.endpoint = Some(Arc::clone(slot.endpoint()));
         self.slot = Some(slot);
         Ok(attempt)
+    }
+
+    /// Whether endpoints are spoken to as every engine can: HTTP/1.1 over TCP and nothing else.
+    pub fn is_plain(&self) -> bool {
+        self.cluster().is_none_or(|cluster| cluster.is_plain())
     }
 
     /// The attempt has a connection: a pooled one, or one made for it.

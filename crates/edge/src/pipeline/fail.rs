@@ -59,6 +59,11 @@ fn outcome_and_status(cause: Cause) -> (Outcome, StatusCode) {
         Cause::ConnectRefused => (O::FailedConnectRefused, S::BAD_GATEWAY),
         Cause::ConnectTimeout => (O::FailedConnectTimeout, S::GATEWAY_TIMEOUT),
         Cause::ConnectFailed => (O::FailedConnect, S::BAD_GATEWAY),
+        Cause::TlsUntrusted => (O::FailedTlsUntrusted, S::BAD_GATEWAY),
+        Cause::TlsName => (O::FailedTlsName, S::BAD_GATEWAY),
+        Cause::TlsExpired => (O::FailedTlsExpired, S::BAD_GATEWAY),
+        Cause::TlsPlain => (O::FailedTlsPlain, S::BAD_GATEWAY),
+        Cause::TlsFailed => (O::FailedTls, S::BAD_GATEWAY),
         Cause::EndpointReset => (O::FailedEndpointReset, S::BAD_GATEWAY),
         Cause::EndpointTimeout => (O::FailedEndpointTimeout, S::GATEWAY_TIMEOUT),
         Cause::EndpointMalformed => (O::FailedEndpointMalformed, S::BAD_GATEWAY),
@@ -122,6 +127,11 @@ fn detail(cause: Cause) -> &'static str {
         Cause::ConnectRefused
         | Cause::ConnectTimeout
         | Cause::ConnectFailed
+        | Cause::TlsUntrusted
+        | Cause::TlsName
+        | Cause::TlsExpired
+        | Cause::TlsPlain
+        | Cause::TlsFailed
         | Cause::EndpointReset
         | Cause::EndpointTimeout
         | Cause::EndpointMalformed
@@ -146,6 +156,9 @@ fn detail_of_endpoint(cause: Cause) -> &'static str {
         }
         Cause::ConnectFailed => {
             "The endpoint cannot be reached. Try again; the request was not carried out."
+        }
+        _ if cause.is_tls() => {
+            "The endpoint cannot be reached securely. Try again later; the request was not carried out."
         }
         Cause::EndpointReset => {
             "The endpoint closed the connection before it answered. The request may have been carried out: check before you repeat it."
@@ -230,6 +243,11 @@ fn closes(cause: Cause) -> bool {
             | Cause::ConnectRefused
             | Cause::ConnectTimeout
             | Cause::ConnectFailed
+            | Cause::TlsUntrusted
+            | Cause::TlsName
+            | Cause::TlsExpired
+            | Cause::TlsPlain
+            | Cause::TlsFailed
             | Cause::EndpointReset
             | Cause::EndpointTimeout
             | Cause::EndpointMalformed
@@ -419,6 +437,11 @@ mod tests {
             (Cause::ConnectRefused, 502, false),
             (Cause::ConnectTimeout, 504, false),
             (Cause::ConnectFailed, 502, false),
+            (Cause::TlsUntrusted, 502, false),
+            (Cause::TlsName, 502, false),
+            (Cause::TlsExpired, 502, false),
+            (Cause::TlsPlain, 502, false),
+            (Cause::TlsFailed, 502, false),
             (Cause::EndpointReset, 502, false),
             (Cause::EndpointTimeout, 504, false),
             (Cause::EndpointMalformed, 502, false),

@@ -203,9 +203,14 @@ fn failure_of(setback: Setback) -> Option<(Failure, RetryReason)> {
         Setback::EndpointOut => return Some((Failure::Timeout, RetryReason::EndpointOut)),
     };
     match cause {
-        Cause::ConnectRefused | Cause::ConnectTimeout | Cause::ConnectFailed => {
-            Some((Failure::Connect, RetryReason::Connect))
-        }
+        Cause::ConnectRefused
+        | Cause::ConnectTimeout
+        | Cause::ConnectFailed
+        | Cause::TlsUntrusted
+        | Cause::TlsName
+        | Cause::TlsExpired
+        | Cause::TlsPlain
+        | Cause::TlsFailed => Some((Failure::Connect, RetryReason::Connect)),
         Cause::EndpointReset => Some((Failure::Reset, RetryReason::Reset)),
         Cause::EndpointTimeout => Some((Failure::Timeout, RetryReason::Timeout)),
         Cause::EndpointMalformed => Some((Failure::BadResponse, RetryReason::Malformed)),

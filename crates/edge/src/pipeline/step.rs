@@ -8,6 +8,7 @@ use http::{HeaderName, HeaderValue, StatusCode};
 
 use super::HeaderEdit;
 use crate::config::{UpstreamTimeouts, Words};
+use crate::dialling::Via;
 use crate::outcome::Cause;
 
 /// Where and how to try now.
@@ -19,6 +20,8 @@ pub struct Attempt {
     pub timeouts: UpstreamTimeouts,
     /// Pooled connections of different keys must not be shared.
     pub cluster_key: u64,
+    /// How to connect.
+    pub via: Via,
     /// 1 for the first attempt.
     pub number: u32,
 }

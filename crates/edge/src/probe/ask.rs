@@ -17,18 +17,27 @@ use crate::config::{CheckMethod, CheckTls, HealthCheck, HttpQuestion, Question};
 use crate::engine::connect;
 use crate::outcome::Cause;
 
-/// Probes the endpoint at this address once.
-pub(super) async fn probe(check: &HealthCheck, endpoint: SocketAddr) -> Finding {
+/// Who is probed.
+#[derive(Clone, Debug)]
+pub(super) struct Target {
+    pub(super) address: SocketAddr,
+    /// What its certificate is for: the name of its host, else its address.
+    pub(super) name: ServerName<'static>,
+}
+
+/// Probes an endpoint once.
+pub(super) async fn probe(check: &HealthCheck, target: &Target) -> Finding {
     let deadline = Instant::now() + check.timeout;
-    let found = connect_and_ask(check, endpoint, deadline).await;
+    let found = connect_and_ask(check, target, deadline).await;
     found.unwrap_or_else(Finding::Failed)
 }
 
 async fn connect_and_ask(
     check: &HealthCheck,
-    endpoint: SocketAddr,
+    target: &Target,
     deadline: Instant,
 ) -> Result<Finding, Failure> {
+    let endpoint = target.address;
     let mut address = endpoint;
     if let Some(port) = check.port {
         address.set_port(port.get());
@@ -43,7 +52,7 @@ async fn connect_and_ask(
     let Some(tls) = &check.tls else {
         return ask(stream, check, endpoint, deadline).await;
     };
-    let name = server_name(tls, host, address);
+    let name = server_name(tls, host, &target.name);
     let connector = TlsConnector::from(Arc::clone(&tls.client));
     let shaken = timeout_at(deadline, connector.connect(name, stream)).await;
     let stream = shaken
@@ -90,10 +99,15 @@ fn not_connected(cause: Cause) -> Trouble {
     }
 }
 
-/// The name given, else the check's host if it is a name or an address, else the address.
-fn server_name(tls: &CheckTls, host: Option<&str>, address: SocketAddr) -> ServerName<'static> {
+/// The name given, else the check's host if it is a name or an address, else the endpoint's own. What
+/// goes for requests goes for their checks, whatever host these ask for.
+fn server_name(
+    tls: &CheckTls,
+    host: Option<&str>,
+    own: &ServerName<'static>,
+) -> ServerName<'static> {
     let of_host = || {
-        let host = host?;
+        let host = host.filter(|_| !tls.is_as_requests)?;
         let name = match host.rsplit_once(':') {
             Some((name, _port)) if !host.ends_with(']') => name,
             _ => host,
@@ -102,7 +116,7 @@ fn server_name(tls: &CheckTls, host: Option<&str>, address: SocketAddr) -> Serve
         ServerName::try_from(name.to_owned()).ok()
     };
     let given = tls.server_name.clone().or_else(of_host);
-    given.unwrap_or_else(|| ServerName::from(address.ip()))
+    given.unwrap_or_else(|| own.clone())
 }
 
 /// The whole request: a hundred bytes, made anew each time. Every part was checked when the configuration was read.

@@ -12,6 +12,7 @@ use super::affinity::{FileAffinity, affinity};
 use super::health::{self, FileHealth};
 use super::positive;
 use super::retries::{self, FileRetries};
+use super::upstream::{self, FileUpstreamTls};
 
 #[derive(Debug)]
 pub(in crate::config) struct FileCluster {
@@ -27,6 +28,7 @@ pub(in crate::config) struct FileCluster {
     pub(in crate::config) queue: Option<Queue>,
     pub(in crate::config) retries: FileRetries,
     pub(in crate::config) timeouts: UpstreamTimeouts,
+    pub(in crate::config) tls: Option<FileUpstreamTls>,
     pub(in crate::config) affinity: Option<FileAffinity>,
 }
 
@@ -86,6 +88,7 @@ pub(super) fn cluster((name, fields): (Located<String>, Fields<'_>)) -> FileClus
         queue: fields.switch("queue").as_ref().map(queue),
         retries: retries::retries(&fields.short("retries")),
         timeouts: upstream_timeouts(&fields.table("timeouts")),
+        tls: fields.switch("tls").as_ref().map(upstream::tls),
         affinity: fields.switch("affinity").as_ref().map(affinity),
     }
 }

@@ -35,7 +35,8 @@ pub(in crate::config) struct FileHealth {
     pub(in crate::config) body: Option<String>,
     pub(in crate::config) is_degrading: bool,
     pub(in crate::config) share_percent: u8,
-    pub(in crate::config) tls: Option<FileCheckTls>,
+    /// `None` where the file says nothing about it.
+    pub(in crate::config) tls: Option<Option<FileCheckTls>>,
 }
 
 /// What a check speaks.
@@ -98,7 +99,9 @@ pub(super) fn health(fields: &Fields<'_>) -> FileHealth {
         body: fields.text("body", body).map(|body| body.value),
         is_degrading: fields.word("role").value == "degrade",
         share_percent: fields.number("share").value,
-        tls: fields.switch("tls").as_ref().map(tls),
+        tls: fields
+            .is_written("tls")
+            .then(|| fields.switch("tls").as_ref().map(tls)),
     }
 }
 
@@ -183,7 +186,7 @@ fn service(text: &str) -> Result<String, Mistake> {
         .ok_or_else(|| Mistake::new("is no name of a gRPC service", hint))
 }
 
-fn server_name(text: &str) -> Result<ServerName<'static>, Mistake> {
+pub(super) fn server_name(text: &str) -> Result<ServerName<'static>, Mistake> {
     let hint = "a host name without port: auth.internal";
     ServerName::try_from(text.to_owned())
         .map_err(|_| Mistake::new("is neither a host name nor an address", hint))

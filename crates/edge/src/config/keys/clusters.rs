@@ -7,6 +7,7 @@ use portcullis_ops::decode::{Kind, Scalar, Table, Text};
 use super::affinity::AFFINITY;
 use super::health::HEALTH;
 use super::retries::RETRIES;
+use super::upstream::TLS;
 use super::{Default, HOUR, NAME, Optional, Required, TIMEOUT, count, key, text};
 
 pub(super) static CLUSTER: Table = Table {
@@ -22,6 +23,7 @@ pub(super) static CLUSTER: Table = Table {
         key("queue", Kind::Switch(&QUEUE), Default(""), "Where requests wait while every endpoint has all it may have, or `off`."),
         key("retries", Kind::Short(&RETRIES), Default(""), "Further attempts on other endpoints; instead of a mapping just their number will do."),
         key("timeouts", Kind::Table(&UPSTREAM_TIMEOUTS), Default(""), "Patience with endpoints."),
+        key("tls", Kind::Switch(&TLS), Optional(""), "Speaks TLS to the endpoints and verifies their certificates; `tls: {}` trusts the system's authorities. Plain by default."),
         key("affinity", Kind::Switch(&AFFINITY), Optional(""), "Keeps a client at one endpoint; off by default."),
     ],
 };
@@ -80,7 +82,7 @@ static BREAKER: Table = Table {
 
 static UPSTREAM_TIMEOUTS: Table = Table {
     keys: &[
-        key("connect", TIMEOUT, Default("5s"), "Until a connection stands."),
+        key("connect", TIMEOUT, Default("5s"), "Until a connection stands, TLS included."),
         key("read", TIMEOUT, Default("60s"), "Silence while a response is awaited or read; beyond it 504."),
         key("write", TIMEOUT, Default("60s"), "Stall while a request is sent."),
         key("idle", TIMEOUT, Default("60s"), "How long an unused connection is kept."),

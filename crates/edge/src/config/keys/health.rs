@@ -24,7 +24,7 @@ pub(super) static HEALTH: Table = Table {
         key("body", text(&TEXT), Optional("\"ready\""), "Text (no pattern) that must occur in the first 64 KiB of the answer's body."),
         key("role", Kind::Scalar(Scalar::Word(&["eject", "degrade"])), Default("eject"), "What failing means: eject takes the endpoint out, degrade lowers its share."),
         key("share", count(1, 99), Default("25"), "Percent of its weight that a degraded endpoint keeps."),
-        key("tls", Kind::Switch(&TLS), Optional(""), "Checks over TLS 1.2 or newer; plain by default."),
+        key("tls", Kind::Switch(&TLS), Optional(""), "Checks over TLS 1.2 or newer; by default as the cluster's requests go, `off` for plain."),
     ],
 };
 

@@ -2,8 +2,10 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use portcullis_ops::decode::Located;
+use rustls_pki_types::ServerName;
 
 use super::super::file::FileCluster;
 use super::super::names::{self, HostPort};
@@ -23,17 +25,19 @@ impl Parser<'_> {
         self.check_weights(file);
         self.check_priorities(file);
         self.check_containment(file);
+        let tls = file.tls.as_ref().and_then(|tls| self.upstream_tls(tls));
         Cluster {
             name: file.name.value.clone(),
             balance: self.balance(file),
             endpoints: self.endpoints(file),
-            health: self.health(&file.health),
+            health: self.health(&file.health, tls.as_ref()),
             ejection: file.ejection.as_ref().map(|file| file.ejection.clone()),
             breaker: file.breaker.as_ref().map(|file| file.breaker.clone()),
             slow_start: file.slow_start,
             queue: file.queue,
             retries: self.retries(&file.retries),
             timeouts: file.timeouts,
+            tls: tls.map(|(tls, _)| Arc::new(tls)),
             affinity: file
                 .affinity
                 .as_ref()
@@ -57,6 +61,7 @@ impl Parser<'_> {
                 }
                 endpoints.push(Endpoint {
                     address,
+                    host: server_name(&located.value),
                     weight: written.weight.value,
                     priority: written.priority.value,
                     zone: written.zone.as_ref().map(|zone| zone.value.clone()),
@@ -97,5 +102,14 @@ impl Parser<'_> {
                 .error_with_hint(written.span, message, "write the address itself");
         }
         found
+    }
+}
+
+/// Under which a certificate is expected. A name that none can carry is as good as none: the address
+/// of an endpoint is not in its certificate either.
+fn server_name(written: &HostPort) -> Option<ServerName<'static>> {
+    match written {
+        HostPort::Address(address) => Some(ServerName::from(address.ip())),
+        HostPort::Name(host, _) => ServerName::try_from(host.clone()).ok(),
     }
 }

@@ -2,9 +2,12 @@
 //! anything.
 
 use super::super::file::{CheckKind, FileCheckTls, FileHealth};
+use std::sync::Arc;
+
+use super::super::authorities::{Manner, Trust};
 use super::super::{
     CheckMethod, CheckPace, CheckTls, GrpcQuestion, HealthCheck, HttpQuestion, Question, Role,
-    authorities,
+    UpstreamTls,
 };
 use super::Parser;
 
@@ -12,23 +15,32 @@ use super::Parser;
 const CHECKS_MAX: usize = 8;
 
 impl Parser<'_> {
-    pub(super) fn health(&self, checks: &[FileHealth]) -> Vec<HealthCheck> {
+    pub(super) fn health(
+        &self,
+        checks: &[FileHealth],
+        of_cluster: Option<&(UpstreamTls, Trust)>,
+    ) -> Vec<HealthCheck> {
         if let Some(beyond) = checks.get(CHECKS_MAX) {
             let message = format!("a cluster has at most {CHECKS_MAX} health checks");
             self.report.error(beyond.span, message);
         }
         checks
             .iter()
-            .filter_map(|check| self.health_check(check))
+            .filter_map(|check| self.health_check(check, of_cluster))
             .collect()
     }
 
-    fn health_check(&self, file: &FileHealth) -> Option<HealthCheck> {
+    fn health_check(
+        &self,
+        file: &FileHealth,
+        of_cluster: Option<&(UpstreamTls, Trust)>,
+    ) -> Option<HealthCheck> {
         self.check_times(file);
         self.check_keys(file);
-        let tls = match &file.tls {
-            Some(tls) => Some(self.check_tls(tls, file.kind)?),
-            None => None,
+        let tls = match (&file.tls, of_cluster) {
+            (Some(Some(tls)), _) => Some(self.check_tls(tls, file.kind)?),
+            (None, Some((tls, trust))) => Some(as_requests(tls, trust, file.kind)),
+            (Some(None), _) | (None, None) => None,
         };
         let question = match file.kind {
             CheckKind::Tcp => Question::Connect,
@@ -136,17 +148,38 @@ impl Parser<'_> {
             self.report.warning(file.verify.span, message, hint);
         }
         let directory = self.surroundings.directory;
-        let protocol = match kind {
-            CheckKind::Grpc => "h2",
-            CheckKind::Http | CheckKind::Tcp => "http/1.1",
-        };
-        let client = authorities::client(file, protocol, directory, self.report)?;
+        let (ca, is_verified) = (file.ca.as_ref(), file.verify.value);
+        let trust = Trust::read(ca, is_verified, file.span, directory, self.report)?;
         Some(CheckTls {
             server_name: file.server_name.clone(),
             ca_path: file.ca.as_ref().map(|ca| directory.join(&ca.value)),
-            is_verified: file.verify.value,
-            client,
+            is_verified,
+            is_as_requests: false,
+            client: trust.client(Manner::asking(protocol(kind))),
         })
+    }
+}
+
+/// TLS as the cluster's requests have it.
+fn as_requests(tls: &UpstreamTls, trust: &Trust, kind: CheckKind) -> CheckTls {
+    let own = tls.certificate.as_ref();
+    CheckTls {
+        server_name: tls.server_name.clone(),
+        ca_path: tls.ca_path.clone(),
+        is_verified: tls.is_verified,
+        is_as_requests: true,
+        client: trust.client(Manner {
+            min_version: tls.min_version,
+            certificate: own.map(|own| Arc::clone(&own.certified)),
+            ..Manner::asking(protocol(kind))
+        }),
+    }
+}
+
+fn protocol(kind: CheckKind) -> &'static str {
+    match kind {
+        CheckKind::Grpc => "h2",
+        CheckKind::Http | CheckKind::Tcp => "http/1.1",
     }
 }
 

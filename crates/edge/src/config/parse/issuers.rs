@@ -8,8 +8,8 @@ use portcullis_token::{AccessVerifier, Profile};
 use rustls_pki_types::ServerName;
 
 use super::super::address::{self, HttpAddress};
-use super::super::authorities;
-use super::super::file::{FileAction, FileAuth, FileCheckTls, FileIssuer, FileRoute};
+use super::super::authorities::{Manner, Trust};
+use super::super::file::{FileAction, FileAuth, FileIssuer, FileRoute};
 use super::super::issuer::{ALGORITHMS, Auth, Issuer, IssuerId, JwksSource, JwksTls, Tunnels};
 use super::Parser;
 
@@ -135,22 +135,13 @@ impl Parser<'_> {
         span: portcullis_ops::diagnostic::Span,
     ) -> Option<JwksTls> {
         let ca_path = file.authorities.as_ref();
-        let trust = FileCheckTls {
-            span,
-            server_name: None,
-            ca: file.authorities.clone(),
-            verify: Located {
-                value: true,
-                span,
-                is_written: false,
-            },
-        };
         let directory = self.surroundings.directory;
+        let trust = Trust::read(ca_path, true, span, directory, self.report)?;
         Some(JwksTls {
             // The address was checked when it was read.
             server_name: ServerName::try_from(address.host.clone()).ok()?,
             ca_path: ca_path.map(|path| directory.join(&path.value)),
-            client: authorities::client(&trust, "http/1.1", directory, self.report)?,
+            client: trust.client(Manner::asking("http/1.1")),
         })
     }
 

@@ -93,6 +93,11 @@ const OTHER: &[(&str, &str)] = &[
     ("clusters.<name>.timeouts.read", "9s"),
     ("clusters.<name>.timeouts.write", "9s"),
     ("clusters.<name>.timeouts.idle", "9s"),
+    ("clusters.<name>.tls.ca", "./certs/ca.pem"),
+    ("clusters.<name>.tls.server_name", "other.internal"),
+    ("clusters.<name>.tls.cert", "./certs/edge.pem"),
+    ("clusters.<name>.tls.key", "./certs/edge.key"),
+    ("clusters.<name>.tls.min_version", "1.3"),
     ("clusters.<name>.affinity.cookie", "other"),
     ("clusters.<name>.affinity.ttl", "9s"),
     ("clusters.<name>.affinity.max_age", "9h"),
@@ -172,6 +177,8 @@ const OTHER: &[(&str, &str)] = &[
 /// Held by tests below, or by the tests of affinity and of
 /// health checks because other keys must change with them.
 const ELSEWHERE: &[&str] = &[
+    // Contradicts `ca`.
+    "clusters.<name>.tls.verify",
     "routes[].exact",
     // Instead of `file`.
     "errors[].body",

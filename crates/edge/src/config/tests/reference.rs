@@ -33,6 +33,8 @@ pub(super) fn full() -> (World, String) {
     std::fs::create_dir(&certs).unwrap();
     std::fs::copy(&identity.cert, certs.join("auth.pem")).unwrap();
     std::fs::copy(&identity.key, certs.join("auth.key")).unwrap();
+    std::fs::copy(&identity.cert, certs.join("edge.pem")).unwrap();
+    std::fs::copy(&identity.key, certs.join("edge.key")).unwrap();
     std::fs::copy(authority.root_file(), certs.join("ca.pem")).unwrap();
     world.write("certs/tickets.key", &"s".repeat(64));
     let pages = world.path().join("pages");

@@ -8,11 +8,9 @@ use std::time::Instant;
 
 use http::Method;
 use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
 
 use super::answer::DISCARDED_BODY_BYTES;
 use super::codec::{self, Framing, RequestHead, RequestParser};
-use super::connect::connect;
 use super::outgoing::Outgoing;
 use super::peer::Peer;
 use super::pool::{Care, PoolKey};
@@ -20,6 +18,7 @@ use super::relay::{Answered, Asked, Ends, Relay, RequestBody, Timeouts, poll_gon
 use super::{Next, Session};
 use crate::engine::UPGRADE_IDLE_TIMEOUT;
 use crate::engine::buffer::Buffer;
+use crate::engine::dial::{EndpointStream, dial};
 use crate::engine::stream::Stream;
 use crate::engine::tunnel::tunnel;
 use crate::outcome::Cause;
@@ -77,12 +76,7 @@ enum Attempted {
 impl<S: Stream> Session<'_, S> {
     /// Serves the request whose head has arrived.
     pub(super) async fn serve_request(&mut self, parser: &RequestParser, bytes: usize) -> Next {
-        let room = match parser.framing() {
-            Framing::Length(length) if length <= Buffer::small_bytes() as u64 => Buffer::small,
-            Framing::None => Buffer::small,
-            _ => Buffer::large,
-        };
-        let buffer = self.client.split(bytes, room);
+        let buffer = self.take_head(parser, bytes);
         let request = Request::new(parser, buffer.filled());
         let now = Instant::now();
         let connection = std::sync::Arc::clone(&self.connection);
@@ -99,27 +93,56 @@ impl<S: Stream> Session<'_, S> {
                 None => return end_unanswered(&mut exchange, Cause::ClientGone),
             }
         }
+        self.make_attempts(exchange, &request, now).await
+    }
+
+    /// The same for one that another engine has admitted.
+    pub(super) async fn serve_admitted(
+        &mut self,
+        exchange: Exchange,
+        parser: &RequestParser,
+        bytes: usize,
+    ) -> Next {
+        let buffer = self.take_head(parser, bytes);
+        let request = Request::new(parser, buffer.filled());
+        self.make_attempts(exchange, &request, Instant::now()).await
+    }
+
+    fn take_head(&mut self, parser: &RequestParser, bytes: usize) -> Buffer {
+        let room = match parser.framing() {
+            Framing::Length(length) if length <= Buffer::small_bytes() as u64 => Buffer::small,
+            Framing::None => Buffer::small,
+            _ => Buffer::large,
+        };
+        self.client.split(bytes, room)
+    }
+
+    async fn make_attempts(
+        &mut self,
+        mut exchange: Exchange,
+        request: &Request<'_>,
+        mut now: Instant,
+    ) -> Next {
         let mut body = RequestBody::new(request.framing, exchange.is_body_kept());
         // One look at the clock serves all that happens at once.
-        let mut now = now;
         loop {
             let chosen = exchange.on_attempt(now);
             let attempt = match while_client_stays(&mut self.client, chosen).await {
                 Some(Ok(attempt)) => attempt,
                 Some(Err(answer)) => {
                     return self
-                        .answer(exchange, &request, answer, body.received())
+                        .answer(exchange, request, answer, body.received())
                         .await;
                 }
                 None => return end_unanswered(&mut exchange, Cause::ClientGone),
             };
-            let attempted = self.attempt(&mut exchange, &request, &mut body, &attempt, now);
+            let attempted = self.attempt(&mut exchange, request, &mut body, &attempt, now);
             match attempted.await {
                 Attempted::Again => now = Instant::now(),
                 Attempted::Over(next) => return next,
                 Attempted::Instead(answer) => {
                     return self
-                        .answer(exchange, &request, *answer, body.received())
+                        .answer(exchange, request, *answer, body.received())
                         .await;
                 }
                 Attempted::Failed(cause) => {
@@ -128,7 +151,7 @@ impl<S: Stream> Session<'_, S> {
                         return end_unanswered(&mut exchange, cause);
                     }
                     return self
-                        .answer(exchange, &request, answer, body.received())
+                        .answer(exchange, request, answer, body.received())
                         .await;
                 }
             }
@@ -196,7 +219,7 @@ impl<S: Stream> Session<'_, S> {
         exchange: &mut Exchange,
         request: &Request<'_>,
         attempt: &Attempt,
-        endpoint: Peer<TcpStream>,
+        endpoint: Peer<EndpointStream>,
         relay: &Relay,
         answered: Result<Answered, Cause>,
     ) -> Attempted {
@@ -229,8 +252,8 @@ impl<S: Stream> Session<'_, S> {
     }
 
     /// Connects, unless the client leaves first.
-    async fn connect(&mut self, attempt: &Attempt) -> Result<TcpStream, Cause> {
-        let connecting = connect(attempt.address, attempt.timeouts.connect);
+    async fn connect(&mut self, attempt: &Attempt) -> Result<EndpointStream, Cause> {
+        let connecting = dial(attempt.address, &attempt.via, attempt.timeouts.connect);
         let connected = while_client_stays(&mut self.client, connecting).await;
         connected.unwrap_or(Err(Cause::ClientGone))
     }
@@ -253,7 +276,7 @@ impl<S: Stream> Session<'_, S> {
     async fn upgrade(
         &mut self,
         exchange: &mut Exchange,
-        mut endpoint: Peer<TcpStream>,
+        mut endpoint: Peer<EndpointStream>,
         relay: &Relay,
     ) -> Attempted {
         let early = endpoint.received().len() as u64;

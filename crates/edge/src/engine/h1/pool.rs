@@ -2,17 +2,16 @@
 //! has closed, or on which it has said something unasked: that would be taken for the next answer.
 
 use std::collections::{HashMap, VecDeque};
-use std::io;
 use std::mem;
 use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use tokio::net::TcpStream;
 use tokio::sync::watch;
 
 use crate::engine::FRESH;
+use crate::engine::dial::EndpointStream;
 use crate::engine::silence::is_silent;
 
 /// How many connections may be idle; beyond it the oldest goes.
@@ -63,7 +62,7 @@ struct Idle {
 
 #[derive(Debug)]
 struct Kept {
-    stream: TcpStream,
+    stream: EndpointStream,
     since: Instant,
     until: Instant,
 }
@@ -71,12 +70,8 @@ struct Kept {
 impl Kept {
     /// Whether another request may go out on it. Asks the kernel only when it has reported
     /// something.
-    fn is_usable(&self, now: Instant) -> bool {
-        let is_silent = || {
-            let unasked = self.stream.try_read(&mut [0]);
-            unasked.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
-        };
-        now < self.until && is_silent()
+    fn is_usable(&mut self, now: Instant) -> bool {
+        now < self.until && self.stream.is_idle()
     }
 
     fn is_fresh(&self, now: Instant) -> bool {
@@ -98,13 +93,13 @@ impl Pool {
 
     /// The newest usable connection. What is not repeatable gets one only if it was used a moment
     /// ago and the kernel knows of nothing on it: tokio hears of a close a little later.
-    pub(crate) fn take(&self, key: &PoolKey, care: Care, now: Instant) -> Option<TcpStream> {
+    pub(crate) fn take(&self, key: &PoolKey, care: Care, now: Instant) -> Option<EndpointStream> {
         loop {
-            let kept = self
+            let mut kept = self
                 .lock()
                 .pop_if(key, |newest| care == Care::Usual || newest.is_fresh(now))?;
-            let is_usable =
-                kept.is_usable(now) && (care == Care::Usual || is_silent(kept.stream.as_raw_fd()));
+            let is_usable = kept.is_usable(now)
+                && (care == Care::Usual || is_silent(kept.stream.socket().as_raw_fd()));
             if is_usable {
                 return Some(kept.stream);
             }
@@ -112,7 +107,7 @@ impl Pool {
     }
 
     /// Keeps a connection for at most `idle`.
-    pub(crate) fn put(&self, key: PoolKey, stream: TcpStream, idle: Duration, now: Instant) {
+    pub(crate) fn put(&self, key: PoolKey, stream: EndpointStream, idle: Duration, now: Instant) {
         let kept = Kept {
             stream,
             since: now,
@@ -190,10 +185,12 @@ impl Idle {
         for of_endpoint in self.by_key.values_mut() {
             // Once around: the order stays.
             for _ in 0..of_endpoint.len() {
-                match of_endpoint.pop_front() {
-                    Some(kept) if kept.is_usable(now) => of_endpoint.push_back(kept),
-                    Some(kept) => unusable.push(kept),
-                    None => break,
+                let Some(mut kept) = of_endpoint.pop_front() else {
+                    break;
+                };
+                match kept.is_usable(now) {
+                    true => of_endpoint.push_back(kept),
+                    false => unusable.push(kept),
                 }
             }
         }
@@ -211,7 +208,7 @@ impl Idle {
 mod tests {
     use portcullis_testkit::wait_until;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    use tokio::net::TcpListener;
+    use tokio::net::{TcpListener, TcpStream};
 
     use super::*;
 
@@ -234,15 +231,15 @@ mod tests {
         }
 
         /// Our end and the endpoint's.
-        async fn connect(&self) -> (TcpStream, TcpStream) {
+        async fn connect(&self) -> (EndpointStream, TcpStream) {
             let stream = TcpStream::connect(self.key.address).await.unwrap();
             let (accepted, _) = self.listener.accept().await.unwrap();
-            (stream, accepted)
+            (EndpointStream::Plain(stream), accepted)
         }
     }
 
-    fn port(stream: &TcpStream) -> u16 {
-        stream.local_addr().unwrap().port()
+    fn port(stream: &EndpointStream) -> u16 {
+        stream.socket().local_addr().unwrap().port()
     }
 
     #[tokio::test]
@@ -284,7 +281,7 @@ mod tests {
             } else {
                 accepted.write_all(unasked).await.unwrap();
             }
-            stream.readable().await.unwrap();
+            stream.socket().readable().await.unwrap();
             pool.put(endpoint.key, stream, IDLE, Instant::now());
             assert!(
                 pool.take(&endpoint.key, Care::Usual, Instant::now())

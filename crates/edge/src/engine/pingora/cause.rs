@@ -2,10 +2,14 @@
 
 use pingora::prelude::{Error, ErrorSource, ErrorType};
 
+use super::patient::NotDialled;
 use crate::outcome::Cause;
 
 /// Why no connection to the endpoint came about.
 pub(super) fn of_connect(error: &Error) -> Cause {
+    if let Some(NotDialled(cause)) = error.root_cause().downcast_ref() {
+        return *cause;
+    }
     match error.etype() {
         ErrorType::ConnectRefused => Cause::ConnectRefused,
         ErrorType::ConnectTimedout | ErrorType::TLSHandshakeTimedout => Cause::ConnectTimeout,

@@ -18,10 +18,11 @@ use super::message::{PingoraHead, apply, asks_for_upgrade, write_answer};
 use super::peer::{Kind, peer};
 use super::request::RequestContext;
 use super::watch::Watch;
-use super::{cause, failing};
-use crate::engine::UPGRADE_IDLE_TIMEOUT;
+use super::{cause, failing, handover};
+use crate::connection::Connection;
 use crate::engine::guard::ConnectionHandle;
 use crate::engine::silence::is_silent;
+use crate::engine::{NativeEngine, Pool, UPGRADE_IDLE_TIMEOUT};
 use crate::pipeline::{End, Exchange, ResponseStep};
 use crate::state::Edge;
 
@@ -31,12 +32,14 @@ const BODY_DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 /// All that pingora asks of us.
 pub(super) struct Hooks {
     edge: Arc<Edge>,
+    native: NativeEngine,
 }
 
 impl Hooks {
     /// Hooks that ask the pipeline of this edge.
-    pub(super) fn new(edge: Arc<Edge>) -> Self {
-        Self { edge }
+    pub(super) fn new(edge: Arc<Edge>, pool: Arc<Pool>) -> Self {
+        let native = NativeEngine::new(Arc::clone(&edge), pool);
+        Self { edge, native }
     }
 }
 
@@ -55,12 +58,7 @@ impl ProxyHttp for Hooks {
         session: &mut Session,
         ctx: &mut RequestContext,
     ) -> Result<()> {
-        let handle = session
-            .digest()
-            .and_then(|digest| digest.proxy_digest.as_ref())
-            .and_then(|proxy| proxy.user_data.as_ref())
-            .and_then(|data| data.downcast_ref::<ConnectionHandle>());
-        let Some(handle) = handle else {
+        let Some(handle) = handle(session) else {
             return Err(Error::explain(
                 ErrorType::InternalError,
                 "stream without a guard",
@@ -105,6 +103,15 @@ impl ProxyHttp for Hooks {
         if admitted.is_ok() && exchange.waits_for_keys() {
             // Bounded, and too rare to look whether the client stays.
             admitted = Box::pin(exchange.on_keys(&head)).await;
+        }
+        if admitted.is_ok() && handover::is_due(ctx.exchange(), session) {
+            let handed = ctx.exchange.take().zip(connection(session));
+            if let Some((exchange, connection)) = handed {
+                // Large, and a part of few requests.
+                let served = handover::serve(&self.native, exchange, connection, session);
+                Box::pin(served).await?;
+            }
+            return Ok(true);
         }
         let decided = match admitted {
             Ok(()) => ctx.choose(session).await?,
@@ -340,4 +347,14 @@ impl ProxyHttp for Hooks {
     fn suppress_error_log(&self, _: &Session, _: &RequestContext, _: &Error) -> bool {
         true
     }
+}
+
+fn handle(session: &Session) -> Option<&ConnectionHandle> {
+    let digest = session.digest()?;
+    let data = digest.proxy_digest.as_ref()?.user_data.as_ref()?;
+    data.downcast_ref::<ConnectionHandle>()
+}
+
+fn connection(session: &Session) -> Option<Arc<Connection>> {
+    Some(Arc::clone(&handle(session)?.connection))
 }

@@ -13,6 +13,7 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use pingora::connectors::L4Connect;
@@ -20,14 +21,35 @@ use pingora::prelude::{Error, ErrorType, Result};
 use pingora::protocols::l4::socket::SocketAddr;
 use pingora::protocols::l4::stream::Stream;
 use pingora::protocols::l4::virt::{VirtualSockOpt, VirtualSocket, VirtualSocketStream};
+use thiserror::Error as ThisError;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 
 use super::watch::Watch;
+use crate::dialling::Via;
+use crate::engine::dial::{EndpointStream, dial};
+use crate::outcome::Cause;
+use crate::pipeline::Attempt;
 
 /// Makes connections for upgrades. The deadline is pingora's total connection timeout.
 #[derive(Debug)]
-pub(super) struct PatientConnector;
+pub(super) struct PatientConnector {
+    via: Via,
+    timeout: Duration,
+}
+
+impl PatientConnector {
+    pub(super) fn new(attempt: &Attempt) -> Self {
+        Self {
+            via: attempt.via.clone(),
+            timeout: attempt.timeouts.connect,
+        }
+    }
+}
+
+/// What stood in the way, for whoever hears of pingora's error.
+#[derive(Clone, Copy, Debug, ThisError)]
+#[error("no connection for an upgrade: {0:?}")]
+pub(super) struct NotDialled(pub(super) Cause);
 
 #[async_trait]
 impl L4Connect for PatientConnector {
@@ -35,12 +57,10 @@ impl L4Connect for PatientConnector {
         let target = address.as_inet().ok_or_else(|| {
             Error::explain(ErrorType::InternalError, "endpoints have IP addresses")
         })?;
-        let stream = TcpStream::connect(target).await.map_err(|error| {
-            let kind = match error.kind() {
-                io::ErrorKind::ConnectionRefused => ErrorType::ConnectRefused,
-                _ => ErrorType::ConnectError,
-            };
-            Error::because(kind, "connecting for an upgrade", error)
+        let dialled = dial(*target, &self.via, self.timeout).await;
+        let stream = dialled.map_err(|cause| {
+            let kind = ErrorType::ConnectError;
+            Error::because(kind, "connecting for an upgrade", NotDialled(cause))
         })?;
         let patient = PatientStream {
             stream,
@@ -53,7 +73,7 @@ impl L4Connect for PatientConnector {
 
 #[derive(Debug)]
 struct PatientStream {
-    stream: TcpStream,
+    stream: EndpointStream,
     has_waited: bool,
     watch: Option<Arc<Watch>>,
 }
@@ -61,7 +81,7 @@ struct PatientStream {
 impl VirtualSocket for PatientStream {
     fn set_socket_option(&self, option: VirtualSockOpt) -> io::Result<()> {
         match option {
-            VirtualSockOpt::NoDelay => self.stream.set_nodelay(true),
+            VirtualSockOpt::NoDelay => self.stream.socket().set_nodelay(true),
             // Nothing here asks for keep-alive probes.
             _ => Ok(()),
         }

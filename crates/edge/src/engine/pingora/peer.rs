@@ -48,7 +48,7 @@ pub(super) fn peer(attempt: &Attempt, kind: Kind) -> HttpPeer {
         // Such a stream has no descriptor, by which the pool tells connections apart: it stays
         // out of the pool also when the endpoint refuses the upgrade.
         read = UPGRADE_IDLE_TIMEOUT;
-        peer.options.custom_l4 = Some(Arc::new(PatientConnector));
+        peer.options.custom_l4 = Some(Arc::new(PatientConnector::new(attempt)));
     }
     peer.options.read_timeout = Some(read);
     peer.options.write_timeout = Some(timeouts.write);

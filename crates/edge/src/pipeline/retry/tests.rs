@@ -59,7 +59,7 @@ fn retry_matrix_of_cause_method_and_body() {
         let is_connect = matches!(
             cause,
             Cause::ConnectRefused | Cause::ConnectTimeout | Cause::ConnectFailed
-        );
+        ) || cause.is_tls();
         let may_be_repeated = matches!(
             cause,
             Cause::EndpointReset | Cause::EndpointTimeout | Cause::EndpointMalformed

@@ -8,6 +8,14 @@ use portcullis_testkit::{Authority, Behavior, Endpoint, Step, TlsEndpoint, free_
 use super::*;
 use crate::pipeline::fake;
 
+impl Target {
+    /// An endpoint without a name.
+    pub(in crate::probe) fn at(address: SocketAddr) -> Self {
+        let name = ServerName::from(address.ip());
+        Self { address, name }
+    }
+}
+
 /// A check of `/check`, where scripted endpoints obey their script.
 fn check(keys: &str) -> HealthCheck {
     let path = if keys.contains("path:") {
@@ -19,7 +27,7 @@ fn check(keys: &str) -> HealthCheck {
 }
 
 async fn probe_with(keys: &str, endpoint: SocketAddr) -> Finding {
-    probe(&check(keys), endpoint).await
+    probe(&check(keys), &Target::at(endpoint)).await
 }
 
 /// What a check finds in exactly this answer.
@@ -241,10 +249,13 @@ async fn another_port_may_be_probed_and_connecting_may_be_enough() {
     let port = format!("port: {}", good.address().port());
     assert_eq!(probe_with(&port, silent.address()).await, Finding::Passed);
     let tcp = fake::health_check_with("type: tcp");
-    assert_eq!(probe(&tcp, silent.address()).await, Finding::Passed);
+    assert_eq!(
+        probe(&tcp, &Target::at(silent.address())).await,
+        Finding::Passed
+    );
     let nobody = free_port();
     assert_eq!(
-        trouble(probe(&tcp, nobody.address()).await),
+        trouble(probe(&tcp, &Target::at(nobody.address())).await),
         Trouble::Refused
     );
 }
@@ -270,7 +281,10 @@ async fn certificate_is_verified_for_its_name() {
     assert_eq!(names, [name.clone(), name, None]);
     let tcp = format!("type: tcp, {named}");
     let tcp = fake::health_check_with(&tcp);
-    assert_eq!(probe(&tcp, endpoint.address()).await, Finding::Passed);
+    assert_eq!(
+        probe(&tcp, &Target::at(endpoint.address())).await,
+        Finding::Passed
+    );
 }
 
 #[tokio::test]

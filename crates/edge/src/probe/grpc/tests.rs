@@ -8,7 +8,7 @@ use portcullis_testkit::{Authority, Behavior, Endpoint};
 use super::*;
 use crate::config::HealthCheck;
 use crate::pipeline::fake;
-use crate::probe::ask::probe;
+use crate::probe::ask::{Target, probe};
 
 fn check(keys: &str) -> HealthCheck {
     fake::health_check_with(&format!("type: grpc, {keys}"))
@@ -16,7 +16,7 @@ fn check(keys: &str) -> HealthCheck {
 
 async fn found(reply: Reply, keys: &str) -> Finding {
     let endpoint = GrpcEndpoint::start(reply, None).await;
-    probe(&check(keys), endpoint.address()).await
+    probe(&check(keys), &Target::at(endpoint.address())).await
 }
 
 fn text(finding: Finding) -> String {
@@ -30,7 +30,7 @@ fn text(finding: Finding) -> String {
 async fn a_serving_service_passes() {
     for keys in ["", "service: shop.Orders"] {
         let endpoint = GrpcEndpoint::start(Reply::Serving, None).await;
-        let finding = probe(&check(keys), endpoint.address()).await;
+        let finding = probe(&check(keys), &Target::at(endpoint.address())).await;
         assert_eq!(finding, Finding::Passed, "{keys}");
         let name = keys.strip_prefix("service: ").unwrap_or_default();
         assert_eq!(endpoint.services(), [name]);
@@ -78,7 +78,7 @@ async fn other_states_and_answers_are_told_apart() {
 async fn what_speaks_no_http2_fails() {
     let garbage = Endpoint::with("a", Behavior::raw_then_close("garbage")).await;
     for endpoint in [Endpoint::start("a").await, garbage] {
-        let found = probe(&check(""), endpoint.address()).await;
+        let found = probe(&check(""), &Target::at(endpoint.address())).await;
         assert!(matches!(found, Finding::Failed(_)), "{found:?}");
     }
 }
@@ -90,7 +90,7 @@ async fn silence_ends_at_the_deadline() {
     let silent = Endpoint::with("a", Behavior::Hang).await;
     let found = [
         found(Reply::Silence, keys).await,
-        probe(&check(keys), silent.address()).await,
+        probe(&check(keys), &Target::at(silent.address())).await,
     ];
     for found in found {
         assert_eq!(text(found), "no answer in time");
@@ -105,9 +105,17 @@ async fn over_tls_the_certificate_is_verified() {
     let endpoint = GrpcEndpoint::start(Reply::Serving, Some(&identity)).await;
     let ca = authority.root_file();
     let keys = |name| format!("tls: {{ ca: {}, server_name: {name} }}", ca.display());
-    let right = probe(&check(&keys("health.internal")), endpoint.address()).await;
+    let right = probe(
+        &check(&keys("health.internal")),
+        &Target::at(endpoint.address()),
+    )
+    .await;
     assert_eq!(right, Finding::Passed);
-    let wrong = probe(&check(&keys("other.internal")), endpoint.address()).await;
+    let wrong = probe(
+        &check(&keys("other.internal")),
+        &Target::at(endpoint.address()),
+    )
+    .await;
     assert!(text(wrong).starts_with("no secure connection"));
 }
 

@@ -127,6 +127,14 @@ pub(crate) struct FieldsView<'a> {
     pub(super) table: &'a FieldTable,
 }
 
+impl FieldsView<'_> {
+    /// Names and values of all fields, in order.
+    pub(crate) fn lines(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        let fields = self.table.iter();
+        fields.map(|field| (field.name.of(self.buffer), field.value.of(self.buffer)))
+    }
+}
+
 impl Fields for FieldsView<'_> {
     fn len(&self) -> usize {
         self.table.fields.len()
