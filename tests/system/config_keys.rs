@@ -488,8 +488,36 @@ const OBSERVED: &[(&str, &str)] = &[
     ),
     ("listeners[].http2", "keys::http2_limits_are_announced"),
     (
+        "listeners[].http2.cleartext",
+        "http2/cleartext::a_listener_that_takes_it_speaks_either_version",
+    ),
+    (
         "listeners[].http2.connection_window",
         "keys::http2_limits_are_announced",
+    ),
+    (
+        "listeners[].http2.max_continuations",
+        "http2/floods::each_limit_of_frames_is_the_one_in_the_configuration",
+    ),
+    (
+        "listeners[].http2.max_idle_frames",
+        "http2/floods::each_limit_of_frames_is_the_one_in_the_configuration",
+    ),
+    (
+        "listeners[].http2.max_pings",
+        "http2/floods::each_limit_of_frames_is_the_one_in_the_configuration",
+    ),
+    (
+        "listeners[].http2.max_resets",
+        "http2/floods::each_limit_of_frames_is_the_one_in_the_configuration",
+    ),
+    (
+        "listeners[].http2.max_settings",
+        "http2/floods::each_limit_of_frames_is_the_one_in_the_configuration",
+    ),
+    (
+        "listeners[].http2.max_stream_errors",
+        "http2/floods::each_limit_of_frames_is_the_one_in_the_configuration",
     ),
     (
         "listeners[].http2.max_streams",
@@ -599,6 +627,10 @@ const OBSERVED: &[(&str, &str)] = &[
     (
         "listeners[].timeouts.keep_alive",
         "limits::an_idle_connection_is_closed_after_its_keep_alive",
+    ),
+    (
+        "listeners[].timeouts.tunnel",
+        "http2/cleartext::silence_of_a_tunnel_is_bounded",
     ),
     (
         "listeners[].timeouts.write",

@@ -1,6 +1,12 @@
 //! HTTP/2 at the edge: requests side by side under the same rules, and polite endings.
 
+mod cleartext;
+mod conformance;
+mod floods;
+mod frames;
+mod grpc;
 mod routes;
+mod smuggling;
 mod waiting;
 
 use std::time::Duration;

@@ -49,8 +49,8 @@ pub use health::{
 };
 pub use issuer::{Auth, Issuer, IssuerId, JwksSource, JwksTls, Tunnels};
 pub use listener::{
-    Certificate, CertificateFiles, ClientTimeouts, Engine, Http2, Limits, Listener, NamePattern,
-    Passthrough, Tls, TlsVersion, UnknownName,
+    Certificate, CertificateFiles, ClientTimeouts, Engine, FrameLimits, Http2, Limits, Listener,
+    NamePattern, Passthrough, Tls, TlsVersion, UnknownName,
 };
 pub use page::{Maintenance, Page, Words};
 pub use parse::{Parsed, Resolve, Surroundings, parse_in};

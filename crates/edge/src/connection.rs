@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use http::HeaderValue;
 
-use crate::config::{self, ClientTimeouts, Limits};
+use crate::config::{self, ClientTimeouts, FrameLimits, Limits};
 use crate::metrics::{ListenerMetrics, Metrics};
 
 /// One accepted connection.
@@ -27,6 +27,8 @@ pub struct Connection {
     pub opened: Instant,
     /// Exchanges begun on it.
     pub requests: AtomicU64,
+    /// It began with the HTTP/2 preface, without TLS.
+    pub has_preface: bool,
     /// The peer's address as forwarding headers say it, made once.
     pub client_text: HeaderValue,
 }
@@ -51,13 +53,14 @@ impl Connection {
             tls,
             opened,
             requests: AtomicU64::new(0),
+            has_preface: false,
             client_text,
         }
     }
 
-    /// Whether ALPN chose HTTP/2; everything else speaks HTTP/1.
+    /// Whether ALPN or a client's prior knowledge chose HTTP/2; everything else speaks HTTP/1.
     pub fn is_h2(&self) -> bool {
-        self.tls.as_ref().and_then(|tls| tls.alpn) == Some("h2")
+        self.has_preface || self.tls.as_ref().and_then(|tls| tls.alpn) == Some("h2")
     }
 }
 
@@ -89,6 +92,10 @@ pub struct ListenerContext {
     pub limits: Limits,
     /// Deadlines towards the client.
     pub timeouts: ClientTimeouts,
+    /// What HTTP/2 clients may send that is not a request.
+    pub frames: FrameLimits,
+    /// Whether HTTP/2 may come without TLS.
+    pub takes_cleartext_http2: bool,
     /// Whether this listener terminates TLS.
     pub is_tls: bool,
     /// Bound port, for `X-Forwarded-Port`.
@@ -107,6 +114,8 @@ impl ListenerContext {
             index,
             limits: listener.limits.clone(),
             timeouts: listener.timeouts.clone(),
+            frames: listener.http2.frames,
+            takes_cleartext_http2: listener.http2.cleartext,
             is_tls: listener.tls.is_some(),
             port,
             port_text: HeaderValue::from(port),

@@ -19,7 +19,7 @@ use std::time::Duration;
 
 pub(crate) use control::Control;
 pub(crate) use dial::connect;
-pub(crate) use guard::Guard;
+pub(crate) use guard::{Abuse, Guard};
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use h1::fuzzing;
 pub(crate) use h1::{Engine as NativeEngine, Pool, responses};
@@ -29,9 +29,6 @@ pub(crate) use refusal::{refusal, to_http1};
 pub(crate) use signal::Signal;
 pub(crate) use stream::Stream;
 pub(crate) use tunnel::tunnel;
-
-/// Silence allowed on an upgraded connection (WebSocket) before it is cut.
-const UPGRADE_IDLE_TIMEOUT: Duration = Duration::from_secs(3600);
 
 /// A pooled connection idle for longer than this may be closed by its endpoint at the very moment
 /// it is used: servers allow a few seconds at least. What cannot be repeated gets none of these.

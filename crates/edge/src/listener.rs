@@ -7,6 +7,7 @@ mod handshake;
 mod hello;
 mod passthrough;
 mod plain;
+mod preface;
 mod proxy_header;
 
 use std::future::{Future, poll_fn};
@@ -45,6 +46,8 @@ const ACCEPT_RETRY: Duration = Duration::from_millis(50);
 /// Refused connections of a listener that may wait for their clients to take the answer. Further
 /// ones are closed at once, at the risk that a reset overtakes it.
 const PARTING_MAX: usize = 256;
+/// An HTTP/2 client that has heard GOAWAY may be silent for this long before its connection is closed.
+const FAREWELL: Duration = Duration::from_secs(5);
 
 /// Binds an address so that a restart succeeds while old connections linger in TIME_WAIT.
 pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
@@ -293,6 +296,9 @@ impl Listener {
         if self.tls.is_none() && self.passthrough.is_empty() {
             let raw_fd = stream.as_raw_fd();
             let connection = self.connection(client, local, None);
+            if self.context.takes_cleartext_http2 {
+                return Box::pin(self.carry_either(stream, connection, place, drain)).await;
+            }
             return self.carry(stream, raw_fd, connection, place, drain).await;
         }
         // In boxes, so that a connection pays for what it is and not for what it might have been.
@@ -324,8 +330,8 @@ impl Listener {
         }
     }
 
-    /// Asks pingora to end the connection when the edge drains, or when an HTTP/2 connection is old
-    /// or has served enough. An HTTP/1.1 connection then ends with its next answer, which says so:
+    /// Asks pingora to end the connection when the edge drains, or when an HTTP/2 connection is old, has
+    /// served enough or is idle. An HTTP/1.1 connection then ends with its next answer, which says so:
     /// closing it while idle could meet a request on its way.
     async fn carry_by_pingora<S>(
         &self,
@@ -355,11 +361,16 @@ impl Listener {
             _ = drain.wait_for(|drain| *drain) => {}
             () = tokio::time::sleep_until(old_at.into()), if is_h2 => {}
             () = control.asked_to_leave() => {}
+            () = control.idle_for(self.context.timeouts.keep_alive), if is_h2 => {}
         }
         // The engine holds the receiver, so this cannot fail while it runs.
         let _ = stop.send(true);
         control.close_when_idle();
-        served.await;
+        tokio::select! {
+            () = &mut served => {}
+            // The last GOAWAY waits for a client that may never answer the first.
+            () = control.idle_for(FAREWELL), if is_h2 => {}
+        }
     }
 
     fn connection(

@@ -44,6 +44,7 @@ mod fail;
 pub(crate) mod fake;
 mod finish;
 mod forward;
+mod grpc;
 mod head;
 mod idempotency;
 mod identify;
@@ -103,6 +104,8 @@ pub struct Exchange {
     balancing_key: Option<Vec<u8>>,
     /// Whether it carries an `Idempotency-Key` on a route that honours them.
     is_keyed: bool,
+    /// Whether its client reads a status of gRPC.
+    is_grpc: bool,
     /// Endpoints that failed this request.
     tried: Vec<EndpointId>,
     /// The place of the attempt that runs.
@@ -145,6 +148,7 @@ impl Exchange {
             bond: Bond::None,
             balancing_key: None,
             is_keyed: false,
+            is_grpc: false,
             tried: Vec::new(),
             slot: None,
             endpoint: None,
@@ -163,6 +167,7 @@ impl Exchange {
 
     /// Admits, routes and authorises. `Err` is the answer to send now.
     pub fn on_request(&mut self, head: &impl Head) -> Result<(), Answer> {
+        self.is_grpc = grpc::is_asked_by(head);
         let decided = admit::check(head, self.limits()).and_then(|()| {
             let trusted = &self.edge.trusted_proxies;
             route::find(&self.snapshot, head, &self.connection, trusted)

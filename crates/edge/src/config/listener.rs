@@ -163,15 +163,38 @@ pub struct ClientTimeouts {
     pub write: Duration,
     /// Idle time between requests (default 75 s).
     pub keep_alive: Duration,
+    /// Longest silence of an upgraded connection (default 1 h).
+    pub tunnel: Duration,
 }
 
-/// HTTP/2 limits of one listener. Frame-rate limits are constants of the guard.
+/// HTTP/2 on one listener.
 #[derive(Clone, Debug)]
 pub struct Http2 {
+    /// Whether a plain listener takes connections that begin with the HTTP/2 preface (default no).
+    pub cleartext: bool,
     /// Concurrent streams per connection (default 100).
     pub max_streams: u32,
     /// Flow-control window of a stream, bytes (default 64 KiB).
     pub stream_window: u32,
     /// Flow-control window of a connection, bytes (default 1 MiB).
     pub connection_window: u32,
+    /// What a client may send that is not a request.
+    pub frames: FrameLimits,
+}
+
+/// HTTP/2 frames of one connection that are work without being requests: how many each 10 s.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FrameLimits {
+    /// RST_STREAM of the client (default 100).
+    pub resets: u32,
+    /// Streams that we reset for a mistake of the client (default 100).
+    pub stream_errors: u32,
+    /// PING (default 100).
+    pub pings: u32,
+    /// SETTINGS (default 50).
+    pub settings: u32,
+    /// CONTINUATION, of one header block instead of each 10 s (default 5).
+    pub continuations: u32,
+    /// Frames that carry nothing (default 1,000).
+    pub idle: u32,
 }

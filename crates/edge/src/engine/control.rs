@@ -4,6 +4,7 @@ use std::any::Any;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::task::Waker;
+use std::time::Duration;
 
 use tokio::sync::Notify;
 
@@ -24,6 +25,9 @@ pub(crate) enum Phase {
 pub(crate) struct Control {
     phase: AtomicU8,
     requests_begun: AtomicU64,
+    requests_ended: AtomicU64,
+    /// Told whenever a request ends.
+    has_ended: Notify,
     closes_when_idle: AtomicBool,
     is_to_leave: Notify,
     reader: Mutex<Option<Waker>>,
@@ -63,6 +67,23 @@ impl Control {
     /// The request ended; the next byte begins another header.
     pub(crate) fn end_request(&self) {
         self.phase.store(Phase::Idle as u8, Ordering::Release);
+        self.requests_ended.fetch_add(1, Ordering::AcqRel);
+        self.has_ended.notify_one();
+    }
+
+    /// Resolves once no request was on the connection for this long.
+    pub(crate) async fn idle_for(&self, time: Duration) {
+        loop {
+            let begun = self.requests_begun();
+            if self.requests_ended.load(Ordering::Acquire) < begun {
+                self.has_ended.notified().await;
+                continue;
+            }
+            tokio::time::sleep(time).await;
+            if self.requests_begun() == begun {
+                return;
+            }
+        }
     }
 
     /// Requests that reached the engine on this connection.

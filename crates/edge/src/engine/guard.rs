@@ -2,9 +2,12 @@
 //! engine does not keep, answers it gives on its own, and small writes gathered into one.
 //! Never routes, and never changes a byte it lets through.
 
+mod frames;
 mod h1;
 mod h2;
+mod linger;
 mod stream;
+mod trailers;
 mod write_deadline;
 
 use std::fmt;
@@ -20,8 +23,10 @@ use http::StatusCode;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 
+use self::frames::{NO_ERROR, goaway};
 use self::h1::HeaderScanner;
-use self::h2::FrameScanner;
+use self::h2::Scanner;
+use self::linger::Linger;
 use self::write_deadline::WriteDeadline;
 use super::control::{Control, Phase};
 use super::refusal::{refusal, to_http1};
@@ -30,6 +35,7 @@ use crate::outcome::Cause;
 use crate::pipeline;
 use crate::state::Edge;
 
+pub(crate) use self::h2::Abuse;
 pub(crate) use self::stream::ConnectionHandle;
 
 /// Writes up to this size wait for a flush, so that a response head and a short body share a
@@ -53,6 +59,9 @@ pub(crate) struct Guard<S> {
     /// Bytes were written since the last complete flush.
     is_unflushed: bool,
     refusal: Option<BytesMut>,
+    /// What GOAWAY says.
+    farewell_code: u32,
+    linger: Option<Linger>,
     is_reported: bool,
     is_finished: bool,
     identity: stream::Identity,
@@ -60,7 +69,7 @@ pub(crate) struct Guard<S> {
 
 enum Protocol {
     H1(HeaderScanner),
-    H2(FrameScanner),
+    H2(Box<Scanner>),
 }
 
 /// Which deadline the timer runs for.
@@ -85,7 +94,7 @@ impl<S> Guard<S> {
         let now = Instant::now();
         let is_h2 = connection.is_h2();
         let protocol = if is_h2 {
-            Protocol::H2(FrameScanner::new(now))
+            Protocol::H2(Box::new(Scanner::new(connection.listener.frames, now)))
         } else {
             Protocol::H1(HeaderScanner::default())
         };
@@ -103,6 +112,8 @@ impl<S> Guard<S> {
             write_buffer: BytesMut::new(),
             is_unflushed: false,
             refusal: None,
+            farewell_code: NO_ERROR,
+            linger: None,
             is_reported: false,
             is_finished: false,
             identity,
@@ -138,15 +149,39 @@ impl<S> Guard<S> {
                     Ok(())
                 }
             }
-            Protocol::H2(scanner) => scanner.advance(input, Instant::now()).map_err(|abuse| {
-                tracing::warn!(
-                    client = %self.connection.client,
-                    listener = %self.connection.listener.name,
-                    ?abuse,
-                    "closing an HTTP/2 connection that floods control frames"
-                );
-                Cause::Http2Abuse
-            }),
+            Protocol::H2(scanner) => {
+                let looked = scanner.receive(input, Instant::now());
+                looked.map_err(|refusal| {
+                    self.count_farewell(refusal.why);
+                    self.farewell_code = refusal.code;
+                    match refusal.why {
+                        Abuse::Protocol => Cause::HeadMalformed,
+                        _ => Cause::Http2Abuse,
+                    }
+                })
+            }
+        }
+    }
+
+    /// Counts an HTTP/2 connection that ends for what its client did.
+    fn count_farewell(&self, abuse: Abuse) {
+        let listener = &self.connection.listener;
+        listener.metrics.http2_farewells.of(abuse).inc();
+        let client = &self.connection.client;
+        let why = abuse.name();
+        tracing::info!(%client, listener = %listener.name, why, "giving up an HTTP/2 connection");
+    }
+
+    /// Looks at bytes on their way to an HTTP/2 client.
+    fn inspect_sent(&mut self, output: &[u8]) {
+        let Protocol::H2(scanner) = &mut self.protocol else {
+            return;
+        };
+        if let Some(abuse) = scanner.send(output) {
+            self.count_farewell(abuse);
+            if abuse == Abuse::Codec {
+                self.report(Cause::Http2Abuse, None);
+            }
         }
     }
 
@@ -193,13 +228,19 @@ impl<S> Guard<S> {
     /// Reports a request that the engine never saw, and prepares the answer where one can be sent.
     fn refuse(&mut self, cause: Cause) {
         let answer = refusal(cause);
-        let is_h1 = matches!(self.protocol, Protocol::H1(_));
-        self.report(cause, is_h1.then_some(answer.status));
-        self.refusal = Some(if is_h1 {
-            to_http1(&answer)
-        } else {
-            BytesMut::new()
-        });
+        let (status, bytes) = match &self.protocol {
+            Protocol::H1(_) => (Some(answer.status), to_http1(&answer)),
+            // In the middle of a frame there is no room for another.
+            Protocol::H2(scanner) if scanner.is_between_sent_frames() => {
+                (None, goaway(scanner.highest_stream(), self.farewell_code))
+            }
+            Protocol::H2(_) => (None, BytesMut::new()),
+        };
+        // A frame that breaks the protocol is no request.
+        if status.is_some() || cause != Cause::HeadMalformed {
+            self.report(cause, status);
+        }
+        self.refusal = Some(bytes);
     }
 
     fn report(&mut self, cause: Cause, status: Option<StatusCode>) {
@@ -257,8 +298,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
         Poll::Ready(Ok(()))
     }
 
-    /// Sends what is left of a refusal, then ends the read side for the engine.
+    /// Sends what is left of a refusal, then ends the read side for the engine. An HTTP/2 client that
+    /// floods is still sending: it would lose the farewell if its bytes were met by a reset.
     fn poll_refusal(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_write_buffer(cx))?;
         while let Some(bytes) = self.refusal.as_mut().filter(|bytes| !bytes.is_empty()) {
             let written = ready!(Pin::new(&mut self.io).poll_write(cx, bytes))?;
             if written == 0 {
@@ -267,6 +310,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
             bytes.advance(written);
         }
         ready!(Pin::new(&mut self.io).poll_flush(cx))?;
+        if matches!(self.protocol, Protocol::H2(_)) {
+            let linger = self.linger.get_or_insert_with(Linger::new);
+            ready!(linger.poll(cx, &mut self.io));
+        }
         self.refusal = None;
         self.is_finished = true;
         Poll::Ready(Ok(()))
@@ -329,14 +376,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guard<S> {
         data: &[u8],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
+        let is_refused = this.refusal.is_some() || this.is_finished;
+        if is_refused && matches!(this.protocol, Protocol::H2(_)) {
+            // The farewell was the last word.
+            return Poll::Ready(Ok(data.len()));
+        }
         this.notice_own_answer(data);
         this.is_unflushed = true;
         if this.write_buffer.len() + data.len() > WRITE_BUFFER_BYTES {
             ready!(this.poll_write_buffer(cx))?;
         }
         if data.len() >= WRITE_BUFFER_BYTES {
-            return Pin::new(&mut this.io).poll_write(cx, data);
+            let written = ready!(Pin::new(&mut this.io).poll_write(cx, data))?;
+            this.inspect_sent(&data[..written]);
+            return Poll::Ready(Ok(written));
         }
+        this.inspect_sent(data);
         this.write_buffer.extend_from_slice(data);
         Poll::Ready(Ok(data.len()))
     }

@@ -33,6 +33,15 @@ const ATTEMPT_CEILING: usize = 64;
 /// Idle connections to endpoints kept per worker thread: as many as a worker may have requests in
 /// flight, for a smaller pool makes every request above it connect anew.
 const POOLED_CONNECTIONS: usize = 512;
+/// Streams that the codec resets for a client's mistakes before it gives up the connection, over its
+/// whole life: the guard's limit, which is one of rate, is the one that is meant.
+const CODEC_ERRORS_MAX: usize = 100_000;
+/// Streams that a client resets before anybody has looked at them: they come in one read.
+const CODEC_RESETS_MAX: usize = 100;
+/// Streams that were reset and may still be spoken of.
+const RESET_STREAMS_KEPT: usize = 50;
+/// What one stream keeps of its answer when the connection is slower.
+const SEND_BUFFER_BYTES: usize = 256 << 10;
 
 /// pingora's proxy with every default that matters made explicit; one per listener.
 pub(crate) struct Engine {
@@ -51,10 +60,15 @@ impl Engine {
         };
         let mut proxy = http_proxy(&Arc::new(conf), Hooks::new(edge, pool));
         let mut options = HttpServerOptions::default();
-        options.h2_idle_timeout = Some(listener.timeouts.keep_alive);
+        // The connection's task sees to it, and says goodbye first.
+        options.h2_idle_timeout = None;
         proxy.server_options = Some(options);
         let mut h2_options = default_h2_options();
         h2_options
+            .max_local_error_reset_streams(Some(CODEC_ERRORS_MAX))
+            .max_pending_accept_reset_streams(CODEC_RESETS_MAX)
+            .max_concurrent_reset_streams(RESET_STREAMS_KEPT)
+            .max_send_buffer_size(SEND_BUFFER_BYTES)
             .max_concurrent_streams(listener.http2.max_streams)
             .initial_window_size(listener.http2.stream_window)
             .initial_connection_window_size(listener.http2.connection_window)

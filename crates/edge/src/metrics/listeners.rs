@@ -3,6 +3,7 @@
 use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry};
 
 use super::{Metrics, TlsMetrics, counters, gauges};
+use crate::engine::Abuse;
 
 #[derive(Debug)]
 pub(super) struct ListenerVecs {
@@ -10,6 +11,7 @@ pub(super) struct ListenerVecs {
     open: IntGaugeVec,
     refused: IntCounterVec,
     handshakes: IntCounterVec,
+    http2_farewells: IntCounterVec,
 }
 
 /// Connection counters of one listener.
@@ -31,6 +33,19 @@ pub struct ListenerMetrics {
     pub handshakes_failed: IntCounter,
     /// More of TLS.
     pub tls: TlsMetrics,
+    /// HTTP/2 connections that ended for what their client did.
+    pub(crate) http2_farewells: FarewellCounters,
+}
+
+/// HTTP/2 connections that were given up, by what their client did.
+#[derive(Clone, Debug)]
+pub(crate) struct FarewellCounters([IntCounter; Abuse::ALL.len()]);
+
+impl FarewellCounters {
+    /// The counter of one reason.
+    pub(crate) fn of(&self, abuse: Abuse) -> &IntCounter {
+        &self.0[abuse as usize]
+    }
 }
 
 impl Metrics {
@@ -49,6 +64,10 @@ impl Metrics {
                 .handshakes
                 .with_label_values(&[name, "failed"]),
             tls: self.tls(name),
+            http2_farewells: FarewellCounters(Abuse::ALL.map(|abuse| {
+                let labels = [name, abuse.name()];
+                self.listeners.http2_farewells.with_label_values(&labels)
+            })),
         }
     }
 }
@@ -80,6 +99,12 @@ impl ListenerVecs {
                 "portcullis_edge_tls_handshakes_total",
                 "TLS handshakes by result: ok or failed.",
                 &["listener", "result"],
+            ),
+            http2_farewells: counters(
+                registry,
+                "portcullis_edge_http2_goaways_total",
+                "HTTP/2 connections given up, by what their client did too often.",
+                &["listener", "why"],
             ),
         }
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use super::{Answer, Cause, End, Exchange, Outcome, fail, finish};
+use super::{Answer, Cause, End, Exchange, Outcome, fail, finish, grpc};
 use crate::cluster::Slot;
 use crate::state::RouteId;
 
@@ -17,6 +17,9 @@ impl Exchange {
         self.failed.get_or_insert(failure.outcome);
         let id = self.request.as_ref().map(|request| &request.excerpt.id);
         let answer = failure.answer(id);
+        if self.is_grpc {
+            return grpc::translate(answer, cause, failure.detail());
+        }
         match self.snapshot.words(self.route, answer.status.as_u16()) {
             Some(words) => answer.in_words(words),
             None => answer,
@@ -32,6 +35,9 @@ impl Exchange {
             return None;
         }
         let answer = self.on_failure(Cause::Maintenance);
+        if self.is_grpc {
+            return Some(answer);
+        }
         let answer = answer.retry_after(maintenance.retry_after.as_secs());
         Some(match &maintenance.words {
             Some(words) => answer.in_words(words),

@@ -255,6 +255,11 @@ fn closes(cause: Cause) -> bool {
 }
 
 impl Failure {
+    /// What happened, in words.
+    pub(super) fn detail(self) -> &'static str {
+        self.detail
+    }
+
     /// The answer to send, a problem document (RFC 9457). `request_id` holds no character that
     /// JSON escapes: it was checked or made by `admit`.
     pub(super) fn answer(self, request_id: Option<&HeaderValue>) -> Answer {

@@ -127,11 +127,21 @@ pub(crate) fn listener(name: &str) -> config::Listener {
             body: Duration::from_secs(30),
             write: Duration::from_secs(60),
             keep_alive: Duration::from_secs(75),
+            tunnel: Duration::from_secs(3_600),
         },
         http2: config::Http2 {
             max_streams: 100,
             stream_window: 65_536,
             connection_window: 1 << 20,
+            cleartext: false,
+            frames: config::FrameLimits {
+                resets: 100,
+                stream_errors: 100,
+                pings: 100,
+                settings: 50,
+                continuations: 20,
+                idle: 1_000,
+            },
         },
     }
 }

@@ -32,6 +32,11 @@ pub enum LeaseEnd {
 }
 
 impl Exchange {
+    /// How long both sides of a tunnel may be silent.
+    pub fn tunnel_timeout(&self) -> Duration {
+        self.connection.listener.timeouts.tunnel
+    }
+
     /// What limits the life of the tunnel that this request opens, if its route asked for a token.
     pub fn lease(&self) -> Option<Lease> {
         let Principal::Verified(passport) = &self.principal else {

@@ -32,6 +32,7 @@ fn edge_config(endpoints: &[&Endpoint]) -> Config {
                 body: seconds(10),
                 write: seconds(10),
                 keep_alive: seconds(75),
+                tunnel: seconds(3600),
             },
             ..fake::listener("main")
         }],

@@ -7,8 +7,8 @@ use portcullis_ops::diagnostic::Span;
 
 use super::super::names;
 use super::super::{
-    ClientTimeouts, ConnectionsPerAddress, Engine, Http2, Limits, NamePattern, ProxyProtocol,
-    TlsVersion, UnknownName,
+    ClientTimeouts, ConnectionsPerAddress, Engine, FrameLimits, Http2, Limits, NamePattern,
+    ProxyProtocol, TlsVersion, UnknownName,
 };
 use super::{clients, positive};
 
@@ -126,13 +126,23 @@ fn client_timeouts(fields: &Fields<'_>) -> ClientTimeouts {
         body: fields.duration("body").value,
         write: fields.duration("write").value,
         keep_alive: fields.duration("keep_alive").value,
+        tunnel: fields.duration("tunnel").value,
     }
 }
 
 fn http2(fields: &Fields<'_>) -> Http2 {
     Http2 {
+        cleartext: fields.flag("cleartext").value,
         max_streams: fields.number("max_streams").value,
         stream_window: fields.number("stream_window").value,
         connection_window: fields.number("connection_window").value,
+        frames: FrameLimits {
+            resets: fields.number("max_resets").value,
+            stream_errors: fields.number("max_stream_errors").value,
+            pings: fields.number("max_pings").value,
+            settings: fields.number("max_settings").value,
+            continuations: fields.number("max_continuations").value,
+            idle: fields.number("max_idle_frames").value,
+        },
     }
 }

@@ -20,7 +20,7 @@ static LISTENER: Table = Table {
         key("proxy_protocol", Kind::Table(&PROXY_PROTOCOL), Optional(""), "Connections begin with a PROXY header, before TLS, that says whose they are."),
         key("limits", Kind::Table(&LIMITS), Default(""), "Sizes and counts that bound one client."),
         key("timeouts", Kind::Table(&CLIENT_TIMEOUTS), Default(""), "Patience with clients."),
-        key("http2", Kind::Table(&HTTP2), Default(""), "HTTP/2 limits; HTTP/2 is offered on TLS."),
+        key("http2", Kind::Table(&HTTP2), Default(""), "HTTP/2, which is offered on TLS, and its limits."),
     ],
 };
 
@@ -68,14 +68,22 @@ static CLIENT_TIMEOUTS: Table = Table {
         key("body", TIMEOUT, Default("30s"), "Silence inside a request body; beyond it 408."),
         key("write", TIMEOUT, Default("60s"), "Stall while a response is sent."),
         key("keep_alive", TIMEOUT, Default("75s"), "Idle time between requests."),
+        key("tunnel", Kind::Scalar(Scalar::Duration(Duration::from_millis(100), DAY)), Default("1h"), "Silence of both sides of an upgraded connection (WebSocket)."),
     ],
 };
 
 static HTTP2: Table = Table {
     keys: &[
+        key("cleartext", Kind::Scalar(Scalar::Flag), Default("false"), "Whether clients that know it beforehand may speak HTTP/2 without TLS (h2c)."),
         key("max_streams", count(1, 10_000), Default("100"), "Concurrent requests of one connection."),
         key("stream_window", size(16 << 10, 16 << 20), Default("64KiB"), "Flow-control window of one request."),
         key("connection_window", size(64 << 10, 1 << 30), Default("1MiB"), "Flow-control window of one connection."),
+        key("max_resets", count(1, 1_000_000), Default("100"), "Requests that one connection may give up (RST_STREAM) in 10s; beyond it GOAWAY."),
+        key("max_stream_errors", count(1, 1_000_000), Default("100"), "Requests of one connection that may break the protocol in 10s; beyond it GOAWAY."),
+        key("max_pings", count(1, 1_000_000), Default("100"), "PING frames in 10s; beyond it GOAWAY."),
+        key("max_settings", count(1, 1_000_000), Default("50"), "SETTINGS frames in 10s; beyond it GOAWAY."),
+        key("max_continuations", count(1, 1_000), Default("5"), "CONTINUATION frames of one request's header, each of up to 16KiB; beyond it GOAWAY."),
+        key("max_idle_frames", count(1, 1_000_000), Default("1000"), "Frames that carry nothing in 10s (PRIORITY, empty DATA, unknown types, needless WINDOW_UPDATE); beyond it GOAWAY."),
     ],
 };
 

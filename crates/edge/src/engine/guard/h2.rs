@@ -1,95 +1,161 @@
-//! Counts HTTP/2 frames that a client sends and judges their rate. Never decodes a header block or
-//! changes a byte.
+//! Counts what an HTTP/2 client sends, and what it makes us send, and judges the rate. Never decodes a
+//! header block or changes a byte.
 
 use std::time::{Duration, Instant};
 
-/// Length of the client connection preface (RFC 9113 3.4).
-const PREFACE_BYTES: usize = 24;
-/// Length of a frame header (RFC 9113 4.1).
-const FRAME_HEADER_BYTES: usize = 9;
+use super::frames::{
+    ACK, CONTINUATION, DATA, END_HEADERS, END_STREAM, ENHANCE_YOUR_CALM, Event, FLOW_CONTROL_ERROR,
+    FRAME_SIZE_ERROR, Frame, Frames, GOAWAY, HEADERS, NO_ERROR, PING, PREFACE_BYTES, PRIORITY,
+    PROTOCOL_ERROR, REFUSED_STREAM, RST_STREAM, SETTINGS, STREAM_CLOSED, WINDOW_UPDATE,
+};
+use super::trailers::Trailers;
+use crate::config::FrameLimits;
+
 /// Counters start anew after this long.
 const WINDOW: Duration = Duration::from_secs(10);
-/// Streams reset by the client in one window: rapid reset (CVE-2023-44487) needs thousands.
-const MAX_RESETS: u32 = 100;
-/// PING frames in one window; keep-alive needs one.
-const MAX_PINGS: u32 = 100;
-/// SETTINGS frames in one window; a connection needs two.
-const MAX_SETTINGS: u32 = 50;
-/// CONTINUATION frames of one header block; 32 KiB of header need two (CVE-2024-27316).
-const MAX_CONTINUATIONS: u32 = 20;
-/// Frames that carry nothing (empty DATA, unknown types, PRIORITY) in one window.
-const MAX_USELESS: u32 = 1_000;
+/// A client may open its windows again this often for a DATA frame of ours, and once more for so
+/// many bytes of it: some read in small pieces.
+const UPDATES_PER_FRAME: u64 = 4;
+const BYTES_PER_UPDATE: u64 = 256;
 
-const DATA: u8 = 0x0;
-const HEADERS: u8 = 0x1;
-const PRIORITY: u8 = 0x2;
-const RST_STREAM: u8 = 0x3;
-const SETTINGS: u8 = 0x4;
-const PING: u8 = 0x6;
-const WINDOW_UPDATE: u8 = 0x8;
-const CONTINUATION: u8 = 0x9;
-const END_STREAM: u8 = 0x1;
-const END_HEADERS: u8 = 0x4;
-
-/// Why a client's frames are no longer read.
+/// Why a client's frames are no longer read: the `why` of metrics and logs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Abuse {
-    /// Too many RST_STREAM frames in a window.
+    /// Too many RST_STREAM frames in a window (rapid reset, CVE-2023-44487).
     Resets,
+    /// Too many streams in a window that we had to reset (CVE-2025-8671).
+    StreamErrors,
     /// Too many PING frames in a window.
     Pings,
     /// Too many SETTINGS frames in a window.
     Settings,
-    /// Too many CONTINUATION frames in one header block.
+    /// Too many CONTINUATION frames in one header block (CVE-2024-27316).
     Continuations,
     /// Too many frames without effect in a window.
-    Useless,
+    IdleFrames,
+    /// The codec's own limits: resets before we could look, memory of tiny frames.
+    Codec,
+    /// A connection error of another kind: no flood, but the end as well.
+    Protocol,
 }
 
-/// Follows the frames of one connection across reads of any size.
+impl Abuse {
+    /// All of them, in declaration order.
+    pub(crate) const ALL: [Self; 8] = [
+        Self::Resets,
+        Self::StreamErrors,
+        Self::Pings,
+        Self::Settings,
+        Self::Continuations,
+        Self::IdleFrames,
+        Self::Codec,
+        Self::Protocol,
+    ];
+
+    /// As metrics and logs say it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Resets => "resets",
+            Self::StreamErrors => "stream_errors",
+            Self::Pings => "pings",
+            Self::Settings => "settings",
+            Self::Continuations => "continuations",
+            Self::IdleFrames => "idle_frames",
+            Self::Codec => "codec",
+            Self::Protocol => "protocol",
+        }
+    }
+}
+
+/// The end of a connection, and what is said about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Refusal {
+    /// Why, for us.
+    pub(crate) why: Abuse,
+    /// Why, for the client: the code of GOAWAY.
+    pub(crate) code: u32,
+}
+
+impl Refusal {
+    fn protocol(code: u32) -> Self {
+        Self {
+            why: Abuse::Protocol,
+            code,
+        }
+    }
+}
+
+impl From<Abuse> for Refusal {
+    fn from(why: Abuse) -> Self {
+        Self {
+            why,
+            code: ENHANCE_YOUR_CALM,
+        }
+    }
+}
+
+/// Follows one connection across reads and writes of any size.
 #[derive(Debug)]
-pub(crate) struct FrameScanner {
+pub(crate) struct Scanner {
+    limits: FrameLimits,
     preface_left: usize,
-    header: [u8; FRAME_HEADER_BYTES],
-    header_filled: usize,
-    payload_left: usize,
+    received: Frames,
+    sent: Frames,
     ends_header_block: bool,
     in_header_block: bool,
+    /// The header block at hand, if it is the second of its stream.
+    trailers: Option<Box<Trailers>>,
     continuations: u32,
     highest_stream: u32,
     streams_opened: u64,
+    /// The last two, before the bytes that were refused.
+    accepted: (u32, u64),
     window_start: Instant,
-    resets: u32,
-    pings: u32,
-    settings: u32,
-    useless: u32,
+    counts: Counts,
+    /// Window updates that DATA frames of ours still allow.
+    updates_owed: u64,
+    /// The client has sent its first SETTINGS.
+    has_settings: bool,
+    /// Found while looking at what we send.
+    found: Option<Abuse>,
 }
 
-impl FrameScanner {
+#[derive(Debug, Default)]
+struct Counts {
+    resets: u32,
+    stream_errors: u32,
+    pings: u32,
+    settings: u32,
+    idle: u32,
+}
+
+impl Scanner {
     /// Starts before the preface.
-    pub(crate) fn new(now: Instant) -> Self {
+    pub(crate) fn new(limits: FrameLimits, now: Instant) -> Self {
         Self {
+            limits,
             preface_left: PREFACE_BYTES,
-            header: [0; FRAME_HEADER_BYTES],
-            header_filled: 0,
-            payload_left: 0,
+            received: Frames::default(),
+            sent: Frames::default(),
             ends_header_block: false,
             in_header_block: false,
+            trailers: None,
             continuations: 0,
             highest_stream: 0,
             streams_opened: 0,
+            accepted: (0, 0),
             window_start: now,
-            resets: 0,
-            pings: 0,
-            settings: 0,
-            useless: 0,
+            counts: Counts::default(),
+            updates_owed: 0,
+            has_settings: false,
+            found: None,
         }
     }
 
-    /// Whether the client still owes the preface or the rest of a header block: the header
+    /// Whether the client still owes its greeting or the rest of a header block: the header
     /// deadline runs.
     pub(crate) fn awaits_header(&self) -> bool {
-        self.preface_left > 0 || self.in_header_block
+        self.preface_left > 0 || !self.has_settings || self.in_header_block
     }
 
     /// Whether a header block has begun and not ended.
@@ -97,87 +163,172 @@ impl FrameScanner {
         self.in_header_block
     }
 
-    /// Request streams opened so far.
+    /// Request streams opened so far, in bytes that were let through.
     pub(crate) fn streams_opened(&self) -> u64 {
-        self.streams_opened
+        self.accepted.1
     }
 
-    /// Takes the next bytes from the client.
-    pub(crate) fn advance(&mut self, mut input: &[u8], now: Instant) -> Result<(), Abuse> {
+    /// The last of them.
+    pub(crate) fn highest_stream(&self) -> u32 {
+        self.accepted.0
+    }
+
+    /// Whether another frame may be sent before the engine goes on.
+    pub(crate) fn is_between_sent_frames(&self) -> bool {
+        self.sent.is_between()
+    }
+
+    /// Takes the next bytes from the client. What is refused is not let through.
+    pub(crate) fn receive(&mut self, mut input: &[u8], now: Instant) -> Result<(), Refusal> {
+        if let Some(abuse) = self.found {
+            return Err(abuse.into());
+        }
         if now.saturating_duration_since(self.window_start) >= WINDOW {
             self.window_start = now;
-            (self.resets, self.pings, self.settings, self.useless) = (0, 0, 0, 0);
+            self.counts = Counts::default();
         }
-        while !input.is_empty() {
-            if self.preface_left > 0 {
-                input = skip(input, &mut self.preface_left);
-            } else if self.payload_left > 0 {
-                input = skip(input, &mut self.payload_left);
-                if self.payload_left == 0 {
-                    self.end_payload();
+        let skipped = self.preface_left.min(input.len());
+        self.preface_left -= skipped;
+        input = &input[skipped..];
+        loop {
+            let before = input;
+            let is_payload = self.received.is_in_payload();
+            let event = self.received.advance(&mut input);
+            if let (true, Some(trailers)) = (is_payload && self.in_header_block, &mut self.trailers)
+            {
+                trailers.take(&before[..before.len() - input.len()]);
+            }
+            let Some(event) = event else {
+                break;
+            };
+            match event {
+                Event::Begin(frame) => self.begin(frame)?,
+                Event::End(frame) if self.in_header_block => self.end_of_block(frame)?,
+                Event::End(frame) if frame.kind == SETTINGS && !frame.has(ACK) => {
+                    self.has_settings = true;
                 }
-            } else {
-                input = self.fill_header(input);
-                if self.header_filled == FRAME_HEADER_BYTES {
-                    self.header_filled = 0;
-                    self.begin_frame()?;
-                }
+                Event::End(_) => {}
             }
         }
+        self.accepted = (self.highest_stream, self.streams_opened);
         Ok(())
     }
 
-    fn fill_header<'a>(&mut self, input: &'a [u8]) -> &'a [u8] {
-        let wanted = FRAME_HEADER_BYTES - self.header_filled;
-        let (taken, rest) = input.split_at(wanted.min(input.len()));
-        self.header[self.header_filled..self.header_filled + taken.len()].copy_from_slice(taken);
-        self.header_filled += taken.len();
-        rest
+    fn begin(&mut self, frame: Frame) -> Result<(), Refusal> {
+        check_length(frame)?;
+        if !self.has_settings && frame.kind != SETTINGS {
+            // The client's part of the greeting (RFC 9113 3.4).
+            return Err(Refusal::protocol(PROTOCOL_ERROR));
+        }
+        self.count(frame).map_err(Refusal::from)
     }
 
-    fn begin_frame(&mut self) -> Result<(), Abuse> {
-        let [l0, l1, l2, kind, flags, s0, s1, s2, s3] = self.header;
-        let stream = u32::from_be_bytes([s0 & 0x7f, s1, s2, s3]);
-        self.payload_left = u32::from_be_bytes([0, l0, l1, l2]) as usize;
-        let is_empty = self.payload_left == 0;
-        match kind {
+    /// A frame of a header block is complete.
+    fn end_of_block(&mut self, frame: Frame) -> Result<(), Refusal> {
+        if let Some(trailers) = &mut self.trailers {
+            trailers.end_frame(frame);
+        }
+        if !self.ends_header_block {
+            return Ok(());
+        }
+        self.in_header_block = false;
+        self.ends_header_block = false;
+        match self.trailers.take().map(|trailers| trailers.end()) {
+            Some(true) => Err(Refusal::protocol(PROTOCOL_ERROR)),
+            _ => Ok(()),
+        }
+    }
+
+    fn count(&mut self, frame: Frame) -> Result<(), Abuse> {
+        let (limits, counts) = (self.limits, &mut self.counts);
+        match frame.kind {
             HEADERS => {
-                if stream > self.highest_stream {
-                    self.highest_stream = stream;
+                if frame.stream > self.highest_stream {
+                    self.highest_stream = frame.stream;
                     self.streams_opened += 1;
+                } else {
+                    self.trailers = Some(Box::default());
                 }
                 self.continuations = 0;
                 self.in_header_block = true;
-                self.ends_header_block = flags & END_HEADERS != 0;
+                self.ends_header_block = frame.has(END_HEADERS);
+                Ok(())
             }
             CONTINUATION => {
-                self.ends_header_block = flags & END_HEADERS != 0;
-                count(
-                    &mut self.continuations,
-                    MAX_CONTINUATIONS,
-                    Abuse::Continuations,
-                )?;
+                self.ends_header_block = frame.has(END_HEADERS);
+                let counter = &mut self.continuations;
+                count(counter, limits.continuations, Abuse::Continuations)
             }
-            RST_STREAM => count(&mut self.resets, MAX_RESETS, Abuse::Resets)?,
-            PING => count(&mut self.pings, MAX_PINGS, Abuse::Pings)?,
-            SETTINGS => count(&mut self.settings, MAX_SETTINGS, Abuse::Settings)?,
-            DATA if !is_empty || flags & END_STREAM != 0 => {}
-            WINDOW_UPDATE => {}
-            DATA | PRIORITY => count(&mut self.useless, MAX_USELESS, Abuse::Useless)?,
-            _ => count(&mut self.useless, MAX_USELESS, Abuse::Useless)?,
+            RST_STREAM => count(&mut counts.resets, limits.resets, Abuse::Resets),
+            PING => count(&mut counts.pings, limits.pings, Abuse::Pings),
+            SETTINGS if frame.has(ACK) => count(&mut counts.idle, limits.idle, Abuse::IdleFrames),
+            SETTINGS => count(&mut counts.settings, limits.settings, Abuse::Settings),
+            DATA if frame.length > 0 || frame.has(END_STREAM) => Ok(()),
+            WINDOW_UPDATE if self.updates_owed > 0 => {
+                self.updates_owed -= 1;
+                Ok(())
+            }
+            _ => count(&mut counts.idle, limits.idle, Abuse::IdleFrames),
         }
-        if is_empty {
-            self.end_payload();
-        }
-        Ok(())
     }
 
-    fn end_payload(&mut self) {
-        if self.in_header_block && self.ends_header_block {
-            self.in_header_block = false;
-            self.ends_header_block = false;
+    /// Takes the next bytes for the client, all of which go out. `Some`: with them the codec gives up
+    /// this client by itself.
+    pub(crate) fn send(&mut self, mut output: &[u8]) -> Option<Abuse> {
+        let mut farewell = None;
+        while let Some(event) = self.sent.advance(&mut output) {
+            let Event::End(frame) = event else {
+                continue;
+            };
+            match frame.kind {
+                DATA => {
+                    let bytes = frame.length as u64;
+                    self.updates_owed += UPDATES_PER_FRAME + bytes / BYTES_PER_UPDATE;
+                }
+                RST_STREAM if is_clients_mistake(self.sent.error_code(frame)) => {
+                    let (counter, limit) =
+                        (&mut self.counts.stream_errors, self.limits.stream_errors);
+                    if let Err(abuse) = count(counter, limit, Abuse::StreamErrors) {
+                        self.found = Some(abuse);
+                    }
+                }
+                GOAWAY => match self.sent.error_code(frame) {
+                    NO_ERROR => {}
+                    ENHANCE_YOUR_CALM => farewell = Some(Abuse::Codec),
+                    _ => farewell = Some(Abuse::Protocol),
+                },
+                _ => {}
+            }
         }
+        farewell
     }
+}
+
+/// Frames of a fixed size have it (RFC 9113 4.2): the codec behind would call another one a protocol
+/// error.
+fn check_length(frame: Frame) -> Result<(), Refusal> {
+    let is_right = match frame.kind {
+        RST_STREAM | WINDOW_UPDATE => frame.length == 4,
+        PING => frame.length == 8,
+        GOAWAY => frame.length >= 8,
+        PRIORITY => frame.length == 5,
+        SETTINGS if frame.has(ACK) => frame.length == 0,
+        SETTINGS => frame.length.is_multiple_of(6),
+        _ => true,
+    };
+    if is_right {
+        Ok(())
+    } else {
+        Err(Refusal::protocol(FRAME_SIZE_ERROR))
+    }
+}
+
+/// Whether a stream is reset with this for what the client did, not for what its endpoint did.
+fn is_clients_mistake(code: u32) -> bool {
+    matches!(
+        code,
+        PROTOCOL_ERROR | FLOW_CONTROL_ERROR | STREAM_CLOSED | FRAME_SIZE_ERROR | REFUSED_STREAM
+    )
 }
 
 fn count(counter: &mut u32, limit: u32, abuse: Abuse) -> Result<(), Abuse> {
@@ -185,120 +336,5 @@ fn count(counter: &mut u32, limit: u32, abuse: Abuse) -> Result<(), Abuse> {
     if *counter > limit { Err(abuse) } else { Ok(()) }
 }
 
-fn skip<'a>(input: &'a [u8], left: &mut usize) -> &'a [u8] {
-    let taken = input.len().min(*left);
-    *left -= taken;
-    &input[taken..]
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-        let mut bytes = (payload.len() as u32).to_be_bytes()[1..].to_vec();
-        bytes.extend_from_slice(&[kind, flags]);
-        bytes.extend_from_slice(&stream.to_be_bytes());
-        bytes.extend_from_slice(payload);
-        bytes
-    }
-
-    fn after_preface(now: Instant) -> FrameScanner {
-        let mut scanner = FrameScanner::new(now);
-        scanner
-            .advance(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", now)
-            .unwrap();
-        scanner
-    }
-
-    #[test]
-    fn preface_is_awaited_first() {
-        let now = Instant::now();
-        let mut scanner = FrameScanner::new(now);
-        scanner.advance(b"PRI * HTTP/2.0", now).unwrap();
-        assert!(scanner.awaits_header());
-        scanner.advance(b"\r\n\r\nSM\r\n\r\n", now).unwrap();
-        assert!(!scanner.awaits_header());
-    }
-
-    #[test]
-    fn header_block_is_awaited_until_its_last_byte() {
-        let now = Instant::now();
-        let mut scanner = after_preface(now);
-        let mut bytes = frame(HEADERS, 0, 1, b"abc");
-        bytes.extend(frame(CONTINUATION, END_HEADERS, 1, b"def"));
-        for byte in &bytes {
-            scanner.advance(&[*byte], now).unwrap();
-            let _ = scanner.awaits_header();
-        }
-        assert!(!scanner.awaits_header());
-        assert_eq!(scanner.streams_opened(), 1);
-        scanner.advance(&frame(HEADERS, 0, 3, b"abc"), now).unwrap();
-        assert!(scanner.awaits_header());
-    }
-
-    #[test]
-    fn trailers_do_not_open_a_stream() {
-        let now = Instant::now();
-        let mut scanner = after_preface(now);
-        scanner
-            .advance(&frame(HEADERS, END_HEADERS, 1, b"a"), now)
-            .unwrap();
-        scanner
-            .advance(&frame(HEADERS, END_HEADERS | END_STREAM, 1, b"a"), now)
-            .unwrap();
-        assert_eq!(scanner.streams_opened(), 1);
-    }
-
-    #[test]
-    fn each_flood_is_named_and_forgotten_after_the_window() {
-        let start = Instant::now();
-        for (kind, limit, abuse) in [
-            (RST_STREAM, MAX_RESETS, Abuse::Resets),
-            (PING, MAX_PINGS, Abuse::Pings),
-            (SETTINGS, MAX_SETTINGS, Abuse::Settings),
-            (PRIORITY, MAX_USELESS, Abuse::Useless),
-            (0xbe, MAX_USELESS, Abuse::Useless),
-        ] {
-            let mut scanner = after_preface(start);
-            for _ in 0..limit {
-                scanner.advance(&frame(kind, 0, 1, b"1234"), start).unwrap();
-            }
-            assert_eq!(
-                scanner.advance(&frame(kind, 0, 1, b"1234"), start),
-                Err(abuse)
-            );
-            scanner
-                .advance(&frame(kind, 0, 1, b"1234"), start + WINDOW)
-                .unwrap();
-        }
-    }
-
-    #[test]
-    fn endless_header_block_is_cut() {
-        let now = Instant::now();
-        let mut scanner = after_preface(now);
-        scanner.advance(&frame(HEADERS, 0, 1, b"a"), now).unwrap();
-        for _ in 0..MAX_CONTINUATIONS {
-            scanner
-                .advance(&frame(CONTINUATION, 0, 1, b"a"), now)
-                .unwrap();
-        }
-        let last = scanner.advance(&frame(CONTINUATION, 0, 1, b"a"), now);
-        assert_eq!(last, Err(Abuse::Continuations));
-    }
-
-    #[test]
-    fn empty_data_flood_is_cut_but_large_uploads_are_not() {
-        let now = Instant::now();
-        let mut scanner = after_preface(now);
-        for _ in 0..10_000 {
-            scanner
-                .advance(&frame(DATA, 0, 1, b"payload"), now)
-                .unwrap();
-        }
-        let result =
-            (0..=MAX_USELESS).try_for_each(|_| scanner.advance(&frame(DATA, 0, 1, b""), now));
-        assert_eq!(result, Err(Abuse::Useless));
-    }
-}
+mod tests;

@@ -16,7 +16,6 @@ use super::peer::Peer;
 use super::pool::{Care, PoolKey};
 use super::relay::{Answered, Asked, Ends, Relay, RequestBody, Timeouts, poll_gone};
 use super::{Next, Session};
-use crate::engine::UPGRADE_IDLE_TIMEOUT;
 use crate::engine::buffer::Buffer;
 use crate::engine::dial::{EndpointStream, dial};
 use crate::engine::stream::Stream;
@@ -279,6 +278,7 @@ impl<S: Stream> Session<'_, S> {
         mut endpoint: Peer<EndpointStream>,
         relay: &Relay,
     ) -> Attempted {
+        let idle = self.connection.listener.timeouts.tunnel;
         let early = endpoint.received().len() as u64;
         let mut response_bytes = early;
         let handed_on = async {
@@ -286,13 +286,13 @@ impl<S: Stream> Session<'_, S> {
             self.client.stream.flush().await?;
             endpoint.stream.write_all(self.client.received()).await
         };
-        if let Ok(Ok(())) = tokio::time::timeout(UPGRADE_IDLE_TIMEOUT, handed_on).await {
+        if let Ok(Ok(())) = tokio::time::timeout(idle, handed_on).await {
             self.client.consume(self.client.received().len());
             endpoint.consume(endpoint.received().len());
             let copied = tunnel(
                 &mut self.client.stream,
                 &mut endpoint.stream,
-                UPGRADE_IDLE_TIMEOUT,
+                idle,
                 lease_over(exchange.lease()),
             )
             .await;

@@ -18,11 +18,12 @@ use super::message::{PingoraHead, apply, asks_for_upgrade, write_answer};
 use super::peer::{Kind, peer};
 use super::request::RequestContext;
 use super::watch::Watch;
-use super::{cause, failing, handover};
+use super::{cause, failing, handover, message};
 use crate::connection::Connection;
 use crate::engine::guard::ConnectionHandle;
 use crate::engine::silence::is_silent;
-use crate::engine::{NativeEngine, Pool, UPGRADE_IDLE_TIMEOUT};
+use crate::engine::{NativeEngine, Pool};
+use crate::outcome::Cause;
 use crate::pipeline::{End, Exchange, ResponseStep};
 use crate::state::Edge;
 
@@ -100,6 +101,9 @@ impl ProxyHttp for Hooks {
         // The first endpoint is chosen here, so that "no endpoint" is an ordinary answer that
         // leaves the connection usable.
         let mut admitted = exchange.on_request(&head);
+        if admitted.is_ok() && !head.is_well_formed() {
+            admitted = Err(exchange.on_failure(Cause::HeadMalformed));
+        }
         if admitted.is_ok() && exchange.waits_for_keys() {
             // Bounded, and too rare to look whether the client stays.
             admitted = Box::pin(exchange.on_keys(&head)).await;
@@ -183,7 +187,8 @@ impl ProxyHttp for Hooks {
                 } else {
                     Kind::Fresh
                 };
-                let peer = peer(&attempt, kind);
+                let tunnel = ctx.exchange().tunnel_timeout();
+                let peer = peer(&attempt, kind, tunnel);
                 ctx.attempt = Some(attempt);
                 Ok(Box::new(peer))
             }
@@ -236,7 +241,11 @@ impl ProxyHttp for Hooks {
         if let Some(target) = ctx.exchange().forwarded_target() {
             upstream_request.set_raw_path(target.as_bytes())?;
         }
-        apply(edits, upstream_request)
+        apply(edits, upstream_request)?;
+        if session.is_http2() {
+            message::suit_http1(upstream_request)?;
+        }
+        Ok(())
     }
 
     fn fail_to_connect(
@@ -309,7 +318,7 @@ impl ProxyHttp for Hooks {
             session.set_keepalive(None);
         }
         if status == StatusCode::SWITCHING_PROTOCOLS {
-            session.set_read_timeout(Some(UPGRADE_IDLE_TIMEOUT));
+            session.set_read_timeout(Some(ctx.exchange().tunnel_timeout()));
             ctx.begin_tunnel();
         }
         Ok(())

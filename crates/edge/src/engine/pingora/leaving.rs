@@ -13,6 +13,7 @@ use tokio::net::TcpStream;
 
 use crate::engine::Guard;
 use crate::engine::stream::{Stream, TlsOverTcp};
+use crate::listener::Rewound;
 
 /// What `work` comes to; `None` when the client leaves first. Work that waits for nothing never looks
 /// at the client.
@@ -61,10 +62,11 @@ fn twin(session: &ServerSession) -> Option<TcpStream> {
     let guarded = (**session.stream()?).as_any();
     let plain = guarded.downcast_ref::<Guard<TcpStream>>();
     let secure = guarded.downcast_ref::<Guard<TlsOverTcp>>();
-    let socket = match (plain, secure) {
-        (Some(guard), _) => guard.stream().tcp()?,
-        (None, guard) => guard?.stream().tcp()?,
-    };
+    let rewound = guarded.downcast_ref::<Guard<Rewound<TcpStream>>>();
+    let plain = plain.map(|guard| guard.stream().tcp());
+    let rewound = rewound.map(|guard| guard.stream().tcp());
+    let secure = secure.map(|guard| guard.stream().tcp());
+    let socket = plain.or(rewound).or(secure)??;
     again(socket).ok()
 }
 

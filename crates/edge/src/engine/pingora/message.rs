@@ -2,10 +2,10 @@
 //! drops a header that the pipeline did not ask for.
 
 use bytes::Bytes;
-use http::header::{CONNECTION, CONTENT_LENGTH, UPGRADE};
+use http::header::{CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, UPGRADE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version};
 use pingora::http::{RequestHeader, ResponseHeader};
-use pingora::prelude::{Result, Session};
+use pingora::prelude::{ErrorType, OrErr, Result, Session};
 
 use crate::pipeline::{Answer, Head, HeaderEdit};
 
@@ -15,6 +15,15 @@ pub(super) struct PingoraHead<'a>(&'a RequestHeader);
 impl<'a> PingoraHead<'a> {
     pub(super) fn new(header: &'a RequestHeader) -> Self {
         Self(header)
+    }
+
+    /// Whether the head is one that HTTP allows, where the parser behind allows more: names are tokens
+    /// (RFC 9110 5.6.2), and what is asked for over HTTP/2 is HTTP.
+    pub(super) fn is_well_formed(&self) -> bool {
+        let mut names = self.0.headers.keys();
+        let scheme = self.0.uri.scheme_str();
+        names.all(|name| !name.as_str().contains('"'))
+            && scheme.is_none_or(|scheme| ["http", "https"].contains(&scheme))
     }
 }
 
@@ -57,6 +66,21 @@ pub(super) fn asks_for_upgrade(head: &RequestHeader) -> bool {
             .any(|token| token.eq_ignore_ascii_case(b"upgrade"))
     });
     named && head.version == Version::HTTP_11 && head.headers.contains_key(UPGRADE)
+}
+
+/// Makes a head that came over HTTP/2 one that HTTP/1.1 can carry: cookies in one field (RFC 9113
+/// 8.2.3), and no wait for an interim answer, which pingora does not hand on.
+pub(super) fn suit_http1(head: &mut RequestHeader) -> Result<()> {
+    head.remove_header(&EXPECT);
+    let mut crumbs = head.headers.get_all(COOKIE).iter();
+    let (Some(first), Some(second)) = (crumbs.next(), crumbs.next()) else {
+        return Ok(());
+    };
+    let crumbs = [first, second].into_iter().chain(crumbs);
+    let crumbs: Vec<&[u8]> = crumbs.map(HeaderValue::as_bytes).collect();
+    let cookie = HeaderValue::from_bytes(&crumbs.join(&b"; "[..]));
+    let cookie = cookie.or_err(ErrorType::InvalidHTTPHeader, "cookies that do not join")?;
+    head.insert_header(COOKIE, cookie)
 }
 
 /// A head of pingora's that can be edited: the one for the endpoint or the one for the client.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use pingora::prelude::HttpPeer;
 
 use super::patient::PatientConnector;
-use crate::engine::{FRESH, UPGRADE_IDLE_TIMEOUT};
+use crate::engine::FRESH;
 use crate::pipeline::Attempt;
 
 /// What kind of connection an attempt needs.
@@ -23,8 +23,9 @@ pub(super) enum Kind {
     Upgrade,
 }
 
-/// The connect target of one attempt, with every default of pingora made explicit.
-pub(super) fn peer(attempt: &Attempt, kind: Kind) -> HttpPeer {
+/// The connect target of one attempt, with every default of pingora made explicit. A tunnel may be
+/// silent for `tunnel`.
+pub(super) fn peer(attempt: &Attempt, kind: Kind, tunnel: Duration) -> HttpPeer {
     let mut peer = HttpPeer::new(attempt.address, false, String::new());
     peer.group_key = attempt.cluster_key;
     let timeouts = &attempt.timeouts;
@@ -47,7 +48,7 @@ pub(super) fn peer(attempt: &Attempt, kind: Kind) -> HttpPeer {
     if kind == Kind::Upgrade {
         // Such a stream has no descriptor, by which the pool tells connections apart: it stays
         // out of the pool also when the endpoint refuses the upgrade.
-        read = UPGRADE_IDLE_TIMEOUT;
+        read = tunnel;
         peer.options.custom_l4 = Some(Arc::new(PatientConnector::new(attempt)));
     }
     peer.options.read_timeout = Some(read);
