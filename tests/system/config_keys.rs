@@ -577,6 +577,46 @@ const OBSERVED: &[(&str, &str)] = &[
         "tls::passthrough_leads_untouched_bytes_by_server_name",
     ),
     (
+        "listeners[].clients",
+        "lists::lists_decide_who_comes_in_at_a_listener_and_on_a_route",
+    ),
+    (
+        "listeners[].clients.allow",
+        "lists::lists_decide_who_comes_in_at_a_listener_and_on_a_route",
+    ),
+    (
+        "listeners[].clients.allow[].network",
+        "lists::lists_decide_who_comes_in_at_a_listener_and_on_a_route",
+    ),
+    (
+        "listeners[].clients.allow[].until",
+        "lists::an_allowance_ends_when_it_says",
+    ),
+    (
+        "listeners[].clients.allow_file",
+        "lists::files_of_clients_are_read_again_when_they_change",
+    ),
+    (
+        "listeners[].clients.deny",
+        "lists::lists_decide_who_comes_in_at_a_listener_and_on_a_route",
+    ),
+    (
+        "listeners[].clients.deny[].network",
+        "lists::lists_decide_who_comes_in_at_a_listener_and_on_a_route",
+    ),
+    (
+        "listeners[].clients.deny[].until",
+        "lists::lists_decide_who_comes_in_at_a_listener_and_on_a_route",
+    ),
+    (
+        "listeners[].clients.deny_file",
+        "lists::files_of_clients_are_read_again_when_they_change",
+    ),
+    (
+        "listeners[].clients.dry_run",
+        "lists::a_dry_run_counts_whom_it_would_refuse",
+    ),
+    (
         "listeners[].connections_per_address",
         "clients::one_address_has_no_more_connections_than_it_may",
     ),
@@ -720,6 +760,46 @@ const OBSERVED: &[(&str, &str)] = &[
     (
         "routes[].auth.when_lost.stale",
         "revocation::sec_d06_without_any_feed_closed_refuses_and_stale_accepts_for_its_time",
+    ),
+    (
+        "routes[].clients",
+        "lists::lists_decide_who_comes_in_at_a_listener_and_on_a_route",
+    ),
+    (
+        "routes[].clients.allow",
+        "lists::lists_decide_who_comes_in_at_a_listener_and_on_a_route",
+    ),
+    (
+        "routes[].clients.allow[].network",
+        "lists::lists_decide_who_comes_in_at_a_listener_and_on_a_route",
+    ),
+    (
+        "routes[].clients.allow[].until",
+        "lists::an_allowance_ends_when_it_says",
+    ),
+    (
+        "routes[].clients.allow_file",
+        "lists::files_of_clients_are_read_again_when_they_change",
+    ),
+    (
+        "routes[].clients.deny",
+        "lists::lists_decide_who_comes_in_at_a_listener_and_on_a_route",
+    ),
+    (
+        "routes[].clients.deny[].network",
+        "lists::lists_decide_who_comes_in_at_a_listener_and_on_a_route",
+    ),
+    (
+        "routes[].clients.deny[].until",
+        "lists::lists_decide_who_comes_in_at_a_listener_and_on_a_route",
+    ),
+    (
+        "routes[].clients.deny_file",
+        "lists::files_of_clients_are_read_again_when_they_change",
+    ),
+    (
+        "routes[].clients.dry_run",
+        "lists::a_dry_run_counts_whom_it_would_refuse",
     ),
     ("routes[].cluster", "routing::the_most_specific_route_wins"),
     (

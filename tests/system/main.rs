@@ -28,6 +28,7 @@ mod examples;
 mod failures;
 mod health_grpc;
 mod http2;
+mod lists;
 mod native;
 mod operation;
 mod pingora;

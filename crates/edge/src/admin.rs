@@ -97,7 +97,10 @@ impl Desk {
 
     /// What may be read without a token.
     fn show(&self, method: &Method, path: &str) -> Result<Answer, Refused> {
-        if path.starts_with("/v1/clusters/") || path.starts_with("/v1/routes/") {
+        if path.starts_with("/v1/clusters/")
+            || path.starts_with("/v1/routes/")
+            || path.starts_with("/v1/bans/")
+        {
             return Err(Refused::Method("POST"));
         }
         if !matches!(*method, Method::GET | Method::HEAD) {
@@ -108,13 +111,14 @@ impl Desk {
             "/livez" => Ok(text(StatusCode::OK, "alive\n")),
             "/readyz" => Ok(readiness(&self.edge)),
             "/v1/status" => Ok(document(StatusCode::OK, &status::status(&self.edge, now))),
+            "/v1/bans" => Ok(document(StatusCode::OK, &status::bans(&self.edge))),
             "/metrics" => {
                 let mut answer = text(StatusCode::OK, self.edge.render_metrics(now));
                 set(&mut answer, CONTENT_TYPE, "text/plain; version=0.0.4");
                 Ok(answer)
             }
             _ => Err(Refused::NotFound(
-                "Try /livez, /readyz, /metrics or /v1/status.".to_owned(),
+                "Try /livez, /readyz, /metrics, /v1/status or /v1/bans.".to_owned(),
             )),
         }
     }

@@ -39,7 +39,7 @@ mod words;
 
 pub use affinity::{Affinity, AffinityBy, AffinityCookie, AffinityValue, SameSite, Secure};
 pub use check::{CheckReport, check, json_schema, key_paths, load, parse, reference};
-pub use clients::{ConnectionsPerAddress, ProxyProtocol};
+pub use clients::{ClientLists, ConnectionsPerAddress, ProxyProtocol};
 pub use cluster::{
     Balance, Breaker, BreakerMode, Cluster, Ejection, Endpoint, HashKey, Queue, UpstreamTimeouts,
 };

@@ -36,6 +36,7 @@ mod engine;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
 pub mod fuzzing;
+pub mod gate;
 pub mod jwks;
 mod line;
 mod listener;

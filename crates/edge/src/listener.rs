@@ -219,6 +219,9 @@ impl Listener {
 
     /// Whether one more connection of this client may be served.
     fn welcome(&self, client: SocketAddr, place: &mut OpenConnection) -> Result<(), Cause> {
+        if pipeline::refuses_connection(&self.edge, self.context.index, client.ip()) {
+            return Err(Cause::ClientRefused);
+        }
         if let Some(crowd) = &self.crowd {
             let guest = crowd.enter(client.ip());
             place.guest = guest.map_err(|_crowded| Cause::TooManyOfAddress)?;
@@ -236,6 +239,7 @@ impl Listener {
     ) -> Option<OwnedSemaphorePermit> {
         let metrics = &self.context.metrics;
         match cause {
+            Cause::ClientRefused => metrics.refused_client.inc(),
             Cause::TooManyOfAddress => metrics.refused_address.inc(),
             _ => metrics.refused_full.inc(),
         }

@@ -16,12 +16,14 @@ use crate::outcome::{Outcome, RetryReason};
 use crate::state::Snapshot;
 
 mod feeds;
+mod gates;
 mod listeners;
 mod tls;
 mod tokens;
 
 pub use feeds::FeedMetrics;
 use feeds::FeedVecs;
+pub use gates::{GateMetrics, GateVecs};
 pub use listeners::ListenerMetrics;
 use listeners::ListenerVecs;
 pub use tls::TlsMetrics;
@@ -45,6 +47,7 @@ pub struct Metrics {
     tls: TlsVecs,
     tokens: TokenVecs,
     feeds: FeedVecs,
+    gates: GateVecs,
     generation: IntGauge,
     log_dropped: IntCounter,
     /// The generation that the gauges were read from last.
@@ -245,6 +248,7 @@ impl Metrics {
             tls: TlsVecs::new(&registry),
             tokens: TokenVecs::new(&registry),
             feeds: FeedVecs::new(&registry),
+            gates: GateVecs::new(&registry),
             generation: register(
                 &registry,
                 IntGauge::new(

@@ -27,6 +27,7 @@
 //! | `refused_forbidden` | 403 | the access token lacks a role or a scope |
 //! | `refused_server_name` | none | TLS for a server name that has no certificate, where only those are served |
 //! | `refused_connections` | 503 | too many connections |
+//! | `refused_client` | 403, or none | a list or a ban keeps the client out |
 //! | `refused_address_connections` | 429, or none | too many connections of this client |
 //! | `refused_proxy_header` | none | the connection does not begin with the PROXY header that its listener asks for, or comes from who may not send one |
 //! | `refused_http2_abuse` | none | the guard closed an abusive HTTP/2 connection |
@@ -86,6 +87,7 @@ pub enum Outcome {
     RefusedForbidden,
     RefusedServerName,
     RefusedConnections,
+    RefusedClient,
     RefusedAddressConnections,
     RefusedProxyHeader,
     RefusedHttp2Abuse,
@@ -112,7 +114,7 @@ pub enum Outcome {
 
 impl Outcome {
     /// All of them, in declaration order.
-    pub const ALL: [Self; 45] = [
+    pub const ALL: [Self; 46] = [
         Self::Served,
         Self::Redirected,
         Self::Responded,
@@ -136,6 +138,7 @@ impl Outcome {
         Self::RefusedForbidden,
         Self::RefusedServerName,
         Self::RefusedConnections,
+        Self::RefusedClient,
         Self::RefusedAddressConnections,
         Self::RefusedProxyHeader,
         Self::RefusedHttp2Abuse,
@@ -186,6 +189,7 @@ impl Outcome {
             Self::RefusedForbidden => "refused_forbidden",
             Self::RefusedServerName => "refused_server_name",
             Self::RefusedConnections => "refused_connections",
+            Self::RefusedClient => "refused_client",
             Self::RefusedAddressConnections => "refused_address_connections",
             Self::RefusedProxyHeader => "refused_proxy_header",
             Self::RefusedHttp2Abuse => "refused_http2_abuse",
@@ -292,6 +296,8 @@ pub enum Cause {
     EndpointTruncated,
     /// The listener or the process holds as many connections as it may.
     TooManyConnections,
+    /// A list or a ban keeps the client out.
+    ClientRefused,
     /// The client holds as many connections as it may.
     TooManyOfAddress,
     /// The connection does not begin with the PROXY header that it must begin with.
@@ -306,7 +312,7 @@ pub enum Cause {
 
 impl Cause {
     /// All of them, for tables and tests.
-    pub const ALL: [Self; 41] = [
+    pub const ALL: [Self; 42] = [
         Self::HeadMalformed,
         Self::HeadTooLarge,
         Self::TargetTooLong,
@@ -343,6 +349,7 @@ impl Cause {
         Self::EndpointMalformed,
         Self::EndpointTruncated,
         Self::TooManyConnections,
+        Self::ClientRefused,
         Self::TooManyOfAddress,
         Self::ProxyHeader,
         Self::Http2Abuse,

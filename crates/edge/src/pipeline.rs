@@ -50,6 +50,7 @@ mod idempotency;
 mod identify;
 mod instead;
 mod lease;
+mod let_in;
 mod redirect;
 mod respond;
 mod retry;
@@ -73,6 +74,7 @@ pub use head::{Fields, Head, HeaderEdit, Said};
 pub use identify::IdSource;
 pub(crate) use identify::hex;
 pub use lease::{LEASE_LOOK, Lease, LeaseEnd, lease_over};
+pub(crate) use let_in::refuses_connection;
 pub(crate) use respond::{announces_draining, cause};
 use retry::Setback;
 pub(crate) use select::octets;
@@ -168,7 +170,9 @@ impl Exchange {
     /// Admits, routes and authorises. `Err` is the answer to send now.
     pub fn on_request(&mut self, head: &impl Head) -> Result<(), Answer> {
         self.is_grpc = grpc::is_asked_by(head);
-        let decided = admit::check(head, self.limits()).and_then(|()| {
+        let let_in = let_in::check(&self.edge, &self.snapshot, head, &self.connection);
+        let checked = let_in.and_then(|()| admit::check(head, self.limits()));
+        let decided = checked.and_then(|()| {
             let trusted = &self.edge.trusted_proxies;
             route::find(&self.snapshot, head, &self.connection, trusted)
         });
@@ -181,6 +185,9 @@ impl Exchange {
             finish::is_logged(&self.edge, &self.snapshot, self.route),
         ));
         let route = decided.map_err(|cause| self.on_failure(cause))?;
+        if let Some(answer) = self.refuses_client(route) {
+            return Err(answer);
+        }
         if self.snapshot.route(route).maintenance.is_some()
             && let Some(answer) = self.refuses_for_maintenance(route)
         {

@@ -16,6 +16,7 @@ use crate::cluster::clock;
 use crate::config::{Config, Shutdown};
 use crate::connection::ListenerContext;
 use crate::engine::Pool;
+use crate::gate::follow;
 use crate::listener::{self, Listener, Signals, Slots};
 use crate::state::{BuildError, Edge};
 use crate::{admin, jwks, probe, revocation};
@@ -108,6 +109,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     tasks.spawn(jwks::run(Arc::clone(&edge), stopped.clone()));
     tasks.spawn(revocation::run(Arc::clone(&edge), stopped.clone()));
     tasks.spawn(clock::run(Arc::clone(&edge), stopped.clone()));
+    tasks.spawn(follow::run(Arc::clone(&edge), stopped.clone()));
     tasks.spawn(pool.run(stopped.clone()));
     let admin_address = admin.as_ref().map(|(_, address)| *address);
     if let Some((socket, _)) = admin {

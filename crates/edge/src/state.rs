@@ -17,11 +17,12 @@ use crate::access_log::{AccessLogWriter, OpenError};
 use crate::affinity::KeyError;
 use crate::cluster::{Cluster, Keeper, OpaqueIds};
 use crate::config::{
-    self, Action, Auth, ClusterId, Config, HeaderChanges, LogSample, Maintenance, Page, Rewrite,
-    Words,
+    self, Action, Auth, ClientLists, ClusterId, Config, HeaderChanges, LogSample, Maintenance,
+    Page, Rewrite, Words,
 };
+use crate::gate::{Bans, Gate};
 use crate::jwks::Issuer;
-use crate::metrics::{Metrics, RequestCounters};
+use crate::metrics::{GateMetrics, Metrics, RequestCounters};
 use crate::pipeline::IdSource;
 use crate::revocation::Follower;
 
@@ -42,6 +43,10 @@ pub struct Edge {
     pub access_log: AccessLogWriter,
     /// Networks whose forwarding headers are believed.
     pub trusted_proxies: Vec<IpNet>,
+    /// Clients that the operator keeps out.
+    pub bans: Bans,
+    /// What they are counted by.
+    pub(crate) ban_metrics: GateMetrics,
     /// Whether the edge is leaving: connections close politely after the exchange at hand.
     pub is_draining: AtomicBool,
     /// Whether the drain's deadline has passed: what breaks off from now on is our doing.
@@ -83,6 +88,8 @@ impl Edge {
         let access_log = AccessLogWriter::open(&config.access_log, metrics.log_dropped())?;
         Ok(Self {
             snapshot: ArcSwap::from_pointee(snapshot),
+            bans: Bans::default(),
+            ban_metrics: metrics.gate("ban", ""),
             metrics,
             access_log,
             trusted_proxies: config.trusted_proxies.clone(),
@@ -122,6 +129,7 @@ impl Edge {
 
     /// The Prometheus text.
     pub fn render_metrics(&self, now: Instant) -> String {
+        self.metrics.gates().show(self.bans.len());
         self.metrics.render(&self.snapshot.load(), now)
     }
 
@@ -159,6 +167,8 @@ pub struct Snapshot {
     named_hosts: Router<()>,
     /// Names of the listeners.
     listeners: Vec<String>,
+    /// By listener: which clients may come in.
+    listener_gates: Vec<Option<Gate>>,
     /// By listener: requests that no route matched.
     unrouted: Vec<RequestCounters>,
 }
@@ -184,6 +194,8 @@ pub struct RouteState {
     pub idempotency_key: bool,
     /// What to say with answers of ours.
     pub pages: Vec<Page>,
+    /// Which clients may ask for it.
+    pub gate: Option<Gate>,
     /// Whether it is closed for now.
     pub maintenance: Option<Maintenance>,
     /// Whether its requests are logged.
@@ -244,6 +256,7 @@ impl Snapshot {
                 response_headers: route.response_headers.clone(),
                 idempotency_key: route.idempotency_key,
                 pages: route.pages.clone(),
+                gate: gate(route.clients.as_ref(), "route", &route.name, metrics),
                 maintenance: route.maintenance.clone(),
                 is_logged: route.access_log,
                 counters: parts.counters(&route.name, ""),
@@ -272,6 +285,7 @@ impl Snapshot {
             pages: config.pages.clone(),
             unrouted: parts.counters("", ""),
             named_hosts: Router::build(config.named_hosts().into_iter().map(named))?,
+            listener_gates: listener_gates(config, metrics),
             clusters,
             listeners,
         })
@@ -292,6 +306,23 @@ impl Snapshot {
     /// Whether requests for this path stay out of the access log while they are served.
     pub(crate) fn is_quiet(&self, path: &str) -> bool {
         self.quiet_paths.contains(path)
+    }
+
+    /// Which clients may come in at a listener.
+    pub(crate) fn listener_gate(&self, index: usize) -> Option<&Gate> {
+        self.listener_gates.get(index)?.as_ref()
+    }
+
+    /// All gates, with whose they are.
+    pub(crate) fn gates(&self) -> impl Iterator<Item = (&'static str, &str, &Gate)> {
+        let listeners = self.listeners.iter().zip(&self.listener_gates);
+        let of_listeners =
+            listeners.filter_map(|(name, gate)| Some(("listener", name.as_str(), gate.as_ref()?)));
+        let of_routes = self
+            .routes
+            .iter()
+            .filter_map(|route| Some(("route", route.name.as_str(), route.gate.as_ref()?)));
+        of_listeners.chain(of_routes)
     }
 
     /// Which requests the access log gets.
@@ -370,6 +401,17 @@ impl Snapshot {
         };
         counters.get(listener)
     }
+}
+
+fn listener_gates(config: &Config, metrics: &Metrics) -> Vec<Option<Gate>> {
+    let listeners = config.listeners.iter();
+    listeners
+        .map(|one| gate(one.clients.as_ref(), "listener", &one.name, metrics))
+        .collect()
+}
+
+fn gate(lists: Option<&ClientLists>, by: &str, name: &str, metrics: &Metrics) -> Option<Gate> {
+    lists.map(|lists| Gate::build(lists, metrics.gate(by, name)))
 }
 
 /// Keys that are known already stay in use.

@@ -22,7 +22,7 @@ pub use fields::Fields;
 pub use nearest::nearest;
 pub use paths::key_paths;
 pub use reference::reference;
-pub use scalar::{Mistake, parse_size};
+pub use scalar::{Mistake, parse_network, parse_size};
 pub use schema::schema;
 
 /// A mapping with a fixed set of keys.

@@ -3,7 +3,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -11,6 +11,7 @@ use super::answer::Refused;
 use super::change::{Change, EndpointChange, RouteChange};
 use super::status;
 use crate::cluster::{Cluster, Endpoint};
+use crate::gate::{NEVER, unix_seconds};
 use crate::state::{Edge, Share, Snapshot, SwitchError, Targets};
 
 /// Makes one change.
@@ -27,6 +28,22 @@ pub(super) fn apply(edge: &Edge, change: &Change, now: Instant) -> Result<Value,
         Change::Check { cluster } => {
             find_cluster(edge, cluster)?.bell().ring();
             Ok(json!({ "cluster": cluster, "checked": true }))
+        }
+        Change::Ban { network, ttl } => {
+            let end = |ttl: &Duration| unix_seconds().saturating_add(ttl.as_secs());
+            let until = ttl.as_ref().map_or(NEVER, end);
+            let added = edge.bans.add(*network, until);
+            added.map_err(|error| {
+                Refused::Conflict(format!("{}.", capitalized(&error.to_string())))
+            })?;
+            Ok(json!({ "ban": status::ban((*network, until)) }))
+        }
+        Change::Unban { network } => {
+            let removed = edge.bans.remove(*network);
+            removed.map_err(|error| {
+                Refused::NotFound(format!("{}.", capitalized(&error.to_string())))
+            })?;
+            Ok(json!({ "network": network.to_string(), "banned": false }))
         }
         Change::Route { route, change } => apply_to_route(edge, route, change),
     }

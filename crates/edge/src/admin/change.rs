@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::time::Duration;
 
+use ipnet::IpNet;
+use portcullis_ops::decode::parse_network;
 use serde_json::{Map, Value};
 
 use super::answer::Refused;
@@ -22,6 +25,13 @@ pub(super) enum Change {
     },
     /// All endpoints of a cluster are probed now.
     Check { cluster: String },
+    /// Keeps a network out, for a while or until the process ends.
+    Ban {
+        network: IpNet,
+        ttl: Option<Duration>,
+    },
+    /// Lets it in again.
+    Unban { network: IpNet },
     /// To where a route's requests go.
     Route { route: String, change: RouteChange },
 }
@@ -65,6 +75,11 @@ impl Change {
                 let cluster = decoded(cluster)?;
                 Ok(Self::Check { cluster })
             }),
+            ["bans", "add"] => ban(body),
+            ["bans", "remove"] => {
+                let fields = object(body, &["network"])?;
+                network(&fields).map(|network| Self::Unban { network })
+            }
             ["routes", route, verb] => Ok(Self::Route {
                 route: decoded(route)?,
                 change: route_change(verb, body)?,
@@ -75,7 +90,7 @@ impl Change {
 }
 
 fn unknown() -> Refused {
-    let served = "/v1/clusters/CLUSTER/endpoints/ADDRESS/{drain,undrain,weight}, /v1/clusters/CLUSTER/check and /v1/routes/ROUTE/{switch,switch-back,split}";
+    let served = "/v1/clusters/CLUSTER/endpoints/ADDRESS/{drain,undrain,weight}, /v1/clusters/CLUSTER/check, /v1/bans/{add,remove} and /v1/routes/ROUTE/{switch,switch-back,split}";
     Refused::NotFound(format!("Nothing is changed by this path. Try {served}."))
 }
 
@@ -114,6 +129,26 @@ fn route_change(verb: &str, body: &[u8]) -> Result<RouteChange, Refused> {
         }
         _ => Err(unknown()),
     }
+}
+
+fn ban(body: &[u8]) -> Result<Change, Refused> {
+    let fields = object(body, &["network", "ttl_seconds"])?;
+    let ttl = match fields.get("ttl_seconds") {
+        None => None,
+        Some(seconds) => {
+            let seconds = seconds.as_u64().filter(|seconds| *seconds > 0);
+            let seconds =
+                seconds.ok_or_else(|| invalid("`ttl_seconds` must be a whole number above 0"))?;
+            Some(Duration::from_secs(seconds))
+        }
+    };
+    network(&fields).map(|network| Change::Ban { network, ttl })
+}
+
+fn network(fields: &Map<String, Value>) -> Result<IpNet, Refused> {
+    let text = fields.get("network").and_then(Value::as_str);
+    let network = text.and_then(|text| parse_network(text).ok());
+    network.ok_or_else(|| invalid("`network` must be one such as 203.0.113.0/24, or one address"))
 }
 
 fn invalid(detail: &str) -> Refused {

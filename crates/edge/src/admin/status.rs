@@ -2,6 +2,7 @@
 
 use std::time::{Instant, SystemTime};
 
+use ipnet::IpNet;
 use portcullis_traffic::breaker::{Mode, State};
 use portcullis_traffic::containment::{
     BreakerReport, CheckReport, Obstacle, ObstacleKind, Report, Role, Verdict,
@@ -11,6 +12,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use crate::cluster::{Cluster, EndpointStatus, Event};
+use crate::gate::{BANS_MAX, Gate};
 use crate::jwks::Issuer;
 use crate::state::{Edge, RouteState, Share};
 
@@ -27,7 +29,35 @@ pub(super) fn status(edge: &Edge, now: Instant) -> Value {
         "clusters": clusters.collect::<Vec<_>>(),
         "routes": routes.collect::<Vec<_>>(),
         "issuers": issuers.collect::<Vec<_>>(),
+        "clients": snapshot.gates().map(gate).collect::<Vec<_>>(),
+        "bans": edge.bans.len(),
         "events": events.iter().rev().map(event).collect::<Vec<_>>(),
+    })
+}
+
+/// All bans with their ends.
+pub(super) fn bans(edge: &Edge) -> Value {
+    let bans = edge.bans.list();
+    json!({ "most": BANS_MAX, "bans": bans.into_iter().map(ban).collect::<Vec<_>>() })
+}
+
+/// One ban; `until` is null if it lasts as long as the process.
+pub(super) fn ban((network, until): (IpNet, u64)) -> Value {
+    let until = i64::try_from(until).ok();
+    let until = until.and_then(|until| OffsetDateTime::from_unix_timestamp(until).ok());
+    let until = until.and_then(|until| until.format(&Rfc3339).ok());
+    json!({ "network": network.to_string(), "until": until })
+}
+
+/// The lists of a listener or a route.
+fn gate((of, name, gate): (&'static str, &str, &Gate)) -> Value {
+    let status = gate.status();
+    json!({
+        of: name,
+        "allow": status.allow,
+        "deny": status.deny,
+        "dry_run": status.is_dry_run,
+        "stale_files": status.stale_files,
     })
 }
 

@@ -1,9 +1,12 @@
 //! Who the client of a connection is, and what one client may take. Never holds a string that somebody must parse again.
 
 use std::num::NonZeroU32;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
+
+use crate::gate::{NetworkFile, NetworkSet};
 
 /// PROXY headers in front of a listener's connections.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,4 +29,19 @@ pub struct ConnectionsPerAddress {
     pub ipv6_prefix: u8,
     /// Networks whose connections are not counted, beside trusted proxies.
     pub exempt: Vec<IpNet>,
+}
+
+/// Which clients may come in.
+#[derive(Clone, Debug)]
+pub struct ClientLists {
+    /// Only these, if there are any here or in the file.
+    pub allow: NetworkSet,
+    /// Not these, whatever is allowed.
+    pub deny: NetworkSet,
+    /// More of `allow`.
+    pub allow_file: Option<Arc<NetworkFile>>,
+    /// More of `deny`.
+    pub deny_file: Option<Arc<NetworkFile>>,
+    /// Whether who may not come in is only counted (default false).
+    pub is_dry_run: bool,
 }

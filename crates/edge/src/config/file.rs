@@ -26,6 +26,7 @@ mod routes;
 mod upstream;
 
 pub(super) use affinity::{By, FileAffinity, FileCookie};
+pub(super) use clients::FileClients;
 pub(super) use clusters::{FileCluster, FileEndpoint};
 pub(super) use health::{CheckKind, FileCheckTls, FileHealth};
 pub(super) use issuers::{FileAuth, FileIssuer};

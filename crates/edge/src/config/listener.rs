@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{ClusterId, ConnectionsPerAddress, ProxyProtocol, TicketKeys};
+use super::{ClientLists, ClusterId, ConnectionsPerAddress, ProxyProtocol, TicketKeys};
 
 /// One bound address with what it does to the bytes that arrive.
 #[derive(Debug)]
@@ -25,6 +25,8 @@ pub struct Listener {
     pub max_connections: u32,
     /// Connections that one client may have; `None` (default) knows no bound but that of all.
     pub connections_per_address: Option<ConnectionsPerAddress>,
+    /// Which clients may come in.
+    pub clients: Option<ClientLists>,
     /// Connections begin with a PROXY header.
     pub proxy_protocol: Option<ProxyProtocol>,
     /// Sizes and counts.

@@ -16,6 +16,7 @@ use super::names::Access;
 use super::{AccessLog, Admin, ClusterId, Config};
 
 mod affinity;
+mod clients;
 mod clusters;
 mod health;
 mod issuers;

@@ -5,7 +5,7 @@ use http::{HeaderName, HeaderValue, StatusCode};
 use portcullis_traffic::route::Regex;
 
 use super::template::Template;
-use super::{Auth, ClusterId, Maintenance, Page, Pattern};
+use super::{Auth, ClientLists, ClusterId, Maintenance, Page, Pattern};
 
 /// Match rule and what becomes of its requests.
 #[derive(Debug)]
@@ -18,6 +18,8 @@ pub struct Route {
     pub action: Action,
     /// What it asks of tokens; `None` (default): nothing.
     pub auth: Option<Auth>,
+    /// Which clients may ask for it.
+    pub clients: Option<ClientLists>,
     /// What the endpoint is asked for instead.
     pub rewrite: Rewrite,
     /// Changes on the way to the endpoint.

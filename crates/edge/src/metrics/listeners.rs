@@ -23,6 +23,8 @@ pub struct ListenerMetrics {
     pub open: IntGauge,
     /// Connections turned away because a limit was reached.
     pub refused_full: IntCounter,
+    /// Connections of clients that may not come in.
+    pub refused_client: IntCounter,
     /// Connections turned away because their client has enough.
     pub refused_address: IntCounter,
     /// Connections closed for want of a PROXY header.
@@ -56,6 +58,7 @@ impl Metrics {
             connections: self.listeners.connections.with_label_values(&[name]),
             open: self.listeners.open.with_label_values(&[name]),
             refused_full: refused("full"),
+            refused_client: refused("client"),
             refused_address: refused("address"),
             refused_proxy_header: refused("proxy_header"),
             handshakes_ok: self.listeners.handshakes.with_label_values(&[name, "ok"]),
@@ -91,7 +94,7 @@ impl ListenerVecs {
             refused: counters(
                 registry,
                 "portcullis_edge_connections_refused_total",
-                "Connections turned away before anything was read: full, address or proxy_header.",
+                "Connections turned away before anything was read: full, client, address or proxy_header.",
                 &["listener", "reason"],
             ),
             handshakes: counters(

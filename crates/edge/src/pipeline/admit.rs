@@ -57,10 +57,7 @@ pub(super) fn identify(
     Request {
         excerpt: Excerpt::new(id, head, is_logged),
         trace: Trace::read(fields).unwrap_or_else(|| Trace::begin(number)),
-        client: match claims {
-            Some(fields) => client_behind(peer, fields, trusted),
-            None => peer.to_canonical(),
-        },
+        client: client_of(fields, connection, trusted),
         is_peer_trusted,
         is_https: match scheme.filter(|scheme| is_scheme(scheme)) {
             Some(scheme) => scheme.eq_ignore_ascii_case(b"https"),
@@ -68,6 +65,19 @@ pub(super) fn identify(
         },
         method: head.method().clone(),
         version: head.version(),
+    }
+}
+
+/// The client of a request, behind however many trusted proxies.
+pub(super) fn client_of(
+    fields: &impl Fields,
+    connection: &Connection,
+    trusted: &[IpNet],
+) -> IpAddr {
+    let peer = connection.client.ip();
+    match is_trusted(peer, trusted) {
+        true => client_behind(peer, fields, trusted),
+        false => peer.to_canonical(),
     }
 }
 

@@ -69,6 +69,7 @@ fn outcome_and_status(cause: Cause) -> (Outcome, StatusCode) {
         Cause::EndpointMalformed => (O::FailedEndpointMalformed, S::BAD_GATEWAY),
         Cause::EndpointTruncated => (O::FailedEndpointTruncated, S::BAD_GATEWAY),
         Cause::TooManyConnections => (O::RefusedConnections, S::SERVICE_UNAVAILABLE),
+        Cause::ClientRefused => (O::RefusedClient, S::FORBIDDEN),
         Cause::TooManyOfAddress => (O::RefusedAddressConnections, S::TOO_MANY_REQUESTS),
         Cause::ProxyHeader => (O::RefusedProxyHeader, S::BAD_REQUEST),
         Cause::Http2Abuse => (O::RefusedHttp2Abuse, S::BAD_REQUEST),
@@ -137,6 +138,7 @@ fn detail(cause: Cause) -> &'static str {
         | Cause::EndpointMalformed
         | Cause::EndpointTruncated => detail_of_endpoint(cause),
         Cause::TooManyConnections
+        | Cause::ClientRefused
         | Cause::TooManyOfAddress
         | Cause::ProxyHeader
         | Cause::Http2Abuse => detail_of_connection(cause),
@@ -190,6 +192,7 @@ fn detail_of_tls(cause: Cause) -> &'static str {
 /// The same for connections that are not served, or no longer.
 fn detail_of_connection(cause: Cause) -> &'static str {
     match cause {
+        Cause::ClientRefused => "Your address is not let in here.",
         Cause::TooManyOfAddress => {
             "Too many connections from one address. Close some, or use them again."
         }

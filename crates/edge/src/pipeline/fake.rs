@@ -111,6 +111,7 @@ pub(crate) fn listener(name: &str) -> config::Listener {
         passthrough: Vec::new(),
         max_connections: 10,
         connections_per_address: None,
+        clients: None,
         proxy_protocol: None,
         limits: Limits {
             header_bytes: 32 * 1024,
@@ -237,6 +238,7 @@ pub(crate) fn config(cluster: config::Cluster) -> config::Config {
             pages: Vec::new(),
             auth: None,
             maintenance: None,
+            clients: None,
             access_log: true,
         }],
         zone: None,

@@ -239,6 +239,7 @@ fn failure_of(setback: Setback) -> Option<(Failure, RetryReason)> {
         | Cause::QueueTimeout
         | Cause::EndpointTruncated
         | Cause::TooManyConnections
+        | Cause::ClientRefused
         | Cause::TooManyOfAddress
         | Cause::ProxyHeader
         | Cause::Http2Abuse

@@ -7,7 +7,7 @@ use http::{HeaderName, Method};
 use ipnet::IpNet;
 use portcullis_traffic::route::{Details, plain_path};
 
-use super::client_address::{client_behind, is_trusted};
+use super::admit::client_of;
 use super::head::{Fields, Head};
 use crate::connection::Connection;
 use crate::outcome::Cause;
@@ -54,13 +54,10 @@ impl<H: Head> Details for Asked<'_, H> {
     }
 
     fn source(&self) -> Option<IpAddr> {
-        let client = self.client.get().unwrap_or_else(|| {
-            let peer = self.connection.client.ip();
-            match is_trusted(peer, self.trusted) {
-                true => client_behind(peer, self.head.fields(), self.trusted),
-                false => peer.to_canonical(),
-            }
-        });
+        let client = self
+            .client
+            .get()
+            .unwrap_or_else(|| client_of(self.head.fields(), self.connection, self.trusted));
         self.client.set(Some(client));
         Some(client)
     }

@@ -52,6 +52,7 @@ fn edge_config(endpoints: &[&Endpoint]) -> Config {
             idempotency_key: false,
             pages: Vec::new(),
             auth: None,
+            clients: None,
             maintenance: None,
             access_log: true,
         }],

@@ -163,7 +163,8 @@ fn parse_address(text: &str) -> Result<SocketAddr, Mistake> {
     Err(Mistake::new(what, hint))
 }
 
-fn parse_network(text: &str) -> Result<IpNet, Mistake> {
+/// A network such as `10.0.0.0/8`, or one address; IPv4 in clothes of IPv6 is IPv4.
+pub fn parse_network(text: &str) -> Result<IpNet, Mistake> {
     let address = text.parse::<IpAddr>().map(IpNet::from);
     let network = address.or_else(|_| text.parse::<IpNet>()).map_err(|_| {
         Mistake::new(

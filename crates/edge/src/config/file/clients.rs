@@ -3,9 +3,49 @@
 use std::num::NonZeroU32;
 
 use ipnet::IpNet;
-use portcullis_ops::decode::Fields;
+use portcullis_ops::decode::{Fields, Located, Mistake, parse_network};
 
+use super::super::names;
 use super::super::{ConnectionsPerAddress, ProxyProtocol};
+use crate::gate::{NEVER, NetworkSet, parse_until};
+
+/// Lists as written: files are not read yet.
+#[derive(Debug)]
+pub(in crate::config) struct FileClients {
+    pub(in crate::config) allow: NetworkSet,
+    pub(in crate::config) deny: NetworkSet,
+    pub(in crate::config) allow_file: Option<Located<String>>,
+    pub(in crate::config) deny_file: Option<Located<String>>,
+    pub(in crate::config) is_dry_run: bool,
+}
+
+/// `None` where there are none.
+pub(super) fn clients(fields: &Fields<'_>) -> Option<FileClients> {
+    let fields = fields.optional_table("clients")?;
+    Some(FileClients {
+        allow: entries(&fields, "allow"),
+        deny: entries(&fields, "deny"),
+        allow_file: fields.text("allow_file", names::file),
+        deny_file: fields.text("deny_file", names::file),
+        is_dry_run: fields.flag("dry_run").value,
+    })
+}
+
+fn entries(fields: &Fields<'_>, name: &str) -> NetworkSet {
+    let mut networks = NetworkSet::default();
+    for entry in fields.tables(name) {
+        let until = entry.text("until", |text| {
+            parse_until(text).ok_or_else(|| {
+                let hint = "with its offset from UTC: 2027-01-31T12:00:00Z";
+                Mistake::new("is not an instant", hint)
+            })
+        });
+        if let Some(network) = entry.text("network", parse_network) {
+            networks.insert(network.value, until.map_or(NEVER, |until| until.value));
+        }
+    }
+    networks
+}
 
 pub(super) fn proxy_protocol(fields: &Fields<'_>) -> ProxyProtocol {
     ProxyProtocol {

@@ -10,7 +10,8 @@ use super::super::{
     ClientTimeouts, ConnectionsPerAddress, Engine, FrameLimits, Http2, Limits, NamePattern,
     ProxyProtocol, TlsVersion, UnknownName,
 };
-use super::{clients, positive};
+use super::clients::{self, FileClients};
+use super::positive;
 
 #[derive(Debug)]
 pub(in crate::config) struct FileListener {
@@ -22,6 +23,7 @@ pub(in crate::config) struct FileListener {
     pub(in crate::config) passthrough: Vec<FilePassthrough>,
     pub(in crate::config) max_connections: Located<u32>,
     pub(in crate::config) connections_per_address: Option<ConnectionsPerAddress>,
+    pub(in crate::config) clients: Option<FileClients>,
     pub(in crate::config) proxy_protocol: Option<ProxyProtocol>,
     pub(in crate::config) limits: Limits,
     pub(in crate::config) timeouts: ClientTimeouts,
@@ -68,6 +70,7 @@ pub(super) fn listener(fields: &Fields<'_>) -> FileListener {
             .optional_table("connections_per_address")
             .as_ref()
             .and_then(clients::connections_per_address),
+        clients: clients::clients(fields),
         proxy_protocol: fields
             .optional_table("proxy_protocol")
             .as_ref()

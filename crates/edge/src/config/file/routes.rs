@@ -6,6 +6,7 @@ use portcullis_ops::diagnostic::Span;
 use super::super::names;
 use super::super::route::{HeaderChanges, Rewrite};
 use super::super::{HostPattern, PathPattern, Pattern};
+use super::clients::{self, FileClients};
 use super::issuers::{self, FileAuth};
 use super::pages::{self, FileMaintenance, FilePage};
 
@@ -25,6 +26,7 @@ pub(in crate::config) struct FileRoute {
     /// `None` if there is none, or more than one.
     pub(in crate::config) action: Option<FileAction>,
     pub(in crate::config) auth: Option<FileAuth>,
+    pub(in crate::config) clients: Option<FileClients>,
     pub(in crate::config) rewrite: Rewrite,
     pub(in crate::config) request_headers: HeaderChanges,
     pub(in crate::config) response_headers: HeaderChanges,
@@ -78,6 +80,7 @@ pub(super) fn route(fields: &Fields<'_>) -> FileRoute {
         request_headers: changes::headers(fields, "request_headers"),
         response_headers: changes::headers(fields, "response_headers"),
         idempotency_key: fields.flag("idempotency_key").value,
+        clients: clients::clients(fields),
         pages: pages::pages(fields),
         maintenance: pages::maintenance(fields),
         access_log: fields.flag("access_log").value,

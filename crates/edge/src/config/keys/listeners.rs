@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use portcullis_ops::decode::{Kind, Scalar, Table, Text};
 
-use super::clients::{CONNECTIONS_PER_ADDRESS, PROXY_PROTOCOL};
+use super::clients::{CLIENTS, CONNECTIONS_PER_ADDRESS, PROXY_PROTOCOL};
 use super::{ADDRESS, CONNECTIONS, DAY, Default, NAME, Optional, Required, TIMEOUT, count, key, size, text};
 
 pub(super) static LISTENERS: Kind = Kind::Table(&LISTENER);
@@ -17,6 +17,7 @@ static LISTENER: Table = Table {
         key("passthrough", Kind::List(&PASSTHROUGHS), Optional(""), "TLS connections that go to a cluster unopened; the first match wins."),
         key("max_connections", CONNECTIONS, Default("10000"), "Connections of this listener; further ones are refused."),
         key("connections_per_address", Kind::Table(&CONNECTIONS_PER_ADDRESS), Optional(""), "Connections that one client may have here; as many as there are by default."),
+        key("clients", Kind::Table(&CLIENTS), Optional(""), "Which clients may come in; others get 403, or are closed where TLS would have to come first."),
         key("proxy_protocol", Kind::Table(&PROXY_PROTOCOL), Optional(""), "Connections begin with a PROXY header, before TLS, that says whose they are."),
         key("limits", Kind::Table(&LIMITS), Default(""), "Sizes and counts that bound one client."),
         key("timeouts", Kind::Table(&CLIENT_TIMEOUTS), Default(""), "Patience with clients."),

@@ -2,6 +2,7 @@
 
 use portcullis_ops::decode::{Kind, Scalar, Table, Text};
 
+use super::clients::CLIENTS;
 use super::issuers::AUTH;
 use super::pages::{MAINTENANCE, PAGES};
 use super::{Default, NAME, NETWORK, Optional, Required, Usual, count, key, text};
@@ -27,6 +28,7 @@ static ROUTE: Table = Table {
         key("redirect", Kind::Table(&REDIRECT), Optional(""), "Sends the client elsewhere."),
         key("respond", Kind::Table(&RESPOND), Optional(""), "Answers without an endpoint."),
         key("auth", Kind::Short(&AUTH), Optional(""), "Lets only requests with a valid access token pass; instead of a mapping the name of the issuer will do."),
+        key("clients", Kind::Table(&CLIENTS), Optional(""), "Which clients may ask for it; others get 403."),
         key("rewrite", Kind::Table(&REWRITE), Optional(""), "What the endpoint is asked for instead; the query stays."),
         key("request_headers", Kind::Table(&CHANGES), Optional(""), "Changes of the request's header fields on the way to the endpoint."),
         key("response_headers", Kind::Table(&CHANGES), Optional(""), "Changes of the response's header fields on the way to the client."),

@@ -47,6 +47,7 @@ impl Parser<'_> {
             passthrough,
             max_connections: file.max_connections.value,
             connections_per_address: file.connections_per_address.clone(),
+            clients: file.clients.as_ref().map(|clients| self.clients(clients)),
             proxy_protocol: file.proxy_protocol.clone(),
             limits: file.limits.clone(),
             timeouts: file.timeouts.clone(),

@@ -28,6 +28,7 @@ impl Parser<'_> {
                 pattern: pattern.clone(),
                 action,
                 auth: file.auth.as_ref().and_then(|auth| self.auth(auth, file)),
+                clients: file.clients.as_ref().map(|clients| self.clients(clients)),
                 rewrite: file.rewrite.clone(),
                 request_headers: file.request_headers.clone(),
                 response_headers: file.response_headers.clone(),

@@ -37,6 +37,9 @@ pub(super) fn full() -> (World, String) {
     std::fs::copy(&identity.key, certs.join("edge.key")).unwrap();
     std::fs::copy(authority.root_file(), certs.join("ca.pem")).unwrap();
     world.write("certs/tickets.key", &"s".repeat(64));
+    for list in ["allowed.txt", "denied.txt"] {
+        world.write(list, "192.0.2.0/24\n");
+    }
     let pages = world.path().join("pages");
     std::fs::create_dir(&pages).unwrap();
     std::fs::write(pages.join("sorry.html"), "sorry").unwrap();
