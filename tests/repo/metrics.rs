@@ -37,14 +37,13 @@ fn every_metric_is_looked_at_by_a_test() {
 
 /// Names as the services register them: the edge whole, auth behind its prefix.
 fn declared() -> BTreeSet<String> {
-    let read = |path: &str| std::fs::read_to_string(root().join(path)).unwrap();
     let sources = files(".rs");
-    let edge = sources
-        .iter()
-        .filter(|file| file.path.starts_with("crates/edge/src/metrics"))
-        .map(|file| file.text.as_str());
-    let edge: String = edge.collect();
-    let auth = read("crates/auth/src/metrics.rs");
+    let below = |path: &str| -> String {
+        let files = sources.iter().filter(|file| file.path.starts_with(path));
+        files.map(|file| file.text.as_str()).collect()
+    };
+    let edge = below("crates/edge/src/metrics");
+    let auth = below("crates/auth/src/metrics");
     let whole = edge
         .split('"')
         .filter(|text| text.starts_with("portcullis_edge_"));
