@@ -693,6 +693,30 @@ const OBSERVED: &[(&str, &str)] = &[
         "check::certificates_are_read_and_matched",
     ),
     (
+        "listeners[].tls.certificates[].ocsp",
+        "termination/staple::a_staple_goes_with_its_certificate_and_follows_its_file",
+    ),
+    (
+        "listeners[].tls.client_auth",
+        "termination/clients::only_clients_with_a_good_certificate_are_let_in",
+    ),
+    (
+        "listeners[].tls.client_auth[].ca",
+        "termination/clients::only_clients_with_a_good_certificate_are_let_in",
+    ),
+    (
+        "listeners[].tls.client_auth[].crl",
+        "termination/clients::a_session_resumes_with_its_certificate_until_the_rules_change",
+    ),
+    (
+        "listeners[].tls.client_auth[].mode",
+        "termination/clients::where_a_certificate_is_optional_a_bad_one_is_still_refused",
+    ),
+    (
+        "listeners[].tls.client_auth[].names",
+        "termination/clients::a_host_that_asks_for_another_certificate_than_the_connection_gets_421",
+    ),
+    (
         "listeners[].tls.ticket_key_file",
         "termination/sessions::a_session_of_one_edge_resumes_at_another_with_the_same_secret",
     ),

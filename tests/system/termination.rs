@@ -1,8 +1,12 @@
 //! TLS at the edge beyond what every engine shows: sessions, names, plain requests and bad bytes.
 
+mod clients;
 mod names;
+mod passing;
 mod plain;
+mod reload;
 mod sessions;
+mod staple;
 
 use portcullis_testkit::certificates::Identity;
 use portcullis_testkit::{Authority, Connection, Endpoint};

@@ -15,6 +15,7 @@ mod affinity;
 mod authorities;
 pub(crate) mod certificate;
 mod check;
+pub(crate) mod client_auth;
 mod client_certificate;
 mod clients;
 mod cluster;
@@ -26,6 +27,7 @@ mod issuer;
 mod keys;
 mod listener;
 mod names;
+mod ocsp;
 mod page;
 mod parse;
 mod problem;
@@ -39,6 +41,7 @@ mod words;
 
 pub use affinity::{Affinity, AffinityBy, AffinityCookie, AffinityValue, SameSite, Secure};
 pub use check::{CheckReport, check, json_schema, key_paths, load, parse, reference};
+pub use client_auth::{ClientAuth, ClientPolicies, ClientRules, ClientTrust};
 pub use clients::{ClientLists, ConnectionsPerAddress, ProxyProtocol};
 pub use cluster::{
     Balance, Breaker, BreakerMode, Cluster, Ejection, Endpoint, HashKey, Queue, UpstreamTimeouts,

@@ -7,8 +7,9 @@ use std::time::Instant;
 
 use http::HeaderValue;
 
-use crate::config::{self, ClientTimeouts, FrameLimits, Limits};
+use crate::config::{self, ClientPolicies, ClientTimeouts, FrameLimits, Limits};
 use crate::metrics::{ListenerMetrics, Metrics};
+pub use crate::tls::identity::ClientIdentity;
 
 /// One accepted connection.
 #[derive(Debug)]
@@ -79,6 +80,10 @@ pub struct TlsFacts {
     pub server_name: Option<String>,
     /// Protocol chosen by ALPN.
     pub alpn: Option<&'static str>,
+    /// The rules for client certificates that it was let in by, by position; `None` asked for none.
+    pub policy: Option<usize>,
+    /// Who showed a certificate.
+    pub client: Option<Arc<ClientIdentity>>,
 }
 
 /// What all connections of one listener share.
@@ -96,6 +101,8 @@ pub struct ListenerContext {
     pub frames: FrameLimits,
     /// Whether HTTP/2 may come without TLS.
     pub takes_cleartext_http2: bool,
+    /// Which server names ask for which client certificates.
+    pub client_policies: ClientPolicies,
     /// Whether this listener terminates TLS.
     pub is_tls: bool,
     /// Bound port, for `X-Forwarded-Port`.
@@ -116,6 +123,11 @@ impl ListenerContext {
             timeouts: listener.timeouts.clone(),
             frames: listener.http2.frames,
             takes_cleartext_http2: listener.http2.cleartext,
+            client_policies: listener
+                .tls
+                .as_ref()
+                .map(|tls| ClientPolicies::new(&tls.client_auth))
+                .unwrap_or_default(),
             is_tls: listener.tls.is_some(),
             port,
             port_text: HeaderValue::from(port),

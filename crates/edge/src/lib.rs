@@ -2,9 +2,9 @@
 //!
 //! # The life of a request
 //!
-//! 1. `listener` accepts the connection, within its limits. With passthrough rules it reads the
-//!    ClientHello first (`listener/hello`): a chosen server name leaves here for its cluster,
-//!    untouched (`listener/passthrough`). `tls` picks a certificate for the others.
+//! 1. `listener` accepts the connection, within its limits. On a TLS port it reads the ClientHello
+//!    first (`listener/hello`): a chosen server name leaves here for its cluster, untouched
+//!    (`listener/passthrough`). `tls` picks certificate and rules for the others.
 //! 2. HTTP/1.1 goes to `engine/h1`, our own path: it parses the head, within its deadline and size.
 //!    HTTP/2, and listeners with `engine: pingora`, go to `engine/pingora` behind `engine/guard`,
 //!    which keeps what pingora does not: header deadline and size, keep-alive timeout, HTTP/2 frame

@@ -76,7 +76,7 @@ pub(crate) struct Signals {
 pub(crate) struct Listener {
     edge: Arc<Edge>,
     context: Arc<ListenerContext>,
-    tls: Option<Terminator>,
+    tls: Option<Arc<Terminator>>,
     passthrough: Passthrough,
     pingora: PingoraEngine,
     /// Carries HTTP/1.1 unless the listener asks for pingora.
@@ -137,13 +137,12 @@ impl Listener {
         edge: Arc<Edge>,
         slots: Arc<Slots>,
         pool: Arc<Pool>,
-    ) -> Result<Self, rustls::Error> {
-        let tls = config.tls.as_ref().map(Terminator::new).transpose()?;
-        Ok(Self {
+    ) -> Self {
+        Self {
             pingora: PingoraEngine::new(Arc::clone(&edge), config, Arc::clone(&pool)),
             native: (config.engine == config::Engine::Native)
                 .then(|| NativeEngine::new(Arc::clone(&edge), pool)),
-            tls,
+            tls: edge.terminators.get(context.index).cloned().flatten(),
             passthrough: Passthrough::new(&config.passthrough),
             max_connections: config.max_connections,
             crowd: config
@@ -157,7 +156,7 @@ impl Listener {
             edge,
             context,
             slots,
-        })
+        }
     }
 
     /// Accepts until told to drain. Connections outlive the loop: they run as tasks of their own

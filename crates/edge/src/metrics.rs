@@ -18,6 +18,7 @@ use crate::state::Snapshot;
 mod feeds;
 mod gates;
 mod listeners;
+mod passthrough;
 mod tls;
 mod tokens;
 
@@ -26,6 +27,8 @@ use feeds::FeedVecs;
 pub use gates::{GateMetrics, GateVecs};
 pub use listeners::ListenerMetrics;
 use listeners::ListenerVecs;
+pub use passthrough::PassedMetrics;
+use passthrough::PassthroughVecs;
 pub use tls::TlsMetrics;
 use tls::TlsVecs;
 pub use tokens::IssuerMetrics;
@@ -44,6 +47,7 @@ pub struct Metrics {
     clusters: ClusterVecs,
     endpoints: EndpointVecs,
     listeners: ListenerVecs,
+    passthrough: PassthroughVecs,
     tls: TlsVecs,
     tokens: TokenVecs,
     feeds: FeedVecs,
@@ -245,6 +249,7 @@ impl Metrics {
             clusters: ClusterVecs::new(&registry),
             endpoints: EndpointVecs::new(&registry),
             listeners: ListenerVecs::new(&registry),
+            passthrough: PassthroughVecs::new(&registry),
             tls: TlsVecs::new(&registry),
             tokens: TokenVecs::new(&registry),
             feeds: FeedVecs::new(&registry),

@@ -7,6 +7,7 @@
 //! | `served` | the endpoint's | the endpoint's answer (below 500) reached the client whole |
 //! | `redirected` | the route's 3xx | the route sends the client elsewhere |
 //! | `responded` | the route's | the route answers by itself |
+//! | `passed_through` | none | a TLS connection went to an endpoint unopened, and has ended |
 //! | `endpoint_error` | the endpoint's 5xx | the endpoint answered 5xx; it was passed on |
 //! | `client_malformed` | 400 | the head breaks the protocol |
 //! | `client_head_too_large` | 431 | too many header fields or bytes |
@@ -26,6 +27,8 @@
 //! | `refused_token` | 401 | the access token is not accepted |
 //! | `refused_forbidden` | 403 | the access token lacks a role or a scope |
 //! | `refused_server_name` | none | TLS for a server name that has no certificate, where only those are served |
+//! | `refused_client_certificate` | none | the client showed no certificate where one is required, or one that is not accepted |
+//! | `refused_misdirected` | 421 | the host belongs to other rules for client certificates than the server name of the connection |
 //! | `refused_connections` | 503 | too many connections |
 //! | `refused_client` | 403, or none | a list or a ban keeps the client out |
 //! | `refused_address_connections` | 429, or none | too many connections of this client |
@@ -67,6 +70,7 @@ pub enum Outcome {
     Served,
     Redirected,
     Responded,
+    PassedThrough,
     EndpointError,
     ClientMalformed,
     ClientHeadTooLarge,
@@ -86,6 +90,8 @@ pub enum Outcome {
     RefusedToken,
     RefusedForbidden,
     RefusedServerName,
+    RefusedClientCertificate,
+    RefusedMisdirected,
     RefusedConnections,
     RefusedClient,
     RefusedAddressConnections,
@@ -114,10 +120,11 @@ pub enum Outcome {
 
 impl Outcome {
     /// All of them, in declaration order.
-    pub const ALL: [Self; 46] = [
+    pub const ALL: [Self; 49] = [
         Self::Served,
         Self::Redirected,
         Self::Responded,
+        Self::PassedThrough,
         Self::EndpointError,
         Self::ClientMalformed,
         Self::ClientHeadTooLarge,
@@ -137,6 +144,8 @@ impl Outcome {
         Self::RefusedToken,
         Self::RefusedForbidden,
         Self::RefusedServerName,
+        Self::RefusedClientCertificate,
+        Self::RefusedMisdirected,
         Self::RefusedConnections,
         Self::RefusedClient,
         Self::RefusedAddressConnections,
@@ -169,6 +178,7 @@ impl Outcome {
             Self::Served => "served",
             Self::Redirected => "redirected",
             Self::Responded => "responded",
+            Self::PassedThrough => "passed_through",
             Self::EndpointError => "endpoint_error",
             Self::ClientMalformed => "client_malformed",
             Self::ClientHeadTooLarge => "client_head_too_large",
@@ -188,6 +198,8 @@ impl Outcome {
             Self::RefusedToken => "refused_token",
             Self::RefusedForbidden => "refused_forbidden",
             Self::RefusedServerName => "refused_server_name",
+            Self::RefusedClientCertificate => "refused_client_certificate",
+            Self::RefusedMisdirected => "refused_misdirected",
             Self::RefusedConnections => "refused_connections",
             Self::RefusedClient => "refused_client",
             Self::RefusedAddressConnections => "refused_address_connections",
@@ -248,6 +260,10 @@ pub enum Cause {
     HandshakeTimeout,
     /// TLS for a server name without certificate.
     UnknownName,
+    /// No client certificate, or one that is not accepted.
+    ClientCertificate,
+    /// The host belongs to other rules for client certificates than the connection.
+    Misdirected,
     /// The client left.
     ClientGone,
     /// No route matches.
@@ -312,7 +328,7 @@ pub enum Cause {
 
 impl Cause {
     /// All of them, for tables and tests.
-    pub const ALL: [Self; 42] = [
+    pub const ALL: [Self; 44] = [
         Self::HeadMalformed,
         Self::HeadTooLarge,
         Self::TargetTooLong,
@@ -325,6 +341,8 @@ impl Cause {
         Self::Handshake,
         Self::HandshakeTimeout,
         Self::UnknownName,
+        Self::ClientCertificate,
+        Self::Misdirected,
         Self::ClientGone,
         Self::NoRoute,
         Self::Maintenance,

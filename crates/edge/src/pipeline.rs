@@ -37,6 +37,7 @@ mod authorize;
 mod body;
 mod changes;
 mod client_address;
+mod client_certificate;
 mod endings;
 mod excerpt;
 mod fail;
@@ -51,6 +52,8 @@ mod identify;
 mod instead;
 mod lease;
 mod let_in;
+mod misdirected;
+mod passed;
 mod redirect;
 mod respond;
 mod retry;
@@ -75,6 +78,7 @@ pub use identify::IdSource;
 pub(crate) use identify::hex;
 pub use lease::{LEASE_LOOK, Lease, LeaseEnd, lease_over};
 pub(crate) use let_in::refuses_connection;
+pub(crate) use passed::{Passed, report_passed};
 pub(crate) use respond::{announces_draining, cause};
 use retry::Setback;
 pub(crate) use select::octets;
@@ -172,6 +176,7 @@ impl Exchange {
         self.is_grpc = grpc::is_asked_by(head);
         let let_in = let_in::check(&self.edge, &self.snapshot, head, &self.connection);
         let checked = let_in.and_then(|()| admit::check(head, self.limits()));
+        let checked = checked.and_then(|()| misdirected::check(head, &self.connection));
         let decided = checked.and_then(|()| {
             let trusted = &self.edge.trusted_proxies;
             route::find(&self.snapshot, head, &self.connection, trusted)

@@ -19,7 +19,7 @@ use crate::engine::Pool;
 use crate::gate::follow;
 use crate::listener::{self, Listener, Signals, Slots};
 use crate::state::{BuildError, Edge};
-use crate::{admin, jwks, probe, revocation};
+use crate::{admin, jwks, probe, revocation, tls};
 
 /// How often the end of the last connections is looked for while draining.
 const DRAIN_POLL: Duration = Duration::from_millis(10);
@@ -39,14 +39,6 @@ pub enum StartError {
         address: SocketAddr,
         /// What the system said.
         source: io::Error,
-    },
-    /// rustls refused the TLS settings.
-    #[error("listener {listener}: TLS cannot be set up: {source}")]
-    Tls {
-        /// Name of the listener.
-        listener: String,
-        /// What rustls said.
-        source: rustls::Error,
     },
     /// The access log cannot be opened, or another part that needs the system refuses.
     #[error(transparent)]
@@ -91,10 +83,6 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
             Arc::clone(&slots),
             Arc::clone(&pool),
         );
-        let built = built.map_err(|source| StartError::Tls {
-            listener: listener.name.clone(),
-            source,
-        })?;
         addresses.push((listener.name.clone(), address));
         listeners.push((Arc::new(built), socket));
     }
@@ -108,6 +96,8 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     tasks.spawn(probe::run(Arc::clone(&edge), stopped.clone()));
     tasks.spawn(jwks::run(Arc::clone(&edge), stopped.clone()));
     tasks.spawn(revocation::run(Arc::clone(&edge), stopped.clone()));
+    let terminators = edge.terminators.iter().flatten().cloned().collect();
+    tasks.spawn(tls::watch::run(terminators, stopped.clone()));
     tasks.spawn(clock::run(Arc::clone(&edge), stopped.clone()));
     tasks.spawn(follow::run(Arc::clone(&edge), stopped.clone()));
     tasks.spawn(pool.run(stopped.clone()));

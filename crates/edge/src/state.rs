@@ -25,6 +25,7 @@ use crate::jwks::Issuer;
 use crate::metrics::{GateMetrics, Metrics, RequestCounters};
 use crate::pipeline::IdSource;
 use crate::revocation::Follower;
+use crate::tls::Terminator;
 
 mod targets;
 
@@ -57,6 +58,8 @@ pub struct Edge {
     switching: Mutex<()>,
     /// What clusters keep over all generations.
     pub keeper: Keeper,
+    /// What terminates TLS, by listener.
+    pub(crate) terminators: Vec<Option<Arc<Terminator>>>,
     /// The generation in force.
     generation: watch::Sender<u64>,
 }
@@ -67,6 +70,14 @@ pub enum BuildError {
     /// The access log cannot be opened.
     #[error(transparent)]
     AccessLog(#[from] OpenError),
+    /// rustls refused the TLS settings.
+    #[error("listener {listener}: TLS cannot be set up: {source}")]
+    Tls {
+        /// Name of the listener.
+        listener: String,
+        /// What rustls said.
+        source: rustls::Error,
+    },
     /// Two routes match the same requests.
     #[error("routes: {0}")]
     Routes(#[from] Conflict),
@@ -85,6 +96,7 @@ impl Edge {
         let keeper = Keeper::new(OpaqueIds::new(&random::<32>()?));
         let ids = IdSource::new(u128::from_ne_bytes(random()?));
         let snapshot = Snapshot::build(config, &metrics, &keeper, None)?;
+        let terminators = terminators(config, &metrics)?;
         let access_log = AccessLogWriter::open(&config.access_log, metrics.log_dropped())?;
         Ok(Self {
             snapshot: ArcSwap::from_pointee(snapshot),
@@ -98,6 +110,7 @@ impl Edge {
             ids,
             switching: Mutex::new(()),
             keeper,
+            terminators,
             generation: watch::Sender::new(1),
         })
     }
@@ -412,6 +425,24 @@ fn listener_gates(config: &Config, metrics: &Metrics) -> Vec<Option<Gate>> {
 
 fn gate(lists: Option<&ClientLists>, by: &str, name: &str, metrics: &Metrics) -> Option<Gate> {
     lists.map(|lists| Gate::build(lists, metrics.gate(by, name)))
+}
+
+fn terminators(
+    config: &Config,
+    metrics: &Metrics,
+) -> Result<Vec<Option<Arc<Terminator>>>, BuildError> {
+    let build = |listener: &config::Listener| {
+        let Some(tls) = &listener.tls else {
+            return Ok(None);
+        };
+        let built = Terminator::new(&listener.name, tls, metrics.tls(&listener.name));
+        let built = built.map_err(|source| BuildError::Tls {
+            listener: listener.name.clone(),
+            source,
+        })?;
+        Ok(Some(Arc::new(built)))
+    };
+    config.listeners.iter().map(build).collect()
 }
 
 /// Keys that are known already stay in use.

@@ -15,6 +15,7 @@ use crate::cluster::{Cluster, EndpointStatus, Event};
 use crate::gate::{BANS_MAX, Gate};
 use crate::jwks::Issuer;
 use crate::state::{Edge, RouteState, Share};
+use crate::tls::Terminator;
 
 /// The whole document.
 pub(super) fn status(edge: &Edge, now: Instant) -> Value {
@@ -31,6 +32,7 @@ pub(super) fn status(edge: &Edge, now: Instant) -> Value {
         "issuers": issuers.collect::<Vec<_>>(),
         "clients": snapshot.gates().map(gate).collect::<Vec<_>>(),
         "bans": edge.bans.len(),
+        "certificates": edge.terminators.iter().flatten().flat_map(|one| certificates(one)).collect::<Vec<_>>(),
         "events": events.iter().rev().map(event).collect::<Vec<_>>(),
     })
 }
@@ -59,6 +61,24 @@ fn gate((of, name, gate): (&'static str, &str, &Gate)) -> Value {
         "dry_run": status.is_dry_run,
         "stale_files": status.stale_files,
     })
+}
+
+/// What a listener shows clients, until when, and why its files say something else.
+fn certificates(terminator: &Terminator) -> Vec<Value> {
+    let told = terminator.shown().into_iter().map(|shown| {
+        let certificate = &shown.certificate;
+        let end = OffsetDateTime::from_unix_timestamp(certificate.not_after_unix_seconds);
+        let end = end.ok().and_then(|end| end.format(&Rfc3339).ok());
+        json!({
+            "listener": terminator.listener(),
+            "file": certificate.files.cert.display().to_string(),
+            "names": certificate.names.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            "not_after": end,
+            "is_stapled": certificate.ocsp_until.is_some(),
+            "problem": shown.problem,
+        })
+    });
+    told.collect()
 }
 
 /// Where a route's requests go; `None` if it answers by itself.

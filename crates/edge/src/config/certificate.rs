@@ -13,6 +13,7 @@ use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
+use super::ocsp;
 use super::problem::{Problem, read};
 use super::{Certificate, CertificateFiles, NamePattern};
 
@@ -34,7 +35,7 @@ pub(crate) fn load(
         .as_ref()
         .and_then(|chain| leaf(&files.cert, chain, now_unix_seconds, problems));
     let (chain, key, facts) = (chain?, key?, facts?);
-    let certified = CertifiedKey::new(chain, key);
+    let mut certified = CertifiedKey::new(chain, key);
     match certified.keys_match() {
         // Not every kind of key can tell its public half; then the handshake is the test.
         Ok(()) | Err(rustls::Error::InconsistentKeys(rustls::InconsistentKeys::Unknown)) => {}
@@ -49,18 +50,56 @@ pub(crate) fn load(
             return None;
         }
     }
+    let staple = match &files.ocsp {
+        Some(path) => read_staple(path, &facts.serial, now_unix_seconds, problems),
+        None => None,
+    };
+    let ocsp_until = staple.as_ref().map(|(_, until)| *until);
+    certified.ocsp = staple.map(|(bytes, _)| bytes);
     Some(Certificate {
         files: files.clone(),
         names: facts.names,
         not_after_unix_seconds: facts.not_after_unix_seconds,
-        ocsp_until: None,
+        ocsp_until,
         key: Arc::new(certified),
     })
 }
 
 struct Leaf {
     names: Vec<NamePattern>,
+    serial: Vec<u8>,
     not_after_unix_seconds: i64,
+}
+
+/// The response and its end. Without it the certificate is as good: nothing here is fatal.
+fn read_staple(
+    path: &Path,
+    serial: &[u8],
+    now_unix_seconds: i64,
+    problems: &mut Vec<Problem>,
+) -> Option<(Vec<u8>, i64)> {
+    let mut unreadable = Vec::new();
+    let Some(bytes) = read(path, &mut unreadable) else {
+        problems.extend(unreadable.into_iter().map(Problem::into_warning));
+        return None;
+    };
+    let shown = path.display();
+    let message = match ocsp::read(&bytes) {
+        None => format!("{shown} holds no OCSP response (DER)"),
+        Some(staple) if staple.serial != serial => {
+            format!("the OCSP response in {shown} is for another certificate")
+        }
+        Some(staple) if !staple.is_good => {
+            format!("the OCSP response in {shown} says that the certificate is not good")
+        }
+        Some(staple) if staple.until < now_unix_seconds => {
+            format!("the OCSP response in {shown} is out of date")
+        }
+        Some(staple) => return Some((bytes, staple.until)),
+    };
+    let hint = "fetch a new one from the authority, or leave `ocsp` out";
+    problems.push(Problem::warning(path, message, hint));
+    None
 }
 
 fn read_chain(path: &Path, problems: &mut Vec<Problem>) -> Option<Vec<CertificateDer<'static>>> {
@@ -189,6 +228,7 @@ fn leaf(
     }
     Some(Leaf {
         names,
+        serial: leaf.raw_serial().to_vec(),
         not_after_unix_seconds: until.timestamp(),
     })
 }

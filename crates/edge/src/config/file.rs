@@ -30,7 +30,7 @@ pub(super) use clients::FileClients;
 pub(super) use clusters::{FileCluster, FileEndpoint};
 pub(super) use health::{CheckKind, FileCheckTls, FileHealth};
 pub(super) use issuers::{FileAuth, FileIssuer};
-pub(super) use listeners::{FileCertificate, FileListener, FileTls};
+pub(super) use listeners::{FileCertificate, FileClientAuth, FileListener, FileTls};
 pub(super) use pages::{FileMaintenance, FilePage, FileWords};
 pub(super) use retries::FileRetries;
 pub(super) use revocations::FileRevocations;

@@ -1,12 +1,13 @@
 //! A listener after parsing. Never holds a string that somebody must parse again.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{ClientLists, ClusterId, ConnectionsPerAddress, ProxyProtocol, TicketKeys};
+use super::{ClientAuth, ClientLists, ClusterId, ConnectionsPerAddress, ProxyProtocol, TicketKeys};
 
 /// One bound address with what it does to the bytes that arrive.
 #[derive(Debug)]
@@ -58,6 +59,8 @@ pub struct Tls {
     pub min_version: TlsVersion,
     /// Secrets of session tickets; `None` (default) draws keys for this process alone.
     pub ticket_keys: Option<TicketKeys>,
+    /// Certificates that clients show; for each name the first rules that are for it.
+    pub client_auth: Vec<ClientAuth>,
 }
 
 /// What a client gets that asks for a server name without a certificate.
@@ -79,7 +82,7 @@ pub enum TlsVersion {
 }
 
 /// A certificate chain and its key, read and matched with each other at parse time.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Certificate {
     /// Where it was read.
     pub files: CertificateFiles,
@@ -111,6 +114,15 @@ pub enum NamePattern {
     Exact(String),
     /// `*.example.com`, kept as `example.com`; matches one label in front (RFC 6125 6.4.3).
     Wildcard(String),
+}
+
+impl fmt::Display for NamePattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exact(name) => f.write_str(name),
+            Self::Wildcard(parent) => write!(f, "*.{parent}"),
+        }
+    }
 }
 
 impl NamePattern {

@@ -38,6 +38,14 @@ impl Problem {
         }
     }
 
+    /// The same, where one can do without the file.
+    pub(super) fn into_warning(self) -> Self {
+        Self {
+            is_fatal: false,
+            ..self
+        }
+    }
+
     /// Tells it at a place in the configuration.
     pub(super) fn tell(self, span: Span, report: &Report<'_>) {
         let Self { message, hint, .. } = self;

@@ -12,6 +12,7 @@ use super::*;
 
 mod affinity;
 mod certificates;
+mod client_auth;
 mod examples;
 mod good;
 mod guide;

@@ -3,7 +3,8 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use tokio::io::AsyncWriteExt;
@@ -14,8 +15,8 @@ use tokio_rustls::server::TlsStream;
 
 use super::Listener;
 use super::hello::{NoHello, Rewound, read_client_hello};
-use super::passthrough;
-use crate::connection::TlsFacts;
+use super::passthrough::Passing;
+use crate::connection::{ClientIdentity, TlsFacts};
 use crate::engine::{linger, refusal, to_http1};
 use crate::outcome::Cause;
 use crate::pipeline;
@@ -36,6 +37,9 @@ enum Failure {
     NotTls,
     HelloTooLarge,
     UnknownName,
+    /// None was shown where one is required.
+    NoClientCertificate,
+    BadClientCertificate,
     /// Versions, suites or messages do not fit.
     Protocol,
 }
@@ -51,6 +55,8 @@ impl Failure {
             Self::NotTls => "not_tls",
             Self::HelloTooLarge => "hello_too_large",
             Self::UnknownName => "unknown_name",
+            Self::NoClientCertificate => "no_client_certificate",
+            Self::BadClientCertificate => "bad_client_certificate",
             Self::Protocol => "protocol",
         }
     }
@@ -62,6 +68,9 @@ impl Failure {
             Self::Timeout => Some(Cause::HandshakeTimeout),
             Self::PlainHttp => Some(Cause::PlainHttp),
             Self::UnknownName => Some(Cause::UnknownName),
+            Self::NoClientCertificate | Self::BadClientCertificate => {
+                Some(Cause::ClientCertificate)
+            }
             Self::Broken | Self::NotTls | Self::HelloTooLarge | Self::Protocol => {
                 Some(Cause::Handshake)
             }
@@ -112,19 +121,29 @@ impl Listener {
             let snapshot = self.edge.snapshot.load_full();
             let cluster = snapshot.cluster(cluster);
             stream.put_back(hello.seen);
-            passthrough::pass_on(stream, cluster, client, &self.edge.ids).await;
+            let mut connection = self.connection(client, local, None);
+            connection.opened = started;
+            let listener = &self.context.name;
+            let name = name.as_deref();
+            let passing = Passing::new(&self.edge, connection, listener, cluster, name);
+            passing.run(stream).await;
             return None;
         }
         let terminator = self.tls.as_ref();
-        let Some(config) = terminator.and_then(|tls| tls.choose(name.as_deref())) else {
+        let Some(choice) = terminator.and_then(|tls| tls.choose(name.as_deref())) else {
             fail(Failure::UnknownName, name);
             part(stream, Failure::UnknownName.words()).await;
             return None;
         };
-        let handshake = StartHandshake::from_parts(hello.accepted, stream).into_stream(config);
+        let handshake =
+            StartHandshake::from_parts(hello.accepted, stream).into_stream(choice.config);
         match timeout_at(deadline, handshake.into_fallible()).await {
             Ok(Ok(session)) => {
-                let facts = facts(&session);
+                let facts = facts(&session, choice.policy);
+                if is_over(&facts) {
+                    fail(Failure::BadClientCertificate, name);
+                    return None;
+                }
                 self.context.metrics.handshakes_ok.inc();
                 self.context.metrics.tls.began(&facts);
                 Some((Box::new(session), facts))
@@ -190,6 +209,10 @@ fn why(error: &io::Error) -> Failure {
     let said = error.get_ref().and_then(|inner| inner.downcast_ref());
     match said {
         Some(rustls::Error::AlertReceived(_)) | None => Failure::Broken,
+        Some(rustls::Error::NoCertificatesPresented) => Failure::NoClientCertificate,
+        Some(
+            rustls::Error::InvalidCertificate(_) | rustls::Error::InvalidCertRevocationList(_),
+        ) => Failure::BadClientCertificate,
         Some(_) => Failure::Protocol,
     }
 }
@@ -204,8 +227,19 @@ static UNRECOGNIZED_NAME: [u8; 7] = alert(112);
 /// A full socket buffer on a new connection is not worth waiting for.
 const LAST_WORD: Duration = Duration::from_secs(1);
 
-fn facts<S>(stream: &TlsStream<S>) -> TlsFacts {
+/// Whether the certificate of a client has ended since its session began: only then was it looked
+/// at.
+fn is_over(facts: &TlsFacts) -> bool {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    let now = i64::try_from(now.unwrap_or_default().as_secs()).unwrap_or(i64::MAX);
+    let client = facts.client.as_ref();
+    client.is_some_and(|client| client.not_after_unix_seconds < now)
+}
+
+fn facts<S>(stream: &TlsStream<S>, policy: Option<usize>) -> TlsFacts {
     let (_, session) = stream.get_ref();
+    let shown = session.peer_certificates().and_then(<[_]>::first);
+    let client = shown.and_then(|der| ClientIdentity::read(der));
     let version = match session.protocol_version() {
         Some(rustls::ProtocolVersion::TLSv1_2) => "TLSv1.2",
         Some(rustls::ProtocolVersion::TLSv1_3) => "TLSv1.3",
@@ -230,5 +264,7 @@ fn facts<S>(stream: &TlsStream<S>) -> TlsFacts {
         is_resumed: session.handshake_kind() == Some(rustls::HandshakeKind::Resumed),
         server_name: session.server_name().map(str::to_ascii_lowercase),
         alpn,
+        policy,
+        client: client.map(Arc::new),
     }
 }

@@ -1,7 +1,6 @@
 //! Raw TLS for chosen server names: bytes go to a cluster untouched. Never decrypts anything.
 
 use std::future::pending;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -11,8 +10,12 @@ use tokio::net::TcpStream;
 use super::hello::Rewound;
 use crate::cluster::{Ask, Cluster};
 use crate::config::{self, ClusterId, HashKey, NamePattern};
+use crate::connection::Connection;
 use crate::engine::{connect, tunnel};
-use crate::pipeline::{IdSource, octets};
+use crate::metrics::PassedMetrics;
+use crate::outcome::Cause;
+use crate::pipeline::{Passed, octets, report_passed};
+use crate::state::Edge;
 
 /// A tunnel on which neither side has sent a byte for this long ends.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(3600);
@@ -46,50 +49,107 @@ impl Passthrough {
     }
 }
 
-/// Joins a client with an endpoint of `cluster` until both sides end or are silent for
-/// [`IDLE_TIMEOUT`]. An endpoint that cannot be
-/// reached counts as failed and is replaced by another.
-pub(super) async fn pass_on(
-    mut stream: Rewound<TcpStream>,
-    cluster: &Arc<Cluster>,
-    client: SocketAddr,
-    ids: &IdSource,
-) {
-    let source = match cluster.hash_key() {
-        Some(HashKey::Source) => Some(octets(client.ip().to_canonical())),
-        _ => None,
-    };
-    let mut tried = Vec::new();
-    loop {
-        let started = Instant::now();
-        let ask = Ask {
-            bound: None,
-            key: source.as_deref(),
-            tried: &tried,
-            now: started,
-            chance: ids.draw_span(),
+/// One connection on its way; reported and counted however it ends.
+pub(super) struct Passing<'a> {
+    edge: &'a Edge,
+    connection: Connection,
+    cluster: &'a Arc<Cluster>,
+    metrics: PassedMetrics<'a>,
+    passed: Passed<'a>,
+}
+
+impl<'a> Passing<'a> {
+    pub(super) fn new(
+        edge: &'a Edge,
+        connection: Connection,
+        listener: &'a str,
+        cluster: &'a Arc<Cluster>,
+        server_name: Option<&'a str>,
+    ) -> Self {
+        Self {
+            edge,
+            connection,
+            cluster,
+            metrics: edge.metrics.passing(listener, cluster.name()),
+            passed: Passed {
+                server_name,
+                cluster: cluster.name(),
+                endpoint: None,
+                attempts: 0,
+                endpoint_time: None,
+                to_endpoint: 0,
+                to_client: 0,
+                // What is dropped on the way was cut off.
+                failure: Some(Cause::Draining),
+            },
+        }
+    }
+
+    /// Joins the client with an endpoint until both sides end or are silent for [`IDLE_TIMEOUT`].
+    /// An endpoint that cannot be reached counts as failed and is replaced by another.
+    pub(super) async fn run(mut self, mut stream: Rewound<TcpStream>) {
+        let client = self.connection.client;
+        let source = match self.cluster.hash_key() {
+            Some(HashKey::Source) => Some(octets(client.ip().to_canonical())),
+            _ => None,
         };
-        let slot = cluster.acquire(&ask).await.ok();
-        let Some(mut slot) = slot.filter(|slot| !tried.contains(&slot.endpoint().id())) else {
-            tracing::warn!(%client, cluster = cluster.name(), "no endpoint for a passthrough connection");
+        let mut tried = Vec::new();
+        loop {
+            let started = Instant::now();
+            let ask = Ask {
+                bound: None,
+                key: source.as_deref(),
+                tried: &tried,
+                now: started,
+                chance: self.edge.ids.draw_span(),
+            };
+            let slot = self.cluster.acquire(&ask).await.ok();
+            let Some(mut slot) = slot.filter(|slot| !tried.contains(&slot.endpoint().id())) else {
+                let cluster = self.cluster.name();
+                tracing::warn!(%client, cluster, "no endpoint for a passthrough connection");
+                if tried.is_empty() {
+                    self.passed.failure = Some(Cause::NoEndpoint);
+                }
+                return;
+            };
+            let address = slot.endpoint().address();
+            self.passed.attempts += 1;
+            self.passed.endpoint = Some(slot.endpoint().label().to_owned());
+            let mut endpoint = match connect(address, self.cluster.timeouts().connect).await {
+                Ok(endpoint) => endpoint,
+                Err(cause) => {
+                    tried.push(slot.endpoint().id());
+                    self.passed.failure = Some(cause);
+                    let trouble = cause.trouble().unwrap_or(Trouble::ConnectFailed);
+                    slot.finish(Err(trouble), Instant::now());
+                    continue;
+                }
+            };
+            let connected = Instant::now();
+            let took = connected.saturating_duration_since(started);
+            self.passed.endpoint_time = Some(took);
+            self.passed.failure = Some(Cause::Draining);
+            slot.answered(took);
+            slot.judge(Ok(()), connected);
+            let joined = tunnel(&mut stream, &mut endpoint, IDLE_TIMEOUT, pending()).await;
+            self.passed.to_endpoint = joined.to_endpoint;
+            self.passed.to_client = joined.to_client;
+            self.passed.failure = None;
+            tracing::debug!(%client, endpoint = %address, ended = ?joined.ended, "passthrough connection ended");
             return;
-        };
-        let address = slot.endpoint().address();
-        let mut upstream = match connect(address, cluster.timeouts().connect).await {
-            Ok(upstream) => upstream,
-            Err(cause) => {
-                tried.push(slot.endpoint().id());
-                let trouble = cause.trouble().unwrap_or(Trouble::ConnectFailed);
-                slot.finish(Err(trouble), Instant::now());
-                continue;
-            }
-        };
-        let connected = Instant::now();
-        slot.answered(connected.saturating_duration_since(started));
-        slot.judge(Ok(()), connected);
-        let copied = tunnel(&mut stream, &mut upstream, IDLE_TIMEOUT, pending()).await;
-        tracing::debug!(%client, endpoint = %address, ?copied, "passthrough connection ended");
-        return;
+        }
+    }
+}
+
+impl Drop for Passing<'_> {
+    fn drop(&mut self) {
+        let Passed {
+            to_endpoint,
+            to_client,
+            ..
+        } = self.passed;
+        let outcome = report_passed(self.edge, &self.connection, &self.passed);
+        self.metrics.ended(outcome, to_endpoint, to_client);
     }
 }
 

@@ -1,14 +1,16 @@
 //! Metrics of TLS towards clients. Never labels by client or server name.
 
-use prometheus::{IntCounterVec, Registry};
+use prometheus::{IntCounterVec, IntGaugeVec, Registry};
 
-use super::{Metrics, counters};
+use super::{Metrics, counters, gauges};
 use crate::connection::TlsFacts;
 
 #[derive(Debug)]
 pub(super) struct TlsVecs {
     sessions: IntCounterVec,
     failures: IntCounterVec,
+    reloads: IntCounterVec,
+    not_after: IntGaugeVec,
 }
 
 /// TLS counters of one listener. Series are made at first use: a handshake costs far more.
@@ -17,9 +19,24 @@ pub struct TlsMetrics {
     listener: String,
     sessions: IntCounterVec,
     failures: IntCounterVec,
+    reloads: IntCounterVec,
+    not_after: IntGaugeVec,
 }
 
 impl TlsMetrics {
+    /// Counts a file that changed and was read again.
+    pub fn reloaded(&self, file: &str, is_good: bool) {
+        let result = if is_good { "ok" } else { "failed" };
+        let labels = [&self.listener, file, result];
+        self.reloads.with_label_values(&labels).inc();
+    }
+
+    /// Tells the end of the certificate in a file.
+    pub fn show_expiry(&self, file: &str, not_after_unix_seconds: i64) {
+        let gauge = self.not_after.with_label_values(&[&self.listener, file]);
+        gauge.set(not_after_unix_seconds);
+    }
+
     /// Counts a session that began.
     pub fn began(&self, facts: &TlsFacts) {
         let kind = if facts.is_resumed { "resumed" } else { "full" };
@@ -41,6 +58,8 @@ impl Metrics {
             listener: listener.to_owned(),
             sessions: self.tls.sessions.clone(),
             failures: self.tls.failures.clone(),
+            reloads: self.tls.reloads.clone(),
+            not_after: self.tls.not_after.clone(),
         }
     }
 }
@@ -59,6 +78,18 @@ impl TlsVecs {
                 "portcullis_edge_tls_handshake_failures_total",
                 "TLS handshakes that came to nothing, by reason.",
                 &["listener", "reason"],
+            ),
+            reloads: counters(
+                registry,
+                "portcullis_edge_tls_reloads_total",
+                "Files of certificates, authorities and ticket secrets that changed, by result: ok or failed.",
+                &["listener", "file", "result"],
+            ),
+            not_after: gauges(
+                registry,
+                "portcullis_edge_tls_certificate_not_after_seconds",
+                "End of validity of the certificate in force, seconds since the Unix epoch.",
+                &["listener", "file"],
             ),
         }
     }

@@ -45,6 +45,8 @@ fn outcome_and_status(cause: Cause) -> (Outcome, StatusCode) {
         Cause::Handshake => (O::ClientHandshake, S::BAD_REQUEST),
         Cause::HandshakeTimeout => (O::ClientHandshakeTimeout, S::REQUEST_TIMEOUT),
         Cause::UnknownName => (O::RefusedServerName, S::BAD_REQUEST),
+        Cause::ClientCertificate => (O::RefusedClientCertificate, S::BAD_REQUEST),
+        Cause::Misdirected => (O::RefusedMisdirected, S::MISDIRECTED_REQUEST),
         Cause::ClientGone => (O::ClientGone, S::BAD_REQUEST),
         Cause::NoRoute => (O::RefusedNoRoute, S::NOT_FOUND),
         Cause::Maintenance => (O::RefusedMaintenance, S::SERVICE_UNAVAILABLE),
@@ -103,9 +105,12 @@ fn detail(cause: Cause) -> &'static str {
         Cause::BodyMalformed => {
             "The request body breaks its framing. Send as many bytes as declared, in valid chunks."
         }
-        Cause::PlainHttp | Cause::Handshake | Cause::HandshakeTimeout | Cause::UnknownName => {
-            detail_of_tls(cause)
-        }
+        Cause::PlainHttp
+        | Cause::Handshake
+        | Cause::HandshakeTimeout
+        | Cause::UnknownName
+        | Cause::ClientCertificate
+        | Cause::Misdirected => detail_of_tls(cause),
         Cause::ClientGone => "The client left before the answer.",
         Cause::NoRoute => "No route matches the host and path. Check both for a typing error.",
         Cause::Maintenance => {
@@ -177,7 +182,7 @@ fn detail_of_endpoint(cause: Cause) -> &'static str {
     }
 }
 
-/// The same for connections that never spoke TLS with us; only the first can be told.
+/// The same for connections that never spoke TLS with us, or not as the host asks.
 fn detail_of_tls(cause: Cause) -> &'static str {
     match cause {
         Cause::PlainHttp => {
@@ -185,6 +190,10 @@ fn detail_of_tls(cause: Cause) -> &'static str {
         }
         Cause::HandshakeTimeout => "The TLS handshake was not done in time.",
         Cause::UnknownName => "There is no certificate for this server name.",
+        Cause::ClientCertificate => "A client certificate is asked for, and none was accepted.",
+        Cause::Misdirected => {
+            "This host asks for another client certificate than the connection was opened with. Send the request on a connection of its own."
+        }
         _ => "The TLS handshake failed.",
     }
 }
@@ -234,6 +243,7 @@ fn closes(cause: Cause) -> bool {
     !matches!(
         cause,
         Cause::NoRoute
+            | Cause::Misdirected
             | Cause::Maintenance
             | Cause::NoToken
             | Cause::BadToken
@@ -432,6 +442,7 @@ mod tests {
             (Cause::BodyTimeout, 408, true),
             (Cause::BodyMalformed, 400, true),
             (Cause::PlainHttp, 400, true),
+            (Cause::Misdirected, 421, false),
             (Cause::NoRoute, 404, false),
             (Cause::Maintenance, 503, false),
             (Cause::NoToken, 401, false),

@@ -6,6 +6,7 @@ use portcullis_token::headers as internal;
 
 use super::admit::{Request, X_FORWARDED_PROTO, X_REQUEST_ID, is_scheme};
 use super::client_address::{X_FORWARDED_FOR, extended_chain};
+use super::client_certificate::{self, is_reserved};
 use super::head::{Fields, Head, HeaderEdit, Said};
 use super::trace::{TRACEPARENT, TRACESTATE};
 use crate::connection::Connection;
@@ -29,6 +30,7 @@ pub(super) fn edits(
         .filter_map(|name| HeaderName::from_bytes(name).ok());
     edits.extend(ours.map(HeaderEdit::Remove));
     forwarded_edits(request, fields, connection, &mut edits);
+    client_certificate::tell(connection, &mut edits);
     edits.push(HeaderEdit::Set(X_REQUEST_ID, request.excerpt.id.clone()));
     edits.push(HeaderEdit::Set(TRACEPARENT, request.trace.header(span)));
     edits
@@ -87,7 +89,10 @@ fn forwarded_edits(
 fn is_ours(name: &[u8], request: &Request) -> bool {
     let may_be = matches!(
         name,
-        [b'x' | b'X' | b'p' | b'P' | b'f' | b'F' | b't' | b'T', ..]
+        [
+            b'x' | b'X' | b'p' | b'P' | b'f' | b'F' | b't' | b'T' | b'c' | b'C',
+            ..
+        ]
     );
     if !may_be {
         return false;
@@ -98,6 +103,7 @@ fn is_ours(name: &[u8], request: &Request) -> bool {
             .is_some_and(|head| same_name(head, prefix))
     };
     begins(IDENTITY_PREFIX)
+        || is_reserved(name)
         || [
             internal::X_INSTANCE_ID,
             internal::X_SERVED_BY,
@@ -240,6 +246,11 @@ mod tests {
             ("x_auth_subject", "root", None, None),
             ("x-auth-whatever-comes", "1", None, None),
             ("x-instance-id", "auth-1", None, None),
+            ("client-cert", ":MIIB:", None, None),
+            ("Client_Cert_Chain", ":MIIB:", None, None),
+            ("x-client-cert-subject", "CN=root", None, None),
+            ("X_Client_Cert-Whatever", "1", None, None),
+            ("client-certificate", "stays", Some("stays"), Some("stays")),
             ("x-served-by", "me", None, None),
             ("x-health-cause", "draining", None, None),
             ("proxy", "http://evil", None, None),

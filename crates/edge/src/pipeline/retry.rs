@@ -226,6 +226,8 @@ fn failure_of(setback: Setback) -> Option<(Failure, RetryReason)> {
         | Cause::Handshake
         | Cause::HandshakeTimeout
         | Cause::UnknownName
+        | Cause::ClientCertificate
+        | Cause::Misdirected
         | Cause::ClientGone
         | Cause::NoRoute
         | Cause::Maintenance

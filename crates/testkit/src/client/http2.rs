@@ -46,6 +46,13 @@ impl Http2Connection {
         })
     }
 
+    /// Asks for another host on the same connection, as browsers do that join connections.
+    #[must_use]
+    pub fn with_authority(mut self, authority: &str) -> Http2Connection {
+        authority.clone_into(&mut self.authority);
+        self
+    }
+
     /// What the TLS handshake agreed on.
     pub fn tls(&self) -> &TlsSeen {
         &self.tls

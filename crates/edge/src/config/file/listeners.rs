@@ -36,12 +36,23 @@ pub(in crate::config) struct FileTls {
     pub(in crate::config) unknown_name: UnknownName,
     pub(in crate::config) min_version: TlsVersion,
     pub(in crate::config) ticket_key_file: Option<Located<String>>,
+    pub(in crate::config) client_auth: Vec<FileClientAuth>,
 }
 
 #[derive(Debug)]
 pub(in crate::config) struct FileCertificate {
     pub(in crate::config) cert: Option<Located<String>>,
     pub(in crate::config) key: Option<Located<String>>,
+    pub(in crate::config) ocsp: Option<Located<String>>,
+}
+
+#[derive(Debug)]
+pub(in crate::config) struct FileClientAuth {
+    pub(in crate::config) span: Span,
+    pub(in crate::config) is_optional: bool,
+    pub(in crate::config) ca: Option<Located<String>>,
+    pub(in crate::config) crl: Option<Located<String>>,
+    pub(in crate::config) names: Vec<Located<NamePattern>>,
 }
 
 #[derive(Debug)]
@@ -89,6 +100,7 @@ fn tls(fields: &Fields<'_>) -> FileTls {
             .map(|certificate| FileCertificate {
                 cert: certificate.text("cert", names::file),
                 key: certificate.text("key", names::file),
+                ocsp: certificate.text("ocsp", names::file),
             })
             .collect(),
         unknown_name: match fields.word("unknown_name").value {
@@ -96,10 +108,25 @@ fn tls(fields: &Fields<'_>) -> FileTls {
             _ => UnknownName::Default,
         },
         ticket_key_file: fields.text("ticket_key_file", names::file),
+        client_auth: fields
+            .tables("client_auth")
+            .iter()
+            .map(client_auth)
+            .collect(),
         min_version: match fields.word("min_version").value {
             "1.3" => TlsVersion::Tls13,
             _ => TlsVersion::Tls12,
         },
+    }
+}
+
+fn client_auth(fields: &Fields<'_>) -> FileClientAuth {
+    FileClientAuth {
+        span: fields.span(),
+        is_optional: fields.word("mode").value == "optional",
+        ca: fields.text("ca", names::file),
+        crl: fields.text("crl", names::file),
+        names: fields.texts("names", names::server_name),
     }
 }
 

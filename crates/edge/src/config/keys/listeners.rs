@@ -30,15 +30,28 @@ static TLS: Table = Table {
         key("certificates", Kind::List(&CERTIFICATES), Required(""), "Chosen by server name; the first answers all other names. Files are watched and replaced without a restart."),
         key("unknown_name", Kind::Scalar(Scalar::Word(&["default", "refuse"])), Default("default"), "Clients that name no server, or one without a certificate: the first certificate (default) or a TLS alert (refuse)."),
         key("min_version", Kind::Scalar(Scalar::Word(&["1.2", "1.3"])), Default("1.2"), "Oldest TLS version: 1.2 or 1.3."),
+        key("client_auth", Kind::List(&CLIENT_AUTHS), Optional(""), "Certificates of clients (mutual TLS); who they are is told to endpoints in X-Client-Cert-* and Client-Cert. The first entry for a name counts; a request whose Host belongs to another entry than its TLS server name gets 421."),
         key("ticket_key_file", text(&PATH), Optional("certs/tickets.key"), "Secrets that several edges share, so that sessions resume at any of them: one a line, the first makes tickets; keys of 12 hours are derived. Without it each process draws its own. Watched."),
     ],
 };
+
+static CLIENT_AUTHS: Kind = Kind::Table(&CLIENT_AUTH);
+static CLIENT_AUTH: Table = Table {
+    keys: &[
+        key("mode", Kind::Scalar(Scalar::Word(&["required", "optional"])), Default("required"), "required: no handshake without a certificate; optional: who shows one must show a good one."),
+        key("ca", text(&PATH), Required("certs/ca.pem"), "PEM file with the authorities whose certificates are good. Watched."),
+        key("crl", text(&PATH), Optional("certs/ca.crl"), "File with their revocation lists (PEM or DER). Watched; once it is out of date nobody is let in."),
+        key("names", Kind::List(&SERVER_NAME_ITEM), Optional("[auth.example.com]"), "Server names that ask for it, \"*.example.com\" for one label in front; without it all that earlier entries leave, and clients that name none."),
+    ],
+};
+static SERVER_NAME_ITEM: Kind = text(&SERVER_NAME);
 
 static CERTIFICATES: Kind = Kind::Table(&CERTIFICATE);
 static CERTIFICATE: Table = Table {
     keys: &[
         key("cert", text(&PATH), Required("certs/auth.pem"), "PEM file with the chain, leaf first; relative to this file."),
         key("key", text(&PATH), Required("certs/auth.key"), "PEM file with the private key of the leaf."),
+        key("ocsp", text(&PATH), Optional("certs/auth.ocsp"), "File with the authority's OCSP response for the leaf (DER), stapled to handshakes until it is out of date. Watched."),
     ],
 };
 

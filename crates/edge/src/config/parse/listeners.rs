@@ -8,10 +8,10 @@ use std::path::Path;
 use portcullis_ops::decode::Located;
 use portcullis_ops::diagnostic::Span;
 
-use super::super::file::{FileCertificate, FileListener, FileTls};
+use super::super::file::{FileCertificate, FileClientAuth, FileListener, FileTls};
 use super::super::{
-    Certificate, CertificateFiles, Listener, NamePattern, Passthrough, Problem, Tls, certificate,
-    ticket_keys,
+    Certificate, CertificateFiles, ClientAuth, ClientRules, Listener, NamePattern, Passthrough,
+    Problem, Tls, certificate, client_auth, ticket_keys,
 };
 use super::Parser;
 
@@ -116,6 +116,53 @@ impl Parser<'_> {
             unknown_name: file.unknown_name,
             min_version: file.min_version,
             ticket_keys,
+            client_auth: self.client_auth(file),
+        }
+    }
+
+    fn client_auth(&self, file: &FileTls) -> Vec<ClientAuth> {
+        let mut earlier: Vec<&FileClientAuth> = Vec::new();
+        let mut all = Vec::new();
+        for rules in &file.client_auth {
+            self.check_reached(rules, &earlier);
+            earlier.push(rules);
+            let Some(ca) = &rules.ca else { continue };
+            let directory = self.surroundings.directory;
+            let places = ClientRules {
+                is_optional: rules.is_optional,
+                ca: directory.join(&ca.value),
+                crl: rules.crl.as_ref().map(|crl| directory.join(&crl.value)),
+            };
+            let mut problems = Vec::new();
+            let trust = client_auth::load(&places, self.now_unix_seconds(), &mut problems);
+            self.tell(problems, |path| match &rules.crl {
+                Some(crl) if Some(path) == places.crl.as_deref() => crl.span,
+                _ => ca.span,
+            });
+            let names = rules.names.iter().map(|name| name.value.clone());
+            all.extend(trust.map(|trust| ClientAuth {
+                names: names.collect(),
+                rules: places,
+                trust,
+            }));
+        }
+        all
+    }
+
+    /// Rules that an earlier entry hides ask nobody for anything.
+    fn check_reached(&self, rules: &FileClientAuth, earlier: &[&FileClientAuth]) {
+        let hint = "the first entry for a name counts; put the more exact one first";
+        if earlier.iter().any(|one| one.names.is_empty()) {
+            let message = "an earlier entry without `names` takes every connection";
+            self.report.error_with_hint(rules.span, message, hint);
+            return;
+        }
+        let known: Vec<_> = earlier.iter().flat_map(|one| &one.names).collect();
+        for name in &rules.names {
+            if known.iter().any(|known| covers(&known.value, &name.value)) {
+                let message = "an earlier entry takes every connection of this server name";
+                self.report.error_with_hint(name.span, message, hint);
+            }
         }
     }
 
@@ -125,16 +172,14 @@ impl Parser<'_> {
         let files = CertificateFiles {
             cert: directory.join(&cert.value),
             key: directory.join(&key.value),
-            ocsp: None,
+            ocsp: file.ocsp.as_ref().map(|ocsp| directory.join(&ocsp.value)),
         };
         let mut problems = Vec::new();
         let loaded = certificate::load(&files, self.now_unix_seconds(), &mut problems);
-        self.tell(problems, |path| {
-            if path == files.key {
-                key.span
-            } else {
-                cert.span
-            }
+        self.tell(problems, |path| match &file.ocsp {
+            Some(ocsp) if Some(path) == files.ocsp.as_deref() => ocsp.span,
+            _ if path == files.key => key.span,
+            _ => cert.span,
         });
         loaded
     }

@@ -42,19 +42,19 @@ impl World {
     }
 
     /// In the year 2035.
-    fn with_certificate() -> Self {
+    pub(super) fn with_certificate() -> Self {
         let mut world = Self::new();
         world.now = UNIX_EPOCH + Duration::from_secs(2_050_000_000);
         world.issue("a", &["Auth.test", "*.auth.test"]);
         world
     }
 
-    fn one_error(&self, text: &str, place: &str, words: &[&str]) {
+    pub(super) fn one_error(&self, text: &str, place: &str, words: &[&str]) {
         let errors = self.parse(text).err().unwrap_or_default();
         assert_one(&told(&errors), place, words);
     }
 
-    fn one_warning(&self, text: &str, place: &str, words: &[&str]) {
+    pub(super) fn one_warning(&self, text: &str, place: &str, words: &[&str]) {
         let parsed = self.parse(text).unwrap_or_else(|errors| panic!("{errors}"));
         assert_one(&told(&parsed.warnings), place, words);
     }

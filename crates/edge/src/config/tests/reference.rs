@@ -40,6 +40,10 @@ pub(super) fn full() -> (World, String) {
     for list in ["allowed.txt", "denied.txt"] {
         world.write(list, "192.0.2.0/24\n");
     }
+    authority.write_crl("ca.crl", &[]);
+    std::fs::copy(authority.directory().join("ca.crl"), certs.join("ca.crl")).unwrap();
+    let staple = portcullis_testkit::certificates::ocsp_of(&identity, true, "20991231235959Z");
+    std::fs::write(certs.join("auth.ocsp"), staple).unwrap();
     let pages = world.path().join("pages");
     std::fs::create_dir(&pages).unwrap();
     std::fs::write(pages.join("sorry.html"), "sorry").unwrap();

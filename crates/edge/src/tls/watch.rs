@@ -1,0 +1,216 @@
+//! Looks at the files of certificates, authorities and ticket secrets every second, and has those
+//! read again that changed. Never reads a file that is still being written.
+//!
+//! By looking, not by notices of the system: those do not come from network file systems, and with
+//! Kubernetes, which replaces a secret by moving a symbolic link two directories above the file,
+//! every directory on the way would have to be followed. A look costs microseconds.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use tokio::sync::watch;
+
+use super::Terminator;
+use super::reload::{Part, Reloaded};
+use crate::config::Problem;
+
+/// Between two looks; what changed is read once it looks the same twice.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+const DAY_SECONDS: i64 = 24 * 60 * 60;
+/// Days before the end at which the log says so, each once.
+const WARNINGS_DAYS: [i64; 3] = [1, 7, 30];
+
+/// Runs until told to stop.
+pub(crate) async fn run(terminators: Vec<Arc<Terminator>>, mut stopped: watch::Receiver<bool>) {
+    if terminators.is_empty() {
+        // Whoever told us to stop may be gone.
+        let _ = stopped.wait_for(|stopped| *stopped).await;
+        return;
+    }
+    let mut watcher = Watcher::new(terminators);
+    loop {
+        let looking = tokio::task::spawn_blocking(move || {
+            watcher.look(unix_seconds());
+            watcher
+        });
+        watcher = match looking.await {
+            Ok(watcher) => watcher,
+            Err(error) => {
+                tracing::error!(%error, "certificates are not watched any more");
+                return;
+            }
+        };
+        tokio::select! {
+            _ = stopped.wait_for(|stopped| *stopped) => return,
+            () = tokio::time::sleep(LOOK_INTERVAL) => {}
+        }
+    }
+}
+
+struct Watcher {
+    parts: Vec<Watched>,
+    terminators: Vec<(Arc<Terminator>, Vec<Warned>)>,
+}
+
+/// One part with the stamps of its files.
+struct Watched {
+    terminator: Arc<Terminator>,
+    part: Part,
+    files: Vec<PathBuf>,
+    /// Of what was read last.
+    read: Option<Vec<Stamp>>,
+    /// At the last look.
+    seen: Option<Vec<Stamp>>,
+}
+
+/// Another file, or another state of it. Links are followed, so that moving one shows.
+type Stamp = Option<(u64, u64, u64, (i64, i64), (i64, i64))>;
+
+/// What the log has said of a certificate: the end it was about, and how near that was.
+#[derive(Clone, Copy, Default)]
+struct Warned {
+    until: i64,
+    days: Option<i64>,
+}
+
+impl Watcher {
+    fn new(terminators: Vec<Arc<Terminator>>) -> Self {
+        let parts = terminators.iter().flat_map(|terminator| {
+            let parts = terminator.parts().into_iter();
+            parts.map(|(part, files)| Watched {
+                terminator: Arc::clone(terminator),
+                part,
+                files,
+                read: None,
+                seen: None,
+            })
+        });
+        Self {
+            parts: parts.collect(),
+            terminators: terminators
+                .into_iter()
+                .map(|one| (one, Vec::new()))
+                .collect(),
+        }
+    }
+
+    fn look(&mut self, now: i64) {
+        for part in &mut self.parts {
+            part.look(now);
+        }
+        for (terminator, warned) in &mut self.terminators {
+            for file in terminator.drop_old_staples(now) {
+                let file = file.display();
+                tracing::error!(listener = terminator.listener(), %file, "the OCSP response is out of date and no longer stapled: fetch a new one");
+            }
+            warn_of_expiry(terminator, warned, now);
+        }
+    }
+}
+
+impl Watched {
+    fn look(&mut self, now: i64) {
+        let stamps: Vec<Stamp> = self.files.iter().map(|file| stamp(file)).collect();
+        let is_settled = self.seen.as_ref() == Some(&stamps);
+        let is_news = self.read.as_ref() != Some(&stamps);
+        if is_settled && is_news {
+            self.tell(self.terminator.reload(self.part, now));
+            self.read = Some(stamps.clone());
+        }
+        self.seen = Some(stamps);
+    }
+
+    fn tell(&self, reloaded: Reloaded) {
+        let listener = self.terminator.listener();
+        let metrics = &self.terminator.metrics;
+        let shown = |path: Option<&PathBuf>| path.map(|path| path.display().to_string());
+        match reloaded {
+            Reloaded::Same => {}
+            Reloaded::Replaced => {
+                let file = shown(self.files.first()).unwrap_or_default();
+                metrics.reloaded(&file, true);
+                let what = self.what();
+                tracing::info!(listener, file, "{what} replaced");
+            }
+            Reloaded::Refused(Problem {
+                path,
+                message,
+                hint,
+                ..
+            }) => {
+                let file = shown(Some(&path)).unwrap_or_default();
+                metrics.reloaded(&file, false);
+                let hint = hint.unwrap_or_default();
+                let what = match self.files.get(2) == Some(&path) {
+                    true => "OCSP response",
+                    false => self.what(),
+                };
+                tracing::error!(
+                    listener,
+                    file,
+                    hint,
+                    "{what} not replaced, the old one stays: {message}"
+                );
+            }
+        }
+    }
+
+    fn what(&self) -> &'static str {
+        match self.part {
+            Part::Certificate(_) => "certificate",
+            Part::Clients(_) => "trust in client certificates",
+            Part::Tickets => "ticket secrets",
+        }
+    }
+}
+
+fn warn_of_expiry(terminator: &Terminator, warned: &mut Vec<Warned>, now: i64) {
+    let shown = terminator.shown();
+    warned.resize(shown.len(), Warned::default());
+    for (one, warned) in shown.iter().zip(warned) {
+        let until = one.certificate.not_after_unix_seconds;
+        if warned.until != until {
+            *warned = Warned { until, days: None };
+        }
+        let left = until - now;
+        let near = WARNINGS_DAYS
+            .into_iter()
+            .find(|days| left < days * DAY_SECONDS);
+        let Some(days) = near.map(|days| if left < 0 { 0 } else { days }) else {
+            continue;
+        };
+        if warned.days.is_some_and(|said| said <= days) {
+            continue;
+        }
+        warned.days = Some(days);
+        let (listener, file) = (terminator.listener(), one.certificate.files.cert.display());
+        match days {
+            0 => tracing::error!(listener, %file, "a certificate in use has expired: renew it"),
+            1 => {
+                tracing::error!(listener, %file, "a certificate expires in less than 1 day: renew it")
+            }
+            _ => {
+                tracing::warn!(listener, %file, "a certificate expires in less than {days} days: renew it")
+            }
+        }
+    }
+}
+
+fn stamp(path: &Path) -> Stamp {
+    let found = fs::metadata(path).ok()?;
+    Some((
+        found.dev(),
+        found.ino(),
+        found.size(),
+        (found.mtime(), found.mtime_nsec()),
+        (found.ctime(), found.ctime_nsec()),
+    ))
+}
+
+fn unix_seconds() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    i64::try_from(since.unwrap_or_default().as_secs()).unwrap_or(i64::MAX)
+}
