@@ -139,11 +139,11 @@ impl Listener {
             StartHandshake::from_parts(hello.accepted, stream).into_stream(choice.config);
         match timeout_at(deadline, handshake.into_fallible()).await {
             Ok(Ok(session)) => {
-                let facts = facts(&session, choice.policy);
-                if is_over(&facts) {
+                let facts = facts(&session, choice.policy).filter(|facts| !is_over(facts));
+                let Some(facts) = facts else {
                     fail(Failure::BadClientCertificate, name);
                     return None;
-                }
+                };
                 self.context.metrics.handshakes_ok.inc();
                 self.context.metrics.tls.began(&facts);
                 Some((Box::new(session), facts))
@@ -236,10 +236,10 @@ fn is_over(facts: &TlsFacts) -> bool {
     client.is_some_and(|client| client.not_after_unix_seconds < now)
 }
 
-fn facts<S>(stream: &TlsStream<S>, policy: Option<usize>) -> TlsFacts {
+/// `None`: the client showed a certificate that nobody could be told of.
+fn facts<S>(stream: &TlsStream<S>, policy: Option<usize>) -> Option<TlsFacts> {
     let (_, session) = stream.get_ref();
-    let shown = session.peer_certificates().and_then(<[_]>::first);
-    let client = shown.and_then(|der| ClientIdentity::read(der));
+    let client = ClientIdentity::of(session.peer_certificates()).ok()?;
     let version = match session.protocol_version() {
         Some(rustls::ProtocolVersion::TLSv1_2) => "TLSv1.2",
         Some(rustls::ProtocolVersion::TLSv1_3) => "TLSv1.3",
@@ -255,7 +255,7 @@ fn facts<S>(stream: &TlsStream<S>, policy: Option<usize>) -> TlsFacts {
         Some(b"http/1.1") => Some("http/1.1"),
         _ => None,
     };
-    TlsFacts {
+    Some(TlsFacts {
         version,
         cipher,
         key_exchange: group
@@ -266,5 +266,5 @@ fn facts<S>(stream: &TlsStream<S>, policy: Option<usize>) -> TlsFacts {
         alpn,
         policy,
         client: client.map(Arc::new),
-    }
+    })
 }

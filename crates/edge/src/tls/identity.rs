@@ -5,6 +5,7 @@ use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::HeaderValue;
+use rustls_pki_types::CertificateDer;
 use x509_parser::der_parser::Oid;
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate, X509Name};
 
@@ -25,9 +26,22 @@ pub struct ClientIdentity {
     pub not_after_unix_seconds: i64,
 }
 
+/// A certificate that was verified and still tells nobody's name: its client must not pass for one
+/// that showed none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Unreadable;
+
 impl ClientIdentity {
+    /// Whose a verified chain is, if a client showed one.
+    pub(crate) fn of(chain: Option<&[CertificateDer<'_>]>) -> Result<Option<Self>, Unreadable> {
+        let Some(leaf) = chain.and_then(<[_]>::first) else {
+            return Ok(None);
+        };
+        Self::read(leaf).map(Some).ok_or(Unreadable)
+    }
+
     /// Reads a certificate. `None` if it cannot be read, though it was verified.
-    pub(crate) fn read(der: &[u8]) -> Option<Self> {
+    fn read(der: &[u8]) -> Option<Self> {
         let (_, certificate) = X509Certificate::from_der(der).ok()?;
         let alternatives = certificate.subject_alternative_name().ok()?;
         let names = alternatives.map(|found| names(&found.value.general_names));
@@ -205,6 +219,14 @@ mod tests {
     #[test]
     fn what_is_no_certificate_is_nobody() {
         assert!(ClientIdentity::read(b"").is_none());
+        let strange = [CertificateDer::from(vec![0x30, 0])];
+        let told = ClientIdentity::of(Some(&strange)).map(|told| told.is_some());
+        assert_eq!(
+            told,
+            Err(Unreadable),
+            "and does not pass for a client without one"
+        );
+        assert!(matches!(ClientIdentity::of(None), Ok(None)));
         assert!(ClientIdentity::read(&[0x30, 0x82, 0xff, 0xff]).is_none());
     }
 }
