@@ -287,6 +287,10 @@ const OBSERVED: &[(&str, &str)] = &[
         "queueing::a_full_endpoint_is_passed_over_and_may_have_a_limit_of_its_own",
     ),
     (
+        "clusters.<name>.proxy_protocol",
+        "proxy_out::each_connection_says_whose_it_is_and_serves_nobody_else",
+    ),
+    (
         "clusters.<name>.queue",
         "queueing::without_a_queue_nobody_waits",
     ),

@@ -49,6 +49,8 @@ mod messages;
 mod outage;
 #[path = "pages.rs"]
 mod pages;
+#[path = "proxy_out.rs"]
+mod proxy_out;
 #[path = "proxying.rs"]
 mod proxying;
 #[path = "queueing.rs"]

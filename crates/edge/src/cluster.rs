@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Instant;
 
+use bytes::Bytes;
 use portcullis_traffic::containment::Trouble;
 use portcullis_traffic::endpoint::{EndpointId, Standing};
 use portcullis_traffic::retry::Budget;
@@ -22,6 +23,7 @@ use tokio::sync::Notify;
 use crate::affinity::{self, Affinity, Bond, KeyError};
 use crate::config::{self, Balance, HashKey, HealthCheck, Retries, UpstreamTimeouts};
 use crate::dialling::{Dialling, Via};
+use crate::listener::Origin;
 use crate::metrics::{ClusterMetrics, Metrics};
 use crate::probe::Bell;
 
@@ -202,11 +204,6 @@ impl Cluster {
         &self.name
     }
 
-    /// Groups pooled connections: no two clusters share one, nor two ways of connecting.
-    pub fn key(&self) -> u64 {
-        self.key
-    }
-
     /// All endpoints of this generation in file order, eligible or not.
     pub fn endpoints(&self) -> &[Arc<Endpoint>] {
         &self.shape.endpoints
@@ -232,9 +229,25 @@ impl Cluster {
         &self.timeouts
     }
 
-    /// How its endpoints are connected to.
-    pub(crate) fn via(&self, endpoint: &Endpoint) -> Via {
-        self.dialling.via(endpoint.address())
+    /// How an endpoint is connected to for a client that speaks with us at a local address, and which
+    /// pooled connections will do.
+    pub(crate) fn via(
+        &self,
+        endpoint: &Endpoint,
+        client: SocketAddr,
+        local: SocketAddr,
+    ) -> (Via, u64) {
+        let origin = Origin {
+            source: client,
+            destination: local,
+        };
+        let via = self.dialling.via(endpoint.address(), origin);
+        (via, self.dialling.share(self.key, origin))
+    }
+
+    /// What a connection of our own to an endpoint begins with.
+    pub(crate) fn own_preamble(&self) -> Option<Bytes> {
+        self.dialling.own_preamble()
     }
 
     /// Whether that is TCP and nothing else.

@@ -66,7 +66,7 @@ pub use route::{
 };
 pub use template::{Part, Placeholder, Template};
 pub use ticket_keys::TicketKeys;
-pub use upstream::{ClientCertificate, UpstreamTls};
+pub use upstream::{ClientCertificate, ProxyVersion, UpstreamTls};
 
 /// Everything one edge process runs, as one consistent whole.
 #[derive(Debug)]

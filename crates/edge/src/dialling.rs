@@ -5,15 +5,19 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use rustls_pki_types::ServerName;
 
-use crate::config::{self, UpstreamTls};
+use crate::config::{self, ProxyVersion, UpstreamTls};
+use crate::listener::{Origin, of_client, of_ourselves};
 
 /// How a connection to one endpoint is made.
 #[derive(Clone, Debug, Default)]
 pub struct Via {
     /// TLS; `None` is plain.
     pub tls: Option<TlsVia>,
+    /// What is written before anything else: a PROXY header.
+    pub preamble: Option<Bytes>,
 }
 
 /// TLS towards one endpoint.
@@ -29,6 +33,7 @@ pub struct TlsVia {
 #[derive(Debug)]
 pub(crate) struct Dialling {
     tls: Option<Arc<UpstreamTls>>,
+    proxy_protocol: Option<ProxyVersion>,
     /// Names of endpoints that have one.
     names: HashMap<SocketAddr, ServerName<'static>>,
 }
@@ -41,11 +46,13 @@ impl Dialling {
         });
         Self {
             tls: config.tls.clone(),
+            proxy_protocol: config.proxy_protocol,
             names: named.collect(),
         }
     }
 
-    pub(crate) fn via(&self, address: SocketAddr) -> Via {
+    /// To an endpoint, for a client that speaks with us at a local address.
+    pub(crate) fn via(&self, address: SocketAddr, origin: Origin) -> Via {
         let tls = self.tls.as_ref().map(|tls| TlsVia {
             tls: Arc::clone(tls),
             name: match &tls.server_name {
@@ -53,11 +60,34 @@ impl Dialling {
                 None => self.name(address),
             },
         });
-        Via { tls }
+        let preamble = self
+            .proxy_protocol
+            .map(|version| of_client(version, origin));
+        Via {
+            tls,
+            preamble: preamble.map(Bytes::from),
+        }
+    }
+
+    /// What a connection of our own begins with.
+    pub(crate) fn own_preamble(&self) -> Option<Bytes> {
+        let preamble = self.proxy_protocol.map(of_ourselves);
+        preamble.map(Bytes::from)
+    }
+
+    /// Which pooled connections are for a client: those of nobody else, where it is told whose they
+    /// are.
+    pub(crate) fn share(&self, key: u64, origin: Origin) -> u64 {
+        if self.proxy_protocol.is_none() {
+            return key;
+        }
+        let mut hasher = DefaultHasher::new();
+        (key, origin.source, origin.destination).hash(&mut hasher);
+        hasher.finish()
     }
 
     pub(crate) fn is_plain(&self) -> bool {
-        self.tls.is_none()
+        self.tls.is_none() && self.proxy_protocol.is_none()
     }
 
     /// The endpoint's own name: that of its host, else its address.
@@ -68,11 +98,15 @@ impl Dialling {
 
     /// Differs whenever a connection that was made before must not be used: zero where all are plain.
     pub(crate) fn identity(&self) -> u64 {
-        let Some(tls) = &self.tls else {
+        if self.is_plain() {
             return 0;
-        };
+        }
         let mut hasher = DefaultHasher::new();
-        tls.identity().hash(&mut hasher);
+        self.tls
+            .as_ref()
+            .map(|tls| tls.identity())
+            .hash(&mut hasher);
+        self.proxy_protocol.hash(&mut hasher);
         let mut names: Vec<_> = self.names.iter().collect();
         names.sort_by_key(|(address, _)| **address);
         names.hash(&mut hasher);

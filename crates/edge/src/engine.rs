@@ -18,7 +18,7 @@ mod tunnel;
 use std::time::Duration;
 
 pub(crate) use control::Control;
-pub(crate) use dial::connect;
+pub(crate) use dial::{connect, connect_with};
 pub(crate) use guard::{Abuse, Guard};
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use h1::fuzzing;

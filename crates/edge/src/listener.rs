@@ -27,8 +27,10 @@ use self::arrival::{NoHeader, client_of};
 use self::crowd::{Crowd, Guest};
 pub(crate) use self::hello::Rewound;
 use self::passthrough::Passthrough;
+pub(crate) use self::proxy_header::Origin;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use self::proxy_header::fuzzing;
+pub(crate) use self::proxy_header::write::{of_client, of_ourselves};
 use crate::config;
 use crate::connection::{Connection, ListenerContext, TlsFacts};
 use crate::engine::{

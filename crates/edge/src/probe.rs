@@ -197,6 +197,7 @@ impl Subject {
         Target {
             address: self.endpoint.address(),
             name: self.cluster.own_name(&self.endpoint),
+            preamble: self.cluster.own_preamble(),
         }
     }
 

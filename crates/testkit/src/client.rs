@@ -254,6 +254,15 @@ impl Connection {
         self.tls.as_ref()
     }
 
+    /// Our own end.
+    ///
+    /// # Panics
+    /// When the system does not know it.
+    pub fn local_address(&self) -> SocketAddr {
+        let address = self.reader.stream.tcp().local_addr();
+        address.expect("a connected socket has an address")
+    }
+
     /// Sends bytes as they are.
     pub async fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
         let sending = async {

@@ -309,7 +309,7 @@ fn generations_share_endpoints_by_address_from_the_moment_they_are_in_force() {
     going.finish(Ok(()), now);
     let counts = picks(&before, 30, now);
     assert!(!counts.contains_key(&address(2)), "{counts:?}");
-    assert_eq!(after.key(), before.key(), "pooled connections stay");
+    assert_eq!(after.key, before.key, "pooled connections stay");
 }
 
 #[test]

@@ -13,6 +13,15 @@ use rustls_pki_types::{CertificateDer, ServerName};
 
 use super::TlsVersion;
 
+/// How endpoints are told whose connection it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ProxyVersion {
+    /// PROXY protocol, a line of text.
+    V1,
+    /// PROXY protocol, binary.
+    V2,
+}
+
 /// TLS towards the endpoints of a cluster.
 #[derive(Clone)]
 pub struct UpstreamTls {

@@ -8,7 +8,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use rustls::CertificateError;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -33,10 +33,13 @@ pub(crate) async fn dial(
     timeout: Duration,
 ) -> Result<EndpointStream, Cause> {
     let Some(secure) = &via.tls else {
-        return Ok(EndpointStream::Plain(connect(address, timeout).await?));
+        let preamble = via.preamble.as_deref();
+        return Ok(EndpointStream::Plain(
+            connect_with(address, preamble, timeout).await?,
+        ));
     };
     let dialled = Box::pin(async {
-        let stream = connect(address, timeout).await?;
+        let stream = connect_with(address, via.preamble.as_deref(), timeout).await?;
         let connector = TlsConnector::from(std::sync::Arc::clone(&secure.tls.client));
         let shaken = connector.connect(secure.name.clone(), stream).await;
         shaken.map_err(|error| {
@@ -50,13 +53,27 @@ pub(crate) async fn dial(
     Ok(EndpointStream::Secure(Box::new(stream)))
 }
 
-/// A new TCP connection to an endpoint.
+/// A new TCP connection.
 pub(crate) async fn connect(address: SocketAddr, timeout: Duration) -> Result<TcpStream, Cause> {
+    connect_with(address, None, timeout).await
+}
+
+/// A new TCP connection to an endpoint, on which the preamble was written.
+pub(crate) async fn connect_with(
+    address: SocketAddr,
+    preamble: Option<&[u8]>,
+    timeout: Duration,
+) -> Result<TcpStream, Cause> {
     let connecting = TcpStream::connect(address);
     let connected = tokio::time::timeout(timeout, connecting).await;
-    let stream = connected
+    let mut stream = connected
         .map_err(|_elapsed| Cause::ConnectTimeout)?
         .map_err(|error| cause(&error))?;
+    if let Some(preamble) = preamble {
+        // A new socket takes so few bytes at once.
+        let written = stream.write_all(preamble).await;
+        written.map_err(|error| cause(&error))?;
+    }
     // Only a hint to the kernel; a socket that refuses it still works.
     let _ = stream.set_nodelay(true);
     Ok(stream)

@@ -11,7 +11,7 @@ use super::hello::Rewound;
 use crate::cluster::{Ask, Cluster};
 use crate::config::{self, ClusterId, HashKey, NamePattern};
 use crate::connection::Connection;
-use crate::engine::{connect, tunnel};
+use crate::engine::{connect_with, tunnel};
 use crate::metrics::PassedMetrics;
 use crate::outcome::Cause;
 use crate::pipeline::{Passed, octets, report_passed};
@@ -115,7 +115,11 @@ impl<'a> Passing<'a> {
             let address = slot.endpoint().address();
             self.passed.attempts += 1;
             self.passed.endpoint = Some(slot.endpoint().label().to_owned());
-            let mut endpoint = match connect(address, self.cluster.timeouts().connect).await {
+            let local = self.connection.local;
+            let (via, _) = self.cluster.via(slot.endpoint(), client, local);
+            let timeout = self.cluster.timeouts().connect;
+            let connected = connect_with(address, via.preamble.as_deref(), timeout).await;
+            let mut endpoint = match connected {
                 Ok(endpoint) => endpoint,
                 Err(cause) => {
                     tried.push(slot.endpoint().id());

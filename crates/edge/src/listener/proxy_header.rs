@@ -1,6 +1,8 @@
 //! The PROXY header, versions 1 and 2: by it a proxy that passes bytes on tells whose they are.
 //! Pure, and never lenient: what two readers could take for two addresses is refused.
 
+pub(crate) mod write;
+
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// Longest header of version 1, with its line end.

@@ -78,11 +78,13 @@ impl Exchange {
         self.attempt_started = slot.since();
         self.endpoint_time = None;
         self.endpoint_status = None;
+        let (client, local) = (self.connection.client, self.connection.local);
+        let (via, cluster_key) = cluster.via(slot.endpoint(), client, local);
         let attempt = Attempt {
             address: slot.endpoint().address(),
             timeouts: *cluster.timeouts(),
-            cluster_key: cluster.key(),
-            via: cluster.via(slot.endpoint()),
+            cluster_key,
+            via,
             number: self.attempts,
         };
         self.endpoint = Some(Arc::clone(slot.endpoint()));

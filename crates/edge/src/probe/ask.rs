@@ -4,6 +4,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use portcullis_traffic::containment::Trouble;
 use rustls_pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
@@ -14,7 +15,7 @@ use super::answer;
 use super::finding::{Failure, Finding};
 use super::grpc;
 use crate::config::{CheckMethod, CheckTls, HealthCheck, HttpQuestion, Question};
-use crate::engine::connect;
+use crate::engine::connect_with;
 use crate::outcome::Cause;
 
 /// Who is probed.
@@ -23,6 +24,8 @@ pub(super) struct Target {
     pub(super) address: SocketAddr,
     /// What its certificate is for: the name of its host, else its address.
     pub(super) name: ServerName<'static>,
+    /// What the connection begins with.
+    pub(super) preamble: Option<Bytes>,
 }
 
 /// Probes an endpoint once.
@@ -47,7 +50,7 @@ async fn connect_and_ask(
         Question::Http(question) => question.host.as_deref(),
         Question::Grpc(question) => question.host.as_deref(),
     };
-    let connected = connect(address, check.timeout).await;
+    let connected = connect_with(address, target.preamble.as_deref(), check.timeout).await;
     let stream = connected.map_err(|cause| Failure::of(not_connected(cause)))?;
     let Some(tls) = &check.tls else {
         return ask(stream, check, endpoint, deadline).await;

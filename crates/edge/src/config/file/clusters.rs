@@ -7,7 +7,9 @@ use portcullis_ops::decode::{Fields, Located};
 use portcullis_ops::diagnostic::Span;
 
 use super::super::names::{self, HostPort};
-use super::super::{Breaker, BreakerMode, Ejection, HashKey, Queue, UpstreamTimeouts};
+use super::super::{
+    Breaker, BreakerMode, Ejection, HashKey, ProxyVersion, Queue, UpstreamTimeouts,
+};
 use super::affinity::{FileAffinity, affinity};
 use super::health::{self, FileHealth};
 use super::positive;
@@ -29,6 +31,7 @@ pub(in crate::config) struct FileCluster {
     pub(in crate::config) retries: FileRetries,
     pub(in crate::config) timeouts: UpstreamTimeouts,
     pub(in crate::config) tls: Option<FileUpstreamTls>,
+    pub(in crate::config) proxy_protocol: Option<ProxyVersion>,
     pub(in crate::config) affinity: Option<FileAffinity>,
 }
 
@@ -89,6 +92,7 @@ pub(super) fn cluster((name, fields): (Located<String>, Fields<'_>)) -> FileClus
         retries: retries::retries(&fields.short("retries")),
         timeouts: upstream_timeouts(&fields.table("timeouts")),
         tls: fields.switch("tls").as_ref().map(upstream::tls),
+        proxy_protocol: upstream::proxy_protocol(&fields),
         affinity: fields.switch("affinity").as_ref().map(affinity),
     }
 }

@@ -4,7 +4,7 @@ use portcullis_ops::decode::{Fields, Located};
 use portcullis_ops::diagnostic::Span;
 use rustls_pki_types::ServerName;
 
-use super::super::{TlsVersion, names};
+use super::super::{ProxyVersion, TlsVersion, names};
 use super::health::server_name;
 
 #[derive(Debug)]
@@ -17,6 +17,14 @@ pub(in crate::config) struct FileUpstreamTls {
     pub(in crate::config) key: Option<Located<String>>,
     pub(in crate::config) verify: Located<bool>,
     pub(in crate::config) min_version: TlsVersion,
+}
+
+pub(super) fn proxy_protocol(fields: &Fields<'_>) -> Option<ProxyVersion> {
+    match fields.word("proxy_protocol").value {
+        "v1" => Some(ProxyVersion::V1),
+        "v2" => Some(ProxyVersion::V2),
+        _ => None,
+    }
 }
 
 pub(super) fn tls(fields: &Fields<'_>) -> FileUpstreamTls {

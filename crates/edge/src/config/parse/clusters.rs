@@ -38,6 +38,7 @@ impl Parser<'_> {
             retries: self.retries(&file.retries),
             timeouts: file.timeouts,
             tls: tls.map(|(tls, _)| Arc::new(tls)),
+            proxy_protocol: file.proxy_protocol,
             affinity: file
                 .affinity
                 .as_ref()

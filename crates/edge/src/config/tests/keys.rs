@@ -114,6 +114,7 @@ const OTHER: &[(&str, &str)] = &[
     ("clusters.<name>.timeouts.write", "9s"),
     ("clusters.<name>.timeouts.idle", "9s"),
     ("clusters.<name>.tls.ca", "./certs/ca.pem"),
+    ("clusters.<name>.proxy_protocol", "v2"),
     ("clusters.<name>.tls.server_name", "other.internal"),
     ("clusters.<name>.tls.cert", "./certs/edge.pem"),
     ("clusters.<name>.tls.key", "./certs/edge.key"),

@@ -12,7 +12,11 @@ impl Target {
     /// An endpoint without a name.
     pub(in crate::probe) fn at(address: SocketAddr) -> Self {
         let name = ServerName::from(address.ip());
-        Self { address, name }
+        Self {
+            address,
+            name,
+            preamble: None,
+        }
     }
 }
 
