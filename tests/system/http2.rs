@@ -1,5 +1,6 @@
 //! HTTP/2 at the edge: requests side by side under the same rules, and polite endings.
 
+mod bodies;
 mod cleartext;
 mod conformance;
 mod floods;

@@ -32,6 +32,11 @@ pub enum LeaseEnd {
 }
 
 impl Exchange {
+    /// How long a request body may be silent.
+    pub fn body_timeout(&self) -> Duration {
+        self.connection.listener.timeouts.body
+    }
+
     /// How long both sides of a tunnel may be silent.
     pub fn tunnel_timeout(&self) -> Duration {
         self.connection.listener.timeouts.tunnel

@@ -68,6 +68,9 @@ impl ProxyHttp for Hooks {
         let connection = Arc::clone(&handle.connection);
         let control = Arc::clone(&handle.control);
         control.begin_request();
+        if session.is_http2() {
+            message::suit_http1(session.req_header_mut())?;
+        }
 
         let timeouts = connection.listener.timeouts.clone();
         let now = Instant::now();
@@ -144,6 +147,7 @@ impl ProxyHttp for Hooks {
         if session.was_upgraded() {
             return Ok(());
         }
+        ctx.watch_body(session, !end_of_stream && !ctx.has_response_head);
         let received = ctx.count_body(body.as_ref().map_or(0, Bytes::len));
         let now = Instant::now();
         let accepted = ctx.exchange().on_request_body(received, now);
@@ -206,7 +210,7 @@ impl ProxyHttp for Hooks {
     /// pingora knows what its runtime has heard; the kernel knows more.
     async fn connected_to_upstream(
         &self,
-        _session: &mut Session,
+        session: &mut Session,
         reused: bool,
         _peer: &HttpPeer,
         fd: RawFd,
@@ -221,6 +225,8 @@ impl ProxyHttp for Hooks {
         }
         ctx.exchange().on_connection(reused);
         ctx.begin_attempt(fd);
+        let is_body_due = !session.as_mut().is_body_done();
+        ctx.watch_body(session, is_body_due);
         Ok(())
     }
 
@@ -241,11 +247,7 @@ impl ProxyHttp for Hooks {
         if let Some(target) = ctx.exchange().forwarded_target() {
             upstream_request.set_raw_path(target.as_bytes())?;
         }
-        apply(edits, upstream_request)?;
-        if session.is_http2() {
-            message::suit_http1(upstream_request)?;
-        }
-        Ok(())
+        apply(edits, upstream_request)
     }
 
     fn fail_to_connect(
@@ -295,6 +297,7 @@ impl ProxyHttp for Hooks {
         match step {
             ResponseStep::Deliver(edits) => {
                 ctx.has_response_head = true;
+                ctx.watch_body(session, false);
                 ctx.failure = None;
                 apply(edits, upstream_response)?;
             }
