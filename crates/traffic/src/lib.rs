@@ -7,17 +7,19 @@
 //! In the order a request meets them:
 //!
 //! 1. [`route`]: host and path to a target.
-//! 2. [`containment`]: which endpoints may be picked now, from probes, failures of real traffic,
+//! 2. [`rate`]: whether its client comes too often.
+//! 3. [`containment`]: which endpoints may be picked now, from probes, failures of real traffic,
 //!    breakers and the operator's wish.
-//! 3. [`select`]: which of those takes this request; and who waits in the
+//! 4. [`select`]: which of those takes this request; and who waits in the
 //!    [`queue`] while all of them are full.
-//! 4. [`retry`]: whether a failed attempt is made again.
+//! 5. [`retry`]: whether a failed attempt is made again.
 
 mod balance;
 pub mod breaker;
 pub mod containment;
 pub mod endpoint;
 pub mod queue;
+pub mod rate;
 pub mod retry;
 pub mod route;
 pub mod select;
