@@ -6,6 +6,7 @@ mod conformance;
 mod floods;
 mod frames;
 mod grpc;
+mod policies;
 mod routes;
 mod smuggling;
 mod waiting;

@@ -17,6 +17,8 @@ mod affinity;
 mod client_phases;
 #[path = "conditions.rs"]
 mod conditions;
+#[path = "cors.rs"]
+mod cors;
 #[path = "distribution.rs"]
 mod distribution;
 #[path = "endpoint_phases.rs"]
@@ -41,6 +43,8 @@ mod leases;
 mod lifecycle;
 #[path = "limits.rs"]
 mod limits;
+#[path = "log_privacy.rs"]
+mod log_privacy;
 #[path = "malformed.rs"]
 mod malformed;
 #[path = "messages.rs"]
@@ -49,12 +53,16 @@ mod messages;
 mod outage;
 #[path = "pages.rs"]
 mod pages;
+#[path = "paths.rs"]
+mod paths;
 #[path = "proxy_out.rs"]
 mod proxy_out;
 #[path = "proxying.rs"]
 mod proxying;
 #[path = "queueing.rs"]
 mod queueing;
+#[path = "rate_limits.rs"]
+mod rate_limits;
 #[path = "redirects.rs"]
 mod redirects;
 #[path = "retries.rs"]
@@ -67,6 +75,8 @@ mod reuse;
 mod rewriting;
 #[path = "routing.rs"]
 mod routing;
+#[path = "security_headers.rs"]
+mod security_headers;
 #[path = "splits.rs"]
 mod splits;
 #[path = "tls.rs"]

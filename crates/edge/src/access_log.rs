@@ -12,8 +12,10 @@ use prometheus::IntCounter;
 use crate::config::AccessLog;
 
 mod line;
+mod privacy;
 
 pub use line::Line;
+pub use privacy::Privacy;
 
 /// Takes finished lines and hands them to one thread of its own.
 #[derive(Debug)]

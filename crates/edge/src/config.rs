@@ -30,7 +30,9 @@ mod names;
 mod ocsp;
 mod page;
 mod parse;
+mod policies;
 mod problem;
+mod rate_limit;
 mod retries;
 mod revocations;
 mod route;
@@ -57,7 +59,9 @@ pub use listener::{
 };
 pub use page::{Maintenance, Page, Words};
 pub use parse::{Parsed, Resolve, Surroundings, parse_in};
+pub use policies::{Cors, CorsPolicy, Origin, SecurityHeaders};
 pub use problem::Problem;
+pub use rate_limit::{Cost, Criticality, KeyPart, LimitFields, RateLimit, RateLimitId, Tiers};
 pub use retries::{Backoff, BudgetPolicy, Retries};
 pub use revocations::{Follow, WhenLost};
 pub use route::{
@@ -79,6 +83,8 @@ pub struct Config {
     pub routes: Vec<Route>,
     /// Whose tokens are believed; [`IssuerId`] indexes this list.
     pub issuers: Vec<Issuer>,
+    /// How often clients may come; [`RateLimitId`] indexes this list.
+    pub rate_limits: Vec<RateLimit>,
     /// Where this edge is; endpoints of the same zone come first. `None` (default): nowhere.
     pub zone: Option<String>,
     /// What to say with answers of ours; the first match wins.
@@ -91,6 +97,8 @@ pub struct Config {
     pub access_log: AccessLog,
     /// Whether requests for paths that health checks ask for are written, too, if they are served.
     pub logs_health_checks: bool,
+    /// What of persons is written.
+    pub log_privacy: LogPrivacy,
     /// Which of them are written at all.
     pub log_sample: LogSample,
     /// How the process leaves.
@@ -155,6 +163,30 @@ pub struct LogSample {
     pub percent: u8,
     /// And all that took as long as this (default 1 s).
     pub slow: Duration,
+}
+
+/// What the access log says of persons.
+#[derive(Clone, Debug)]
+pub struct LogPrivacy {
+    /// Whether addresses of clients lose their last byte, of IPv6 the last ten (default no).
+    pub truncates_addresses: bool,
+    /// Fields that are hashed.
+    pub hashed: Vec<PrivateField>,
+    /// Fields that are left out.
+    pub dropped: Vec<PrivateField>,
+    /// How long one salt is used (default 24 h).
+    pub salt_rotation: Duration,
+}
+
+/// A field of the access log that tells of a person.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the fields have the names of the log")]
+pub enum PrivateField {
+    Client,
+    Host,
+    Path,
+    ServerName,
+    UserAgent,
 }
 
 /// How the process leaves after SIGTERM.

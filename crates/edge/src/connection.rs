@@ -6,6 +6,7 @@ use std::sync::atomic::AtomicU64;
 use std::time::Instant;
 
 use http::HeaderValue;
+use portcullis_traffic::route::PathRules;
 
 use crate::config::{self, ClientPolicies, ClientTimeouts, FrameLimits, Limits};
 use crate::metrics::{ListenerMetrics, Metrics};
@@ -103,6 +104,12 @@ pub struct ListenerContext {
     pub takes_cleartext_http2: bool,
     /// Which server names ask for which client certificates.
     pub client_policies: ClientPolicies,
+    /// Fields that make browsers careful, on routes that say nothing of them.
+    pub security_headers: Option<config::SecurityHeaders>,
+    /// The port of https that everybody is sent to.
+    pub redirect_to_https: Option<u16>,
+    /// What becomes of odd paths.
+    pub paths: PathRules,
     /// Whether this listener terminates TLS.
     pub is_tls: bool,
     /// Bound port, for `X-Forwarded-Port`.
@@ -128,6 +135,9 @@ impl ListenerContext {
                 .as_ref()
                 .map(|tls| ClientPolicies::new(&tls.client_auth))
                 .unwrap_or_default(),
+            security_headers: listener.security_headers.clone(),
+            redirect_to_https: listener.redirect_to_https,
+            paths: listener.paths,
             is_tls: listener.tls.is_some(),
             port,
             port_text: HeaderValue::from(port),

@@ -209,6 +209,11 @@ impl Issuer {
         self.revocations.as_ref()
     }
 
+    /// Where the value of a further claim is.
+    pub(crate) fn position_of_claim(&self, name: &str) -> Option<usize> {
+        self.verifier.others.iter().position(|other| other == name)
+    }
+
     /// What its tokens feed.
     pub(crate) fn metrics(&self) -> &IssuerMetrics {
         &self.metrics

@@ -44,6 +44,7 @@ pub mod metrics;
 pub mod outcome;
 pub mod pipeline;
 pub mod probe;
+pub mod rate_limit;
 pub mod revocation;
 mod server;
 pub mod state;

@@ -19,6 +19,7 @@ mod feeds;
 mod gates;
 mod listeners;
 mod passthrough;
+mod rate_limits;
 mod tls;
 mod tokens;
 
@@ -29,6 +30,8 @@ pub use listeners::ListenerMetrics;
 use listeners::ListenerVecs;
 pub use passthrough::PassedMetrics;
 use passthrough::PassthroughVecs;
+pub(crate) use rate_limits::LimitMetrics;
+use rate_limits::LimitVecs;
 pub use tls::TlsMetrics;
 use tls::TlsVecs;
 pub use tokens::IssuerMetrics;
@@ -52,6 +55,7 @@ pub struct Metrics {
     tokens: TokenVecs,
     feeds: FeedVecs,
     gates: GateVecs,
+    limits: LimitVecs,
     generation: IntGauge,
     log_dropped: IntCounter,
     /// The generation that the gauges were read from last.
@@ -254,6 +258,7 @@ impl Metrics {
             tokens: TokenVecs::new(&registry),
             feeds: FeedVecs::new(&registry),
             gates: GateVecs::new(&registry),
+            limits: LimitVecs::new(&registry),
             generation: register(
                 &registry,
                 IntGauge::new(

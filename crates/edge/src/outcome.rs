@@ -29,6 +29,9 @@
 //! | `refused_server_name` | none | TLS for a server name that has no certificate, where only those are served |
 //! | `refused_client_certificate` | none | the client showed no certificate where one is required, or one that is not accepted |
 //! | `refused_misdirected` | 421 | the host belongs to other rules for client certificates than the server name of the connection |
+//! | `refused_origin` | 403 | a page of another origin asks whether it may, and may not |
+//! | `refused_rate_limit` | 429 | it comes more often than a limit allows |
+//! | `refused_concurrency_limit` | 429 | as many requests of its key run as a limit allows |
 //! | `refused_connections` | 503 | too many connections |
 //! | `refused_client` | 403, or none | a list or a ban keeps the client out |
 //! | `refused_address_connections` | 429, or none | too many connections of this client |
@@ -92,6 +95,9 @@ pub enum Outcome {
     RefusedServerName,
     RefusedClientCertificate,
     RefusedMisdirected,
+    RefusedOrigin,
+    RefusedRateLimit,
+    RefusedConcurrencyLimit,
     RefusedConnections,
     RefusedClient,
     RefusedAddressConnections,
@@ -120,7 +126,7 @@ pub enum Outcome {
 
 impl Outcome {
     /// All of them, in declaration order.
-    pub const ALL: [Self; 49] = [
+    pub const ALL: [Self; 52] = [
         Self::Served,
         Self::Redirected,
         Self::Responded,
@@ -146,6 +152,9 @@ impl Outcome {
         Self::RefusedServerName,
         Self::RefusedClientCertificate,
         Self::RefusedMisdirected,
+        Self::RefusedOrigin,
+        Self::RefusedRateLimit,
+        Self::RefusedConcurrencyLimit,
         Self::RefusedConnections,
         Self::RefusedClient,
         Self::RefusedAddressConnections,
@@ -200,6 +209,9 @@ impl Outcome {
             Self::RefusedServerName => "refused_server_name",
             Self::RefusedClientCertificate => "refused_client_certificate",
             Self::RefusedMisdirected => "refused_misdirected",
+            Self::RefusedOrigin => "refused_origin",
+            Self::RefusedRateLimit => "refused_rate_limit",
+            Self::RefusedConcurrencyLimit => "refused_concurrency_limit",
             Self::RefusedConnections => "refused_connections",
             Self::RefusedClient => "refused_client",
             Self::RefusedAddressConnections => "refused_address_connections",
@@ -276,6 +288,12 @@ pub enum Cause {
     BadToken,
     /// An access token that lacks a role or a scope.
     Forbidden,
+    /// A preflight of a page that may not read.
+    OriginRefused,
+    /// The request comes too often.
+    RateLimited,
+    /// Too many requests of its key run.
+    ConcurrencyLimited,
     /// Tokens cannot be verified for want of keys.
     NoKeys,
     /// Nobody can say which tokens were revoked.
@@ -328,7 +346,7 @@ pub enum Cause {
 
 impl Cause {
     /// All of them, for tables and tests.
-    pub const ALL: [Self; 44] = [
+    pub const ALL: [Self; 47] = [
         Self::HeadMalformed,
         Self::HeadTooLarge,
         Self::TargetTooLong,
@@ -349,6 +367,9 @@ impl Cause {
         Self::NoToken,
         Self::BadToken,
         Self::Forbidden,
+        Self::OriginRefused,
+        Self::RateLimited,
+        Self::ConcurrencyLimited,
         Self::NoKeys,
         Self::NoRevocations,
         Self::NoEndpoint,

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
 
-use http::StatusCode;
+use http::{HeaderName, HeaderValue, StatusCode};
 use portcullis_traffic::containment::{DependencyName, Trouble};
 use portcullis_traffic::endpoint::EndpointId;
 use portcullis_traffic::retry::is_retried_status;
@@ -38,6 +38,7 @@ mod body;
 mod changes;
 mod client_address;
 mod client_certificate;
+mod cors;
 mod endings;
 mod excerpt;
 mod fail;
@@ -52,14 +53,17 @@ mod identify;
 mod instead;
 mod lease;
 mod let_in;
+mod limit;
 mod misdirected;
 mod passed;
+mod path;
 mod redirect;
 mod respond;
 mod retry;
 mod retry_after;
 mod rewrite;
 mod route;
+mod secure;
 mod select;
 mod split;
 mod step;
@@ -78,6 +82,7 @@ pub use identify::IdSource;
 pub(crate) use identify::hex;
 pub use lease::{LEASE_LOOK, Lease, LeaseEnd, lease_over};
 pub(crate) use let_in::refuses_connection;
+use limit::Stage;
 pub(crate) use passed::{Passed, report_passed};
 pub(crate) use respond::{announces_draining, cause};
 use retry::Setback;
@@ -97,6 +102,12 @@ pub struct Exchange {
     request: Option<Request>,
     route: Option<RouteId>,
     principal: Principal,
+    /// The path to go by, where it is not the one that was sent.
+    path: Option<String>,
+    /// The origin whose page may read the answer.
+    reader: Option<HeaderValue>,
+    /// What limits said of it.
+    limited: limit::Limited,
     /// Newer keys that the token has to wait for.
     wish: Option<Wish>,
     /// Where the request goes, if it goes to an endpoint.
@@ -147,6 +158,9 @@ impl Exchange {
             request: None,
             route: None,
             principal: Principal::Nobody,
+            path: None,
+            reader: None,
+            limited: limit::Limited::default(),
             wish: None,
             target: None,
             rewritten: None,
@@ -174,12 +188,20 @@ impl Exchange {
     /// Admits, routes and authorises. `Err` is the answer to send now.
     pub fn on_request(&mut self, head: &impl Head) -> Result<(), Answer> {
         self.is_grpc = grpc::is_asked_by(head);
+        let rules = self.connection.listener.paths;
+        let changed = path::changed(head.path(), &rules);
+        let (changed, path) =
+            changed.map_or_else(|cause| (None, Err(cause)), |path| (path, Ok(())));
+        let normal = &path::Normal {
+            path: changed.as_deref().unwrap_or(head.path()),
+            head,
+        };
         let let_in = let_in::check(&self.edge, &self.snapshot, head, &self.connection);
         let checked = let_in.and_then(|()| admit::check(head, self.limits()));
         let checked = checked.and_then(|()| misdirected::check(head, &self.connection));
-        let decided = checked.and_then(|()| {
+        let decided = checked.and(path).and_then(|()| {
             let trusted = &self.edge.trusted_proxies;
-            route::find(&self.snapshot, head, &self.connection, trusted)
+            route::find(&self.snapshot, normal, &self.connection, trusted)
         });
         self.route = decided.ok();
         self.request = Some(admit::identify(
@@ -189,8 +211,28 @@ impl Exchange {
             &self.edge.ids,
             finish::is_logged(&self.edge, &self.snapshot, self.route),
         ));
+        if matches!(decided, Ok(_) | Err(Cause::NoRoute))
+            && let Some(answer) = self.send_to_https(head, normal.path)
+        {
+            return Err(answer);
+        }
         let route = decided.map_err(|cause| self.on_failure(cause))?;
         if let Some(answer) = self.refuses_client(route) {
+            return Err(answer);
+        }
+        self.enter(route, normal)?;
+        self.path = changed;
+        match self.wish {
+            // It goes nowhere before its token has been read.
+            Some(_) => Ok(()),
+            None => self.with_path(head, |exchange, head| exchange.go_on(route, head)),
+        }
+    }
+
+    /// Whether the route lets the request in. `Err` is the answer to send now.
+    fn enter(&mut self, route: RouteId, head: &impl Head) -> Result<(), Answer> {
+        let (answer, is_preflight) = self.cross_origin(route, head);
+        if let Some(answer) = answer {
             return Err(answer);
         }
         if self.snapshot.route(route).maintenance.is_some()
@@ -198,14 +240,28 @@ impl Exchange {
         {
             return Err(answer);
         }
-        if self.snapshot.route(route).auth.is_some() {
-            self.authorize(route, head)?;
+        self.limit(route, head, Stage::BeforeToken)?;
+        match self.snapshot.route(route).auth.is_some() && !is_preflight {
+            true => self.authorize(route, head),
+            false => Ok(()),
         }
-        match self.wish {
-            // It goes nowhere before its token has been read.
-            Some(_) => Ok(()),
-            None => self.aim(route, head),
-        }
+    }
+
+    /// Calls with the head as it is routed by.
+    fn with_path<H: Head>(
+        &mut self,
+        head: &H,
+        call: impl FnOnce(&mut Self, &path::Normal<'_, H>) -> Result<(), Answer>,
+    ) -> Result<(), Answer> {
+        let path = self.path.clone();
+        let path = path.as_deref().unwrap_or(head.path());
+        call(self, &path::Normal { head, path })
+    }
+
+    /// Whatever follows when it is known who asks. `Err` is the answer to send now.
+    fn go_on(&mut self, route: RouteId, head: &impl Head) -> Result<(), Answer> {
+        self.limit(route, head, Stage::AfterToken)?;
+        self.aim(route, head)
     }
 
     /// Edits of the request head for this attempt. The engine removes hop-by-hop fields from the
@@ -262,10 +318,13 @@ impl Exchange {
         let (Some(cluster), Some(endpoint)) = (self.cluster(), &self.endpoint) else {
             return ResponseStep::Deliver(Vec::new());
         };
-        let edits = self.response_edits(cluster, endpoint, fields);
-        if status.as_u16() >= 400
-            && let Some(words) = self.snapshot.words_instead(self.route, status.as_u16())
-        {
+        let words = (status.as_u16() >= 400)
+            .then(|| self.snapshot.words_instead(self.route, status.as_u16()))
+            .flatten();
+        // What the endpoint says is not sent then, so it stands for nothing either.
+        let is_said = |name: &HeaderName| words.is_none() && fields.has(name);
+        let edits = self.response_edits(cluster, endpoint, fields, &is_said);
+        if let Some(words) = words {
             let answer = instead::answer(status, fields, edits, words);
             return ResponseStep::Instead(Box::new(answer));
         }
@@ -326,6 +385,7 @@ impl Exchange {
         cluster: &Cluster,
         endpoint: &Endpoint,
         fields: &impl Fields,
+        is_said: &dyn Fn(&HeaderName) -> bool,
     ) -> Vec<HeaderEdit> {
         let Some(request) = &self.request else {
             return Vec::new();
@@ -337,6 +397,7 @@ impl Exchange {
         });
         let id = &request.excerpt.id;
         let mut edits = respond::edits(endpoint, is_local, id, cookie, fields);
+        self.policy_edits(is_said, &mut edits);
         self.route_response_edits(request, &mut edits);
         edits
     }

@@ -13,17 +13,18 @@ use portcullis_traffic::route::{
 };
 use tokio::sync::watch;
 
-use crate::access_log::{AccessLogWriter, OpenError};
+use crate::access_log::{AccessLogWriter, OpenError, Privacy};
 use crate::affinity::KeyError;
 use crate::cluster::{Cluster, Keeper, OpaqueIds};
 use crate::config::{
-    self, Action, Auth, ClientLists, ClusterId, Config, HeaderChanges, LogSample, Maintenance,
-    Page, Rewrite, Words,
+    self, Action, Auth, ClientLists, ClusterId, Config, Cors, Criticality, HeaderChanges,
+    LogSample, Maintenance, Page, RateLimitId, Rewrite, SecurityHeaders, Words,
 };
 use crate::gate::{Bans, Gate};
 use crate::jwks::Issuer;
 use crate::metrics::{GateMetrics, Metrics, RequestCounters};
 use crate::pipeline::IdSource;
+use crate::rate_limit::Limiter;
 use crate::revocation::Follower;
 use crate::tls::Terminator;
 
@@ -42,6 +43,8 @@ pub struct Edge {
     pub metrics: Metrics,
     /// Where finished requests go.
     pub access_log: AccessLogWriter,
+    /// What of persons they say.
+    pub privacy: Privacy,
     /// Networks whose forwarding headers are believed.
     pub trusted_proxies: Vec<IpNet>,
     /// Clients that the operator keeps out.
@@ -104,6 +107,7 @@ impl Edge {
             ban_metrics: metrics.gate("ban", ""),
             metrics,
             access_log,
+            privacy: Privacy::new(&config.log_privacy),
             trusted_proxies: config.trusted_proxies.clone(),
             is_draining: AtomicBool::new(false),
             is_cutting_off: AtomicBool::new(false),
@@ -167,11 +171,17 @@ pub struct Snapshot {
     pub clusters: Vec<Arc<Cluster>>,
     /// Whose tokens are believed: [`config::IssuerId`] indexes this list.
     pub issuers: Vec<Arc<Issuer>>,
+    /// What limits clients: [`RateLimitId`] indexes this list.
+    limiters: Vec<Limiter>,
+    /// By listener: what limits all its requests.
+    listener_limits: Vec<Vec<RateLimitId>>,
     /// Header fields in which any route tells endpoints of claims.
     pub(crate) claim_fields: Vec<HeaderName>,
     /// What to say with answers of ours where the route has no words.
     pages: Vec<Page>,
     router: Router<RouteId>,
+    /// Paths that health checks ask for.
+    health_paths: HashSet<String>,
     /// Paths that stay out of the access log while they are served: health checks ask for them.
     quiet_paths: HashSet<String>,
     /// Which of the others the access log gets.
@@ -195,6 +205,14 @@ pub struct RouteState {
     pub action: Action,
     /// What it asks of tokens.
     pub auth: Option<Auth>,
+    /// Which pages of other origins may read answers.
+    pub cors: Option<Cors>,
+    /// Fields that make browsers careful.
+    pub security_headers: Option<SecurityHeaders>,
+    /// What limits its requests.
+    pub rate_limits: Vec<RateLimitId>,
+    /// How much it matters to limits.
+    pub criticality: Criticality,
     /// Where they go, if they go to an endpoint.
     pub targets: Option<Targets>,
     /// What the endpoint is asked for instead.
@@ -215,6 +233,32 @@ pub struct RouteState {
     pub is_logged: bool,
     /// By listener: requests that had no target.
     counters: Vec<RequestCounters>,
+}
+
+impl RouteState {
+    /// `known` is the route of this name in the generation before.
+    fn build(route: &config::Route, parts: &Parts<'_>, known: Option<&Self>) -> Self {
+        let targets = known.and_then(|known| known.targets.as_ref());
+        Self {
+            name: route.name.clone(),
+            action: route.action.clone(),
+            auth: route.auth.clone(),
+            cors: route.cors.clone(),
+            security_headers: route.security_headers.clone(),
+            rate_limits: route.rate_limits.clone(),
+            criticality: route.criticality,
+            targets: Targets::build(&route.name, &route.action, parts, targets),
+            rewrite: route.rewrite.clone(),
+            request_headers: route.request_headers.clone(),
+            response_headers: route.response_headers.clone(),
+            idempotency_key: route.idempotency_key,
+            pages: route.pages.clone(),
+            gate: gate(route.clients.as_ref(), "route", &route.name, parts.metrics),
+            maintenance: route.maintenance.clone(),
+            is_logged: route.access_log,
+            counters: parts.counters(&route.name, ""),
+        }
+    }
 }
 
 impl Snapshot {
@@ -258,22 +302,7 @@ impl Snapshot {
         };
         let route_state = |route: &config::Route| {
             let known = previous.and_then(|snapshot| snapshot.route_named(&route.name));
-            let targets = known.and_then(|known| known.targets.as_ref());
-            RouteState {
-                name: route.name.clone(),
-                action: route.action.clone(),
-                auth: route.auth.clone(),
-                targets: Targets::build(&route.name, &route.action, &parts, targets),
-                rewrite: route.rewrite.clone(),
-                request_headers: route.request_headers.clone(),
-                response_headers: route.response_headers.clone(),
-                idempotency_key: route.idempotency_key,
-                pages: route.pages.clone(),
-                gate: gate(route.clients.as_ref(), "route", &route.name, metrics),
-                maintenance: route.maintenance.clone(),
-                is_logged: route.access_log,
-                counters: parts.counters(&route.name, ""),
-            }
+            RouteState::build(route, &parts, known)
         };
         let rule = |(position, route): (usize, &config::Route)| Rule {
             pattern: route.pattern.clone(),
@@ -291,9 +320,19 @@ impl Snapshot {
             generation: previous.map_or(1, |previous| previous.generation + 1),
             routes: config.routes.iter().map(route_state).collect(),
             issuers: issuers(config, metrics, previous),
+            limiters: limiters(config, metrics, previous),
+            listener_limits: config
+                .listeners
+                .iter()
+                .map(|one| one.rate_limits.clone())
+                .collect(),
             claim_fields: claim_fields(config),
             router: Router::build(config.routes.iter().enumerate().map(rule))?,
-            quiet_paths: quiet_paths(config),
+            quiet_paths: match config.logs_health_checks {
+                true => HashSet::new(),
+                false => health_paths(config),
+            },
+            health_paths: health_paths(config),
             log_sample: config.log_sample,
             pages: config.pages.clone(),
             unrouted: parts.counters("", ""),
@@ -336,6 +375,31 @@ impl Snapshot {
             .iter()
             .filter_map(|route| Some(("route", route.name.as_str(), route.gate.as_ref()?)));
         of_listeners.chain(of_routes)
+    }
+
+    /// Whether a health check of this configuration asks for this path.
+    pub(crate) fn is_health_path(&self, path: &str) -> bool {
+        self.health_paths.contains(path)
+    }
+
+    /// A limit by its position.
+    pub(crate) fn limiter(&self, position: usize) -> Option<&Limiter> {
+        self.limiters.get(position)
+    }
+
+    /// What limits requests of a listener on a route, each limit once.
+    pub(crate) fn rate_limits_of(
+        &self,
+        listener: usize,
+        route: RouteId,
+    ) -> impl Iterator<Item = RateLimitId> {
+        let of_listener = self
+            .listener_limits
+            .get(listener)
+            .map_or(&[][..], Vec::as_slice);
+        let of_route = self.route(route).rate_limits.iter();
+        let others = of_route.filter(|id| !of_listener.contains(id));
+        of_listener.iter().chain(others).copied()
     }
 
     /// Which requests the access log gets.
@@ -458,6 +522,16 @@ fn issuers(config: &Config, metrics: &Metrics, previous: Option<&Snapshot>) -> V
     config.issuers.iter().map(build).collect()
 }
 
+/// What clients have used up stays used up.
+fn limiters(config: &Config, metrics: &Metrics, previous: Option<&Snapshot>) -> Vec<Limiter> {
+    let build = |limit: &config::RateLimit| {
+        let mut known = previous.iter().flat_map(|snapshot| &snapshot.limiters);
+        let known = known.find(|known| known.name() == limit.name);
+        Limiter::build(limit, metrics, known)
+    };
+    config.rate_limits.iter().map(build).collect()
+}
+
 fn claim_fields(config: &Config) -> Vec<HeaderName> {
     let auths = config.routes.iter().filter_map(|route| route.auth.as_ref());
     let claims = auths.flat_map(|auth| &auth.claims);
@@ -468,10 +542,7 @@ fn claim_fields(config: &Config) -> Vec<HeaderName> {
 }
 
 /// Without queries: neither does the access log know any.
-fn quiet_paths(config: &Config) -> HashSet<String> {
-    if config.logs_health_checks {
-        return HashSet::new();
-    }
+fn health_paths(config: &Config) -> HashSet<String> {
     let checks = config.clusters.iter().flat_map(|cluster| &cluster.health);
     let paths = checks.filter_map(|check| match &check.question {
         config::Question::Http(question) => question.path.split('?').next(),

@@ -17,6 +17,7 @@ mod conditions;
 mod details;
 mod expressions;
 mod host;
+mod normal;
 mod paths;
 mod pattern;
 mod reach;
@@ -31,6 +32,10 @@ use std::fmt;
 pub use conditions::{Condition, Conditions, ValuePattern};
 pub use details::{Details, Part, REPETITIONS_MAX, VALUE_BYTES_MAX};
 pub use host::normalize_host;
+pub use normal::{
+    DotSegments, DoubleSlash, EncodedSlash, Oddity, PathRules, has_dot_segments, normalize,
+    readings,
+};
 pub use pattern::{HostPattern, PathPattern, Pattern};
 pub use reach::{Hidden, hidden};
 pub use regex::{Regex, RegexError};

@@ -1,8 +1,9 @@
 //! One ended request as one line of JSON. Never holds a query, a cookie or a credential.
 
-use std::io::Write as _;
 use std::time::{Duration, SystemTime};
 
+use super::Privacy;
+use crate::config::PrivateField;
 use crate::outcome::Outcome;
 use crate::pipeline::hex;
 
@@ -16,6 +17,7 @@ use crate::pipeline::hex;
 pub struct Line<'a> {
     pub time: SystemTime,
     pub listener: &'a str,
+    pub privacy: &'a Privacy,
     pub client: std::net::IpAddr,
     pub scheme: &'a str,
     pub method: Option<&'a str>,
@@ -34,6 +36,7 @@ pub struct Line<'a> {
     pub endpoint_time: Option<Duration>,
     pub request_bytes: u64,
     pub response_bytes: u64,
+    pub limited_by: Option<&'a str>,
     pub tls_version: Option<&'a str>,
     pub server_name: Option<&'a str>,
     pub user_agent: Option<&'a [u8]>,
@@ -47,11 +50,12 @@ impl Line<'_> {
         out.time(self.time);
         out.raw("\"");
         out.text("listener", Some(self.listener));
-        out.display("client", self.client);
+        let client = self.privacy.address(self.client).to_string();
+        self.private(&mut out, "client", PrivateField::Client, Some(&client));
         out.text("scheme", Some(self.scheme));
         out.text("method", self.method);
-        out.text("host", self.host);
-        out.text("path", self.path);
+        self.private(&mut out, "host", PrivateField::Host, self.host);
+        self.private(&mut out, "path", PrivateField::Path, self.path);
         out.text("protocol", self.protocol);
         out.number("status", self.status.map(u64::from));
         out.text("outcome", Some(self.outcome.name()));
@@ -71,12 +75,28 @@ impl Line<'_> {
         out.milliseconds("endpoint_ms", self.endpoint_time);
         out.number("request_bytes", Some(self.request_bytes));
         out.number("response_bytes", Some(self.response_bytes));
+        out.text("limited_by", self.limited_by);
         out.text("tls_version", self.tls_version);
-        out.text("server_name", self.server_name);
+        let server_name = self.server_name;
+        self.private(
+            &mut out,
+            "server_name",
+            PrivateField::ServerName,
+            server_name,
+        );
         let user_agent = self.user_agent.map(String::from_utf8_lossy);
-        out.text("user_agent", user_agent.as_deref());
+        let user_agent = user_agent.as_deref();
+        self.private(&mut out, "user_agent", PrivateField::UserAgent, user_agent);
         out.raw("}\n");
         out.0
+    }
+
+    /// A field that tells of a person.
+    fn private(&self, out: &mut Encoder, key: &str, field: PrivateField, value: Option<&str>) {
+        match value.map(|value| self.privacy.hide(field, value)) {
+            Some(Err(instead)) => out.text(key, instead.as_deref()),
+            Some(Ok(())) | None => out.text(key, value),
+        }
     }
 }
 
@@ -106,11 +126,6 @@ impl Encoder {
                 .expect("a string is valid JSON and a vector takes it"),
             None => self.raw("null"),
         }
-    }
-
-    fn display(&mut self, key: &str, value: impl std::fmt::Display) {
-        self.key(key);
-        write!(self.0, "\"{value}\"").expect("a vector takes everything");
     }
 
     fn number(&mut self, key: &str, value: Option<u64>) {
@@ -176,11 +191,13 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::config::LogPrivacy;
 
     fn line() -> Line<'static> {
         Line {
             time: SystemTime::UNIX_EPOCH + Duration::from_millis(1_767_225_600_042),
             listener: "web",
+            privacy: Box::leak(Box::new(Privacy::new(&LogPrivacy::default()))),
             client: "2001:db8::1".parse().unwrap(),
             scheme: "https",
             method: Some("GET"),
@@ -199,6 +216,7 @@ mod tests {
             endpoint_time: None,
             request_bytes: 1,
             response_bytes: 2,
+            limited_by: None,
             tls_version: Some("TLSv1.3"),
             server_name: None,
             user_agent: Some(b"curl/8"),
@@ -215,7 +233,7 @@ mod tests {
         assert_eq!(value["duration_ms"], json!(12.034));
         assert_eq!(value["endpoint_ms"], Value::Null);
         assert_eq!(value["trace_id"], json!("00000000000000000000000000000abc"));
-        assert_eq!(value.as_object().unwrap().len(), 23);
+        assert_eq!(value.as_object().unwrap().len(), 24);
     }
 
     #[test]

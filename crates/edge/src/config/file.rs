@@ -6,12 +6,12 @@ use std::num::{NonZeroU32, NonZeroUsize};
 
 use ipnet::IpNet;
 use portcullis_ops::Secret;
-use portcullis_ops::decode::{Fields, Located};
+use portcullis_ops::decode::{Fields, Located, Mistake};
 use portcullis_ops::diagnostic::Report;
 use portcullis_ops::yaml::Node;
 
 use super::names::{self, Access};
-use super::{LogSample, Shutdown, keys};
+use super::{LogPrivacy, LogSample, PrivateField, Shutdown, keys};
 
 mod affinity;
 mod clients;
@@ -20,6 +20,8 @@ mod health;
 mod issuers;
 mod listeners;
 mod pages;
+mod policies;
+mod rate_limits;
 mod retries;
 mod revocations;
 mod routes;
@@ -32,6 +34,7 @@ pub(super) use health::{CheckKind, FileCheckTls, FileHealth};
 pub(super) use issuers::{FileAuth, FileIssuer};
 pub(super) use listeners::{FileCertificate, FileClientAuth, FileListener, FileTls};
 pub(super) use pages::{FileMaintenance, FilePage, FileWords};
+pub(super) use rate_limits::{FileRateLimit, PerPeriod};
 pub(super) use retries::FileRetries;
 pub(super) use revocations::FileRevocations;
 pub(super) use routes::{FileAction, FileRoute, FileSplit};
@@ -44,12 +47,14 @@ pub(super) struct FileConfig {
     pub(super) clusters: Vec<FileCluster>,
     pub(super) routes: Vec<FileRoute>,
     pub(super) issuers: Vec<FileIssuer>,
+    pub(super) rate_limits: Vec<FileRateLimit>,
     pub(super) zone: Option<Located<String>>,
     pub(super) pages: Vec<FilePage>,
     pub(super) trusted_proxies: Vec<Located<IpNet>>,
     pub(super) admin: Option<FileAdmin>,
     pub(super) access_log: Option<Located<Access>>,
     pub(super) logs_health_checks: bool,
+    pub(super) log_privacy: LogPrivacy,
     pub(super) log_sample: LogSample,
     pub(super) shutdown: Shutdown,
     pub(super) max_connections: Located<u32>,
@@ -84,12 +89,18 @@ impl FileConfig {
                 .into_iter()
                 .map(issuers::issuer)
                 .collect(),
+            rate_limits: file
+                .named("rate_limits")
+                .into_iter()
+                .map(rate_limits::rate_limit)
+                .collect(),
             zone: file.text("zone", names::label),
             pages: pages::pages(&file),
             trusted_proxies: file.networks("trusted_proxies"),
             admin: file.switch("admin").as_ref().map(admin),
             access_log: access_log.text("to", names::access),
             logs_health_checks: access_log.flag("health_checks").value,
+            log_privacy: log_privacy(&access_log),
             log_sample: LogSample {
                 percent: access_log.number("sample").value,
                 slow: access_log.duration("slow").value,
@@ -108,6 +119,33 @@ fn admin(fields: &Fields<'_>) -> FileAdmin {
         address: fields.address("address"),
         token: fields.secret("token"),
     }
+}
+
+fn log_privacy(fields: &Fields<'_>) -> LogPrivacy {
+    let named = |key| {
+        let written = fields.texts(key, private_field);
+        written.into_iter().map(|field| field.value).collect()
+    };
+    LogPrivacy {
+        truncates_addresses: fields.flag("truncate_addresses").value,
+        hashed: named("hash"),
+        dropped: named("drop"),
+        salt_rotation: fields.duration("salt_rotation").value,
+    }
+}
+
+fn private_field(text: &str) -> Result<PrivateField, Mistake> {
+    Ok(match text {
+        "client" => PrivateField::Client,
+        "host" => PrivateField::Host,
+        "path" => PrivateField::Path,
+        "server_name" => PrivateField::ServerName,
+        "user_agent" => PrivateField::UserAgent,
+        _ => {
+            let hint = "client, host, path, server_name or user_agent";
+            return Err(Mistake::new("is no field that can be hidden", hint));
+        }
+    })
 }
 
 fn shutdown(fields: &Fields<'_>) -> Shutdown {

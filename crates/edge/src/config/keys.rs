@@ -14,6 +14,8 @@ mod health;
 mod issuers;
 mod listeners;
 mod pages;
+mod policies;
+mod rate_limits;
 mod retries;
 mod revocations;
 mod routes;
@@ -23,10 +25,13 @@ use clusters::CLUSTER;
 use issuers::ISSUER;
 use listeners::LISTENERS;
 use pages::PAGES;
+use rate_limits::RATE_LIMIT;
 use routes::ROUTES;
 
 const MILLISECOND: Duration = Duration::from_millis(1);
 const HOUR: Duration = Duration::from_secs(3600);
+const SECOND: Duration = Duration::from_secs(1);
+const SEVEN_DAYS: Duration = Duration::from_secs(7 * 24 * 3600);
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
 const TIMEOUT: Kind = Kind::Scalar(Scalar::Duration(MILLISECOND, DAY));
@@ -40,6 +45,7 @@ pub(super) static FILE: Table = Table {
         key("clusters", Kind::Named(&CLUSTER, "auth"), Required(""), "Sets of endpoints, by names of your choice."),
         key("routes", Kind::List(&ROUTES), Usual(""), "What goes where; the most specific host, then path, wins in any order."),
         key("issuers", Kind::Named(&ISSUER, "main"), Optional(""), "Whose access tokens routes may ask for under `auth`, by names of your choice."),
+        key("rate_limits", Kind::Named(&RATE_LIMIT, "per_client"), Optional(""), "How often clients may come and how many of their requests may run at once (docs/limits.md), by names of your choice that listeners and routes use."),
         key("zone", text(&NAME), Optional("eu-1a"), "Where this edge is; endpoints of the same zone come first."),
         key("errors", Kind::List(&PAGES), Optional(""), "What the edge says with its own answers, instead of problem documents (RFC 9457); the first match wins."),
         key("trusted_proxies", Kind::List(&NETWORK), Optional("[10.0.0.0/8]"), "Networks whose X-Forwarded-* headers are believed; none by default."),
@@ -65,6 +71,10 @@ static ACCESS_LOG: Table = Table {
         key("to", text(&DESTINATION), Default("stdout"), "`stdout`, `off` or a file (./access.log)."),
         key("sample", count(1, 100), Default("100"), "Percent of the requests that are written: always the same for a request id, so that all edges on its way agree. Errors (outcomes other than served, redirected and responded, and statuses from 400) are all written."),
         key("slow", TIMEOUT, Default("1s"), "Requests that took this long are written whatever `sample` says."),
+        key("truncate_addresses", Kind::Scalar(Scalar::Flag), Default("false"), "Whether only the network of a client is written: 24 bits of an IPv4 address, 48 of IPv6."),
+        key("hash", Kind::List(&PRIVATE_FIELD), Optional("[client, user_agent]"), "Fields written as hashes under a salt of the process: client, host, path, server_name, user_agent."),
+        key("drop", Kind::List(&PRIVATE_FIELD), Optional("[user_agent]"), "Those of them that are left out. Queries, cookies and tokens are never written."),
+        key("salt_rotation", Kind::Scalar(Scalar::Duration(SECOND, SEVEN_DAYS)), Default("24h"), "How long a salt is used before another is drawn and it is forgotten; after that nobody can tell whose a hash was."),
         key("health_checks", Kind::Scalar(Scalar::Flag), Default("false"), "Whether GET and HEAD requests are written that were served below 400 on a path that a health check of this file asks for; metrics always count them."),
     ],
 };
@@ -77,6 +87,8 @@ static SHUTDOWN: Table = Table {
 };
 
 static NAME: Text = Text { what: "a name of letters, digits and . _ : - such as `auth`", pattern: "^[A-Za-z0-9][A-Za-z0-9._:-]{0,63}$" };
+static PRIVATE_FIELD: Kind = text(&PRIVATE);
+static PRIVATE: Text = Text { what: "a field such as `client`", pattern: "^(client|host|path|server_name|user_agent)$" };
 static DESTINATION: Text = Text { what: "`stdout`, `off` or a file such as `./access.log`", pattern: "^(stdout|off|.*/.*)$" };
 
 const fn key(name: &'static str, kind: Kind, presence: Presence, doc: &'static str) -> Key {

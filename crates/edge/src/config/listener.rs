@@ -7,7 +7,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{ClientAuth, ClientLists, ClusterId, ConnectionsPerAddress, ProxyProtocol, TicketKeys};
+use portcullis_traffic::route::PathRules;
+
+use super::{
+    ClientAuth, ClientLists, ClusterId, ConnectionsPerAddress, ProxyProtocol, RateLimitId,
+    SecurityHeaders, TicketKeys,
+};
 
 /// One bound address with what it does to the bytes that arrive.
 #[derive(Debug)]
@@ -30,6 +35,14 @@ pub struct Listener {
     pub clients: Option<ClientLists>,
     /// Connections begin with a PROXY header.
     pub proxy_protocol: Option<ProxyProtocol>,
+    /// Fields that make browsers careful, on routes that say nothing of them (default none).
+    pub security_headers: Option<SecurityHeaders>,
+    /// The port of https that everybody is sent to; `None` (default): nobody is.
+    pub redirect_to_https: Option<u16>,
+    /// What becomes of odd paths.
+    pub paths: PathRules,
+    /// What limits all requests here.
+    pub rate_limits: Vec<RateLimitId>,
     /// Sizes and counts.
     pub limits: Limits,
     /// Deadlines towards the client.

@@ -23,6 +23,7 @@ mod issuers;
 mod listeners;
 mod pages;
 mod policies;
+mod rate_limits;
 mod retries;
 mod revocations;
 mod routes;
@@ -116,6 +117,7 @@ impl Parser<'_> {
             clusters: self.clusters(),
             routes: self.routes(),
             issuers: self.issuers(),
+            rate_limits: self.rate_limits(),
             zone: self.file.zone.as_ref().map(|zone| zone.value.clone()),
             pages: self.pages(&self.file.pages),
             trusted_proxies: self
@@ -127,6 +129,7 @@ impl Parser<'_> {
             admin: self.admin(),
             access_log: self.access_log(),
             logs_health_checks: self.file.logs_health_checks,
+            log_privacy: self.file.log_privacy.clone(),
             log_sample: self.file.log_sample,
             shutdown: self.file.shutdown.clone(),
             max_connections: self.file.max_connections.value,
@@ -140,6 +143,7 @@ impl Parser<'_> {
         self.check_zones();
         self.check_names_of_certificates(&config);
         self.check_redirects(&config);
+        self.check_ways_to_https(&config);
         config
     }
 

@@ -5,7 +5,10 @@ use http::{HeaderName, HeaderValue, StatusCode};
 use portcullis_traffic::route::Regex;
 
 use super::template::Template;
-use super::{Auth, ClientLists, ClusterId, Maintenance, Page, Pattern};
+use super::{
+    Auth, ClientLists, ClusterId, Cors, Criticality, Maintenance, Page, Pattern, RateLimitId,
+    SecurityHeaders,
+};
 
 /// Match rule and what becomes of its requests.
 #[derive(Debug)]
@@ -20,6 +23,14 @@ pub struct Route {
     pub auth: Option<Auth>,
     /// Which clients may ask for it.
     pub clients: Option<ClientLists>,
+    /// Which pages of other origins may read answers; `None` (default): whatever endpoints say.
+    pub cors: Option<Cors>,
+    /// Fields that make browsers careful; `None` (default): those of the listener.
+    pub security_headers: Option<SecurityHeaders>,
+    /// What limits its requests, beside what limits all of their listener.
+    pub rate_limits: Vec<RateLimitId>,
+    /// How much it matters to limits.
+    pub criticality: Criticality,
     /// What the endpoint is asked for instead.
     pub rewrite: Rewrite,
     /// Changes on the way to the endpoint.

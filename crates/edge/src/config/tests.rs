@@ -21,6 +21,7 @@ mod issuers;
 mod keys;
 mod mistakes;
 mod mutations;
+mod policies;
 mod reference;
 mod revocations;
 mod routes;

@@ -94,9 +94,6 @@ pub(super) fn check(head: &impl Head, limits: &Limits) -> Result<(), Cause> {
         return Err(Cause::MethodNotAllowed);
     }
     check_host(head)?;
-    if has_hidden_path(head.path()) {
-        return Err(Cause::HeadMalformed);
-    }
     match body_length(fields, head.version())? {
         Some(length) if length > limits.body_bytes => Err(Cause::BodyTooLarge),
         _ => Ok(()),
@@ -163,30 +160,6 @@ fn is_authority(authority: &str) -> bool {
 /// Of a name or an address (RFC 3986, 3.2.2), without the brackets and colons of some.
 fn is_host_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+;=".contains(&byte)
-}
-
-/// Whether some endpoint may read another path than we route by: a segment that is `.` or `..`,
-/// plain or encoded, with or without parameters. Clients resolve these before they send.
-pub(super) fn has_hidden_path(path: &str) -> bool {
-    // Nearly all paths pass the cheap look.
-    let bytes = path.as_bytes();
-    let is_suspect = bytes.contains(&b'%') || bytes.windows(2).any(|pair| pair == b"/.");
-    is_suspect && path.split('/').any(is_dot_segment)
-}
-
-fn is_dot_segment(segment: &str) -> bool {
-    let name = segment.split(';').next().unwrap_or_default();
-    let mut rest = name.as_bytes();
-    let mut dots = 0;
-    while let [first, after @ ..] = rest {
-        rest = match (first, after) {
-            (b'.', _) => after,
-            (b'%', [b'2', b'e' | b'E', after @ ..]) => after,
-            _ => return false,
-        };
-        dots += 1;
-    }
-    matches!(dots, 1 | 2)
 }
 
 /// Length that the head declares. Exactly one framing, or none: two readings of one message are
@@ -454,38 +427,5 @@ mod tests {
             Err(Cause::BodyTooLarge),
             "beyond 64 bits"
         );
-    }
-
-    #[test]
-    fn dot_segments_are_refused_however_they_are_written() {
-        for path in [
-            "/a/../b",
-            "/..",
-            "/.",
-            "/a/.",
-            "/a/./b",
-            "/%2e%2e/b",
-            "/%2E./b",
-            "/.%2e",
-            "/a/..;x/b",
-            "/a/%2e;v=1/b",
-        ] {
-            assert_eq!(
-                check(&FakeHead::get(path)),
-                Err(Cause::HeadMalformed),
-                "{path}"
-            );
-        }
-        for path in [
-            "/.well-known/jwks.json",
-            "/...",
-            "/a..b",
-            "/a.",
-            "/%2ehidden",
-            "/a;../b",
-            "*",
-        ] {
-            assert_eq!(check(&FakeHead::get(path)), Ok(()), "{path}");
-        }
     }
 }

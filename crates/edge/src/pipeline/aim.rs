@@ -31,10 +31,19 @@ impl Exchange {
         self.balancing_key = hash.and_then(|hash| select::key(hash, head, request.client));
         (self.target, self.split_key) = (target, key);
         match rewrite::target(&state.rewrite.path, head, self.limits().target_bytes) {
-            Ok(rewritten) => self.rewritten = rewritten,
+            Ok(rewritten) => self.rewritten = rewritten.or_else(|| self.sent_instead(head)),
             Err(cause) => return Err(self.on_failure(cause)),
         }
         Ok(())
+    }
+
+    /// The client's target with the path that it was routed by, if that is another.
+    fn sent_instead(&self, head: &impl Head) -> Option<String> {
+        let path = self.path.as_deref()?;
+        Some(match head.query() {
+            Some(query) => format!("{path}?{query}"),
+            None => path.to_owned(),
+        })
     }
 
     /// The answer of a route that asks no endpoint.
@@ -59,6 +68,7 @@ impl Exchange {
                     route: &route.name,
                     cluster: "",
                 };
+                answer = self.dressed(answer);
                 changes::apply(&route.response_headers, &facts, &mut answer.headers);
                 self.answered = Some(outcome);
                 answer

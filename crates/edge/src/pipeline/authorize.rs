@@ -189,7 +189,7 @@ impl Exchange {
         let issuer = &snapshot.issuers[auth.issuer.0];
         let decided = authorize(auth, issuer, head.fields(), now(), Instant::now());
         self.decide(issuer, decided)?;
-        self.aim(route, head)
+        self.with_path(head, |exchange, head| exchange.go_on(route, head))
     }
 
     fn decide(

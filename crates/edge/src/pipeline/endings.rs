@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use super::{Answer, Cause, End, Exchange, Outcome, fail, finish, grpc};
+use http::HeaderName;
+
+use super::{Answer, Cause, End, Exchange, HeaderEdit, Outcome, fail, finish, grpc};
 use crate::cluster::Slot;
 use crate::state::RouteId;
 
@@ -15,15 +17,36 @@ impl Exchange {
         let failure = fail::failure(cause);
         self.blame_endpoint(cause, Instant::now());
         self.failed.get_or_insert(failure.outcome);
+        // Whoever reads the answer may ask again at once.
+        self.limited.leave();
         let id = self.request.as_ref().map(|request| &request.excerpt.id);
         let answer = failure.answer(id);
         if self.is_grpc {
-            return grpc::translate(answer, cause, failure.detail());
+            return self.dressed(grpc::translate(answer, cause, failure.detail()));
         }
-        match self.snapshot.words(self.route, answer.status.as_u16()) {
+        let answer = match self.snapshot.words(self.route, answer.status.as_u16()) {
             Some(words) => answer.in_words(words),
             None => answer,
-        }
+        };
+        self.dressed(answer)
+    }
+
+    /// An answer of ours with what policies add to every answer.
+    pub(super) fn dressed(&self, answer: Answer) -> Answer {
+        let mut edits = Vec::new();
+        self.policy_edits(&|_| false, &mut edits);
+        answer.edited(edits)
+    }
+
+    /// Appends what policies say on every answer; `is_said` is whether the endpoint says something under a name.
+    pub(super) fn policy_edits(
+        &self,
+        is_said: &dyn Fn(&HeaderName) -> bool,
+        edits: &mut Vec<HeaderEdit>,
+    ) {
+        self.security_edits(is_said, edits);
+        self.cors_edits(is_said, edits);
+        self.limited.append(&self.snapshot, edits);
     }
 
     /// The route is closed, unless the client may look.
@@ -57,6 +80,7 @@ impl Exchange {
             self.blame_endpoint(cause, now);
         }
         self.credit_endpoint(now);
+        self.limited.leave();
         let outcome = self.failed.or(self.answered).unwrap_or(match end.status {
             Some(status) if status.is_server_error() => Outcome::EndpointError,
             _ => Outcome::Served,
@@ -77,6 +101,7 @@ impl Exchange {
             request_bytes: self.body.bytes(),
             response_bytes: end.response_bytes,
             server_name: tls.and_then(|tls| tls.server_name.as_deref()),
+            limited_by: self.limited.by(&self.snapshot),
         };
         finish::finish(&self.edge, &ended);
     }

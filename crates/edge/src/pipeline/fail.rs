@@ -53,6 +53,9 @@ fn outcome_and_status(cause: Cause) -> (Outcome, StatusCode) {
         Cause::NoToken => (O::RefusedNoToken, S::UNAUTHORIZED),
         Cause::BadToken => (O::RefusedToken, S::UNAUTHORIZED),
         Cause::Forbidden => (O::RefusedForbidden, S::FORBIDDEN),
+        Cause::OriginRefused => (O::RefusedOrigin, S::FORBIDDEN),
+        Cause::RateLimited => (O::RefusedRateLimit, S::TOO_MANY_REQUESTS),
+        Cause::ConcurrencyLimited => (O::RefusedConcurrencyLimit, S::TOO_MANY_REQUESTS),
         Cause::NoKeys => (O::FailedNoKeys, S::SERVICE_UNAVAILABLE),
         Cause::NoRevocations => (O::FailedNoRevocations, S::SERVICE_UNAVAILABLE),
         Cause::NoEndpoint => (O::FailedNoEndpoint, S::SERVICE_UNAVAILABLE),
@@ -113,9 +116,10 @@ fn detail(cause: Cause) -> &'static str {
         | Cause::Misdirected => detail_of_tls(cause),
         Cause::ClientGone => "The client left before the answer.",
         Cause::NoRoute => "No route matches the host and path. Check both for a typing error.",
-        Cause::Maintenance => {
-            "This is closed for maintenance. Try again after the seconds in Retry-After."
-        }
+        Cause::Maintenance
+        | Cause::OriginRefused
+        | Cause::RateLimited
+        | Cause::ConcurrencyLimited => detail_of_policy(cause),
         Cause::NoToken
         | Cause::BadToken
         | Cause::Forbidden
@@ -211,6 +215,22 @@ fn detail_of_connection(cause: Cause) -> &'static str {
     }
 }
 
+/// The same for requests that a policy refuses.
+fn detail_of_policy(cause: Cause) -> &'static str {
+    match cause {
+        Cause::Maintenance => {
+            "This is closed for maintenance. Try again after the seconds in Retry-After."
+        }
+        Cause::OriginRefused => {
+            "Pages of this origin may not ask here. Ask whoever runs the server."
+        }
+        Cause::ConcurrencyLimited => {
+            "Too many requests at the same time. Wait for answers before you send more."
+        }
+        _ => "Too many requests. Try again after the seconds in Retry-After.",
+    }
+}
+
 /// The same for requests whose token decides.
 fn detail_of_token(cause: Cause) -> &'static str {
     match cause {
@@ -248,6 +268,9 @@ fn closes(cause: Cause) -> bool {
             | Cause::NoToken
             | Cause::BadToken
             | Cause::Forbidden
+            | Cause::OriginRefused
+            | Cause::RateLimited
+            | Cause::ConcurrencyLimited
             | Cause::NoKeys
             | Cause::NoRevocations
             | Cause::NoEndpoint
@@ -285,7 +308,7 @@ impl Failure {
         if let Some(id) = request_id {
             headers.push((X_REQUEST_ID, id.clone()));
         }
-        if self.status == StatusCode::SERVICE_UNAVAILABLE {
+        if COME_BACK_LATER.contains(&self.status) {
             headers.push((RETRY_AFTER, HeaderValue::from(RETRY_AFTER_SECONDS)));
         }
         if let Some(challenge) = self.challenge {
@@ -337,6 +360,11 @@ impl Failure {
 
 /// Longer than a restart of one endpoint takes, short enough not to be felt as an outage.
 const RETRY_AFTER_SECONDS: u16 = 5;
+/// Statuses that say when to try again (RFC 9110, 10.2.3; RFC 6585, 4).
+const COME_BACK_LATER: [StatusCode; 2] = [
+    StatusCode::SERVICE_UNAVAILABLE,
+    StatusCode::TOO_MANY_REQUESTS,
+];
 const METHODS_ALLOWED: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
 
 #[cfg(test)]
@@ -402,7 +430,7 @@ mod tests {
     fn unavailable_says_when_to_come_back_and_nothing_else_does() {
         for cause in Cause::ALL {
             let answer = failure(cause).answer(None);
-            let is_unavailable = answer.status == StatusCode::SERVICE_UNAVAILABLE;
+            let is_unavailable = COME_BACK_LATER.contains(&answer.status);
             assert_eq!(
                 header(&answer, "retry-after").is_some(),
                 is_unavailable,
@@ -444,6 +472,9 @@ mod tests {
             (Cause::PlainHttp, 400, true),
             (Cause::Misdirected, 421, false),
             (Cause::NoRoute, 404, false),
+            (Cause::OriginRefused, 403, false),
+            (Cause::RateLimited, 429, false),
+            (Cause::ConcurrencyLimited, 429, false),
             (Cause::Maintenance, 503, false),
             (Cause::NoToken, 401, false),
             (Cause::BadToken, 401, false),

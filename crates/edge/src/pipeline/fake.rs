@@ -113,6 +113,10 @@ pub(crate) fn listener(name: &str) -> config::Listener {
         connections_per_address: None,
         clients: None,
         proxy_protocol: None,
+        security_headers: None,
+        redirect_to_https: None,
+        paths: portcullis_traffic::route::PathRules::default(),
+        rate_limits: Vec::new(),
         limits: Limits {
             header_bytes: 32 * 1024,
             header_count: 100,
@@ -231,6 +235,10 @@ pub(crate) fn config(cluster: config::Cluster) -> config::Config {
                 conditions: config::Conditions::default(),
             },
             action: config::Action::Cluster(config::ClusterId(0)),
+            cors: None,
+            security_headers: None,
+            rate_limits: Vec::new(),
+            criticality: config::Criticality::Normal,
             rewrite: config::Rewrite::default(),
             request_headers: config::HeaderChanges::default(),
             response_headers: config::HeaderChanges::default(),
@@ -241,22 +249,29 @@ pub(crate) fn config(cluster: config::Cluster) -> config::Config {
             clients: None,
             access_log: true,
         }],
+        rate_limits: Vec::new(),
         zone: None,
         trusted_proxies: vec!["10.0.0.0/8".parse().unwrap()],
         admin: None,
         access_log: config::AccessLog::Off,
         pages: Vec::new(),
         logs_health_checks: false,
-        log_sample: config::LogSample {
-            percent: 100,
-            slow: Duration::from_secs(1),
-        },
+        log_privacy: config::LogPrivacy::default(),
+        log_sample: log_sample(),
         shutdown: config::Shutdown {
             delay: Duration::ZERO,
             drain: Duration::from_secs(1),
         },
         max_connections: 100,
         workers: None,
+    }
+}
+
+/// Everything is written.
+pub(crate) fn log_sample() -> config::LogSample {
+    config::LogSample {
+        percent: 100,
+        slow: Duration::from_secs(1),
     }
 }
 

@@ -33,6 +33,8 @@ pub(super) struct Ended<'a> {
     pub(super) response_bytes: u64,
     /// The name that TLS was asked for.
     pub(super) server_name: Option<&'a str>,
+    /// The limit that refused the request, or would have.
+    pub(super) limited_by: Option<&'a str>,
 }
 
 /// Counts the request and writes its line.
@@ -120,6 +122,7 @@ fn line(edge: &Edge, ended: &Ended<'_>) -> Vec<u8> {
     let client = request.map_or_else(|| peer(connection), |request| request.client);
     Line {
         time: SystemTime::now(),
+        privacy: &edge.privacy,
         listener: &connection.listener.name,
         client,
         scheme: if is_https { "https" } else { "http" },
@@ -139,6 +142,7 @@ fn line(edge: &Edge, ended: &Ended<'_>) -> Vec<u8> {
         endpoint_time: ended.endpoint_time,
         request_bytes: ended.request_bytes,
         response_bytes: ended.response_bytes,
+        limited_by: ended.limited_by,
         tls_version: tls.map(|tls| tls.version),
         server_name: ended.server_name,
         user_agent: excerpt.and_then(Excerpt::logged_user_agent),
@@ -184,6 +188,7 @@ pub(super) fn finish_connection(
         request_bytes: 0,
         response_bytes: 0,
         server_name,
+        limited_by: None,
     };
     finish(edge, &ended);
 }

@@ -42,6 +42,7 @@ fn line(edge: &Edge, connection: &Connection, passed: &Passed<'_>, outcome: Outc
     let id = hex::<32>(edge.ids.draw());
     Line {
         time: SystemTime::now(),
+        privacy: &edge.privacy,
         listener: &connection.listener.name,
         client: connection.client.ip().to_canonical(),
         scheme: "tls",
@@ -61,6 +62,7 @@ fn line(edge: &Edge, connection: &Connection, passed: &Passed<'_>, outcome: Outc
         endpoint_time: passed.endpoint_time,
         request_bytes: passed.to_endpoint,
         response_bytes: passed.to_client,
+        limited_by: None,
         tls_version: None,
         server_name: passed.server_name,
         user_agent: None,

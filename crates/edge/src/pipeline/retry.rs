@@ -234,6 +234,9 @@ fn failure_of(setback: Setback) -> Option<(Failure, RetryReason)> {
         | Cause::NoToken
         | Cause::BadToken
         | Cause::Forbidden
+        | Cause::OriginRefused
+        | Cause::RateLimited
+        | Cause::ConcurrencyLimited
         | Cause::NoKeys
         | Cause::NoRevocations
         | Cause::NoEndpoint

@@ -1,9 +1,8 @@
 //! Another path for the endpoint or for a redirect. Never lets one through that means something
 //! else than it says.
 
-use portcullis_traffic::route::plain_path;
+use portcullis_traffic::route::{has_dot_segments, plain_path};
 
-use super::admit::has_hidden_path;
 use super::head::Head;
 use crate::config::{PathChange, PathPart};
 use crate::outcome::Cause;
@@ -61,7 +60,7 @@ pub(super) fn path(
         }
     };
     // What the client's part adds must not name another host, nor climb.
-    let is_plain = made.starts_with('/') && !made.starts_with("//") && !has_hidden_path(&made);
+    let is_plain = made.starts_with('/') && !made.starts_with("//") && !has_dot_segments(&made);
     match is_plain {
         true => Ok(Some(made)),
         false => Err(Cause::HeadMalformed),

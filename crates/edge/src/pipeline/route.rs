@@ -5,10 +5,11 @@ use std::net::IpAddr;
 
 use http::{HeaderName, Method};
 use ipnet::IpNet;
-use portcullis_traffic::route::{Details, plain_path};
+use portcullis_traffic::route::{Details, PathRules, plain_path};
 
 use super::admit::client_of;
 use super::head::{Fields, Head};
+use super::{cors, path};
 use crate::connection::Connection;
 use crate::outcome::Cause;
 use crate::state::{RouteId, Snapshot};
@@ -20,20 +21,46 @@ pub(super) fn find(
     connection: &Connection,
     trusted: &[IpNet],
 ) -> Result<RouteId, Cause> {
+    let rules = &connection.listener.paths;
+    // A page asks what it may do with the method that it names, where the edge knows the answer.
+    if let Some(method) = cors::asked_method(head) {
+        let asked = find_by(snapshot, head, connection, trusted, rules, &method);
+        if let Ok(route) = asked
+            && snapshot.route(route).cors.is_some()
+        {
+            return Ok(route);
+        }
+    }
+    find_by(snapshot, head, connection, trusted, rules, head.method())
+}
+
+fn find_by(
+    snapshot: &Snapshot,
+    head: &impl Head,
+    connection: &Connection,
+    trusted: &[IpNet],
+    rules: &PathRules,
+    method: &Method,
+) -> Result<RouteId, Cause> {
     let asked = Asked {
         head,
+        method,
         connection,
         trusted,
         client: Cell::new(None),
     };
-    snapshot
-        .find(head.authority(), &plain_path(head.path()), &asked)
-        .ok_or(Cause::NoRoute)
+    let find = |path: &str| {
+        let found = snapshot.find(head.authority(), path, &asked);
+        found.ok_or(Cause::NoRoute)
+    };
+    let found = find(&plain_path(head.path()));
+    path::check_readings(head.path(), rules, found, find)
 }
 
 /// A request as conditions of routes see it.
 struct Asked<'a, H> {
     head: &'a H,
+    method: &'a Method,
     connection: &'a Connection,
     trusted: &'a [IpNet],
     /// Found out for the first condition that asks.
@@ -42,7 +69,7 @@ struct Asked<'a, H> {
 
 impl<H: Head> Details for Asked<'_, H> {
     fn method(&self) -> Option<&Method> {
-        Some(self.head.method())
+        Some(self.method)
     }
 
     fn values(&self, name: &HeaderName) -> impl Iterator<Item = &[u8]> {

@@ -43,12 +43,12 @@ fn lower(host: &[u8]) -> Cow<'_, [u8]> {
     }
 }
 
-fn cookie<'h>(fields: &'h impl Fields, name: &str) -> Option<&'h [u8]> {
+pub(super) fn cookie<'h>(fields: &'h impl Fields, name: &str) -> Option<&'h [u8]> {
     cookie_values(fields, name).next()
 }
 
 /// The first parameter of this name, as sent.
-fn parameter<'h>(query: &'h str, name: &str) -> Option<&'h str> {
+pub(super) fn parameter<'h>(query: &'h str, name: &str) -> Option<&'h str> {
     let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
     pairs.find(|(key, _)| *key == name).map(|(_, value)| value)
 }

@@ -58,6 +58,21 @@ impl Answer {
         self
     }
 
+    /// The same with these edits.
+    pub(super) fn edited(mut self, edits: Vec<HeaderEdit>) -> Self {
+        for edit in edits {
+            match edit {
+                HeaderEdit::Append(name, value) => self.headers.push((name, value)),
+                HeaderEdit::Remove(name) => self.headers.retain(|(known, _)| *known != name),
+                HeaderEdit::Set(name, value) => {
+                    self.headers.retain(|(known, _)| *known != name);
+                    self.headers.push((name, value));
+                }
+            }
+        }
+        self
+    }
+
     /// The same in other words.
     pub(super) fn in_words(mut self, words: &Words) -> Self {
         self.headers.retain(|(name, _)| *name != CONTENT_TYPE);

@@ -46,6 +46,10 @@ fn edge_config(endpoints: &[&Endpoint]) -> Config {
                 conditions: Conditions::default(),
             },
             action: Action::Cluster(ClusterId(0)),
+            cors: None,
+            security_headers: None,
+            rate_limits: Vec::new(),
+            criticality: Criticality::Normal,
             rewrite: Rewrite::default(),
             request_headers: HeaderChanges::default(),
             response_headers: HeaderChanges::default(),
@@ -56,6 +60,7 @@ fn edge_config(endpoints: &[&Endpoint]) -> Config {
             maintenance: None,
             access_log: true,
         }],
+        rate_limits: Vec::new(),
         zone: None,
         trusted_proxies: Vec::new(),
         admin: Some(Admin {
@@ -65,10 +70,8 @@ fn edge_config(endpoints: &[&Endpoint]) -> Config {
         access_log: AccessLog::Off,
         pages: Vec::new(),
         logs_health_checks: false,
-        log_sample: LogSample {
-            percent: 100,
-            slow: seconds(1),
-        },
+        log_privacy: LogPrivacy::default(),
+        log_sample: fake::log_sample(),
         shutdown: Shutdown {
             delay: Duration::ZERO,
             drain: seconds(5),

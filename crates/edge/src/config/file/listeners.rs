@@ -4,14 +4,16 @@ use std::net::SocketAddr;
 
 use portcullis_ops::decode::{Fields, Located};
 use portcullis_ops::diagnostic::Span;
+use portcullis_traffic::route::PathRules;
 
 use super::super::names;
+use super::super::policies::SecurityHeaders;
 use super::super::{
     ClientTimeouts, ConnectionsPerAddress, Engine, FrameLimits, Http2, Limits, NamePattern,
     ProxyProtocol, TlsVersion, UnknownName,
 };
 use super::clients::{self, FileClients};
-use super::positive;
+use super::{policies, positive};
 
 #[derive(Debug)]
 pub(in crate::config) struct FileListener {
@@ -25,6 +27,10 @@ pub(in crate::config) struct FileListener {
     pub(in crate::config) connections_per_address: Option<ConnectionsPerAddress>,
     pub(in crate::config) clients: Option<FileClients>,
     pub(in crate::config) proxy_protocol: Option<ProxyProtocol>,
+    pub(in crate::config) rate_limits: Vec<Located<String>>,
+    pub(in crate::config) security_headers: Option<SecurityHeaders>,
+    pub(in crate::config) redirect_to_https: Option<Located<u16>>,
+    pub(in crate::config) paths: PathRules,
     pub(in crate::config) limits: Limits,
     pub(in crate::config) timeouts: ClientTimeouts,
     pub(in crate::config) http2: Http2,
@@ -86,6 +92,10 @@ pub(super) fn listener(fields: &Fields<'_>) -> FileListener {
             .optional_table("proxy_protocol")
             .as_ref()
             .map(clients::proxy_protocol),
+        rate_limits: fields.texts("rate_limits", names::label),
+        security_headers: policies::security_headers(fields),
+        redirect_to_https: policies::redirect_to_https(fields),
+        paths: policies::paths(fields),
         limits: limits(&fields.table("limits")),
         timeouts: client_timeouts(&fields.table("timeouts")),
         http2: http2(&fields.table("http2")),

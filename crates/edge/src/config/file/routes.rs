@@ -4,11 +4,15 @@ use portcullis_ops::decode::{Fields, Located};
 use portcullis_ops::diagnostic::Span;
 
 use super::super::names;
+use super::super::policies::{Cors, SecurityHeaders};
+use super::super::rate_limit::Criticality;
 use super::super::route::{HeaderChanges, Rewrite};
 use super::super::{HostPattern, PathPattern, Pattern};
 use super::clients::{self, FileClients};
 use super::issuers::{self, FileAuth};
 use super::pages::{self, FileMaintenance, FilePage};
+use super::policies;
+use super::rate_limits;
 
 mod action;
 mod changes;
@@ -27,6 +31,10 @@ pub(in crate::config) struct FileRoute {
     pub(in crate::config) action: Option<FileAction>,
     pub(in crate::config) auth: Option<FileAuth>,
     pub(in crate::config) clients: Option<FileClients>,
+    pub(in crate::config) rate_limits: Vec<Located<String>>,
+    pub(in crate::config) criticality: Criticality,
+    pub(in crate::config) cors: Option<Cors>,
+    pub(in crate::config) security_headers: Option<SecurityHeaders>,
     pub(in crate::config) rewrite: Rewrite,
     pub(in crate::config) request_headers: HeaderChanges,
     pub(in crate::config) response_headers: HeaderChanges,
@@ -77,6 +85,10 @@ pub(super) fn route(fields: &Fields<'_>) -> FileRoute {
             }),
         action,
         auth: issuers::auth(fields),
+        cors: policies::cors(fields),
+        security_headers: policies::security_headers(fields),
+        rate_limits: fields.texts("rate_limits", names::label),
+        criticality: rate_limits::criticality(fields),
         request_headers: changes::headers(fields, "request_headers"),
         response_headers: changes::headers(fields, "response_headers"),
         idempotency_key: fields.flag("idempotency_key").value,

@@ -5,6 +5,7 @@ use std::time::Duration;
 use portcullis_ops::decode::{Kind, Scalar, Table, Text};
 
 use super::clients::{CLIENTS, CONNECTIONS_PER_ADDRESS, PROXY_PROTOCOL};
+use super::policies::{PATHS, REDIRECT_TO_HTTPS, SECURITY_HEADERS};
 use super::{ADDRESS, CONNECTIONS, DAY, Default, NAME, Optional, Required, TIMEOUT, count, key, size, text};
 
 pub(super) static LISTENERS: Kind = Kind::Table(&LISTENER);
@@ -19,12 +20,17 @@ static LISTENER: Table = Table {
         key("connections_per_address", Kind::Table(&CONNECTIONS_PER_ADDRESS), Optional(""), "Connections that one client may have here; as many as there are by default."),
         key("clients", Kind::Table(&CLIENTS), Optional(""), "Which clients may come in; others get 403, or are closed where TLS would have to come first."),
         key("proxy_protocol", Kind::Table(&PROXY_PROTOCOL), Optional(""), "Connections begin with a PROXY header, before TLS, that says whose they are."),
+        key("rate_limits", Kind::List(&LIMIT_NAMES), Optional("[per_client]"), "Names under `rate_limits` that hold for all requests here."),
+        key("security_headers", Kind::Short(&SECURITY_HEADERS), Optional(""), "Fields that make browsers careful, on routes that say nothing of them; instead of a mapping the preset will do (docs/policies.md)."),
+        key("redirect_to_https", Kind::Short(&REDIRECT_TO_HTTPS), Optional(""), "Sends everybody to https; instead of a mapping `true` will do."),
+        key("paths", Kind::Table(&PATHS), Default(""), "What becomes of paths that servers read differently (docs/policies.md)."),
         key("limits", Kind::Table(&LIMITS), Default(""), "Sizes and counts that bound one client."),
         key("timeouts", Kind::Table(&CLIENT_TIMEOUTS), Default(""), "Patience with clients."),
         key("http2", Kind::Table(&HTTP2), Default(""), "HTTP/2, which is offered on TLS, and its limits."),
     ],
 };
 
+static LIMIT_NAMES: Kind = text(&NAME);
 static TLS: Table = Table {
     keys: &[
         key("certificates", Kind::List(&CERTIFICATES), Required(""), "Chosen by server name; the first answers all other names. Files are watched and replaced without a restart."),

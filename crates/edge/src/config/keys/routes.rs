@@ -5,6 +5,7 @@ use portcullis_ops::decode::{Kind, Scalar, Table, Text};
 use super::clients::CLIENTS;
 use super::issuers::AUTH;
 use super::pages::{MAINTENANCE, PAGES};
+use super::policies::{CORS, SECURITY_HEADERS};
 use super::{Default, NAME, NETWORK, Optional, Required, Usual, count, key, text};
 
 const FLAG: Kind = Kind::Scalar(Scalar::Flag);
@@ -29,6 +30,10 @@ static ROUTE: Table = Table {
         key("respond", Kind::Table(&RESPOND), Optional(""), "Answers without an endpoint."),
         key("auth", Kind::Short(&AUTH), Optional(""), "Lets only requests with a valid access token pass; instead of a mapping the name of the issuer will do."),
         key("clients", Kind::Table(&CLIENTS), Optional(""), "Which clients may ask for it; others get 403."),
+        key("rate_limits", Kind::List(&LIMIT_NAMES), Optional("[per_client]"), "Names under `rate_limits`, beside those of the listener; the strictest answers."),
+        key("criticality", Kind::Scalar(Scalar::Word(&["critical", "normal", "low"])), Default("normal"), "How much the route matters when a limit with `reserve` runs short: critical, normal or low."),
+        key("cors", Kind::Table(&CORS), Optional(""), "Which pages of other origins may read answers (docs/policies.md)."),
+        key("security_headers", Kind::Short(&SECURITY_HEADERS), Optional(""), "Fields that make browsers careful, instead of those of the listener; instead of a mapping the preset will do."),
         key("rewrite", Kind::Table(&REWRITE), Optional(""), "What the endpoint is asked for instead; the query stays."),
         key("request_headers", Kind::Table(&CHANGES), Optional(""), "Changes of the request's header fields on the way to the endpoint."),
         key("response_headers", Kind::Table(&CHANGES), Optional(""), "Changes of the response's header fields on the way to the client."),
@@ -39,6 +44,7 @@ static ROUTE: Table = Table {
     ],
 };
 
+static LIMIT_NAMES: Kind = text(&NAME);
 static METHOD: Kind = text(&METHOD_TEXT);
 static HEADERS: Kind = Kind::Short(&HEADER);
 static HEADER: Table = Table {

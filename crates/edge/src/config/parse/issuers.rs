@@ -69,6 +69,7 @@ impl Parser<'_> {
         let mut others: Vec<String> = own
             .flat_map(|auth| &auth.claims)
             .map(|claim| claim.value.1.clone())
+            .chain(self.claims_of_rate_limits().map(str::to_owned))
             .collect();
         others.sort_unstable();
         others.dedup();

@@ -29,6 +29,10 @@ impl Parser<'_> {
                 action,
                 auth: file.auth.as_ref().and_then(|auth| self.auth(auth, file)),
                 clients: file.clients.as_ref().map(|clients| self.clients(clients)),
+                cors: file.cors.clone(),
+                security_headers: file.security_headers.clone(),
+                rate_limits: self.rate_limit_ids(&file.rate_limits),
+                criticality: file.criticality,
                 rewrite: file.rewrite.clone(),
                 request_headers: file.request_headers.clone(),
                 response_headers: file.response_headers.clone(),
@@ -159,6 +163,24 @@ impl Parser<'_> {
                 let message = format!("this route takes {path}, too: clients would go in circles");
                 let hint = "redirect to a path that another route takes";
                 self.report.warning(*span, message, hint);
+            }
+        }
+    }
+
+    /// The same for listeners that send everybody to https.
+    pub(super) fn check_ways_to_https(&self, config: &Config) {
+        for file in &self.file.listeners {
+            let Some(port) = &file.redirect_to_https else {
+                continue;
+            };
+            if file.tls.is_some() {
+                let message = "`redirect_to_https` has no effect: clients speak TLS here";
+                let hint = "write it where plain HTTP comes in";
+                self.report.warning(port.span, message, hint);
+            } else if config.named_hosts().is_empty() {
+                let message = "nothing says which hosts may be sent to https";
+                let hint = "name a `host` in a route: what clients send is not to be trusted";
+                self.report.error_with_hint(port.span, message, hint);
             }
         }
     }
