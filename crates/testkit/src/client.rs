@@ -185,20 +185,12 @@ impl Connection {
         server_name: &str,
         config: ClientConfig,
     ) -> io::Result<Connection> {
-        let name = ServerName::try_from(server_name.to_owned()).map_err(io::Error::other)?;
         let connecting = async {
             let mut tcp = TcpStream::connect(address).await?;
             tcp.write_all(bytes).await?;
-            TlsConnector::from(Arc::new(config))
-                .connect(name, tcp)
-                .await
+            Ok(tcp)
         };
-        let stream = within(DEADLINE, "the TLS handshake", connecting).await?;
-        Ok(Connection::over(
-            Box::new(stream),
-            server_name.to_owned(),
-            None,
-        ))
+        Connection::open_tls_over(connecting, server_name, config).await
     }
 
     /// As [`Connection::open_tls`], with every write cut into pieces of `largest` bytes, each
@@ -209,16 +201,26 @@ impl Connection {
         config: ClientConfig,
         largest: usize,
     ) -> io::Result<Connection> {
-        let name = ServerName::try_from(server_name.to_owned()).map_err(io::Error::other)?;
         let connecting = async {
             let tcp = TcpStream::connect(address).await?;
             tcp.set_nodelay(true)?;
-            let pieces = Pieces::new(tcp, largest);
-            TlsConnector::from(Arc::new(config))
-                .connect(name, pieces)
-                .await
+            Ok(Pieces::new(tcp, largest))
         };
-        let stream = within(DEADLINE, "the TLS handshake", connecting).await?;
+        Connection::open_tls_over(connecting, server_name, config).await
+    }
+
+    /// Shakes hands over what `connecting` comes to.
+    async fn open_tls_over<S: Stream + 'static>(
+        connecting: impl Future<Output = io::Result<S>>,
+        server_name: &str,
+        config: ClientConfig,
+    ) -> io::Result<Connection> {
+        let name = ServerName::try_from(server_name.to_owned()).map_err(io::Error::other)?;
+        let shaking = async {
+            let connector = TlsConnector::from(Arc::new(config));
+            connector.connect(name, connecting.await?).await
+        };
+        let stream = within(DEADLINE, "the TLS handshake", shaking).await?;
         Ok(Connection::over(
             Box::new(stream),
             server_name.to_owned(),

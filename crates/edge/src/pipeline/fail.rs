@@ -260,7 +260,7 @@ fn challenge(cause: Cause) -> Option<&'static str> {
 /// Whether the state of the client's connection is in doubt, so that nothing more may be read from
 /// it. What the endpoint did wrong leaves the client's side as it was.
 fn closes(cause: Cause) -> bool {
-    !matches!(
+    let is_of_request_or_endpoint = matches!(
         cause,
         Cause::NoRoute
             | Cause::Misdirected
@@ -276,18 +276,11 @@ fn closes(cause: Cause) -> bool {
             | Cause::NoEndpoint
             | Cause::QueueFull
             | Cause::QueueTimeout
-            | Cause::ConnectRefused
-            | Cause::ConnectTimeout
-            | Cause::ConnectFailed
-            | Cause::TlsUntrusted
-            | Cause::TlsName
-            | Cause::TlsExpired
-            | Cause::TlsPlain
-            | Cause::TlsFailed
             | Cause::EndpointReset
             | Cause::EndpointTimeout
             | Cause::EndpointMalformed
-    )
+    );
+    !is_of_request_or_endpoint && !cause.is_without_connection()
 }
 
 impl Failure {
