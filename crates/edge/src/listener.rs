@@ -207,15 +207,16 @@ impl Listener {
         if let Err(cause) = welcomed {
             drop(place);
             if let Some(permit) = self.refuse(&stream, peer, cause) {
-                tokio::spawn(until(stop, part(stream, permit)));
+                tokio::spawn(until(stop, || part(stream, permit)));
             }
             return;
         }
         metrics.connections.inc();
         let listener = Arc::clone(self);
         let drain = signals.drain.clone();
-        let served = async move { listener.serve(stream, peer, place, drain).await };
-        tokio::spawn(until(stop, served));
+        tokio::spawn(until(stop, move || {
+            listener.serve(stream, peer, place, drain)
+        }));
     }
 
     /// Whether one more connection of this client may be served.
@@ -277,7 +278,7 @@ impl Listener {
     }
 
     async fn serve(
-        &self,
+        self: Arc<Self>,
         mut stream: TcpStream,
         peer: SocketAddr,
         mut place: OpenConnection,
@@ -403,9 +404,10 @@ async fn part(mut stream: TcpStream, permit: OwnedSemaphorePermit) {
     drop(permit);
 }
 
-/// Runs a task to its end, or to the end of the process.
-async fn until(mut stop: Signal, task: impl Future<Output = ()>) {
-    let mut task = pin!(task);
+/// Runs a task to its end, or to the end of the process. The task is made in here: one that was handed
+/// over would take its memory twice for as long as the connection lasts.
+async fn until<F: Future<Output = ()>>(mut stop: Signal, task: impl FnOnce() -> F) {
+    let mut task = pin!(task());
     poll_fn(|cx| {
         if task.as_mut().poll(cx).is_ready() {
             return Poll::Ready(());
@@ -417,4 +419,30 @@ async fn until(mut stop: Signal, task: impl Future<Output = ()>) {
 
 async fn poll_once<T>(mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>) -> Poll<T> {
     poll_fn(|cx| Poll::Ready(poll(cx))).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    type Arrived = (
+        Arc<Listener>,
+        TcpStream,
+        SocketAddr,
+        OpenConnection,
+        watch::Receiver<bool>,
+    );
+
+    fn bytes_of<F: Future>(_: impl FnOnce(Arrived) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn the_task_of_a_connection_stays_small() {
+        let task = bytes_of(|(listener, stream, peer, place, drain)| {
+            let stop = Signal::new(drain.clone());
+            until(stop, move || listener.serve(stream, peer, place, drain))
+        });
+        assert!(task <= 2560, "{task} bytes, for as long as it is open");
+    }
 }

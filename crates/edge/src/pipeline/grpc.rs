@@ -16,6 +16,9 @@ const MEDIA_TYPE: &[u8] = b"application/grpc";
 
 /// Whether whoever asks understands a status of gRPC.
 pub(super) fn is_asked_by(head: &impl Head) -> bool {
+    if head.version() != Version::HTTP_2 {
+        return false;
+    }
     let Some(kind) = head.fields().first(&CONTENT_TYPE) else {
         return false;
     };
@@ -23,8 +26,7 @@ pub(super) fn is_asked_by(head: &impl Head) -> bool {
         .get(..MEDIA_TYPE.len())
         .filter(|begin| begin.eq_ignore_ascii_case(MEDIA_TYPE))
         .and_then(|_| kind.get(MEDIA_TYPE.len()));
-    let is_grpc = kind.eq_ignore_ascii_case(MEDIA_TYPE) || matches!(rest, Some(b'+' | b';' | b' '));
-    is_grpc && head.version() == Version::HTTP_2
+    kind.eq_ignore_ascii_case(MEDIA_TYPE) || matches!(rest, Some(b'+' | b';' | b' '))
 }
 
 /// An answer as gRPC says it: head and status in one (`Trailers-Only`).

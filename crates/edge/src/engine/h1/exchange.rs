@@ -72,6 +72,13 @@ enum Attempted {
     Failed(Cause),
 }
 
+/// What all attempts of a request come to.
+enum Attempts {
+    Over(Next),
+    /// An answer of our own is due. The rest says how far the request's body was received.
+    Answer(Box<Answer>, Option<bool>),
+}
+
 impl<S: Stream> Session<'_, S> {
     /// Serves the request whose head has arrived.
     pub(super) async fn serve_request(&mut self, parser: &RequestParser, bytes: usize) -> Next {
@@ -92,19 +99,30 @@ impl<S: Stream> Session<'_, S> {
                 None => return end_unanswered(&mut exchange, Cause::ClientGone),
             }
         }
-        self.make_attempts(exchange, &request, now).await
+        match self.make_attempts(&mut exchange, &request, now).await {
+            Attempts::Over(next) => next,
+            Attempts::Answer(answer, received) => {
+                self.answer(exchange, &request, *answer, received).await
+            }
+        }
     }
 
     /// The same for one that another engine has admitted.
     pub(super) async fn serve_admitted(
         &mut self,
-        exchange: Exchange,
+        mut exchange: Exchange,
         parser: &RequestParser,
         bytes: usize,
     ) -> Next {
         let buffer = self.take_head(parser, bytes);
         let request = Request::new(parser, buffer.filled());
-        self.make_attempts(exchange, &request, Instant::now()).await
+        let attempts = self.make_attempts(&mut exchange, &request, Instant::now());
+        match attempts.await {
+            Attempts::Over(next) => next,
+            Attempts::Answer(answer, received) => {
+                self.answer(exchange, &request, *answer, received).await
+            }
+        }
     }
 
     fn take_head(&mut self, parser: &RequestParser, bytes: usize) -> Buffer {
@@ -118,10 +136,10 @@ impl<S: Stream> Session<'_, S> {
 
     async fn make_attempts(
         &mut self,
-        mut exchange: Exchange,
+        exchange: &mut Exchange,
         request: &Request<'_>,
         mut now: Instant,
-    ) -> Next {
+    ) -> Attempts {
         let mut body = RequestBody::new(request.framing, exchange.is_body_kept());
         // One look at the clock serves all that happens at once.
         loop {
@@ -129,29 +147,21 @@ impl<S: Stream> Session<'_, S> {
             let attempt = match while_client_stays(&mut self.client, chosen).await {
                 Some(Ok(attempt)) => attempt,
                 Some(Err(answer)) => {
-                    return self
-                        .answer(exchange, request, answer, body.received())
-                        .await;
+                    return Attempts::Answer(Box::new(answer), body.received());
                 }
-                None => return end_unanswered(&mut exchange, Cause::ClientGone),
+                None => return Attempts::Over(end_unanswered(exchange, Cause::ClientGone)),
             };
-            let attempted = self.attempt(&mut exchange, request, &mut body, &attempt, now);
+            let attempted = self.attempt(exchange, request, &mut body, &attempt, now);
             match attempted.await {
                 Attempted::Again => now = Instant::now(),
-                Attempted::Over(next) => return next,
-                Attempted::Instead(answer) => {
-                    return self
-                        .answer(exchange, request, *answer, body.received())
-                        .await;
-                }
+                Attempted::Over(next) => return Attempts::Over(next),
+                Attempted::Instead(answer) => return Attempts::Answer(answer, body.received()),
                 Attempted::Failed(cause) => {
                     let answer = exchange.on_failure(cause);
                     if cause == Cause::ClientGone {
-                        return end_unanswered(&mut exchange, cause);
+                        return Attempts::Over(end_unanswered(exchange, cause));
                     }
-                    return self
-                        .answer(exchange, request, answer, body.received())
-                        .await;
+                    return Attempts::Answer(Box::new(answer), body.received());
                 }
             }
         }
