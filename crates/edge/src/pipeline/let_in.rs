@@ -56,9 +56,9 @@ fn is_banned(edge: &Edge, client: IpAddr) -> bool {
 impl Exchange {
     /// The same for its route.
     pub(super) fn refuses_client(&mut self, route: RouteId) -> Option<Answer> {
-        let snapshot = std::sync::Arc::clone(&self.snapshot);
-        let gate: &Gate = snapshot.route(route).gate.as_ref()?;
+        let gate: &Gate = self.snapshot.route(route).gate.as_ref()?;
         let client = self.request.as_ref()?.client;
-        (gate.judge(client) == Verdict::Refused).then(|| self.on_failure(Cause::ClientRefused))
+        let verdict = gate.judge(client);
+        (verdict == Verdict::Refused).then(|| self.on_failure(Cause::ClientRefused))
     }
 }

@@ -134,7 +134,7 @@ pub fn readings(path: &str) -> impl Iterator<Item = String> {
         // What the others make of it may have some, too.
         path.contains('/'),
     ];
-    let is_odd = is_there[..3].contains(&true) || path.contains("//");
+    let is_odd = !is_unremarkable(path) && (is_there[..3].contains(&true) || path.contains("//"));
     let last = if is_odd { 1_u8 << is_there.len() } else { 0 };
     (1..last).filter_map(move |chosen| {
         let is_chosen = |bit: usize| chosen & (1 << bit) != 0;
