@@ -524,6 +524,10 @@ const OBSERVED: &[(&str, &str)] = &[
         "queueing::a_full_endpoint_is_passed_over_and_may_have_a_limit_of_its_own",
     ),
     (
+        "clusters.<name>.protocol",
+        "upstream_http2::many_requests_share_one_connection_and_no_more_than_the_endpoint_takes",
+    ),
+    (
         "clusters.<name>.proxy_protocol",
         "proxy_out::each_connection_says_whose_it_is_and_serves_nobody_else",
     ),
@@ -638,22 +642,6 @@ const OBSERVED: &[(&str, &str)] = &[
     (
         "errors[].status",
         "pages::the_operators_words_replace_those_of_the_edge_and_no_others",
-    ),
-    (
-        "forwarded",
-        "clients::endpoints_are_told_of_clients_in_the_fields_that_are_configured",
-    ),
-    (
-        "forwarded.believe",
-        "clients::endpoints_are_told_of_clients_in_the_fields_that_are_configured",
-    ),
-    (
-        "forwarded.by",
-        "clients::endpoints_are_told_of_clients_in_the_fields_that_are_configured",
-    ),
-    (
-        "forwarded.send",
-        "clients::endpoints_are_told_of_clients_in_the_fields_that_are_configured",
     ),
     (
         "issuers",

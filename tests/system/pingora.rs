@@ -84,5 +84,7 @@ mod tls;
 mod tokens;
 #[path = "upgrades.rs"]
 mod upgrades;
+#[path = "upstream_http2.rs"]
+mod upstream_http2;
 #[path = "upstream_tls.rs"]
 mod upstream_tls;

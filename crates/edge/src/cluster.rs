@@ -250,6 +250,11 @@ impl Cluster {
         self.dialling.own_preamble()
     }
 
+    /// Whether its endpoints speak HTTP/2.
+    pub(crate) fn is_http2(&self) -> bool {
+        self.dialling.is_http2()
+    }
+
     /// Whether that is TCP and nothing else.
     pub(crate) fn is_plain(&self) -> bool {
         self.dialling.is_plain()

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use rustls_pki_types::ServerName;
 
-use crate::config::{self, ProxyVersion, UpstreamTls};
+use crate::config::{self, Protocol, ProxyVersion, UpstreamTls};
 use crate::listener::{Origin, of_client, of_ourselves};
 
 /// How a connection to one endpoint is made.
@@ -18,6 +18,15 @@ pub struct Via {
     pub tls: Option<TlsVia>,
     /// What is written before anything else: a PROXY header.
     pub preamble: Option<Bytes>,
+    /// HTTP/2 is spoken.
+    pub is_http2: bool,
+}
+
+impl Via {
+    /// Whether it is over TLS.
+    pub fn is_secure(&self) -> bool {
+        self.tls.is_some()
+    }
 }
 
 /// TLS towards one endpoint.
@@ -34,6 +43,7 @@ pub struct TlsVia {
 pub(crate) struct Dialling {
     tls: Option<Arc<UpstreamTls>>,
     proxy_protocol: Option<ProxyVersion>,
+    protocol: Protocol,
     /// Names of endpoints that have one.
     names: HashMap<SocketAddr, ServerName<'static>>,
 }
@@ -47,6 +57,7 @@ impl Dialling {
         Self {
             tls: config.tls.clone(),
             proxy_protocol: config.proxy_protocol,
+            protocol: config.protocol,
             names: named.collect(),
         }
     }
@@ -66,6 +77,7 @@ impl Dialling {
         Via {
             tls,
             preamble: preamble.map(Bytes::from),
+            is_http2: self.is_http2(),
         }
     }
 
@@ -87,7 +99,11 @@ impl Dialling {
     }
 
     pub(crate) fn is_plain(&self) -> bool {
-        self.tls.is_none() && self.proxy_protocol.is_none()
+        self.tls.is_none() && self.proxy_protocol.is_none() && !self.is_http2()
+    }
+
+    pub(crate) fn is_http2(&self) -> bool {
+        self.protocol != Protocol::Http1
     }
 
     /// The endpoint's own name: that of its host, else its address.
@@ -106,7 +122,7 @@ impl Dialling {
             .as_ref()
             .map(|tls| tls.identity())
             .hash(&mut hasher);
-        self.proxy_protocol.hash(&mut hasher);
+        (self.proxy_protocol, self.protocol).hash(&mut hasher);
         let mut names: Vec<_> = self.names.iter().collect();
         names.sort_by_key(|(address, _)| **address);
         names.hash(&mut hasher);

@@ -7,6 +7,7 @@ mod deadline;
 mod dial;
 mod guard;
 mod h1;
+mod h2;
 mod linger;
 mod pingora;
 mod refusal;
@@ -23,6 +24,7 @@ pub(crate) use guard::{Abuse, Guard};
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use h1::fuzzing;
 pub(crate) use h1::{Engine as NativeEngine, Pool, responses};
+pub(crate) use h2::Bridge;
 pub(crate) use linger::linger;
 pub(crate) use pingora::Engine as PingoraEngine;
 pub(crate) use refusal::{refusal, to_http1};

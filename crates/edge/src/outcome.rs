@@ -49,6 +49,8 @@
 //! | `failed_tls_expired` | 502 | the endpoint's certificate is no longer valid, or not yet |
 //! | `failed_tls_plain` | 502 | the endpoint does not speak TLS |
 //! | `failed_tls` | 502 | the TLS handshake failed otherwise |
+//! | `failed_no_http2` | 502 | the endpoint does not speak HTTP/2 |
+//! | `failed_endpoint_refused` | 502 | the endpoint refused the request before it began with it (HTTP/2) |
 //! | `failed_endpoint_reset` | 502 | the endpoint closed before it answered |
 //! | `failed_endpoint_timeout` | 504, or as sent | the endpoint was silent too long before or inside its answer |
 //! | `failed_endpoint_malformed` | 502 | the endpoint's answer is not HTTP |
@@ -115,6 +117,8 @@ pub enum Outcome {
     FailedTlsExpired,
     FailedTlsPlain,
     FailedTls,
+    FailedNoHttp2,
+    FailedEndpointRefused,
     FailedEndpointReset,
     FailedEndpointTimeout,
     FailedEndpointMalformed,
@@ -126,7 +130,7 @@ pub enum Outcome {
 
 impl Outcome {
     /// All of them, in declaration order.
-    pub const ALL: [Self; 52] = [
+    pub const ALL: [Self; 54] = [
         Self::Served,
         Self::Redirected,
         Self::Responded,
@@ -172,6 +176,8 @@ impl Outcome {
         Self::FailedTlsExpired,
         Self::FailedTlsPlain,
         Self::FailedTls,
+        Self::FailedNoHttp2,
+        Self::FailedEndpointRefused,
         Self::FailedEndpointReset,
         Self::FailedEndpointTimeout,
         Self::FailedEndpointMalformed,
@@ -229,6 +235,8 @@ impl Outcome {
             Self::FailedTlsExpired => "failed_tls_expired",
             Self::FailedTlsPlain => "failed_tls_plain",
             Self::FailedTls => "failed_tls",
+            Self::FailedNoHttp2 => "failed_no_http2",
+            Self::FailedEndpointRefused => "failed_endpoint_refused",
             Self::FailedEndpointReset => "failed_endpoint_reset",
             Self::FailedEndpointTimeout => "failed_endpoint_timeout",
             Self::FailedEndpointMalformed => "failed_endpoint_malformed",
@@ -320,6 +328,10 @@ pub enum Cause {
     TlsPlain,
     /// The handshake failed for another reason.
     TlsFailed,
+    /// The endpoint does not speak HTTP/2.
+    NoHttp2,
+    /// The endpoint has not begun with the request, as it says.
+    EndpointRefused,
     /// The endpoint closed before a response head.
     EndpointReset,
     /// No byte from the endpoint within the read or write timeout.
@@ -346,7 +358,7 @@ pub enum Cause {
 
 impl Cause {
     /// All of them, for tables and tests.
-    pub const ALL: [Self; 47] = [
+    pub const ALL: [Self; 49] = [
         Self::HeadMalformed,
         Self::HeadTooLarge,
         Self::TargetTooLong,
@@ -383,6 +395,8 @@ impl Cause {
         Self::TlsExpired,
         Self::TlsPlain,
         Self::TlsFailed,
+        Self::NoHttp2,
+        Self::EndpointRefused,
         Self::EndpointReset,
         Self::EndpointTimeout,
         Self::EndpointMalformed,
@@ -401,11 +415,15 @@ impl Cause {
         self.trouble().is_some()
     }
 
-    /// Whether no connection was made, so that the endpoint has seen nothing of the request.
+    /// Whether the endpoint has seen nothing of the request, or has not begun with it.
     pub fn is_without_connection(self) -> bool {
         matches!(
             self,
-            Self::ConnectRefused | Self::ConnectTimeout | Self::ConnectFailed
+            Self::ConnectRefused
+                | Self::ConnectTimeout
+                | Self::ConnectFailed
+                | Self::NoHttp2
+                | Self::EndpointRefused
         ) || self.is_tls()
     }
 
@@ -428,6 +446,8 @@ impl Cause {
             Self::ConnectTimeout => Some(Trouble::ConnectTimeout),
             Self::ConnectFailed => Some(Trouble::ConnectFailed),
             _ if self.is_tls() => Some(Trouble::Tls),
+            Self::NoHttp2 => Some(Trouble::ConnectFailed),
+            Self::EndpointRefused => Some(Trouble::Reset),
             Self::EndpointReset => Some(Trouble::Reset),
             Self::EndpointTimeout => Some(Trouble::Timeout),
             Self::EndpointMalformed => Some(Trouble::Malformed),

@@ -11,6 +11,7 @@ pub mod deployment;
 pub mod endpoint;
 pub mod fault;
 pub mod grpc;
+pub mod h2_endpoint;
 pub mod machine;
 pub mod measure;
 pub mod noise;

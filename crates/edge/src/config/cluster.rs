@@ -13,7 +13,7 @@ use super::Affinity;
 
 use super::retries::Retries;
 
-use super::{HealthCheck, ProxyVersion, UpstreamTls};
+use super::{HealthCheck, Protocol, ProxyVersion, UpstreamTls};
 
 /// A named set of interchangeable endpoints and the policy over them.
 #[derive(Debug)]
@@ -40,6 +40,8 @@ pub struct Cluster {
     pub timeouts: UpstreamTimeouts,
     /// TLS towards endpoints; `None` (default) is plain.
     pub tls: Option<Arc<UpstreamTls>>,
+    /// What endpoints speak (default HTTP/1.1).
+    pub protocol: Protocol,
     /// Whether every connection begins with whose it is; `None` (default) is off.
     pub proxy_protocol: Option<ProxyVersion>,
     /// Whether a client is kept at one endpoint; `None` (default) is off.

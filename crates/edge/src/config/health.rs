@@ -17,6 +17,8 @@ use rustls_pki_types::ServerName;
 pub struct HealthCheck {
     /// What an endpoint must do to pass.
     pub question: Question,
+    /// Asks over HTTP/2, as the cluster's requests do.
+    pub is_http2: bool,
     /// Port probed (default: the endpoint's).
     pub port: Option<NonZeroU16>,
     /// Probes over TLS; `None` (default) is plain.

@@ -13,6 +13,17 @@ use rustls_pki_types::{CertificateDer, ServerName};
 
 use super::TlsVersion;
 
+/// What endpoints speak.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Protocol {
+    /// HTTP/1.1.
+    Http1,
+    /// HTTP/2, agreed on in the TLS handshake.
+    Http2,
+    /// HTTP/2 in the clear, with prior knowledge.
+    Http2Clear,
+}
+
 /// How endpoints are told whose connection it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ProxyVersion {

@@ -3,6 +3,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::AsRawFd as _;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -13,6 +14,8 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+use super::h2::Bridge;
+use super::silence::is_silent;
 use super::stream::Stream;
 use crate::dialling::Via;
 use crate::outcome::Cause;
@@ -24,6 +27,8 @@ pub(crate) enum EndpointStream {
     Plain(TcpStream),
     /// Over TLS. In a box: such a session is large, and moves through many hands.
     Secure(Box<TlsStream<TcpStream>>),
+    /// One request on a connection that others share.
+    Bridged(Box<Bridge>),
 }
 
 /// A new connection that is ready for requests; the error says what stood in the way.
@@ -116,11 +121,34 @@ fn cause_of_certificate(error: &CertificateError) -> Cause {
 
 impl EndpointStream {
     /// The socket at the bottom.
-    pub(crate) fn socket(&self) -> &TcpStream {
+    pub(crate) fn socket(&self) -> Option<&TcpStream> {
         match self {
-            Self::Plain(stream) => stream,
-            Self::Secure(stream) => stream.get_ref().0,
+            Self::Plain(stream) => Some(stream),
+            Self::Secure(stream) => Some(stream.get_ref().0),
+            Self::Bridged(_) => None,
         }
+    }
+
+    /// The protocol that TLS agreed on; `None` without TLS, empty where it agreed on none.
+    pub(crate) fn protocol(&self) -> Option<&[u8]> {
+        match self {
+            Self::Secure(stream) => Some(stream.get_ref().1.alpn_protocol().unwrap_or_default()),
+            Self::Plain(_) | Self::Bridged(_) => None,
+        }
+    }
+
+    /// The request on a connection that others share.
+    pub(crate) fn bridge(&self) -> Option<&Bridge> {
+        match self {
+            Self::Bridged(bridge) => Some(bridge),
+            Self::Plain(_) | Self::Secure(_) => None,
+        }
+    }
+
+    /// Whether the kernel knows of nothing on it, which tokio hears of a little later.
+    pub(crate) fn is_silent(&self) -> bool {
+        let socket = self.socket();
+        socket.is_some_and(|socket| is_silent(socket.as_raw_fd()))
     }
 
     /// Whether it is open and nothing has come that nobody asked for. Asks the kernel only when it
@@ -135,6 +163,7 @@ impl EndpointStream {
                 let mut cx = Context::from_waker(Waker::noop());
                 self.poll_readable(&mut cx).is_pending()
             }
+            Self::Bridged(_) => false,
         }
     }
 }
@@ -144,6 +173,7 @@ impl Stream for EndpointStream {
         match self {
             Self::Plain(stream) => stream.poll_readable(cx),
             Self::Secure(stream) => stream.poll_readable(cx),
+            Self::Bridged(stream) => stream.poll_readable(cx),
         }
     }
 
@@ -152,7 +182,7 @@ impl Stream for EndpointStream {
     }
 
     fn tcp(&self) -> Option<&TcpStream> {
-        Some(self.socket())
+        self.socket()
     }
 
     fn reset_on_close(&mut self) {
@@ -171,6 +201,7 @@ impl AsyncRead for EndpointStream {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_read(cx, buffer),
             Self::Secure(stream) => Pin::new(stream).poll_read(cx, buffer),
+            Self::Bridged(stream) => Pin::new(stream).poll_read(cx, buffer),
         }
     }
 }
@@ -184,6 +215,7 @@ impl AsyncWrite for EndpointStream {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_write(cx, bytes),
             Self::Secure(stream) => Pin::new(stream).poll_write(cx, bytes),
+            Self::Bridged(stream) => Pin::new(stream).poll_write(cx, bytes),
         }
     }
 
@@ -195,6 +227,7 @@ impl AsyncWrite for EndpointStream {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
             Self::Secure(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
+            Self::Bridged(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
         }
     }
 
@@ -202,6 +235,7 @@ impl AsyncWrite for EndpointStream {
         match self {
             Self::Plain(stream) => stream.is_write_vectored(),
             Self::Secure(stream) => stream.is_write_vectored(),
+            Self::Bridged(stream) => stream.is_write_vectored(),
         }
     }
 
@@ -209,6 +243,7 @@ impl AsyncWrite for EndpointStream {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_flush(cx),
             Self::Secure(stream) => Pin::new(stream).poll_flush(cx),
+            Self::Bridged(stream) => Pin::new(stream).poll_flush(cx),
         }
     }
 
@@ -216,6 +251,7 @@ impl AsyncWrite for EndpointStream {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
             Self::Secure(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Bridged(stream) => Pin::new(stream).poll_shutdown(cx),
         }
     }
 }

@@ -38,9 +38,14 @@ pub(crate) mod responses {
 }
 use tokio::sync::watch;
 
+/// Reads requests that the relay has written, for whoever carries them on.
+pub(crate) mod requests {
+    pub(crate) use super::codec::{BodyDecoder, HeadLimits, RequestParser};
+}
+pub(crate) use self::codec::trailers;
 use self::outgoing::Outgoing;
 use self::peer::Peer;
-pub(crate) use self::pool::Pool;
+pub(crate) use self::pool::{Pool, PoolKey};
 use super::buffer::Buffer;
 use super::deadline::Deadline;
 use super::linger::{farewell, linger};

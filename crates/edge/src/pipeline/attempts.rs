@@ -92,6 +92,11 @@ impl Exchange {
         Ok(attempt)
     }
 
+    /// Whether endpoints are spoken to over HTTP/2.
+    pub fn is_http2_upstream(&self) -> bool {
+        self.cluster().is_some_and(|cluster| cluster.is_http2())
+    }
+
     /// Whether endpoints are spoken to as every engine can: HTTP/1.1 over TCP and nothing else.
     pub fn is_plain(&self) -> bool {
         self.cluster().is_none_or(|cluster| cluster.is_plain())

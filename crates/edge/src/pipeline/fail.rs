@@ -69,6 +69,8 @@ fn outcome_and_status(cause: Cause) -> (Outcome, StatusCode) {
         Cause::TlsExpired => (O::FailedTlsExpired, S::BAD_GATEWAY),
         Cause::TlsPlain => (O::FailedTlsPlain, S::BAD_GATEWAY),
         Cause::TlsFailed => (O::FailedTls, S::BAD_GATEWAY),
+        Cause::NoHttp2 => (O::FailedNoHttp2, S::BAD_GATEWAY),
+        Cause::EndpointRefused => (O::FailedEndpointRefused, S::BAD_GATEWAY),
         Cause::EndpointReset => (O::FailedEndpointReset, S::BAD_GATEWAY),
         Cause::EndpointTimeout => (O::FailedEndpointTimeout, S::GATEWAY_TIMEOUT),
         Cause::EndpointMalformed => (O::FailedEndpointMalformed, S::BAD_GATEWAY),
@@ -125,15 +127,7 @@ fn detail(cause: Cause) -> &'static str {
         | Cause::Forbidden
         | Cause::NoKeys
         | Cause::NoRevocations => detail_of_token(cause),
-        Cause::NoEndpoint => {
-            "No endpoint can serve this now. Try again after the seconds in Retry-After."
-        }
-        Cause::QueueFull => {
-            "Every endpoint is busy, and too many wait. Try again after the seconds in Retry-After."
-        }
-        Cause::QueueTimeout => {
-            "Every endpoint stayed busy. Try again after the seconds in Retry-After."
-        }
+        Cause::NoEndpoint | Cause::QueueFull | Cause::QueueTimeout => detail_of_choice(cause),
         Cause::ConnectRefused
         | Cause::ConnectTimeout
         | Cause::ConnectFailed
@@ -142,6 +136,8 @@ fn detail(cause: Cause) -> &'static str {
         | Cause::TlsExpired
         | Cause::TlsPlain
         | Cause::TlsFailed
+        | Cause::NoHttp2
+        | Cause::EndpointRefused
         | Cause::EndpointReset
         | Cause::EndpointTimeout
         | Cause::EndpointMalformed
@@ -156,6 +152,19 @@ fn detail(cause: Cause) -> &'static str {
     }
 }
 
+/// The same for requests that no endpoint could be found for.
+fn detail_of_choice(cause: Cause) -> &'static str {
+    match cause {
+        Cause::QueueFull => {
+            "Every endpoint is busy, and too many wait. Try again after the seconds in Retry-After."
+        }
+        Cause::QueueTimeout => {
+            "Every endpoint stayed busy. Try again after the seconds in Retry-After."
+        }
+        _ => "No endpoint can serve this now. Try again after the seconds in Retry-After.",
+    }
+}
+
 /// The same for what the endpoint did wrong.
 fn detail_of_endpoint(cause: Cause) -> &'static str {
     match cause {
@@ -165,7 +174,10 @@ fn detail_of_endpoint(cause: Cause) -> &'static str {
         Cause::ConnectTimeout => {
             "The endpoint did not accept a connection in time. Try again; the request was not carried out."
         }
-        Cause::ConnectFailed => {
+        Cause::EndpointRefused => {
+            "The endpoint takes no more requests now. Try again; the request was not carried out."
+        }
+        Cause::ConnectFailed | Cause::NoHttp2 => {
             "The endpoint cannot be reached. Try again; the request was not carried out."
         }
         _ if cause.is_tls() => {
@@ -485,6 +497,8 @@ mod tests {
             (Cause::TlsExpired, 502, false),
             (Cause::TlsPlain, 502, false),
             (Cause::TlsFailed, 502, false),
+            (Cause::NoHttp2, 502, false),
+            (Cause::EndpointRefused, 502, false),
             (Cause::EndpointReset, 502, false),
             (Cause::EndpointTimeout, 504, false),
             (Cause::EndpointMalformed, 502, false),

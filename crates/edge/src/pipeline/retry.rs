@@ -210,7 +210,9 @@ fn failure_of(setback: Setback) -> Option<(Failure, RetryReason)> {
         | Cause::TlsName
         | Cause::TlsExpired
         | Cause::TlsPlain
-        | Cause::TlsFailed => Some((Failure::Connect, RetryReason::Connect)),
+        | Cause::TlsFailed
+        | Cause::NoHttp2
+        | Cause::EndpointRefused => Some((Failure::Connect, RetryReason::Connect)),
         Cause::EndpointReset => Some((Failure::Reset, RetryReason::Reset)),
         Cause::EndpointTimeout => Some((Failure::Timeout, RetryReason::Timeout)),
         Cause::EndpointMalformed => Some((Failure::BadResponse, RetryReason::Malformed)),

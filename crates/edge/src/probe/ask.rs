@@ -15,7 +15,7 @@ use super::answer;
 use super::finding::{Failure, Finding};
 use super::grpc;
 use crate::config::{CheckMethod, CheckTls, HealthCheck, HttpQuestion, Question};
-use crate::engine::connect_with;
+use crate::engine::{Bridge, connect_with};
 use crate::outcome::Cause;
 
 /// Who is probed.
@@ -50,10 +50,11 @@ async fn connect_and_ask(
         Question::Http(question) => question.host.as_deref(),
         Question::Grpc(question) => question.host.as_deref(),
     };
+    let is_secure = check.tls.is_some();
     let connected = connect_with(address, target.preamble.as_deref(), check.timeout).await;
     let stream = connected.map_err(|cause| Failure::of(not_connected(cause)))?;
     let Some(tls) = &check.tls else {
-        return ask(stream, check, endpoint, deadline).await;
+        return speak(stream, check, endpoint, is_secure, deadline).await;
     };
     let name = server_name(tls, host, &target.name);
     let connector = TlsConnector::from(Arc::clone(&tls.client));
@@ -61,7 +62,25 @@ async fn connect_and_ask(
     let stream = shaken
         .map_err(|_elapsed| Failure::with(Trouble::Timeout, "in the TLS handshake"))?
         .map_err(|error| Failure::with(Trouble::Tls, error))?;
-    ask(stream, check, endpoint, deadline).await
+    speak(stream, check, endpoint, is_secure, deadline).await
+}
+
+/// In the protocol of the check.
+async fn speak(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + Sync + 'static,
+    check: &HealthCheck,
+    endpoint: SocketAddr,
+    is_secure: bool,
+    deadline: Instant,
+) -> Result<Finding, Failure> {
+    if !check.is_http2 {
+        return ask(stream, check, endpoint, deadline).await;
+    }
+    let bridged = timeout_at(deadline, Bridge::alone(stream, is_secure)).await;
+    let bridge = bridged
+        .map_err(|_elapsed| Failure::of(Trouble::Timeout))?
+        .map_err(|_cause| Failure::with(Trouble::Malformed, "it does not speak HTTP/2"))?;
+    ask(bridge, check, endpoint, deadline).await
 }
 
 async fn ask(

@@ -8,7 +8,7 @@ use portcullis_ops::diagnostic::Span;
 
 use super::super::names::{self, HostPort};
 use super::super::{
-    Breaker, BreakerMode, Ejection, HashKey, ProxyVersion, Queue, UpstreamTimeouts,
+    Breaker, BreakerMode, Ejection, HashKey, Protocol, ProxyVersion, Queue, UpstreamTimeouts,
 };
 use super::affinity::{FileAffinity, affinity};
 use super::health::{self, FileHealth};
@@ -31,6 +31,7 @@ pub(in crate::config) struct FileCluster {
     pub(in crate::config) retries: FileRetries,
     pub(in crate::config) timeouts: UpstreamTimeouts,
     pub(in crate::config) tls: Option<FileUpstreamTls>,
+    pub(in crate::config) protocol: Located<Protocol>,
     pub(in crate::config) proxy_protocol: Option<ProxyVersion>,
     pub(in crate::config) affinity: Option<FileAffinity>,
 }
@@ -92,6 +93,7 @@ pub(super) fn cluster((name, fields): (Located<String>, Fields<'_>)) -> FileClus
         retries: retries::retries(&fields.short("retries")),
         timeouts: upstream_timeouts(&fields.table("timeouts")),
         tls: fields.switch("tls").as_ref().map(upstream::tls),
+        protocol: upstream::protocol(&fields),
         proxy_protocol: upstream::proxy_protocol(&fields),
         affinity: fields.switch("affinity").as_ref().map(affinity),
     }

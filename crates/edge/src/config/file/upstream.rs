@@ -4,7 +4,7 @@ use portcullis_ops::decode::{Fields, Located};
 use portcullis_ops::diagnostic::Span;
 use rustls_pki_types::ServerName;
 
-use super::super::{ProxyVersion, TlsVersion, names};
+use super::super::{Protocol, ProxyVersion, TlsVersion, names};
 use super::health::server_name;
 
 #[derive(Debug)]
@@ -17,6 +17,19 @@ pub(in crate::config) struct FileUpstreamTls {
     pub(in crate::config) key: Option<Located<String>>,
     pub(in crate::config) verify: Located<bool>,
     pub(in crate::config) min_version: TlsVersion,
+}
+
+pub(super) fn protocol(fields: &Fields<'_>) -> Located<Protocol> {
+    let written = fields.word("protocol");
+    Located {
+        value: match written.value {
+            "h2" => Protocol::Http2,
+            "h2c" => Protocol::Http2Clear,
+            _ => Protocol::Http1,
+        },
+        span: written.span,
+        is_written: written.is_written,
+    }
 }
 
 pub(super) fn proxy_protocol(fields: &Fields<'_>) -> Option<ProxyVersion> {

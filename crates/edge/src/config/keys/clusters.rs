@@ -24,6 +24,7 @@ pub(super) static CLUSTER: Table = Table {
         key("retries", Kind::Short(&RETRIES), Default(""), "Further attempts on other endpoints; instead of a mapping just their number will do."),
         key("timeouts", Kind::Table(&UPSTREAM_TIMEOUTS), Default(""), "Patience with endpoints."),
         key("tls", Kind::Switch(&TLS), Optional(""), "Speaks TLS to the endpoints and verifies their certificates; `tls: {}` trusts the system's authorities. Plain by default."),
+        key("protocol", Kind::Scalar(Scalar::Word(&["http1", "h2", "h2c"])), Default("http1"), "What endpoints speak: HTTP/1.1, HTTP/2 over TLS (with `tls`), or HTTP/2 in the clear. Over HTTP/2 many requests share a connection."),
         key("proxy_protocol", Kind::Scalar(Scalar::Word(&["off", "v1", "v2"])), Default("off"), "Begins every connection with a PROXY header that says whose it is; then no two clients share one."),
         key("affinity", Kind::Switch(&AFFINITY), Optional(""), "Keeps a client at one endpoint; off by default."),
     ],

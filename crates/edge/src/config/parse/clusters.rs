@@ -25,12 +25,16 @@ impl Parser<'_> {
         self.check_weights(file);
         self.check_priorities(file);
         self.check_containment(file);
-        let tls = file.tls.as_ref().and_then(|tls| self.upstream_tls(tls));
+        let tls = file
+            .tls
+            .as_ref()
+            .and_then(|tls| self.upstream_tls(tls, file.protocol.value));
+        self.check_protocol(file);
         Cluster {
             name: file.name.value.clone(),
             balance: self.balance(file),
             endpoints: self.endpoints(file),
-            health: self.health(&file.health, tls.as_ref()),
+            health: self.health(&file.health, tls.as_ref(), file.protocol.value),
             ejection: file.ejection.as_ref().map(|file| file.ejection.clone()),
             breaker: file.breaker.as_ref().map(|file| file.breaker.clone()),
             slow_start: file.slow_start,
@@ -38,6 +42,7 @@ impl Parser<'_> {
             retries: self.retries(&file.retries),
             timeouts: file.timeouts,
             tls: tls.map(|(tls, _)| Arc::new(tls)),
+            protocol: file.protocol.value,
             proxy_protocol: file.proxy_protocol,
             affinity: file
                 .affinity

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use super::super::authorities::{Manner, Trust};
 use super::super::{
-    CheckMethod, CheckPace, CheckTls, GrpcQuestion, HealthCheck, HttpQuestion, Question, Role,
-    UpstreamTls,
+    CheckMethod, CheckPace, CheckTls, GrpcQuestion, HealthCheck, HttpQuestion, Protocol, Question,
+    Role, UpstreamTls,
 };
 use super::Parser;
 
@@ -19,6 +19,7 @@ impl Parser<'_> {
         &self,
         checks: &[FileHealth],
         of_cluster: Option<&(UpstreamTls, Trust)>,
+        protocol: Protocol,
     ) -> Vec<HealthCheck> {
         if let Some(beyond) = checks.get(CHECKS_MAX) {
             let message = format!("a cluster has at most {CHECKS_MAX} health checks");
@@ -26,7 +27,7 @@ impl Parser<'_> {
         }
         checks
             .iter()
-            .filter_map(|check| self.health_check(check, of_cluster))
+            .filter_map(|check| self.health_check(check, of_cluster, protocol))
             .collect()
     }
 
@@ -34,12 +35,18 @@ impl Parser<'_> {
         &self,
         file: &FileHealth,
         of_cluster: Option<&(UpstreamTls, Trust)>,
+        protocol: Protocol,
     ) -> Option<HealthCheck> {
         self.check_times(file);
         self.check_keys(file);
+        // One that is asked elsewhere, or in another way, is asked in HTTP/1.1.
+        let is_http2 = file.kind == CheckKind::Http
+            && protocol != Protocol::Http1
+            && file.tls.is_none()
+            && file.port.is_none();
         let tls = match (&file.tls, of_cluster) {
             (Some(Some(tls)), _) => Some(self.check_tls(tls, file.kind)?),
-            (None, Some((tls, trust))) => Some(as_requests(tls, trust, file.kind)),
+            (None, Some((tls, trust))) => Some(as_requests(tls, trust, file.kind, is_http2)),
             (Some(None), _) | (None, None) => None,
         };
         let question = match file.kind {
@@ -60,6 +67,7 @@ impl Parser<'_> {
         };
         Some(HealthCheck {
             question,
+            is_http2,
             port: file.port,
             tls,
             pace: CheckPace {
@@ -161,7 +169,7 @@ impl Parser<'_> {
 }
 
 /// TLS as the cluster's requests have it.
-fn as_requests(tls: &UpstreamTls, trust: &Trust, kind: CheckKind) -> CheckTls {
+fn as_requests(tls: &UpstreamTls, trust: &Trust, kind: CheckKind, is_http2: bool) -> CheckTls {
     let own = tls.certificate.as_ref();
     CheckTls {
         server_name: tls.server_name.clone(),
@@ -171,7 +179,7 @@ fn as_requests(tls: &UpstreamTls, trust: &Trust, kind: CheckKind) -> CheckTls {
         client: trust.client(Manner {
             min_version: tls.min_version,
             certificate: own.map(|own| Arc::clone(&own.certified)),
-            ..Manner::asking(protocol(kind))
+            ..Manner::asking(if is_http2 { "h2" } else { protocol(kind) })
         }),
     }
 }

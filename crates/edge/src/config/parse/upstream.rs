@@ -3,13 +3,33 @@
 use std::sync::Arc;
 
 use super::super::authorities::{Manner, Trust};
-use super::super::file::FileUpstreamTls;
-use super::super::{ClientCertificate, UpstreamTls, client_certificate};
+use super::super::file::{FileCluster, FileUpstreamTls};
+use super::super::{ClientCertificate, Protocol, UpstreamTls, client_certificate};
 use super::Parser;
 
 impl Parser<'_> {
+    pub(super) fn check_protocol(&self, file: &FileCluster) {
+        let (message, hint) = match (file.protocol.value, &file.tls) {
+            (Protocol::Http2, None) => (
+                "`protocol: h2` is agreed on in the TLS handshake, and there is no `tls`",
+                "write `tls: {}`, or `protocol: h2c` for HTTP/2 in the clear",
+            ),
+            (Protocol::Http2Clear, Some(_)) => (
+                "`protocol: h2c` is HTTP/2 in the clear, and there is `tls`",
+                "write `protocol: h2`, or leave `tls` out",
+            ),
+            _ => return,
+        };
+        self.report
+            .error_with_hint(file.protocol.span, message, hint);
+    }
+
     /// With whom it trusts, for the health checks. `None` after an error.
-    pub(super) fn upstream_tls(&self, file: &FileUpstreamTls) -> Option<(UpstreamTls, Trust)> {
+    pub(super) fn upstream_tls(
+        &self,
+        file: &FileUpstreamTls,
+        protocol: Protocol,
+    ) -> Option<(UpstreamTls, Trust)> {
         if !file.verify.value {
             if let Some(ca) = &file.ca {
                 let message = "`ca` has no effect if certificates are not verified";
@@ -26,7 +46,10 @@ impl Parser<'_> {
         let certificate = self.client_certificate(file);
         let (trust, certificate) = (trust?, certificate?);
         let client = trust.client(Manner {
-            protocol: "http/1.1",
+            protocol: match protocol {
+                Protocol::Http2 => "h2",
+                Protocol::Http1 | Protocol::Http2Clear => "http/1.1",
+            },
             min_version: file.min_version,
             certificate: certificate.as_ref().map(|own| Arc::clone(&own.certified)),
             resumes: true,

@@ -242,9 +242,6 @@ const OTHER: &[(&str, &str)] = &[
     ("errors[].also_from_endpoints", "true"),
     ("errors[].file", "certs/ca.pem"),
     ("errors[].content_type", "text/plain"),
-    ("forwarded.send", "both"),
-    ("forwarded.believe", "rfc7239"),
-    ("forwarded.by", "_other"),
     ("trusted_proxies", "[192.168.0.0/16]"),
     ("admin.address", "127.0.0.1:2020"),
     ("access_log.to", "off"),
@@ -260,6 +257,8 @@ const OTHER: &[(&str, &str)] = &[
 /// Held by tests below, or by the tests of affinity and of
 /// health checks because other keys must change with them.
 const ELSEWHERE: &[&str] = &[
+    // Goes with `tls` or without.
+    "clusters.<name>.protocol",
     // Contradicts `ca`.
     "clusters.<name>.tls.verify",
     // Nothing else may be said beside it.

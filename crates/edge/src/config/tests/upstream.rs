@@ -131,3 +131,25 @@ fn checks_take_the_settings_of_their_cluster() {
     let own = health("{ tls: { verify: false } }").unwrap();
     assert!(!own.is_as_requests && own.server_name.is_none());
 }
+
+#[test]
+fn http2_goes_with_tls_and_in_the_clear_without() {
+    let cluster = |keys: &str| good(&with_in_cluster(keys)).config.clusters.remove(0);
+    let with_tls = |protocol: &str| {
+        with_in_cluster(&format!(
+            "protocol: {protocol}\n    tls: {{ verify: false }}"
+        ))
+    };
+    assert_eq!(cluster("protocol: h2c").protocol, Protocol::Http2Clear);
+    assert_eq!(cluster("protocol: http1").protocol, Protocol::Http1);
+    let secure = good(&with_tls("h2")).config.clusters.remove(0);
+    assert_eq!(secure.protocol, Protocol::Http2);
+    for (text, says) in [
+        (with_in_cluster("protocol: h2"), "there is no `tls`"),
+        (with_tls("h2c"), "there is `tls`"),
+    ] {
+        let found: Vec<String> = errors(&text).iter().map(ToString::to_string).collect();
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert!(found[0].contains(says), "{found:?}");
+    }
+}

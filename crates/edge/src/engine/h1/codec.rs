@@ -23,7 +23,7 @@ mod response;
 mod tests;
 mod write;
 
-pub(crate) use body::BodyDecoder;
+pub(crate) use body::{BodyDecoder, trailers};
 pub(crate) use request::{RequestHead, RequestParser};
 pub(crate) use response::{ResponseHead, ResponseParser};
 pub(crate) use write::{

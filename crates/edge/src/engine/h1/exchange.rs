@@ -18,6 +18,7 @@ use super::relay::{Answered, Asked, Ends, Relay, RequestBody, Timeouts, poll_gon
 use super::{Next, Session};
 use crate::engine::buffer::Buffer;
 use crate::engine::dial::{EndpointStream, dial};
+use crate::engine::h2::{Bridge, Wish};
 use crate::engine::stream::Stream;
 use crate::engine::tunnel::tunnel;
 use crate::outcome::Cause;
@@ -140,7 +141,9 @@ impl<S: Stream> Session<'_, S> {
         request: &Request<'_>,
         mut now: Instant,
     ) -> Attempts {
-        let mut body = RequestBody::new(request.framing, exchange.is_body_kept());
+        // Over HTTP/2 an endpoint may say that it has not begun with a request: then any goes again.
+        let is_kept = exchange.is_body_kept() || exchange.is_http2_upstream();
+        let mut body = RequestBody::new(request.framing, is_kept);
         // One look at the clock serves all that happens at once.
         loop {
             let chosen = exchange.on_attempt(now);
@@ -183,15 +186,18 @@ impl<S: Stream> Session<'_, S> {
         } else {
             Care::NotRepeatable
         };
-        let mut pooled = self.pool.take(&key(attempt), care, now);
+        let mut pooled = match attempt.via.is_http2 {
+            true => None,
+            false => self.pool.take(&key(attempt), care, now),
+        };
+        let mut wish = Wish::Any;
         loop {
-            let is_reused = pooled.is_some();
-            let stream = match pooled.take() {
-                Some(stream) => stream,
-                None => match self.connect(attempt).await {
-                    Ok(stream) => {
+            let (stream, is_reused) = match pooled.take() {
+                Some(stream) => (stream, true),
+                None => match self.connect(attempt, wish).await {
+                    Ok(found) => {
                         now = Instant::now();
-                        stream
+                        found
                     }
                     // Nothing was sent, so all can be sent again.
                     Err(cause) => return failed(exchange, cause, true),
@@ -212,8 +218,19 @@ impl<S: Stream> Session<'_, S> {
                 endpoint: &attempt.timeouts,
             };
             let answered = relay.run(ends, timeouts).await;
-            let is_stale =
-                is_reused && answered == Err(Cause::EndpointReset) && relay.is_unanswered();
+            wish = Wish::New;
+            let bridge = endpoint.stream.bridge();
+            let is_reset = answered == Err(Cause::EndpointReset) && relay.is_unanswered();
+            let is_left = bridge.is_some_and(Bridge::is_left);
+            if is_reused && is_reset && is_left && relay.is_replayable() {
+                // It had said goodbye before the request came.
+                continue;
+            }
+            let is_stale = is_reused && is_reset && bridge.is_none_or(Bridge::is_broken);
+            let answered = match (answered, bridge) {
+                (Err(Cause::EndpointReset), Some(bridge)) => Err(bridge.cause()),
+                (answered, _) => answered,
+            };
             if !(is_stale && exchange.on_stale_connection(relay.is_replayable())) {
                 return self
                     .settle(exchange, request, attempt, endpoint, &relay, answered)
@@ -238,7 +255,9 @@ impl<S: Stream> Session<'_, S> {
             Ok(Answered::Upgraded) => self.upgrade(exchange, endpoint, relay).await,
             Ok(Answered::Whole) => {
                 let now = Instant::now();
-                if relay.leaves_endpoint_reusable() && endpoint.received().is_empty() {
+                let is_shared = endpoint.stream.bridge().is_some();
+                if !is_shared && relay.leaves_endpoint_reusable() && endpoint.received().is_empty()
+                {
                     let (key, idle) = (key(attempt), attempt.timeouts.idle);
                     self.pool.put(key, endpoint.stream, idle, now);
                 }
@@ -261,8 +280,23 @@ impl<S: Stream> Session<'_, S> {
     }
 
     /// Connects, unless the client leaves first.
-    async fn connect(&mut self, attempt: &Attempt) -> Result<EndpointStream, Cause> {
-        let connecting = dial(attempt.address, &attempt.via, attempt.timeouts.connect);
+    async fn connect(
+        &mut self,
+        attempt: &Attempt,
+        wish: Wish,
+    ) -> Result<(EndpointStream, bool), Cause> {
+        let pool = self.pool;
+        let connecting = async {
+            if attempt.via.is_http2 {
+                // Not a part of the future of those that speak HTTP/1.1.
+                let opening = Box::pin(pool.shared().open(key(attempt), attempt, wish));
+                let (bridge, is_reused) = opening.await?;
+                return Ok((EndpointStream::Bridged(Box::new(bridge)), is_reused));
+            }
+            let timeout = attempt.timeouts.connect;
+            let stream = dial(attempt.address, &attempt.via, timeout).await?;
+            Ok((stream, false))
+        };
         let connected = while_client_stays(&mut self.client, connecting).await;
         connected.unwrap_or(Err(Cause::ClientGone))
     }

@@ -4,7 +4,6 @@
 use std::collections::{HashMap, VecDeque};
 use std::mem;
 use std::net::SocketAddr;
-use std::os::fd::AsRawFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -12,7 +11,7 @@ use tokio::sync::watch;
 
 use crate::engine::FRESH;
 use crate::engine::dial::EndpointStream;
-use crate::engine::silence::is_silent;
+use crate::engine::h2::Connections;
 
 /// How many connections may be idle; beyond it the oldest goes.
 const BOUNDS: Bounds = Bounds {
@@ -44,6 +43,7 @@ pub(crate) struct PoolKey {
 #[derive(Debug)]
 pub(crate) struct Pool {
     idle: Mutex<Idle>,
+    shared: Arc<Connections>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -88,6 +88,7 @@ impl Pool {
     fn bounded(bounds: Bounds) -> Self {
         Self {
             idle: Mutex::new(Idle::new(bounds)),
+            shared: Arc::default(),
         }
     }
 
@@ -98,12 +99,16 @@ impl Pool {
             let mut kept = self
                 .lock()
                 .pop_if(key, |newest| care == Care::Usual || newest.is_fresh(now))?;
-            let is_usable = kept.is_usable(now)
-                && (care == Care::Usual || is_silent(kept.stream.socket().as_raw_fd()));
+            let is_usable = kept.is_usable(now) && (care == Care::Usual || kept.stream.is_silent());
             if is_usable {
                 return Some(kept.stream);
             }
         }
+    }
+
+    /// Connections that many requests share, over HTTP/2.
+    pub(crate) fn shared(&self) -> &Arc<Connections> {
+        &self.shared
     }
 
     /// Keeps a connection for at most `idle`.
@@ -132,6 +137,7 @@ impl Pool {
             }
         }
         let _all = self.lock().take_all();
+        self.shared.close();
     }
 
     fn lock(&self) -> MutexGuard<'_, Idle> {
@@ -239,7 +245,7 @@ mod tests {
     }
 
     fn port(stream: &EndpointStream) -> u16 {
-        stream.socket().local_addr().unwrap().port()
+        stream.socket().unwrap().local_addr().unwrap().port()
     }
 
     #[tokio::test]
@@ -281,7 +287,7 @@ mod tests {
             } else {
                 accepted.write_all(unasked).await.unwrap();
             }
-            stream.socket().readable().await.unwrap();
+            stream.socket().unwrap().readable().await.unwrap();
             pool.put(endpoint.key, stream, IDLE, Instant::now());
             assert!(
                 pool.take(&endpoint.key, Care::Usual, Instant::now())

@@ -25,9 +25,11 @@ use crate::pipeline::Exchange;
 /// What may lie between the two: as much as a socket would hold.
 const PIPE_BYTES: usize = 64 * 1024;
 
-/// Whether this request goes that way. Upgrades stay with pingora, whose client side knows them.
+/// Whether this request goes that way. Upgrades stay with pingora, whose client side knows them; over
+/// HTTP/2 there are none.
 pub(super) fn is_due(exchange: &Exchange, session: &Session) -> bool {
-    !exchange.is_plain() && !asks_for_upgrade(session.req_header())
+    let is_tunnel = asks_for_upgrade(session.req_header()) && !exchange.is_http2_upstream();
+    !exchange.is_plain() && !is_tunnel
 }
 
 /// Serves an admitted request to its end. `Err`: the client has left, or must not take for whole what

@@ -81,7 +81,10 @@ struct PatientStream {
 impl VirtualSocket for PatientStream {
     fn set_socket_option(&self, option: VirtualSockOpt) -> io::Result<()> {
         match option {
-            VirtualSockOpt::NoDelay => self.stream.socket().set_nodelay(true),
+            VirtualSockOpt::NoDelay => match self.stream.socket() {
+                Some(socket) => socket.set_nodelay(true),
+                None => Ok(()),
+            },
             // Nothing here asks for keep-alive probes.
             _ => Ok(()),
         }

@@ -56,10 +56,7 @@ fn retry_matrix_of_cause_method_and_body() {
         (Method::PATCH, false),
     ];
     for cause in Cause::ALL {
-        let is_connect = matches!(
-            cause,
-            Cause::ConnectRefused | Cause::ConnectTimeout | Cause::ConnectFailed
-        ) || cause.is_tls();
+        let is_connect = cause.is_without_connection();
         let may_be_repeated = matches!(
             cause,
             Cause::EndpointReset | Cause::EndpointTimeout | Cause::EndpointMalformed

@@ -1,5 +1,7 @@
 //! Message bodies, decoded where they lie. Never keeps a byte of them.
 
+use http::{HeaderMap, HeaderName, HeaderValue};
+
 use super::Framing;
 use super::chunked::ChunkedDecoder;
 
@@ -97,4 +99,21 @@ impl BodyDecoder {
             State::Length(_) | State::UntilClose | State::Closed => &[],
         }
     }
+}
+
+/// What [`BodyDecoder::trailers`] gives, field by field.
+pub(crate) fn trailers(lines: &[u8]) -> HeaderMap {
+    let mut map = HeaderMap::new();
+    for line in lines.split(|&byte| byte == b'\n') {
+        let mut parts = line.trim_ascii_end().splitn(2, |&byte| byte == b':');
+        let (Some(name), Some(value)) = (parts.next(), parts.next()) else {
+            continue;
+        };
+        let name = HeaderName::from_bytes(name);
+        let value = HeaderValue::from_bytes(value.trim_ascii());
+        if let (Ok(name), Ok(value)) = (name, value) {
+            map.append(name, value);
+        }
+    }
+    map
 }

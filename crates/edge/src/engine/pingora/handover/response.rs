@@ -2,7 +2,7 @@
 
 use bytes::{Buf as _, Bytes, BytesMut};
 use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version};
+use http::{HeaderName, HeaderValue, Method, StatusCode, Version};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::prelude::{Error, ErrorType, Result, Session};
 
@@ -90,7 +90,7 @@ impl ResponseText {
             let mut piece = self.received.split_to(decoded.consumed);
             piece.truncate(decoded.data);
             let is_done = body.is_done();
-            let trailers = fields(body.trailers());
+            let trailers = crate::engine::h1::trailers(body.trailers());
             if !piece.is_empty() || (is_done && trailers.is_empty()) {
                 let is_end = is_done && (trailers.is_empty() || !self.is_http2);
                 let piece = Some(piece.freeze());
@@ -132,23 +132,6 @@ impl ResponseText {
         }
         Ok(Box::new(made))
     }
-}
-
-/// Trailers as the codec hands them on: sound lines.
-fn fields(lines: &[u8]) -> HeaderMap {
-    let mut map = HeaderMap::new();
-    for line in lines.split(|&byte| byte == b'\n') {
-        let mut parts = line.trim_ascii_end().splitn(2, |&byte| byte == b':');
-        let (Some(name), Some(value)) = (parts.next(), parts.next()) else {
-            continue;
-        };
-        let name = HeaderName::from_bytes(name);
-        let value = HeaderValue::from_bytes(value.trim_ascii());
-        if let (Ok(name), Ok(value)) = (name, value) {
-            map.append(name, value);
-        }
-    }
-    map
 }
 
 fn broken() -> Box<Error> {
