@@ -208,3 +208,110 @@ async fn connections_are_counted_by_the_address_in_the_proxy_header() {
     let (other_network, _) = statuses("2001:db8:2::1").await;
     assert_eq!([first, same_network, other_network], [200, 429, 200]);
 }
+
+/// What the endpoint is told of a request that a trusted proxy passes on.
+async fn told_of(edge: &Edge, names: &[&str]) -> Vec<Vec<String>> {
+    let fields = [
+        (
+            "Forwarded",
+            "for=6.6.6.6, for=198.51.100.7;proto=https;host=a.test",
+        ),
+        ("X-Forwarded-For", "203.0.113.9"),
+        ("X-Forwarded-Proto", "http"),
+    ];
+    let mut client = edge.connect().await.with_host("b.test");
+    let response = client.request("GET", "/", &fields, b"").await.unwrap();
+    names.iter().map(|name| response.echoed(name)).collect()
+}
+
+#[tokio::test]
+async fn endpoints_are_told_of_clients_in_the_fields_that_are_configured() {
+    let a = Endpoint::start("a").await;
+    let by_address =
+        "for=203.0.113.9;proto=http, for=127.0.0.1;by=127.0.0.1;host=b.test;proto=http";
+    let from_forwarded =
+        "for=198.51.100.7;host=a.test;proto=https, for=127.0.0.1;by=_edge;host=b.test;proto=http";
+    for (forwarded, expected) in [
+        (
+            json!("x-forwarded"),
+            [None, Some("203.0.113.9, 127.0.0.1"), Some("http")],
+        ),
+        (json!("rfc7239"), [Some(by_address), None, None]),
+        (
+            json!({ "send": "both", "believe": "rfc7239", "by": "_edge" }),
+            [
+                Some(from_forwarded),
+                Some("198.51.100.7, 127.0.0.1"),
+                Some("https"),
+            ],
+        ),
+    ] {
+        let setup = Setup::new(&[&a])
+            .set("trusted_proxies", json!(["127.0.0.1/32"]))
+            .set("forwarded", forwarded.clone());
+        let edge = setup.start().await;
+        let names = ["forwarded", "x-forwarded-for", "x-forwarded-proto"];
+        let told = told_of(&edge, &names).await;
+        for (told, expected) in told.iter().zip(expected) {
+            assert_eq!(told, &Vec::from_iter(expected), "{forwarded}");
+        }
+    }
+}
+
+/// `Forwarded` as sent by whom a PROXY header names, and what the endpoint is told.
+#[tokio::test]
+async fn forwarded_of_strangers_is_dropped_and_of_proxies_carried_on() {
+    let a = Endpoint::start("a").await;
+    let setup = Setup::new(&[&a])
+        .set(
+            "listeners.0.proxy_protocol",
+            json!({ "from": ["127.0.0.1/32"] }),
+        )
+        .set("trusted_proxies", json!(["10.0.0.0/8"]))
+        .set(
+            "forwarded",
+            json!({ "send": "rfc7239", "believe": "rfc7239", "by": "_edge" }),
+        );
+    let edge = setup.start().await;
+    let (stranger, proxy) = ("TCP4 203.0.113.9 10.0.0.9", "TCP4 10.0.0.1 10.0.0.9");
+    let six = "TCP6 2001:db8::7 2001:db8::9";
+    let us = "for=10.0.0.1;by=_edge;host=a;proto=http";
+    let behind = |client: &str| format!("for={client}, {us}");
+    for (from, sent, expected) in [
+        (
+            stranger,
+            "for=6.6.6.6;proto=https",
+            "for=203.0.113.9;by=_edge;host=a;proto=http".to_owned(),
+        ),
+        (
+            six,
+            "for=6.6.6.6",
+            "for=\"[2001:db8::7]\";by=_edge;host=a;proto=http".to_owned(),
+        ),
+        (proxy, "for=198.51.100.7", behind("198.51.100.7")),
+        (
+            proxy,
+            "for=\"[2001:db8::7]:4711\"",
+            behind("\"[2001:db8::7]\""),
+        ),
+        (
+            proxy,
+            "for=6.6.6.6, for=198.51.100.7",
+            behind("198.51.100.7"),
+        ),
+        (proxy, "for=_hidden;proto=https", us.to_owned()),
+        (proxy, "for=unknown", us.to_owned()),
+        (proxy, "for=6.6.6.6, for=_hidden", us.to_owned()),
+        (proxy, "x=\"open, for=198.51.100.7", behind("198.51.100.7")),
+        (proxy, "for=2001:db8::7", us.to_owned()),
+        (proxy, "for=6.6.6.6;;=,for=", us.to_owned()),
+    ] {
+        let mut client = edge.connect().await;
+        let text = format!(
+            "PROXY {from} 12345 443\r\nGET / HTTP/1.1\r\nHost: a\r\nForwarded: {sent}\r\nConnection: close\r\n\r\n"
+        );
+        client.send(text.as_bytes()).await.unwrap();
+        let response = client.response().await.unwrap();
+        assert_eq!(response.echoed("forwarded"), [expected], "{from}: {sent}");
+    }
+}

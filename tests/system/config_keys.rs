@@ -644,6 +644,22 @@ const OBSERVED: &[(&str, &str)] = &[
         "pages::the_operators_words_replace_those_of_the_edge_and_no_others",
     ),
     (
+        "forwarded",
+        "clients::endpoints_are_told_of_clients_in_the_fields_that_are_configured",
+    ),
+    (
+        "forwarded.believe",
+        "clients::endpoints_are_told_of_clients_in_the_fields_that_are_configured",
+    ),
+    (
+        "forwarded.by",
+        "clients::endpoints_are_told_of_clients_in_the_fields_that_are_configured",
+    ),
+    (
+        "forwarded.send",
+        "clients::endpoints_are_told_of_clients_in_the_fields_that_are_configured",
+    ),
+    (
         "issuers",
         "tokens::a_valid_token_opens_a_route_and_says_who_it_is",
     ),

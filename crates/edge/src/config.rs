@@ -44,7 +44,7 @@ mod words;
 pub use affinity::{Affinity, AffinityBy, AffinityCookie, AffinityValue, SameSite, Secure};
 pub use check::{CheckReport, check, json_schema, key_paths, load, parse, reference};
 pub use client_auth::{ClientAuth, ClientPolicies, ClientRules, ClientTrust};
-pub use clients::{ClientLists, ConnectionsPerAddress, ProxyProtocol};
+pub use clients::{ClientLists, ConnectionsPerAddress, Forwarded, ForwardedBy, ProxyProtocol};
 pub use cluster::{
     Balance, Breaker, BreakerMode, Cluster, Ejection, Endpoint, HashKey, Queue, UpstreamTimeouts,
 };
@@ -91,6 +91,8 @@ pub struct Config {
     pub pages: Vec<Page>,
     /// Networks whose `X-Forwarded-*` headers are believed.
     pub trusted_proxies: Vec<IpNet>,
+    /// In which fields they are, and endpoints are told.
+    pub forwarded: Forwarded,
     /// The operator's listener. `None` switches it off.
     pub admin: Option<Admin>,
     /// Where finished requests are written.

@@ -4,5 +4,10 @@
 pub use crate::engine::fuzzing::{chunked_body, request, response};
 pub use crate::listener::fuzzing::proxy_header;
 
+/// What a proxy says of the hops before it.
+pub fn forwarded(bytes: &[u8]) {
+    crate::pipeline::forwarded_holds(bytes);
+}
+
 #[cfg(test)]
 mod tests;

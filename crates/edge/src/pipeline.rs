@@ -46,6 +46,7 @@ mod fail;
 pub(crate) mod fake;
 mod finish;
 mod forward;
+mod forwarded;
 mod grpc;
 mod head;
 mod idempotency;
@@ -76,7 +77,10 @@ use admit::Request;
 pub use attempts::Waiting;
 use authorize::Principal;
 use body::Body;
-pub(crate) use client_address::is_trusted;
+pub(crate) use client_address::{Trust, is_trusted};
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) use forwarded::holds as forwarded_holds;
+pub(crate) use forwarded::is_obfuscated;
 pub use head::{Fields, Head, HeaderEdit, Said};
 pub use identify::IdSource;
 pub(crate) use identify::hex;
@@ -200,14 +204,13 @@ impl Exchange {
         let checked = let_in.and_then(|()| admit::check(head, self.limits()));
         let checked = checked.and_then(|()| misdirected::check(head, &self.connection));
         let decided = checked.and(path).and_then(|()| {
-            let trusted = &self.edge.trusted_proxies;
-            route::find(&self.snapshot, normal, &self.connection, trusted)
+            route::find(&self.snapshot, normal, &self.connection, self.edge.trust())
         });
         self.route = decided.ok();
         self.request = Some(admit::identify(
             head,
             &self.connection,
-            &self.edge.trusted_proxies,
+            self.edge.trust(),
             &self.edge.ids,
             finish::is_logged(&self.edge, &self.snapshot, self.route),
         ));
@@ -271,7 +274,11 @@ impl Exchange {
         let Some(request) = &self.request else {
             return Vec::new();
         };
-        let mut edits = forward::edits(request, head, &self.connection, span);
+        let told = forward::Told {
+            how: &self.edge.forwarded,
+            trust: self.edge.trust(),
+        };
+        let mut edits = forward::edits(request, head, &self.connection, told, span);
         edits.extend(self.hide_own_cookies(head.fields()));
         self.identity_edits(head.fields(), &mut edits);
         self.route_request_edits(request, head.fields(), &mut edits);

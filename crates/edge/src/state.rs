@@ -23,7 +23,7 @@ use crate::config::{
 use crate::gate::{Bans, Gate};
 use crate::jwks::Issuer;
 use crate::metrics::{GateMetrics, Metrics, RequestCounters};
-use crate::pipeline::IdSource;
+use crate::pipeline::{IdSource, Trust};
 use crate::rate_limit::Limiter;
 use crate::revocation::Follower;
 use crate::tls::Terminator;
@@ -51,6 +51,8 @@ pub struct Edge {
     pub bans: Bans,
     /// What they are counted by.
     pub(crate) ban_metrics: GateMetrics,
+    /// In which fields, and in which endpoints are told.
+    pub forwarded: config::Forwarded,
     /// Whether the edge is leaving: connections close politely after the exchange at hand.
     pub is_draining: AtomicBool,
     /// Whether the drain's deadline has passed: what breaks off from now on is our doing.
@@ -109,6 +111,7 @@ impl Edge {
             access_log,
             privacy: Privacy::new(&config.log_privacy),
             trusted_proxies: config.trusted_proxies.clone(),
+            forwarded: config.forwarded.clone(),
             is_draining: AtomicBool::new(false),
             is_cutting_off: AtomicBool::new(false),
             ids,
@@ -148,6 +151,14 @@ impl Edge {
     pub fn render_metrics(&self, now: Instant) -> String {
         self.metrics.gates().show(self.bans.len());
         self.metrics.render(&self.snapshot.load(), now)
+    }
+
+    /// Who may speak for others, and how.
+    pub(crate) fn trust(&self) -> Trust<'_> {
+        Trust {
+            proxies: &self.trusted_proxies,
+            is_rfc7239_believed: self.forwarded.is_rfc7239_believed,
+        }
     }
 
     /// Whether the edge is leaving.

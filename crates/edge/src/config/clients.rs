@@ -45,3 +45,35 @@ pub struct ClientLists {
     /// Whether who may not come in is only counted (default false).
     pub is_dry_run: bool,
 }
+
+/// Which header fields tell of the hops before a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Forwarded {
+    /// What endpoints are told by.
+    pub send: ForwardedBy,
+    /// Whether trusted proxies are believed in `Forwarded`, and not in `X-Forwarded-*`.
+    pub is_rfc7239_believed: bool,
+    /// What we call ourselves in `Forwarded`; our address by default.
+    pub by: Option<String>,
+}
+
+/// Header fields of forwarding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ForwardedBy {
+    /// `X-Forwarded-*`.
+    XForwarded,
+    /// `Forwarded`.
+    Rfc7239,
+    /// Both.
+    Both,
+}
+
+impl Default for Forwarded {
+    fn default() -> Self {
+        Self {
+            send: ForwardedBy::XForwarded,
+            is_rfc7239_believed: false,
+            by: None,
+        }
+    }
+}

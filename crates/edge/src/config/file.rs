@@ -11,7 +11,7 @@ use portcullis_ops::diagnostic::Report;
 use portcullis_ops::yaml::Node;
 
 use super::names::{self, Access};
-use super::{LogPrivacy, LogSample, PrivateField, Shutdown, keys};
+use super::{Forwarded, LogPrivacy, LogSample, PrivateField, Shutdown, keys};
 
 mod affinity;
 mod clients;
@@ -51,6 +51,7 @@ pub(super) struct FileConfig {
     pub(super) zone: Option<Located<String>>,
     pub(super) pages: Vec<FilePage>,
     pub(super) trusted_proxies: Vec<Located<IpNet>>,
+    pub(super) forwarded: Forwarded,
     pub(super) admin: Option<FileAdmin>,
     pub(super) access_log: Option<Located<Access>>,
     pub(super) logs_health_checks: bool,
@@ -97,6 +98,7 @@ impl FileConfig {
             zone: file.text("zone", names::label),
             pages: pages::pages(&file),
             trusted_proxies: file.networks("trusted_proxies"),
+            forwarded: clients::forwarded(&file.short("forwarded")),
             admin: file.switch("admin").as_ref().map(admin),
             access_log: access_log.text("to", names::access),
             logs_health_checks: access_log.flag("health_checks").value,

@@ -21,6 +21,7 @@ mod revocations;
 mod routes;
 mod upstream;
 
+use clients::FORWARDED;
 use clusters::CLUSTER;
 use issuers::ISSUER;
 use listeners::LISTENERS;
@@ -48,7 +49,8 @@ pub(super) static FILE: Table = Table {
         key("rate_limits", Kind::Named(&RATE_LIMIT, "per_client"), Optional(""), "How often clients may come and how many of their requests may run at once (docs/limits.md), by names of your choice that listeners and routes use."),
         key("zone", text(&NAME), Optional("eu-1a"), "Where this edge is; endpoints of the same zone come first."),
         key("errors", Kind::List(&PAGES), Optional(""), "What the edge says with its own answers, instead of problem documents (RFC 9457); the first match wins."),
-        key("trusted_proxies", Kind::List(&NETWORK), Optional("[10.0.0.0/8]"), "Networks whose X-Forwarded-* headers are believed; none by default."),
+        key("trusted_proxies", Kind::List(&NETWORK), Optional("[10.0.0.0/8]"), "Networks whose forwarding headers are believed; none by default."),
+        key("forwarded", Kind::Short(&FORWARDED), Default(""), "Header fields that tell of clients; instead of a mapping what is sent will do."),
         key("admin", Kind::Switch(&ADMIN), Default(""), "The operator's listener: health, metrics, status and changes while it runs; or `off`."),
         key("access_log", Kind::Short(&ACCESS_LOG), Default(""), "Finished requests as JSON lines; instead of a mapping just the destination will do."),
         key("shutdown", Kind::Table(&SHUTDOWN), Default(""), "How the process leaves after SIGTERM."),

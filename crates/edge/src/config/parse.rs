@@ -126,6 +126,7 @@ impl Parser<'_> {
                 .iter()
                 .map(|network| network.value)
                 .collect(),
+            forwarded: self.file.forwarded.clone(),
             admin: self.admin(),
             access_log: self.access_log(),
             logs_health_checks: self.file.logs_health_checks,

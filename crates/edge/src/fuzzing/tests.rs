@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 
-use super::{chunked_body, proxy_header, request, response};
+use super::{chunked_body, forwarded, proxy_header, request, response};
 
 /// Mutations of each file; a fuzzer makes many more.
 const MUTATIONS: usize = 60;
@@ -28,6 +28,11 @@ fn chunked_bodies_mean_the_same_however_they_arrive() {
 #[test]
 fn proxy_headers_mean_the_same_however_they_arrive() {
     run("proxy_headers", proxy_header);
+}
+
+#[test]
+fn forwarded_fields_mean_the_same_when_they_are_written_anew() {
+    run("forwarded", forwarded);
 }
 
 fn run(target: &str, check: impl Fn(&[u8])) {

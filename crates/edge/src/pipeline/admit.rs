@@ -4,9 +4,8 @@ use std::net::IpAddr;
 
 use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
 use http::{HeaderName, Method, Version};
-use ipnet::IpNet;
 
-use super::client_address::{client_behind, is_trusted};
+use super::client_address::{Trust, is_trusted};
 use super::excerpt::Excerpt;
 use super::head::{Fields, Head, Said};
 use super::identify::{IdSource, hex};
@@ -40,43 +39,36 @@ pub(super) struct Request {
 pub(super) fn identify(
     head: &impl Head,
     connection: &Connection,
-    trusted: &[IpNet],
+    trust: Trust<'_>,
     ids: &IdSource,
     is_logged: bool,
 ) -> Request {
     let fields = head.fields();
     let peer = connection.client.ip();
-    let is_peer_trusted = is_trusted(peer, trusted);
+    let is_peer_trusted = is_trusted(peer, trust.proxies);
     // One number names both the request and the trace that begins with it: there is one thing to
     // look for.
     let number = ids.draw();
     let own_id = hex::<32>(number);
     let claims = is_peer_trusted.then_some(fields);
     let id = claims.and_then(claimed_request_id).unwrap_or(&own_id);
-    let scheme = claims.and_then(|fields| fields.first(&X_FORWARDED_PROTO));
+    let scheme = claims.and_then(|fields| trust.scheme_behind(fields));
     Request {
         excerpt: Excerpt::new(id, head, is_logged),
         trace: Trace::read(fields).unwrap_or_else(|| Trace::begin(number)),
-        client: client_of(fields, connection, trusted),
+        client: client_of(fields, connection, trust),
         is_peer_trusted,
-        is_https: match scheme.filter(|scheme| is_scheme(scheme)) {
-            Some(scheme) => scheme.eq_ignore_ascii_case(b"https"),
-            None => connection.listener.is_tls,
-        },
+        is_https: scheme.map_or(connection.listener.is_tls, |scheme| scheme == "https"),
         method: head.method().clone(),
         version: head.version(),
     }
 }
 
 /// The client of a request, behind however many trusted proxies.
-pub(super) fn client_of(
-    fields: &impl Fields,
-    connection: &Connection,
-    trusted: &[IpNet],
-) -> IpAddr {
+pub(super) fn client_of(fields: &impl Fields, connection: &Connection, trust: Trust<'_>) -> IpAddr {
     let peer = connection.client.ip();
-    match is_trusted(peer, trusted) {
-        true => client_behind(peer, fields, trusted),
+    match is_trusted(peer, trust.proxies) {
+        true => trust.client_behind(peer, fields),
         false => peer.to_canonical(),
     }
 }
@@ -138,7 +130,7 @@ fn check_host(head: &impl Head) -> Result<(), Cause> {
     }
 }
 
-/// A host, and digits behind a colon (RFC 3986, 3.2): no user info, path, list or white space, and no
+/// A host, and a port that exists behind a colon (RFC 3986, 3.2): no user info, path, list or white space, and no
 /// second colon by which the next reader would find another host.
 fn is_authority(authority: &str) -> bool {
     let (host, port) = match authority.rsplit_once(':') {
@@ -154,7 +146,9 @@ fn is_authority(authority: &str) -> bool {
             .all(|byte| byte == b':' || is_host_byte(byte)),
         None => host.bytes().all(is_host_byte),
     };
-    is_host && !host.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit())
+    let is_port = port.is_empty()
+        || (port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok());
+    is_host && !host.is_empty() && is_port
 }
 
 /// Of a name or an address (RFC 3986, 3.2.2), without the brackets and colons of some.
@@ -204,12 +198,20 @@ mod tests {
         connection("203.0.113.9:5000").listener.limits.clone()
     }
 
-    fn trusted() -> Vec<IpNet> {
-        vec!["10.0.0.0/8".parse().unwrap()]
+    fn trusted() -> Trust<'static> {
+        Trust {
+            proxies: PROXIES,
+            is_rfc7239_believed: false,
+        }
     }
 
+    const PROXIES: &[ipnet::IpNet] = &[ipnet::IpNet::V4(ipnet::Ipv4Net::new_assert(
+        std::net::Ipv4Addr::new(10, 0, 0, 0),
+        8,
+    ))];
+
     fn request(peer: &str, head: &FakeHead) -> Request {
-        identify(head, &connection(peer), &trusted(), &IdSource::new(1), true)
+        identify(head, &connection(peer), trusted(), &IdSource::new(1), true)
     }
 
     fn check(head: &FakeHead) -> Result<(), Cause> {
@@ -240,7 +242,7 @@ mod tests {
     fn every_request_gets_an_id_of_its_own() {
         let (ids, head) = (IdSource::new(1), FakeHead::get("/"));
         let id = || {
-            identify(&head, &connection("203.0.113.9:80"), &[], &ids, true)
+            identify(&head, &connection("203.0.113.9:80"), trusted(), &ids, true)
                 .excerpt
                 .id
         };
@@ -250,7 +252,7 @@ mod tests {
     #[test]
     fn scheme_comes_from_the_listener_or_a_trusted_proxy() {
         let https = |connection: &Connection, head: &FakeHead| {
-            identify(head, connection, &trusted(), &IdSource::new(1), true).is_https
+            identify(head, connection, trusted(), &IdSource::new(1), true).is_https
         };
         let plain = FakeHead::get("/");
         let claims = FakeHead::get("/").with("x-forwarded-proto", "https");

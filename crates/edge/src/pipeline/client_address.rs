@@ -5,6 +5,8 @@ use std::net::{IpAddr, SocketAddr};
 use http::HeaderName;
 use ipnet::IpNet;
 
+use super::admit::X_FORWARDED_PROTO;
+use super::forwarded;
 use super::head::Fields;
 
 /// `X-Forwarded-For`.
@@ -31,6 +33,62 @@ pub(crate) fn client_behind(peer: IpAddr, fields: &impl Fields, trusted: &[IpNet
         }
     }
     nearest
+}
+
+/// Who may speak for others, and in which fields.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Trust<'a> {
+    pub(crate) proxies: &'a [IpNet],
+    pub(crate) is_rfc7239_believed: bool,
+}
+
+impl Trust<'_> {
+    /// The client behind a trusted peer, in whichever fields such are believed.
+    pub(super) fn client_behind(&self, peer: IpAddr, fields: &impl Fields) -> IpAddr {
+        if !self.is_rfc7239_believed {
+            return client_behind(peer, fields, self.proxies);
+        }
+        let hops = forwarded::hops(fields);
+        let is_ours = |hop: &&forwarded::Hop| is_trusted(hop.address, self.proxies);
+        match hops.iter().find(|hop| !is_ours(hop)) {
+            Some(client) => client.address,
+            None => hops.last().map_or(peer.to_canonical(), |hop| hop.address),
+        }
+    }
+
+    /// The scheme that the client of a trusted peer uses, if the peer says so.
+    pub(super) fn scheme_behind(&self, fields: &impl Fields) -> Option<&'static str> {
+        if self.is_rfc7239_believed {
+            return self.believed(fields).last()?.proto;
+        }
+        let scheme = fields.first(&X_FORWARDED_PROTO)?;
+        match scheme {
+            _ if scheme.eq_ignore_ascii_case(b"https") => Some("https"),
+            _ if scheme.eq_ignore_ascii_case(b"http") => Some("http"),
+            _ => None,
+        }
+    }
+
+    /// Hops up to the client, nearest first.
+    pub(super) fn believed(&self, fields: &impl Fields) -> Vec<forwarded::Hop> {
+        let mut hops = if self.is_rfc7239_believed {
+            forwarded::hops(fields)
+        } else {
+            let name = X_FORWARDED_FOR;
+            let entries = entries_from_right(fields, &name).map_while(parse_hop);
+            let hop = |address| forwarded::Hop {
+                address,
+                proto: None,
+                host: None,
+            };
+            entries.take(forwarded::HOPS_MAX).map(hop).collect()
+        };
+        let client = hops
+            .iter()
+            .position(|hop| !is_trusted(hop.address, self.proxies));
+        hops.truncate(client.map_or(hops.len(), |at| at + 1));
+        hops
+    }
 }
 
 /// The `X-Forwarded-For` to send on: the believable part of the list and the peer.

@@ -252,6 +252,7 @@ pub(crate) fn config(cluster: config::Cluster) -> config::Config {
         rate_limits: Vec::new(),
         zone: None,
         trusted_proxies: vec!["10.0.0.0/8".parse().unwrap()],
+        forwarded: config::Forwarded::default(),
         admin: None,
         access_log: config::AccessLog::Off,
         pages: Vec::new(),

@@ -1,18 +1,26 @@
 //! Phase 7: what an endpoint is told beyond the client's own words. Never lets a client speak in our name.
 
-use http::header::FORWARDED;
 use http::{HeaderName, HeaderValue};
 use portcullis_token::headers as internal;
 
 use super::admit::{Request, X_FORWARDED_PROTO, X_REQUEST_ID, is_scheme};
-use super::client_address::{X_FORWARDED_FOR, extended_chain};
+use super::client_address::{Trust, X_FORWARDED_FOR, extended_chain};
 use super::client_certificate::{self, is_reserved};
+use super::forwarded::{self, NAME as FORWARDED};
 use super::head::{Fields, Head, HeaderEdit, Said};
 use super::trace::{TRACEPARENT, TRACESTATE};
+use crate::config::{Forwarded, ForwardedBy};
 use crate::connection::Connection;
 
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
+/// Removed where they are not sent.
+const X_FORWARDED: [HeaderName; 4] = [
+    X_FORWARDED_FOR,
+    X_FORWARDED_PROTO,
+    X_FORWARDED_HOST,
+    X_FORWARDED_PORT,
+];
 const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 
 /// Edits of the head for one attempt. `span` names us as the parent in the trace.
@@ -20,6 +28,7 @@ pub(super) fn edits(
     request: &Request,
     head: &impl Head,
     connection: &Connection,
+    told: Told<'_>,
     span: u64,
 ) -> Vec<HeaderEdit> {
     let fields = head.fields();
@@ -29,11 +38,70 @@ pub(super) fn edits(
         .filter(|name| is_ours(name, request))
         .filter_map(|name| HeaderName::from_bytes(name).ok());
     edits.extend(ours.map(HeaderEdit::Remove));
-    forwarded_edits(request, fields, connection, &mut edits);
+    let is_sent = |by| told.how.send == by || told.how.send == ForwardedBy::Both;
+    if is_sent(ForwardedBy::XForwarded) {
+        forwarded_edits(request, fields, connection, told.trust, &mut edits);
+    } else {
+        edits.extend(X_FORWARDED.map(HeaderEdit::Remove));
+    }
+    if is_sent(ForwardedBy::Rfc7239) {
+        let chain = rfc7239(request, fields, connection, told);
+        edits.push(HeaderEdit::Set(FORWARDED, visible(chain.as_bytes())));
+    }
+    edits.push(HeaderEdit::Set(X_REAL_IP, client_text(request, connection)));
     client_certificate::tell(connection, &mut edits);
     edits.push(HeaderEdit::Set(X_REQUEST_ID, request.excerpt.id.clone()));
     edits.push(HeaderEdit::Set(TRACEPARENT, request.trace.header(span)));
     edits
+}
+
+/// Which fields are believed and sent.
+#[derive(Clone, Copy)]
+pub(super) struct Told<'a> {
+    pub(super) how: &'a Forwarded,
+    pub(super) trust: Trust<'a>,
+}
+
+/// The hops that are believed, and the one to us.
+fn rfc7239(
+    request: &Request,
+    fields: &impl Fields,
+    connection: &Connection,
+    told: Told<'_>,
+) -> String {
+    let mut chain = String::new();
+    if request.is_peer_trusted {
+        let mut hops = told.trust.believed(fields);
+        if let Some(client) = hops.last_mut() {
+            let scheme = told.trust.scheme_behind(fields);
+            client.proto = client.proto.or(scheme);
+        }
+        for hop in hops.iter().rev() {
+            forwarded::write(&mut chain, hop, None);
+        }
+    }
+    let host = request.excerpt.host.as_ref();
+    let ours = forwarded::Hop {
+        address: connection.client.ip(),
+        proto: Some(match connection.listener.is_tls {
+            true => "https",
+            false => "http",
+        }),
+        host: host.and_then(|host| host.to_str().ok()).map(str::to_owned),
+    };
+    let by = match &told.how.by {
+        Some(by) => by.clone(),
+        None => forwarded::node(connection.local.ip()),
+    };
+    forwarded::write(&mut chain, &ours, Some(&by));
+    chain
+}
+
+fn client_text(request: &Request, connection: &Connection) -> HeaderValue {
+    match request.is_peer_trusted {
+        true => visible(request.client.to_string().as_bytes()),
+        false => connection.client_text.clone(),
+    }
 }
 
 /// The `X-Forwarded-*` family. A trusted peer's list is continued and its word on scheme, host and
@@ -42,37 +110,47 @@ fn forwarded_edits(
     request: &Request,
     fields: &impl Fields,
     connection: &Connection,
+    trust: Trust<'_>,
     edits: &mut Vec<HeaderEdit>,
 ) {
     let peer = &connection.client_text;
-    let stands = |name: &HeaderName, is_valid: fn(&[u8]) -> bool| {
-        request.is_peer_trusted && matches!(fields.said(name), Said::Once(value) if is_valid(value))
+    let is_translated = request.is_peer_trusted && trust.is_rfc7239_believed;
+    let believed = match is_translated {
+        true => trust.believed(fields),
+        false => Vec::new(),
     };
-    let (chain, client) = if request.is_peer_trusted && fields.has(&X_FORWARDED_FOR) {
+    let stands = |name: &HeaderName, is_valid: fn(&[u8]) -> bool| {
+        let is_believed = request.is_peer_trusted && !is_translated;
+        is_believed && matches!(fields.said(name), Said::Once(value) if is_valid(value))
+    };
+    let chain = if is_translated {
+        let hops = believed.iter().rev().map(|hop| hop.address.to_string());
+        let peer = peer.to_str().unwrap_or_default().to_owned();
+        let chain: Vec<String> = hops.chain([peer]).collect();
+        visible(chain.join(", ").as_bytes())
+    } else if request.is_peer_trusted && fields.has(&X_FORWARDED_FOR) {
         let peer = peer.to_str().unwrap_or_default();
-        (
-            visible(&extended_chain(peer, fields)),
-            visible(request.client.to_string().as_bytes()),
-        )
+        visible(&extended_chain(peer, fields))
     } else {
-        (peer.clone(), peer.clone())
+        peer.clone()
     };
     edits.push(HeaderEdit::Set(X_FORWARDED_FOR, chain));
-    edits.push(HeaderEdit::Set(X_REAL_IP, client));
     if !stands(&X_FORWARDED_PROTO, is_scheme) {
-        let scheme = if connection.listener.is_tls {
-            "https"
-        } else {
-            "http"
+        let is_https = match is_translated {
+            true => request.is_https,
+            false => connection.listener.is_tls,
         };
+        let scheme = if is_https { "https" } else { "http" };
         edits.push(HeaderEdit::Set(
             X_FORWARDED_PROTO,
             HeaderValue::from_static(scheme),
         ));
     }
     if !stands(&X_FORWARDED_HOST, |host| !host.is_empty()) {
-        edits.push(match &request.excerpt.host {
-            Some(host) => HeaderEdit::Set(X_FORWARDED_HOST, host.clone()),
+        let told = believed.last().and_then(|hop| hop.host.as_ref());
+        let told = told.and_then(|host| HeaderValue::from_str(host).ok());
+        edits.push(match told.or_else(|| request.excerpt.host.clone()) {
+            Some(host) => HeaderEdit::Set(X_FORWARDED_HOST, host),
             None => HeaderEdit::Remove(X_FORWARDED_HOST),
         });
     }
@@ -112,7 +190,7 @@ fn is_ours(name: &[u8], request: &Request) -> bool {
         .into_iter()
         .any(is)
         || is("proxy")
-        || (!request.is_peer_trusted && is(FORWARDED.as_str()))
+        || is(FORWARDED.as_str())
         || (!request.trace.is_continued && is(TRACESTATE.as_str()))
         || (name.contains(&b'_')
             && (begins("x-forwarded-") || is(X_REAL_IP.as_str()) || is(X_REQUEST_ID.as_str())))
@@ -156,10 +234,18 @@ mod tests {
 
     /// The head that an endpoint would get.
     fn forwarded(head: &FakeHead, connection: &Arc<Connection>) -> HeaderMap {
-        let trusted: [IpNet; 1] = ["10.0.0.0/8".parse().unwrap()];
-        let request = identify(head, connection, &trusted, &IdSource::new(1), false);
+        forwarded_as(head, connection, &Forwarded::default())
+    }
+
+    fn forwarded_as(head: &FakeHead, connection: &Arc<Connection>, how: &Forwarded) -> HeaderMap {
+        let proxies: [IpNet; 1] = ["10.0.0.0/8".parse().unwrap()];
+        let trust = Trust {
+            proxies: &proxies,
+            is_rfc7239_believed: how.is_rfc7239_believed,
+        };
+        let request = identify(head, connection, trust, &IdSource::new(1), false);
         let mut headers = head.fields().clone();
-        for edit in edits(&request, head, connection, 0xabc) {
+        for edit in edits(&request, head, connection, Told { how, trust }, 0xabc) {
             edit.apply(&mut headers);
         }
         headers
@@ -236,7 +322,7 @@ mod tests {
             ("x-forwarded-port", "443", Some("8080"), Some("443")),
             ("x-forwarded-port", "0", Some("8080"), Some("8080")),
             ("x-forwarded-port", "99999", Some("8080"), Some("8080")),
-            ("forwarded", "for=1.2.3.4", None, Some("for=1.2.3.4")),
+            ("forwarded", "for=1.2.3.4", None, None),
             ("x_forwarded_for", "1.2.3.4", None, None),
             ("x-forwarded_proto", "https", None, None),
             ("x_real_ip", "1.2.3.4", None, None),
@@ -279,7 +365,11 @@ mod tests {
     fn case_of_a_name_does_not_hide_that_it_is_ours() {
         let head = FakeHead::get("/");
         let ids = IdSource::new(1);
-        let request = identify(&head, &connection(STRANGER), &[], &ids, false);
+        let trust = Trust {
+            proxies: &[],
+            is_rfc7239_believed: false,
+        };
+        let request = identify(&head, &connection(STRANGER), trust, &ids, false);
         for name in [
             "X-Auth-Subject",
             "X_AUTH_Roles",
@@ -357,6 +447,70 @@ mod tests {
         assert_eq!(
             all(&forwarded(&old, &connection(STRANGER)), "x-forwarded-host"),
             [""; 0]
+        );
+    }
+
+    fn sending(send: ForwardedBy, is_rfc7239_believed: bool) -> Forwarded {
+        Forwarded {
+            send,
+            is_rfc7239_believed,
+            by: Some("_edge".to_owned()),
+        }
+    }
+
+    #[test]
+    fn forwarded_is_written_and_what_is_not_sent_is_removed() {
+        let head = FakeHead::get("/")
+            .with("forwarded", "for=6.6.6.6;proto=https")
+            .with("x-forwarded-for", "6.6.6.6")
+            .with("x-forwarded-host", "evil.example");
+        let how = sending(ForwardedBy::Rfc7239, false);
+        let headers = forwarded_as(&head, &connection("[2001:db8::1]:5000"), &how);
+        assert_eq!(
+            all(&headers, "forwarded"),
+            ["for=\"[2001:db8::1]\";by=_edge;host=example.com;proto=http"]
+        );
+        for name in ["x-forwarded-for", "x-forwarded-host", "x-forwarded-proto"] {
+            assert_eq!(all(&headers, name), [""; 0], "{name}");
+        }
+        let both = sending(ForwardedBy::Both, false);
+        let headers = forwarded_as(&head, &connection(PROXY), &both);
+        assert_eq!(
+            all(&headers, "forwarded"),
+            ["for=6.6.6.6, for=10.0.0.1;by=_edge;host=example.com;proto=http"]
+        );
+        assert_eq!(all(&headers, "x-forwarded-for"), ["6.6.6.6, 10.0.0.1"]);
+    }
+
+    #[test]
+    fn one_source_wins_where_a_proxy_sends_both() {
+        let head = FakeHead::get("/")
+            .with(
+                "forwarded",
+                "for=7.7.7.7, for=198.51.100.7;host=a.test;proto=https, for=10.0.0.2",
+            )
+            .with("x-forwarded-for", "6.6.6.6")
+            .with("x-forwarded-proto", "http")
+            .with("x-forwarded-host", "evil.example");
+        let how = sending(ForwardedBy::Both, true);
+        let headers = forwarded_as(&head, &connection(PROXY), &how);
+        for (name, expected) in [
+            ("x-real-ip", "198.51.100.7"),
+            ("x-forwarded-for", "198.51.100.7, 10.0.0.2, 10.0.0.1"),
+            ("x-forwarded-proto", "https"),
+            ("x-forwarded-host", "a.test"),
+            (
+                "forwarded",
+                "for=198.51.100.7;host=a.test;proto=https, for=10.0.0.2, for=10.0.0.1;by=_edge;host=example.com;proto=http",
+            ),
+        ] {
+            assert_eq!(all(&headers, name), [expected], "{name}");
+        }
+        let stranger = forwarded_as(&head, &connection(STRANGER), &how);
+        assert_eq!(all(&stranger, "x-real-ip"), ["203.0.113.9"]);
+        assert_eq!(
+            all(&stranger, "forwarded"),
+            ["for=203.0.113.9;by=_edge;host=example.com;proto=http"]
         );
     }
 }

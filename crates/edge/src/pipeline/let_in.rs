@@ -38,7 +38,7 @@ pub(super) fn check(
     if gate.is_none() && edge.bans.is_empty() {
         return Ok(());
     }
-    let client = client_of(head.fields(), connection, &edge.trusted_proxies);
+    let client = client_of(head.fields(), connection, edge.trust());
     if is_banned(edge, client) || gate.is_some_and(|gate| gate.judge(client) == Verdict::Refused) {
         return Err(Cause::ClientRefused);
     }

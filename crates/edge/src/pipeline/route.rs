@@ -4,10 +4,10 @@ use std::cell::Cell;
 use std::net::IpAddr;
 
 use http::{HeaderName, Method};
-use ipnet::IpNet;
 use portcullis_traffic::route::{Details, PathRules, plain_path};
 
 use super::admit::client_of;
+use super::client_address::Trust;
 use super::head::{Fields, Head};
 use super::{cors, path};
 use crate::connection::Connection;
@@ -19,26 +19,26 @@ pub(super) fn find(
     snapshot: &Snapshot,
     head: &impl Head,
     connection: &Connection,
-    trusted: &[IpNet],
+    trust: Trust<'_>,
 ) -> Result<RouteId, Cause> {
     let rules = &connection.listener.paths;
     // A page asks what it may do with the method that it names, where the edge knows the answer.
     if let Some(method) = cors::asked_method(head) {
-        let asked = find_by(snapshot, head, connection, trusted, rules, &method);
+        let asked = find_by(snapshot, head, connection, trust, rules, &method);
         if let Ok(route) = asked
             && snapshot.route(route).cors.is_some()
         {
             return Ok(route);
         }
     }
-    find_by(snapshot, head, connection, trusted, rules, head.method())
+    find_by(snapshot, head, connection, trust, rules, head.method())
 }
 
 fn find_by(
     snapshot: &Snapshot,
     head: &impl Head,
     connection: &Connection,
-    trusted: &[IpNet],
+    trust: Trust<'_>,
     rules: &PathRules,
     method: &Method,
 ) -> Result<RouteId, Cause> {
@@ -46,7 +46,7 @@ fn find_by(
         head,
         method,
         connection,
-        trusted,
+        trust,
         client: Cell::new(None),
     };
     let find = |path: &str| {
@@ -62,7 +62,7 @@ struct Asked<'a, H> {
     head: &'a H,
     method: &'a Method,
     connection: &'a Connection,
-    trusted: &'a [IpNet],
+    trust: Trust<'a>,
     /// Found out for the first condition that asks.
     client: Cell<Option<IpAddr>>,
 }
@@ -84,7 +84,7 @@ impl<H: Head> Details for Asked<'_, H> {
         let client = self
             .client
             .get()
-            .unwrap_or_else(|| client_of(self.head.fields(), self.connection, self.trusted));
+            .unwrap_or_else(|| client_of(self.head.fields(), self.connection, self.trust));
         self.client.set(Some(client));
         Some(client)
     }

@@ -63,6 +63,7 @@ fn edge_config(endpoints: &[&Endpoint]) -> Config {
         rate_limits: Vec::new(),
         zone: None,
         trusted_proxies: Vec::new(),
+        forwarded: Forwarded::default(),
         admin: Some(Admin {
             address: ([127, 0, 0, 1], 0).into(),
             token: None,

@@ -6,8 +6,9 @@ use ipnet::IpNet;
 use portcullis_ops::decode::{Fields, Located, Mistake, parse_network};
 
 use super::super::names;
-use super::super::{ConnectionsPerAddress, ProxyProtocol};
+use super::super::{ConnectionsPerAddress, Forwarded, ForwardedBy, ProxyProtocol};
 use crate::gate::{NEVER, NetworkSet, parse_until};
+use crate::pipeline::is_obfuscated;
 
 /// Lists as written: files are not read yet.
 #[derive(Debug)]
@@ -67,4 +68,23 @@ pub(super) fn connections_per_address(fields: &Fields<'_>) -> Option<Connections
 fn networks(fields: &Fields<'_>, name: &str) -> Vec<IpNet> {
     let networks = fields.networks(name);
     networks.into_iter().map(|network| network.value).collect()
+}
+
+pub(super) fn forwarded(fields: &Fields<'_>) -> Forwarded {
+    let by = fields.text("by", |text| {
+        let hint = "an underscore, then letters, digits and . _ -: _edge-1";
+        match is_obfuscated(text) {
+            true => Ok(text.to_owned()),
+            false => Err(Mistake::new("is not an obfuscated name", hint)),
+        }
+    });
+    Forwarded {
+        send: match fields.word("send").value {
+            "rfc7239" => ForwardedBy::Rfc7239,
+            "both" => ForwardedBy::Both,
+            _ => ForwardedBy::XForwarded,
+        },
+        is_rfc7239_believed: fields.word("believe").value == "rfc7239",
+        by: by.map(|by| by.value),
+    }
 }

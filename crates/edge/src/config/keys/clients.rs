@@ -20,6 +20,14 @@ pub(super) static CONNECTIONS_PER_ADDRESS: Table = Table {
     ],
 };
 
+pub(super) static FORWARDED: Table = Table {
+    keys: &[
+        key("send", Kind::Scalar(Scalar::Word(&["x-forwarded", "rfc7239", "both"])), Default("x-forwarded"), "What endpoints are told by: X-Forwarded-* (x-forwarded), Forwarded (rfc7239) or both; what is not sent is removed."),
+        key("believe", Kind::Scalar(Scalar::Word(&["x-forwarded", "rfc7239"])), Default("x-forwarded"), "Which of them trusted_proxies are believed in; the other is never read."),
+        key("by", text(&OBFUSCATED), Optional("_edge-1"), "What this edge calls itself in Forwarded; its address by default."),
+    ],
+};
+
 pub(super) static CLIENTS: Table = Table {
     keys: &[
         key("allow", Kind::List(&ENTRIES), Optional(""), "Only these, and those of `allow_file`."),
@@ -41,3 +49,4 @@ static ENTRY: Table = Table {
 static PATH: Text = Text { what: "a path of a file", pattern: "" };
 static NETWORK_TEXT: Text = Text { what: "a network such as `10.0.0.0/8`, or one address", pattern: "^[0-9a-fA-F:.]+(/[0-9]+)?$" };
 static INSTANT: Text = Text { what: "an instant such as `2027-01-31T12:00:00Z`", pattern: "^[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9:.]+([Zz]|[+-][0-9:]+)$" };
+static OBFUSCATED: Text = Text { what: "a name that begins with _ such as `_edge-1`", pattern: "^_[A-Za-z0-9._-]+$" };
