@@ -32,6 +32,31 @@ async fn told(edge: &Edge, header: &[u8]) -> String {
     told.join(" and ")
 }
 
+#[tokio::test]
+async fn the_port_told_to_endpoints_is_the_one_that_the_proxy_header_names() {
+    let a = Endpoint::start("a").await;
+    let from = json!({ "from": ["127.0.0.1/32"], "required": false });
+    for engine in ["native", "pingora"] {
+        let setup = Setup::new(&[&a]).set("listeners.0.proxy_protocol", from.clone());
+        let edge = setup.set("listeners.0.engine", json!(engine)).start().await;
+        let own = edge.listener(0).port().to_string();
+        let open = "PROXY TCP4 198.51.100.7 10.0.0.1 12345 0\r\n";
+        for (header, port) in [
+            (LINE.as_bytes(), "443"),
+            (&bytes(), "443"),
+            (open.as_bytes(), &own),
+            (b"PROXY UNKNOWN\r\n", &own),
+            (b"", &own),
+        ] {
+            let mut client = edge.connect().await;
+            let request = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+            client.send(&[header, request].concat()).await.unwrap();
+            let response = client.response().await.unwrap();
+            assert_eq!(response.echoed("x-forwarded-port"), [port], "{engine}");
+        }
+    }
+}
+
 /// Bytes to which there is no answer.
 async fn closed_upon(edge: &Edge, bytes: &[u8]) {
     let mut client = edge.connect().await;

@@ -978,6 +978,10 @@ const OBSERVED: &[(&str, &str)] = &[
         "termination/clients::a_host_that_asks_for_another_certificate_than_the_connection_gets_421",
     ),
     (
+        "listeners[].tls.client_auth[].send_chain",
+        "termination/clients::endpoints_are_told_of_the_chain_where_that_is_configured",
+    ),
+    (
         "listeners[].tls.ticket_key_file",
         "termination/sessions::a_session_of_one_edge_resumes_at_another_with_the_same_secret",
     ),

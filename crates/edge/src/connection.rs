@@ -21,7 +21,7 @@ pub struct Connection {
     pub listener: Arc<ListenerContext>,
     /// The TCP peer: the client itself, or a proxy in front of us.
     pub client: SocketAddr,
-    /// Our end.
+    /// Our end, or what a proxy in front says that the client connected to.
     pub local: SocketAddr,
     /// What the handshake agreed on; `None` on a plain connection.
     pub tls: Option<TlsFacts>,
@@ -57,6 +57,15 @@ impl Connection {
             requests: AtomicU64::new(0),
             has_preface: false,
             client_text,
+        }
+    }
+
+    /// The port that the client connected to.
+    pub(crate) fn port_text(&self) -> HeaderValue {
+        match self.local.port() {
+            // A header of PROXY may leave it open.
+            port if port == self.listener.port || port == 0 => self.listener.port_text.clone(),
+            port => HeaderValue::from(port),
         }
     }
 

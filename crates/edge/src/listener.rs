@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
-use self::arrival::{NoHeader, client_of};
+use self::arrival::{NoHeader, origin_of};
 use self::crowd::{Crowd, Guest};
 pub(crate) use self::hello::Rewound;
 use self::passthrough::Passthrough;
@@ -258,14 +258,19 @@ impl Listener {
         Arc::clone(&self.parting).try_acquire_owned().ok()
     }
 
-    /// The client's address, where a proxy in front tells it. `None`: the connection is refused, or
-    /// has come to nothing.
-    async fn client(&self, stream: &mut TcpStream, peer: SocketAddr) -> Option<SocketAddr> {
+    /// The client's address and what it connected to, where a proxy in front tells them. `None`: the
+    /// connection is refused, or has come to nothing.
+    async fn ends(
+        &self,
+        stream: &mut TcpStream,
+        peer: SocketAddr,
+    ) -> Option<(SocketAddr, Option<SocketAddr>)> {
         let Some(policy) = &self.proxy_protocol else {
-            return Some(peer);
+            return Some((peer, self.local));
         };
-        let why = match Box::pin(client_of(stream, peer, policy)).await {
-            Ok(client) => return Some(client),
+        let why = match Box::pin(origin_of(stream, peer, policy)).await {
+            Ok(Some(origin)) => return Some((origin.source, Some(origin.destination))),
+            Ok(None) => return Some((peer, self.local)),
             // A balancer looks whether somebody listens.
             Err(NoHeader::Gone) => return None,
             Err(why) => why,
@@ -284,7 +289,7 @@ impl Listener {
         mut place: OpenConnection,
         drain: watch::Receiver<bool>,
     ) {
-        let Some(client) = self.client(&mut stream, peer).await else {
+        let Some((client, local)) = self.ends(&mut stream, peer).await else {
             return;
         };
         if self.proxy_protocol.is_some()
@@ -296,7 +301,7 @@ impl Listener {
             }
             return;
         }
-        let Ok(local) = self.local.map_or_else(|| stream.local_addr(), Ok) else {
+        let Ok(local) = local.map_or_else(|| stream.local_addr(), Ok) else {
             return;
         };
         if self.tls.is_none() && self.passthrough.is_empty() {

@@ -164,13 +164,14 @@ impl Authority {
         roots
             .add(self.root.clone())
             .expect("our own root is well-formed");
-        let chain = CertificateDer::from_pem_file(&identity.cert).expect("issued as PEM");
+        let chain = CertificateDer::pem_file_iter(&identity.cert).expect("issued as PEM");
+        let chain: Result<Vec<_>, _> = chain.collect();
         let key = PrivateKeyDer::from_pem_file(&identity.key).expect("issued as PEM");
         ClientConfig::builder_with_provider(provider())
             .with_protocol_versions(versions)
             .expect("aws-lc-rs has TLS 1.2 and 1.3")
             .with_root_certificates(roots)
-            .with_client_auth_cert(vec![chain], key)
+            .with_client_auth_cert(chain.expect("issued as PEM"), key)
             .expect("certificate and key were issued together")
     }
 

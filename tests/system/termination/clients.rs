@@ -87,6 +87,25 @@ async fn only_clients_with_a_good_certificate_are_let_in() {
 }
 
 #[tokio::test]
+async fn endpoints_are_told_of_the_chain_where_that_is_configured() {
+    let (a, authority) = (Endpoint::start("a").await, Authority::new());
+    let root = authority.root_file();
+    let known = authority.issue("client", &["client.example"]);
+    let chain = [&known.cert, &root].map(|path| fs::read(path).unwrap());
+    fs::write(&known.cert, chain.concat()).unwrap();
+    let pem = String::from_utf8(fs::read(&root).unwrap()).unwrap();
+    let base64: String = pem.lines().filter(|line| !line.contains('-')).collect();
+    for (send_chain, expected) in [(true, vec![format!(":{base64}:")]), (false, Vec::new())] {
+        let rules = json!({ "client_auth": [{ "ca": root, "send_chain": send_chain }] });
+        let edge = edge_with(&a, &authority, &rules).await;
+        let config = authority.client_as(&known, &[&TLS13]);
+        let echo = ask(&edge, "app.example", config).await.unwrap();
+        assert_eq!(told(&echo, "client-cert-chain"), expected);
+        assert_eq!(told(&echo, "client-cert").len(), 1);
+    }
+}
+
+#[tokio::test]
 async fn where_a_certificate_is_optional_a_bad_one_is_still_refused() {
     let (a, authority, stranger) = (
         Endpoint::start("a").await,

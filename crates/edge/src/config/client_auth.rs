@@ -25,6 +25,8 @@ pub struct ClientAuth {
     pub rules: ClientRules,
     /// What was read.
     pub trust: ClientTrust,
+    /// Whether endpoints are told of the certificates above the client's own.
+    pub sends_chain: bool,
 }
 
 /// Where trust comes from.
@@ -170,18 +172,29 @@ const BEGINS_CRL: &str = "a file with -----BEGIN X509 CRL-----, or the same in D
 
 /// Which rules are for which server name: positions in the list of a listener.
 #[derive(Clone, Debug, Default)]
-pub struct ClientPolicies(Vec<Vec<NamePattern>>);
+pub struct ClientPolicies {
+    names: Vec<Vec<NamePattern>>,
+    send_chains: Vec<bool>,
+}
 
 impl ClientPolicies {
     /// Those of a listener, in order.
     pub fn new(rules: &[ClientAuth]) -> Self {
-        Self(rules.iter().map(|rule| rule.names.clone()).collect())
+        Self {
+            names: rules.iter().map(|rule| rule.names.clone()).collect(),
+            send_chains: rules.iter().map(|rule| rule.sends_chain).collect(),
+        }
+    }
+
+    /// Whether endpoints are told of the whole chain of clients that come by these rules.
+    pub fn sends_chain(&self, policy: Option<usize>) -> bool {
+        policy.is_some_and(|policy| self.send_chains.get(policy) == Some(&true))
     }
 
     /// The first that is for this name, or for every one; `None` asks for no certificate. Names of
     /// any case, with or without a dot behind.
     pub fn of(&self, name: Option<&str>) -> Option<usize> {
-        if self.0.is_empty() {
+        if self.names.is_empty() {
             return None;
         }
         let name = name.map(|name| name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase());
@@ -189,7 +202,7 @@ impl ClientPolicies {
             let name = name.as_deref();
             names.is_empty() || name.is_some_and(|name| names.iter().any(|one| one.matches(name)))
         };
-        self.0.iter().position(is_for)
+        self.names.iter().position(is_for)
     }
 }
 
@@ -201,12 +214,16 @@ mod tests {
     fn the_first_rules_for_a_name_are_its_rules() {
         let exact = |name: &str| NamePattern::Exact(name.to_owned());
         let wildcard = NamePattern::Wildcard("in.test".to_owned());
-        let some = ClientPolicies(vec![vec![exact("a.test")], vec![wildcard]]);
+        let policies = |names| ClientPolicies {
+            names,
+            send_chains: Vec::new(),
+        };
+        let some = policies(vec![vec![exact("a.test")], vec![wildcard]]);
         assert_eq!(some.of(Some("A.test.")), Some(0));
         assert_eq!(some.of(Some("x.in.test")), Some(1));
         assert_eq!(some.of(Some("in.test")), None);
         assert_eq!(some.of(None), None);
-        let all = ClientPolicies(vec![vec![exact("a.test")], Vec::new()]);
+        let all = policies(vec![vec![exact("a.test")], Vec::new()]);
         assert_eq!(all.of(Some("a.test")), Some(0));
         assert_eq!(all.of(Some("else.test")), Some(1));
         assert_eq!(all.of(None), Some(1));

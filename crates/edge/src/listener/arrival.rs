@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout_at};
 
-use super::proxy_header::{BYTES_MAX, Reading, read};
+use super::proxy_header::{BYTES_MAX, Origin, Reading, read};
 use crate::config::ProxyProtocol;
 use crate::pipeline::is_trusted;
 
@@ -31,33 +31,29 @@ pub(super) enum NoHeader {
     Gone,
 }
 
-/// The client's address: what the header gives, or the peer's own.
-pub(super) async fn client_of(
+/// Who connected to what, as the header gives it; `None` where the peer speaks for itself.
+pub(super) async fn origin_of(
     stream: &mut TcpStream,
     peer: SocketAddr,
     policy: &ProxyProtocol,
-) -> Result<SocketAddr, NoHeader> {
+) -> Result<Option<Origin>, NoHeader> {
     if !is_trusted(peer.ip(), &policy.from) {
         return if policy.required {
             Err(NoHeader::Untrusted)
         } else {
-            Ok(peer)
+            Ok(None)
         };
     }
     let deadline = Instant::now() + policy.timeout;
     let read = read_header(stream, policy.required);
-    let source = match timeout_at(deadline, read).await {
-        Ok(read) => read?,
-        Err(_elapsed) => return Err(NoHeader::Late),
-    };
-    Ok(source.unwrap_or(peer))
+    match timeout_at(deadline, read).await {
+        Ok(read) => read,
+        Err(_elapsed) => Err(NoHeader::Late),
+    }
 }
 
 /// Takes the header off the stream, and not a byte more.
-async fn read_header(
-    stream: &mut TcpStream,
-    required: bool,
-) -> Result<Option<SocketAddr>, NoHeader> {
+async fn read_header(stream: &mut TcpStream, required: bool) -> Result<Option<Origin>, NoHeader> {
     let mut seen = Vec::with_capacity(128);
     let mut ahead = vec![0; 256];
     loop {
@@ -70,7 +66,7 @@ async fn read_header(
         match read(&seen).map_err(NoHeader::Malformed)? {
             Reading::Complete { length, origin } => {
                 take(stream, &mut ahead[..length - taken]).map_err(|_| NoHeader::Gone)?;
-                return Ok(origin.map(|origin| origin.source));
+                return Ok(origin);
             }
             Reading::Absent if required => return Err(NoHeader::Absent),
             Reading::Absent => return Ok(None),
@@ -128,10 +124,10 @@ mod tests {
         let (mut far, mut near, peer) = pair().await;
         far.write_all(begin).await.unwrap();
         far.shutdown().await.unwrap();
-        let client = client_of(&mut near, peer, policy).await;
-        let client = client.map(|client| match client == peer {
-            true => "peer".to_owned(),
-            false => client.to_string(),
+        let origin = origin_of(&mut near, peer, policy).await;
+        let client = origin.map(|origin| match origin {
+            None => "peer".to_owned(),
+            Some(origin) => format!("{} at {}", origin.source, origin.destination),
         });
         let mut rest = Vec::new();
         near.read_to_end(&mut rest).await.unwrap();
@@ -142,7 +138,7 @@ mod tests {
     async fn the_header_is_taken_and_nothing_behind_it() {
         let begin = format!("{LINE}GET / HTTP/1.1\r\n");
         let (client, rest) = judged(begin.as_bytes(), &policy(true)).await;
-        assert_eq!(client.as_deref(), Ok("198.51.100.7:12345"));
+        assert_eq!(client.as_deref(), Ok("198.51.100.7:12345 at 10.0.0.1:443"));
         assert_eq!(rest, b"GET / HTTP/1.1\r\n");
     }
 
@@ -156,8 +152,8 @@ mod tests {
                 tokio::task::yield_now().await;
             }
         });
-        let client = client_of(&mut near, peer, &policy(true)).await.unwrap();
-        assert_eq!(client.to_string(), "198.51.100.7:12345");
+        let origin = origin_of(&mut near, peer, &policy(true)).await.unwrap();
+        assert_eq!(origin.unwrap().source.to_string(), "198.51.100.7:12345");
         writer.await.unwrap();
         let mut rest = Vec::new();
         near.read_to_end(&mut rest).await.unwrap();
@@ -173,7 +169,7 @@ mod tests {
         header.resize(4096, 0);
         header.extend(b"rest");
         let (client, rest) = judged(&header, &policy(true)).await;
-        assert_eq!(client.as_deref(), Ok("198.51.100.7:9"));
+        assert_eq!(client.as_deref(), Ok("198.51.100.7:9 at 10.0.0.1:80"));
         assert_eq!(rest, b"rest");
     }
 
@@ -198,7 +194,7 @@ mod tests {
         assert_eq!(client.as_deref(), Ok("peer"));
         assert_eq!(rest, b"PUT / HTTP/1.1\r\n");
         let (client, rest) = judged(LINE.as_bytes(), &policy(false)).await;
-        assert_eq!(client.as_deref(), Ok("198.51.100.7:12345"));
+        assert_eq!(client.as_deref(), Ok("198.51.100.7:12345 at 10.0.0.1:443"));
         assert_eq!(rest, b"");
     }
 
@@ -220,7 +216,7 @@ mod tests {
             for required in [true, false] {
                 let (mut far, mut near, peer) = pair().await;
                 far.write_all(begin.as_bytes()).await.unwrap();
-                let client = client_of(&mut near, peer, &policy(required)).await;
+                let client = origin_of(&mut near, peer, &policy(required)).await;
                 assert_eq!(client, Err(NoHeader::Late), "{begin:?}");
             }
         }

@@ -139,7 +139,9 @@ impl Listener {
             StartHandshake::from_parts(hello.accepted, stream).into_stream(choice.config);
         match timeout_at(deadline, handshake.into_fallible()).await {
             Ok(Ok(session)) => {
-                let facts = facts(&session, choice.policy).filter(|facts| !is_over(facts));
+                let sends_chain = self.context.client_policies.sends_chain(choice.policy);
+                let facts = facts(&session, choice.policy, sends_chain);
+                let facts = facts.filter(|facts| !is_over(facts));
                 let Some(facts) = facts else {
                     fail(Failure::BadClientCertificate, name);
                     return None;
@@ -237,9 +239,9 @@ fn is_over(facts: &TlsFacts) -> bool {
 }
 
 /// `None`: the client showed a certificate that nobody could be told of.
-fn facts<S>(stream: &TlsStream<S>, policy: Option<usize>) -> Option<TlsFacts> {
+fn facts<S>(stream: &TlsStream<S>, policy: Option<usize>, sends_chain: bool) -> Option<TlsFacts> {
     let (_, session) = stream.get_ref();
-    let client = ClientIdentity::of(session.peer_certificates()).ok()?;
+    let client = ClientIdentity::of(session.peer_certificates(), sends_chain).ok()?;
     let version = match session.protocol_version() {
         Some(rustls::ProtocolVersion::TLSv1_2) => "TLSv1.2",
         Some(rustls::ProtocolVersion::TLSv1_3) => "TLSv1.3",

@@ -8,6 +8,8 @@ use crate::connection::Connection;
 
 /// The certificate (RFC 9440).
 const CLIENT_CERT: HeaderName = HeaderName::from_static("client-cert");
+/// Those above it.
+const CLIENT_CERT_CHAIN: HeaderName = HeaderName::from_static("client-cert-chain");
 const SUBJECT: HeaderName = HeaderName::from_static("x-client-cert-subject");
 const SAN: HeaderName = HeaderName::from_static("x-client-cert-san");
 const FINGERPRINT: HeaderName = HeaderName::from_static("x-client-cert-fingerprint");
@@ -38,4 +40,7 @@ pub(super) fn tell(connection: &Connection, edits: &mut Vec<HeaderEdit>) {
     set(FINGERPRINT, &client.fingerprint);
     set(SERIAL, &client.serial);
     set(CLIENT_CERT, &client.certificate);
+    if let Some(chain) = &client.chain {
+        set(CLIENT_CERT_CHAIN, chain);
+    }
 }

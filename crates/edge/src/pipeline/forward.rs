@@ -155,8 +155,7 @@ fn forwarded_edits(
         });
     }
     if !stands(&X_FORWARDED_PORT, is_port) {
-        let port = connection.listener.port_text.clone();
-        edits.push(HeaderEdit::Set(X_FORWARDED_PORT, port));
+        edits.push(HeaderEdit::Set(X_FORWARDED_PORT, connection.port_text()));
     }
 }
 

@@ -22,6 +22,8 @@ pub struct ClientIdentity {
     pub serial: HeaderValue,
     /// The certificate as RFC 9440 has it.
     pub certificate: HeaderValue,
+    /// What it showed above that, unverified, where endpoints are told of it.
+    pub chain: Option<HeaderValue>,
     /// Until when it is valid, seconds since the Unix epoch.
     pub not_after_unix_seconds: i64,
 }
@@ -33,11 +35,18 @@ pub(crate) struct Unreadable;
 
 impl ClientIdentity {
     /// Whose a verified chain is, if a client showed one.
-    pub(crate) fn of(chain: Option<&[CertificateDer<'_>]>) -> Result<Option<Self>, Unreadable> {
-        let Some(leaf) = chain.and_then(<[_]>::first) else {
+    pub(crate) fn of(
+        chain: Option<&[CertificateDer<'_>]>,
+        sends_chain: bool,
+    ) -> Result<Option<Self>, Unreadable> {
+        let Some((leaf, above)) = chain.and_then(<[_]>::split_first) else {
             return Ok(None);
         };
-        Self::read(leaf).map(Some).ok_or(Unreadable)
+        let mut identity = Self::read(leaf).ok_or(Unreadable)?;
+        if sends_chain {
+            identity.chain = chain_field(above);
+        }
+        Ok(Some(identity))
     }
 
     /// Reads a certificate. `None` if it cannot be read, though it was verified.
@@ -54,11 +63,29 @@ impl ClientIdentity {
             },
             fingerprint: text(hexadecimal(digest(&SHA256, der).as_ref()))?,
             serial: text(hexadecimal(certificate.raw_serial()))?,
-            certificate: text(format!(":{}:", STANDARD.encode(der)))?,
+            certificate: text(byte_sequence(der))?,
+            chain: None,
             not_after_unix_seconds: certificate.validity().not_after.timestamp(),
         })
     }
 }
+
+/// A list of byte sequences (RFC 9440, 2.3). `None` where there is nothing to tell, or too much for
+/// fields of a request.
+fn chain_field(above: &[CertificateDer<'_>]) -> Option<HeaderValue> {
+    let items: Vec<String> = above.iter().map(|der| byte_sequence(der)).collect();
+    let text = items.join(", ");
+    let fits = (1..=CHAIN_BYTES_MAX).contains(&text.len());
+    HeaderValue::from_str(&text).ok().filter(|_| fits)
+}
+
+/// RFC 8941, 3.3.5.
+fn byte_sequence(der: &[u8]) -> String {
+    format!(":{}:", STANDARD.encode(der))
+}
+
+/// Three authorities with large keys fit, and most endpoints take that much.
+const CHAIN_BYTES_MAX: usize = 16 * 1024;
 
 /// RFC 4514: the last part first, with everything escaped that could be taken for more.
 fn distinguished_name(name: &X509Name<'_>) -> String {
@@ -176,6 +203,19 @@ mod tests {
     }
 
     #[test]
+    fn chains_too_long_for_a_field_are_left_out() {
+        let of = |lengths: &[usize]| {
+            let of_length = |length: &usize| CertificateDer::from(vec![0; *length]);
+            let above: Vec<_> = lengths.iter().map(of_length).collect();
+            chain_field(&above)
+        };
+        assert_eq!(of(&[3, 1]).unwrap(), ":AAAA:, :AA==:");
+        assert_eq!(of(&[]), None);
+        assert!(of(&[6000, 6000]).is_some());
+        assert_eq!(of(&[6000, 6300]), None);
+    }
+
+    #[test]
     fn subject_begins_with_its_last_part() {
         let identity = identity(|params| {
             let name = &mut params.distinguished_name;
@@ -220,13 +260,13 @@ mod tests {
     fn what_is_no_certificate_is_nobody() {
         assert!(ClientIdentity::read(b"").is_none());
         let strange = [CertificateDer::from(vec![0x30, 0])];
-        let told = ClientIdentity::of(Some(&strange)).map(|told| told.is_some());
+        let told = ClientIdentity::of(Some(&strange), false).map(|told| told.is_some());
         assert_eq!(
             told,
             Err(Unreadable),
             "and does not pass for a client without one"
         );
-        assert!(matches!(ClientIdentity::of(None), Ok(None)));
+        assert!(matches!(ClientIdentity::of(None, false), Ok(None)));
         assert!(ClientIdentity::read(&[0x30, 0x82, 0xff, 0xff]).is_none());
     }
 }

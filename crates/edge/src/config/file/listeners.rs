@@ -59,6 +59,7 @@ pub(in crate::config) struct FileClientAuth {
     pub(in crate::config) ca: Option<Located<String>>,
     pub(in crate::config) crl: Option<Located<String>>,
     pub(in crate::config) names: Vec<Located<NamePattern>>,
+    pub(in crate::config) sends_chain: bool,
 }
 
 #[derive(Debug)]
@@ -137,6 +138,7 @@ fn client_auth(fields: &Fields<'_>) -> FileClientAuth {
         ca: fields.text("ca", names::file),
         crl: fields.text("crl", names::file),
         names: fields.texts("names", names::server_name),
+        sends_chain: fields.flag("send_chain").value,
     }
 }
 

@@ -48,6 +48,7 @@ static CLIENT_AUTH: Table = Table {
         key("ca", text(&PATH), Required("certs/ca.pem"), "PEM file with the authorities whose certificates are good. Watched."),
         key("crl", text(&PATH), Optional("certs/ca.crl"), "File with their revocation lists (PEM or DER). Watched; once it is out of date nobody is let in."),
         key("names", Kind::List(&SERVER_NAME_ITEM), Optional("[auth.example.com]"), "Server names that ask for it, \"*.example.com\" for one label in front; without it all that earlier entries leave, and clients that name none."),
+        key("send_chain", Kind::Scalar(Scalar::Flag), Default("false"), "Whether endpoints get the certificates that the client showed above its own in Client-Cert-Chain (RFC 9440), up to 16 KiB."),
     ],
 };
 static SERVER_NAME_ITEM: Kind = text(&SERVER_NAME);

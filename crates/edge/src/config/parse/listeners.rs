@@ -148,6 +148,7 @@ impl Parser<'_> {
                 names: names.collect(),
                 rules: places,
                 trust,
+                sends_chain: rules.sends_chain,
             }));
         }
         all

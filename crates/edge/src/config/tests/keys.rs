@@ -72,6 +72,7 @@ const OTHER: &[(&str, &str)] = &[
     ("listeners[].tls.client_auth[].ca", "./certs/ca.pem"),
     ("listeners[].tls.client_auth[].crl", "./certs/ca.crl"),
     ("listeners[].tls.client_auth[].names", "[other.example.com]"),
+    ("listeners[].tls.client_auth[].send_chain", "true"),
     ("listeners[].engine", "pingora"),
     ("listeners[].passthrough[].sni", "other.example.com"),
     ("listeners[].passthrough[].cluster", "other"),
