@@ -207,7 +207,7 @@ impl<S: Stream> Session<'_, S> {
         loop {
             parser.reset();
             let next = match self.read_head(&mut parser).await {
-                Ok(bytes) => self.serve_request(&parser, bytes).await,
+                Ok((bytes, now)) => self.serve_request(&parser, bytes, now).await,
                 Err(NoHead::Nothing) => return Next::Unchanged,
                 Err(NoHead::Closed) => return Next::Close,
                 Err(NoHead::Refused(cause)) => return self.refuse(cause).await,
@@ -272,17 +272,23 @@ impl<S: Stream> Session<'_, S> {
         .await
     }
 
-    /// Reads a request head; returns its size in bytes.
-    async fn read_head(&mut self, parser: &mut RequestParser) -> Result<usize, NoHead> {
+    /// Reads a request head; returns its size in bytes, and the moment when it was whole.
+    async fn read_head(&mut self, parser: &mut RequestParser) -> Result<(usize, Instant), NoHead> {
         let limits = &self.connection.listener.limits;
         let limits = HeadLimits {
             bytes: limits.header_bytes,
             fields: limits.header_count,
             target_bytes: limits.target_bytes,
         };
-        let by = Instant::now() + self.connection.listener.timeouts.header;
-        self.deadline.set(Some(by));
-        poll_fn(|cx| self.poll_head(cx, parser, &limits)).await
+        let mut by = None;
+        poll_fn(|cx| {
+            let now = Instant::now();
+            let header = self.connection.listener.timeouts.header;
+            self.deadline.set(Some(*by.get_or_insert(now + header)));
+            let polled = self.poll_head(cx, parser, &limits);
+            polled.map_ok(|bytes| (bytes, now))
+        })
+        .await
     }
 
     fn poll_head(

@@ -153,7 +153,25 @@ fn is_authority(authority: &str) -> bool {
 
 /// Of a name or an address (RFC 3986, 3.2.2), without the brackets and colons of some.
 fn is_host_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+;=".contains(&byte)
+    HOST_BYTES[usize::from(byte)]
+}
+
+static HOST_BYTES: [bool; 256] = host_bytes();
+
+const fn host_bytes() -> [bool; 256] {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < 128 {
+        table[byte] = (byte as u8).is_ascii_alphanumeric();
+        byte += 1;
+    }
+    let others = b"-._~%!$&'()*+;=";
+    let mut at = 0;
+    while at < others.len() {
+        table[others[at] as usize] = true;
+        at += 1;
+    }
+    table
 }
 
 /// Length that the head declares. Exactly one framing, or none: two readings of one message are

@@ -34,15 +34,30 @@ impl IdSource {
     }
 }
 
-/// The low `N` digits of a number, hexadecimal in lower case.
+/// The low `N` digits of a number, hexadecimal in lower case. `N` is even.
 pub(crate) fn hex<const N: usize>(number: u128) -> [u8; N] {
+    const { assert!(N.is_multiple_of(2) && N <= 32) };
     let bytes = number.to_be_bytes();
-    std::array::from_fn(|position| {
-        let place = 32 - N + position;
-        let (byte, is_high) = (bytes[place / 2], place.is_multiple_of(2));
-        let digit = if is_high { byte >> 4 } else { byte & 0xf };
-        b"0123456789abcdef"[usize::from(digit)]
-    })
+    let mut text = [0; N];
+    let (pairs, _) = text.as_chunks_mut::<2>();
+    for (pair, byte) in pairs.iter_mut().zip(&bytes[16 - N / 2..]) {
+        *pair = PAIRS[usize::from(*byte)];
+    }
+    text
+}
+
+/// Both digits of each byte.
+static PAIRS: [[u8; 2]; 256] = pairs();
+
+const fn pairs() -> [[u8; 2]; 256] {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut pairs = [[0; 2]; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        pairs[byte] = [DIGITS[byte >> 4], DIGITS[byte & 0xf]];
+        byte += 1;
+    }
+    pairs
 }
 
 /// The finaliser of SplitMix64: a bijection that spreads every input bit.
@@ -76,6 +91,6 @@ mod tests {
     #[test]
     fn hex_keeps_leading_zeros() {
         assert_eq!(&hex::<32>(0xab), b"000000000000000000000000000000ab");
-        assert_eq!(&hex::<3>(0x1ab), b"1ab");
+        assert_eq!(&hex::<4>(0x1ab), b"01ab");
     }
 }

@@ -81,11 +81,15 @@ enum Attempts {
 }
 
 impl<S: Stream> Session<'_, S> {
-    /// Serves the request whose head has arrived.
-    pub(super) async fn serve_request(&mut self, parser: &RequestParser, bytes: usize) -> Next {
+    /// Serves the request whose head was whole at `now`.
+    pub(super) async fn serve_request(
+        &mut self,
+        parser: &RequestParser,
+        bytes: usize,
+        now: Instant,
+    ) -> Next {
         let buffer = self.take_head(parser, bytes);
         let request = Request::new(parser, buffer.filled());
-        let now = Instant::now();
         let connection = std::sync::Arc::clone(&self.connection);
         let mut exchange = Exchange::new(std::sync::Arc::clone(self.edge), connection, now);
         if let Err(answer) = exchange.on_request(&request.head) {
@@ -254,7 +258,7 @@ impl<S: Stream> Session<'_, S> {
             Ok(Answered::Instead(answer)) => Attempted::Instead(answer),
             Ok(Answered::Upgraded) => self.upgrade(exchange, endpoint, relay).await,
             Ok(Answered::Whole) => {
-                let now = Instant::now();
+                let now = relay.polled();
                 let is_shared = endpoint.stream.bridge().is_some();
                 if !is_shared && relay.leaves_endpoint_reusable() && endpoint.received().is_empty()
                 {

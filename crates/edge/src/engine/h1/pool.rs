@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use foldhash::fast::RandomState;
 use tokio::sync::watch;
 
 use crate::engine::FRESH;
@@ -56,7 +57,7 @@ struct Bounds {
 struct Idle {
     bounds: Bounds,
     /// The newest last: it is the least likely to have been closed.
-    by_key: HashMap<PoolKey, VecDeque<Kept>>,
+    by_key: HashMap<PoolKey, VecDeque<Kept>, RandomState>,
     count: usize,
 }
 
@@ -149,7 +150,7 @@ impl Idle {
     fn new(bounds: Bounds) -> Self {
         Self {
             bounds,
-            by_key: HashMap::new(),
+            by_key: HashMap::default(),
             count: 0,
         }
     }

@@ -69,6 +69,9 @@ pub(super) struct Relay {
     response: ResponseSide,
     /// When to ask next whether waiting for this endpoint still makes sense.
     look_at: Instant,
+    /// When it was last polled; `None`: not yet since it was made.
+    polled: Option<Instant>,
+    made: Instant,
 }
 
 /// The two ends and what watches over them.
@@ -100,7 +103,14 @@ impl Relay {
             request: RequestSide::new(head, framing, body, now),
             response: ResponseSide::new(asked, now),
             look_at: now + WATCH_INTERVAL,
+            polled: None,
+            made: now,
         }
+    }
+
+    /// When something last happened.
+    pub(super) fn polled(&self) -> Instant {
+        self.polled.unwrap_or(self.made)
     }
 
     /// Runs until the answer is through, or something broke.
@@ -120,7 +130,12 @@ impl Relay {
         ends: &mut Ends<'_, C, E>,
         timeouts: Timeouts<'_>,
     ) -> Poll<Result<Answered, Cause>> {
-        let now = Instant::now();
+        // Reading the clock is not free: the first poll follows at once.
+        let now = match self.polled {
+            None => self.made,
+            Some(_) => Instant::now(),
+        };
+        self.polled = Some(now);
         let request = self.request.poll(
             cx,
             ends.client,

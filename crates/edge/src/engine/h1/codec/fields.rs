@@ -39,6 +39,11 @@ impl Span {
         &buffer[self.start as usize..self.end as usize]
     }
 
+    #[inline]
+    pub(super) fn range(self) -> Range<usize> {
+        self.start as usize..self.end as usize
+    }
+
     pub(super) fn is_empty(self) -> bool {
         self.start == self.end
     }
@@ -76,6 +81,16 @@ impl Field {
         })
     }
 
+    /// The whole line, with its end, where it was sent just as we would write it.
+    #[inline]
+    pub(super) fn as_written(&self, buffer: &[u8]) -> Option<Range<usize>> {
+        let (name, value) = (self.name.range(), self.value.range());
+        let whole = name.start..value.end + 2;
+        let is_ours = buffer.get(name.end..value.start) == Some(b": ")
+            && buffer.get(value.end..whole.end) == Some(b"\r\n");
+        is_ours.then_some(whole)
+    }
+
     /// Whether both are one name. `text` is lower-case.
     #[inline]
     pub(super) fn is_named(&self, buffer: &[u8], tag: Tag, text: &[u8]) -> bool {
@@ -90,11 +105,14 @@ const FIELDS_USUAL: usize = 24;
 #[derive(Debug, Default)]
 pub(super) struct FieldTable {
     fields: Vec<Field>,
+    /// Bits of all names: most names that are asked for are absent, and one look shows it.
+    names: u64,
 }
 
 impl FieldTable {
     pub(super) fn clear(&mut self) {
         self.fields.clear();
+        self.names = 0;
     }
 
     #[inline]
@@ -111,8 +129,18 @@ impl FieldTable {
         if self.fields.capacity() == 0 {
             self.fields.reserve(FIELDS_USUAL);
         }
+        self.names |= field.tag.bit();
         self.fields.push(field);
         Ok(field)
+    }
+
+    /// The fields among which one with this tag is, if any is.
+    #[inline]
+    fn candidates(&self, tag: Tag) -> &[Field] {
+        match self.names & tag.bit() {
+            0 => &[],
+            _ => &self.fields,
+        }
     }
 
     pub(super) fn iter(&self) -> impl DoubleEndedIterator<Item = &Field> {
@@ -147,7 +175,7 @@ impl Fields for FieldsView<'_> {
     fn all(&self, name: &HeaderName) -> impl DoubleEndedIterator<Item = &[u8]> {
         let text = name.as_str().as_bytes();
         let tag = Tag::of(text);
-        let fields = self.table.fields.iter();
+        let fields = self.table.candidates(tag).iter();
         fields
             .filter(move |field| field.is_named(self.buffer, tag, text))
             .map(|field| field.value.of(self.buffer))

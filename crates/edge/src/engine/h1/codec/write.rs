@@ -1,9 +1,12 @@
 //! Heads, answers and chunks as bytes, written anew from what was parsed. Never leaves framing or
 //! connection options to what the other side sent.
 
+use std::ops::Range;
+
 use http::{StatusCode, Version, header};
 
 use super::edits::Edits;
+use super::fields::Field;
 use super::known::Known;
 use super::response::has_no_body;
 use super::{Framing, RequestHead, ResponseHead};
@@ -57,6 +60,7 @@ pub(crate) fn request_head(
     if !edits.replaces_name(&header::HOST) {
         line(out, b"Host", host(head));
     }
+    let mut kept = Kept::new(buffer);
     for field in head.fields().table.iter() {
         let is_ours = match field.known {
             Known::Host | Known::ProxyAuthorization => true,
@@ -65,9 +69,10 @@ pub(crate) fn request_head(
             _ => message.options.removes(buffer, field),
         };
         if !is_ours && !edits.replaces(buffer, field) {
-            line(out, field.name.of(buffer), field.value.of(buffer));
+            kept.field(out, field);
         }
     }
+    kept.flush(out);
     edits.write(out);
     let upgrade = message.upgrade().filter(|_| upgrades);
     if message.takes_trailers {
@@ -181,12 +186,46 @@ pub(super) fn line(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
 /// The endpoint's fields that are meant for the client.
 fn end_to_end(out: &mut Vec<u8>, head: &ResponseHead<'_>, edits: Option<&Edits<'_>>) {
     let buffer = head.fields().buffer;
+    let mut kept = Kept::new(buffer);
     for field in head.fields().table.iter() {
         let is_removed = head.message.options.removes(buffer, field)
             || edits.is_some_and(|edits| edits.replaces(buffer, field));
         if !is_removed {
-            line(out, field.name.of(buffer), field.value.of(buffer));
+            kept.field(out, field);
         }
+    }
+    kept.flush(out);
+}
+
+/// Field lines on their way from one head to the next. Neighbours that were sent just as we would
+/// write them go in one piece.
+struct Kept<'a> {
+    buffer: &'a [u8],
+    run: Range<usize>,
+}
+
+impl<'a> Kept<'a> {
+    fn new(buffer: &'a [u8]) -> Self {
+        Self { buffer, run: 0..0 }
+    }
+
+    #[inline]
+    fn field(&mut self, out: &mut Vec<u8>, field: &Field) {
+        match field.as_written(self.buffer) {
+            Some(whole) if whole.start == self.run.end => self.run.end = whole.end,
+            Some(whole) => {
+                self.flush(out);
+                self.run = whole;
+            }
+            None => {
+                self.flush(out);
+                line(out, field.name.of(self.buffer), field.value.of(self.buffer));
+            }
+        }
+    }
+
+    fn flush(&mut self, out: &mut Vec<u8>) {
+        put(out, &self.buffer[std::mem::take(&mut self.run)]);
     }
 }
 
