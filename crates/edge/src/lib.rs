@@ -49,6 +49,7 @@ pub mod revocation;
 mod server;
 pub mod state;
 mod tls;
+mod words;
 
 pub use config::Config;
 pub use server::{Running, StartError, start};

@@ -1,11 +1,13 @@
 //! One ended request as one line of JSON. Never holds a query, a cookie or a credential.
 
+use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
 use super::Privacy;
 use crate::config::PrivateField;
 use crate::outcome::Outcome;
 use crate::pipeline::hex;
+use crate::words;
 
 /// What the access log says of a request. Fields that are not known are `null`, so that every line
 /// has the same keys.
@@ -18,7 +20,7 @@ pub struct Line<'a> {
     pub time: SystemTime,
     pub listener: &'a str,
     pub privacy: &'a Privacy,
-    pub client: std::net::IpAddr,
+    pub client: IpAddr,
     pub scheme: &'a str,
     pub method: Option<&'a str>,
     pub host: Option<&'a str>,
@@ -42,6 +44,13 @@ pub struct Line<'a> {
     pub user_agent: Option<&'a [u8]>,
 }
 
+/// A key as it stands in the line, behind another one.
+macro_rules! key {
+    ($name:literal) => {
+        concat!(",\"", $name, "\":")
+    };
+}
+
 impl Line<'_> {
     /// The line with its newline.
     pub fn encode(&self) -> Vec<u8> {
@@ -49,44 +58,54 @@ impl Line<'_> {
         out.raw("{\"time\":\"");
         out.time(self.time);
         out.raw("\"");
-        out.text("listener", Some(self.listener));
-        let client = self.privacy.address(self.client).to_string();
-        self.private(&mut out, "client", PrivateField::Client, Some(&client));
-        out.text("scheme", Some(self.scheme));
-        out.text("method", self.method);
-        self.private(&mut out, "host", PrivateField::Host, self.host);
-        self.private(&mut out, "path", PrivateField::Path, self.path);
-        out.text("protocol", self.protocol);
-        out.number("status", self.status.map(u64::from));
-        out.text("outcome", Some(self.outcome.name()));
-        out.text("route", self.route);
-        out.text("cluster", self.cluster);
-        out.text("endpoint", self.endpoint);
-        out.number("attempts", Some(u64::from(self.attempts)));
-        out.text("request_id", Some(self.request_id));
+        out.text(key!("listener"), Some(self.listener));
+        let client = address(self.privacy.address(self.client));
+        self.private(
+            &mut out,
+            key!("client"),
+            PrivateField::Client,
+            Some(&client),
+        );
+        out.text(key!("scheme"), Some(self.scheme));
+        out.text(key!("method"), self.method);
+        self.private(&mut out, key!("host"), PrivateField::Host, self.host);
+        self.private(&mut out, key!("path"), PrivateField::Path, self.path);
+        out.text(key!("protocol"), self.protocol);
+        out.number(key!("status"), self.status.map(u64::from));
+        out.text(key!("outcome"), Some(self.outcome.name()));
+        out.text(key!("route"), self.route);
+        out.text(key!("cluster"), self.cluster);
+        out.text(key!("endpoint"), self.endpoint);
+        out.number(key!("attempts"), Some(u64::from(self.attempts)));
+        out.text(key!("request_id"), Some(self.request_id));
         let trace_id = self.trace_id.map(hex::<32>);
         out.text(
-            "trace_id",
+            key!("trace_id"),
             trace_id
                 .as_ref()
                 .and_then(|id| std::str::from_utf8(id).ok()),
         );
-        out.milliseconds("duration_ms", Some(self.duration));
-        out.milliseconds("endpoint_ms", self.endpoint_time);
-        out.number("request_bytes", Some(self.request_bytes));
-        out.number("response_bytes", Some(self.response_bytes));
-        out.text("limited_by", self.limited_by);
-        out.text("tls_version", self.tls_version);
+        out.milliseconds(key!("duration_ms"), Some(self.duration));
+        out.milliseconds(key!("endpoint_ms"), self.endpoint_time);
+        out.number(key!("request_bytes"), Some(self.request_bytes));
+        out.number(key!("response_bytes"), Some(self.response_bytes));
+        out.text(key!("limited_by"), self.limited_by);
+        out.text(key!("tls_version"), self.tls_version);
         let server_name = self.server_name;
         self.private(
             &mut out,
-            "server_name",
+            key!("server_name"),
             PrivateField::ServerName,
             server_name,
         );
         let user_agent = self.user_agent.map(String::from_utf8_lossy);
         let user_agent = user_agent.as_deref();
-        self.private(&mut out, "user_agent", PrivateField::UserAgent, user_agent);
+        self.private(
+            &mut out,
+            key!("user_agent"),
+            PrivateField::UserAgent,
+            user_agent,
+        );
         out.raw("}\n");
         out.0
     }
@@ -108,16 +127,10 @@ impl Encoder {
         self.0.extend_from_slice(text.as_bytes());
     }
 
-    fn key(&mut self, key: &str) {
-        self.raw(",\"");
-        self.raw(key);
-        self.raw("\":");
-    }
-
     fn text(&mut self, key: &str, value: Option<&str>) {
-        self.key(key);
+        self.raw(key);
         match value {
-            Some(value) if value.bytes().all(stands_for_itself) => {
+            Some(value) if is_written_as_it_is(value) => {
                 self.raw("\"");
                 self.raw(value);
                 self.raw("\"");
@@ -129,7 +142,7 @@ impl Encoder {
     }
 
     fn number(&mut self, key: &str, value: Option<u64>) {
-        self.key(key);
+        self.raw(key);
         match value {
             Some(value) => self.digits(value, 1),
             None => self.raw("null"),
@@ -137,7 +150,7 @@ impl Encoder {
     }
 
     fn milliseconds(&mut self, key: &str, value: Option<Duration>) {
-        self.key(key);
+        self.raw(key);
         let Some(value) = value else {
             return self.raw("null");
         };
@@ -163,25 +176,49 @@ impl Encoder {
     fn time(&mut self, time: SystemTime) {
         let at = time::OffsetDateTime::from(time);
         let year = u64::try_from(at.year()).unwrap_or_default();
-        for (before, value, width) in [
-            ("", year, 4),
-            ("-", u64::from(u8::from(at.month())), 2),
-            ("-", u64::from(at.day()), 2),
-            ("T", u64::from(at.hour()), 2),
-            (":", u64::from(at.minute()), 2),
-            (":", u64::from(at.second()), 2),
-            (".", u64::from(at.millisecond()), 3),
+        self.digits(year, 4);
+        for (before, value) in [
+            (b'-', u8::from(at.month())),
+            (b'-', at.day()),
+            (b'T', at.hour()),
+            (b':', at.minute()),
+            (b':', at.second()),
         ] {
-            self.raw(before);
-            self.digits(value, width);
+            let digits = [before, b'0' + value / 10, b'0' + value % 10];
+            self.0.extend_from_slice(&digits);
         }
+        self.raw(".");
+        self.digits(at.millisecond().into(), 3);
         self.raw("Z");
     }
 }
 
-/// Whether JSON has this byte in a string as it is.
-fn stands_for_itself(byte: u8) -> bool {
-    matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\'
+/// Whether JSON has this text in a string as it is.
+fn is_written_as_it_is(text: &str) -> bool {
+    let is_suspect = |word| {
+        words::has_high(word)
+            || words::has_below(word, b' ')
+            || [b'"', b'\\', 0x7f]
+                .iter()
+                .any(|byte| words::has(word, *byte))
+    };
+    let stands_for_itself = |byte| matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\';
+    words::all(text.as_bytes(), is_suspect, stands_for_itself)
+}
+
+/// As `Display` writes it, without the machinery of formatting for most.
+fn address(address: IpAddr) -> String {
+    let IpAddr::V4(address) = address else {
+        return address.to_string();
+    };
+    let mut out = Encoder(Vec::with_capacity("255.255.255.255".len()));
+    for (at, part) in address.octets().into_iter().enumerate() {
+        if at > 0 {
+            out.raw(".");
+        }
+        out.digits(part.into(), 1);
+    }
+    String::from_utf8(out.0).unwrap_or_default()
 }
 
 const LINE_BYTES_USUAL: usize = 640;
@@ -254,6 +291,19 @@ mod tests {
         assert_eq!(value["request_bytes"], json!(u64::MAX));
         assert_eq!(value["response_bytes"], json!(10));
         assert!(value["duration_ms"].as_f64().unwrap() > 1e18);
+    }
+
+    #[test]
+    fn addresses_are_written_as_everybody_writes_them() {
+        for text in [
+            "0.0.0.0",
+            "10.0.200.7",
+            "255.255.255.255",
+            "2001:db8::1",
+            "::",
+        ] {
+            assert_eq!(address(text.parse().unwrap()), text);
+        }
     }
 
     #[test]

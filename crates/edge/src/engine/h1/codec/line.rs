@@ -5,6 +5,8 @@ use std::ops::Range;
 
 use memchr::memchr2;
 
+use crate::words;
+
 /// Cuts a growing head into lines. Looks at each byte once, however often it is asked.
 #[derive(Debug, Default)]
 pub(super) struct LineReader {
@@ -64,30 +66,11 @@ pub(super) fn is_token_byte(byte: u8) -> bool {
 /// ASCII (RFC 9110, 5.5).
 #[inline]
 pub(super) fn is_value(bytes: &[u8]) -> bool {
-    let is_plain = |byte: &u8| (*byte >= b' ' || *byte == b'\t') && *byte != 0x7f;
-    let (words, _) = bytes.as_chunks::<8>();
-    match bytes.last_chunk::<8>() {
-        // The last word overlaps the one before it, so that no byte is looked at alone. What a word
-        // takes for a control may be a tab.
-        Some(last) => words
-            .iter()
-            .chain([last])
-            .all(|word| !has_control(*word) || word.iter().all(is_plain)),
-        None => bytes.iter().all(is_plain),
-    }
-}
-
-/// Whether one of eight bytes is below space or DEL, each compared in its place of a number.
-#[inline]
-fn has_control(word: [u8; 8]) -> bool {
-    const ONES: u64 = u64::from_ne_bytes([1; 8]);
-    const HIGH: u64 = ONES << 7;
-    let word = u64::from_ne_bytes(word);
-    // Subtracting borrows from the highest bit of a byte that was too small.
-    let below_space = word.wrapping_sub(ONES * 0x20) & !word;
-    let without_delete = word ^ (ONES * 0x7f);
-    let delete = without_delete.wrapping_sub(ONES) & !without_delete;
-    (below_space | delete) & HIGH != 0
+    words::all(
+        bytes,
+        |word| words::has_below(word, b' ') || words::has(word, 0x7f),
+        |byte| (byte >= b' ' || byte == b'\t') && byte != 0x7f,
+    )
 }
 
 /// Characters of a request target: visible ASCII, but no fragment.
