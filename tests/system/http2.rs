@@ -117,6 +117,30 @@ async fn http2_requests_meet_the_same_rules() {
 }
 
 #[tokio::test]
+async fn http2_header_lists_beyond_the_limit_get_431_by_their_own_name() {
+    let (a, authority) = (Endpoint::start("a").await, Authority::new());
+    let limits = json!({ "limits": { "header_bytes": "4KiB" } });
+    let edge = tls_edge(&a, &authority, &limits).await;
+    let client = open(&edge, &authority).await;
+    let long = "x".repeat(5_000);
+    for number in 1..=3 {
+        let fields = [("x-long", long.as_str())];
+        let response = client.request("GET", "/big", &fields, b"").await.unwrap();
+        assert_eq!(response.status, 431);
+        edge.wait_for_outcome("client_head_too_large", number).await;
+        assert_eq!(client.get("/small").await.unwrap().status, 200);
+    }
+    drop(client);
+    let lines = edge.wait_for_log(6, |_| true).await;
+    let refused = lines.iter().filter(|line| line["status"] == 431).count();
+    assert_eq!((refused, a.requests()), (3, 3));
+    let gone = "portcullis_edge_connections_open";
+    edge.wait_for_metric(gone, &[("listener", "tls")], 0.0)
+        .await;
+    assert_eq!(edge.log().len(), 6, "no line is of the same request");
+}
+
+#[tokio::test]
 async fn an_http2_connection_that_served_enough_is_closed_politely() {
     let (a, authority) = (Endpoint::start("a").await, Authority::new());
     for limits in [

@@ -65,6 +65,35 @@ async fn a_request_line_without_end_is_cut_off() {
     edge.wait_for_outcome("client_head_too_large", 1).await;
 }
 
+/// Whoever complains of an answer can name it, though nobody read the request.
+#[tokio::test]
+async fn refusals_of_unread_requests_name_their_line_of_the_log() {
+    let a = Endpoint::start("a").await;
+    let limits = json!({ "target_bytes": "1KiB", "header_bytes": "4KiB" });
+    let edge = limited(&a, limits).await;
+    let long = "x".repeat(5_000);
+    for (request, status) in [
+        (
+            format!("GET /{} HTTP/1.1\r\nHost: a\r\n\r\n", &long[..2_000]),
+            414,
+        ),
+        (
+            format!("GET / HTTP/1.1\r\nHost: a\r\nA: {long}\r\n\r\n"),
+            431,
+        ),
+    ] {
+        let mut client = edge.connect().await;
+        // The edge may close while this is still being sent.
+        let _ = client.send(request.as_bytes()).await;
+        let response = client.response().await.unwrap();
+        assert_eq!(response.status, status);
+        let id = response.field("x-request-id").unwrap().to_owned();
+        assert_eq!(response.json()["request_id"], id);
+        let lines = edge.wait_for_log(1, |line| line["request_id"] == id).await;
+        assert_eq!(lines[0]["status"], status);
+    }
+}
+
 #[tokio::test]
 async fn a_target_beyond_its_limit_is_414() {
     let a = Endpoint::start("a").await;

@@ -1,6 +1,6 @@
 //! What the access log does not tell of persons.
 
-use portcullis_testkit::{Endpoint, wait_until};
+use portcullis_testkit::{Authority, Connection, Endpoint, wait_until};
 use serde_json::{Value, json};
 
 use super::Setup;
@@ -112,4 +112,36 @@ async fn queries_cookies_and_tokens_are_never_written() {
     let edge = edge(&a, json!({ "drop": ["path", "user_agent"] })).await;
     assert_eq!(line(&edge, CLIENT).await["client"], CLIENT);
     assert!(!raw(&edge).contains(SECRET));
+}
+
+#[tokio::test]
+async fn warnings_name_clients_as_the_access_log_does() {
+    let (a, authority) = (Endpoint::start("a").await, Authority::new());
+    let identity = authority.issue("app", &["app.example"]);
+    let closed = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let nobody = closed.local_addr().unwrap().to_string();
+    drop(closed);
+    let keys = json!({
+        "tls": { "certificates": [{ "cert": identity.cert, "key": identity.key }] },
+        "passthrough": [{ "sni": "gone.example", "cluster": "gone" }],
+    });
+    let setup = Setup::new(&[&a]);
+    let log = json!({ "to": setup.directory().join("access.log"), "truncate_addresses": true });
+    let edge = setup
+        .set("access_log", log)
+        .set("clusters.gone", json!({ "endpoints": [nobody] }))
+        .listener("tls", &keys)
+        .start()
+        .await;
+    let address = edge.listener(1);
+    let passed = Connection::open_tls(address, "gone.example", authority.client()).await;
+    assert!(passed.is_err());
+    let warning = wait_until("the warning", async || {
+        let lines = edge.process.stderr();
+        let mut lines = lines.into_iter();
+        lines.find(|line| line.contains("no endpoint for a passthrough"))
+    })
+    .await;
+    assert!(warning.contains("127.0.0.0"), "{warning}");
+    assert!(!warning.contains("127.0.0.1"), "{warning}");
 }

@@ -37,7 +37,7 @@ use crate::engine::{
     Control, Guard, NativeEngine, PingoraEngine, Pool, Signal, Stream, linger, refusal, to_http1,
 };
 use crate::outcome::Cause;
-use crate::pipeline;
+use crate::pipeline::{self, Told};
 use crate::state::Edge;
 use crate::tls::Terminator;
 
@@ -245,11 +245,14 @@ impl Listener {
             Cause::TooManyOfAddress => metrics.refused_address.inc(),
             _ => metrics.refused_full.inc(),
         }
-        let answer = refusal(cause);
+        let answer = refusal(&self.edge, cause);
         let connection = self.connection(client, client, None);
         let is_plain = !self.context.is_tls && self.passthrough.is_empty();
-        let status = is_plain.then_some(answer.status);
-        pipeline::report_unparsed(&self.edge, &connection, cause, status, Instant::now());
+        let told = match is_plain {
+            true => Told::from(&answer),
+            false => Told::default(),
+        };
+        pipeline::report_unparsed(&self.edge, &connection, cause, told, Instant::now());
         if !is_plain {
             return None;
         }
@@ -276,9 +279,10 @@ impl Listener {
             Err(why) => why,
         };
         self.context.metrics.refused_proxy_header.inc();
-        tracing::debug!(%peer, listener = %self.context.name, ?why, "no PROXY header");
+        tracing::debug!(client = self.edge.privacy.shown(peer), listener = %self.context.name, ?why, "no PROXY header");
         let (connection, cause) = (self.connection(peer, peer, None), Cause::ProxyHeader);
-        pipeline::report_unparsed(&self.edge, &connection, cause, None, Instant::now());
+        let (told, now) = (Told::default(), Instant::now());
+        pipeline::report_unparsed(&self.edge, &connection, cause, told, now);
         None
     }
 

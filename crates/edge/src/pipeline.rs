@@ -92,7 +92,7 @@ pub(crate) use respond::{announces_draining, cause};
 use retry::Setback;
 pub(crate) use select::octets;
 pub use step::{Answer, Attempt, End, ResponseStep};
-pub use unparsed::{answer_unparsed, report_handshake, report_unparsed};
+pub use unparsed::{Told, answer_unparsed, report_handshake, report_unparsed};
 
 /// How often a request that waits for the head of its answer asks whether it should go on waiting.
 pub(crate) const WATCH_INTERVAL: Duration = Duration::from_millis(200);

@@ -1,7 +1,7 @@
 //! What the access log says of a person: addresses cut short, fields hashed or left out. Never keeps a salt longer than
 //! its time, so that nobody can tell afterwards whose hash it was.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -39,6 +39,17 @@ impl Privacy {
             (false, _) => client,
             (true, IpAddr::V4(four)) => Ipv4Addr::from(four.to_bits() & !0xff).into(),
             (true, IpAddr::V6(six)) => Ipv6Addr::from(six.to_bits() & !(u128::MAX >> 48)).into(),
+        }
+    }
+
+    /// A client as other logs than this one may name it: the policy holds for them too.
+    pub(crate) fn shown(&self, client: SocketAddr) -> String {
+        let address = self.address(client.ip().to_canonical());
+        let text = address.to_string();
+        match self.hide(PrivateField::Client, &text) {
+            Ok(()) if self.policy.truncates_addresses => text,
+            Ok(()) => SocketAddr::new(address, client.port()).to_string(),
+            Err(instead) => instead.unwrap_or_default(),
         }
     }
 
@@ -97,6 +108,23 @@ mod tests {
         let mut policy = LogPrivacy::default();
         change(&mut policy);
         Privacy::new(&policy)
+    }
+
+    #[test]
+    fn clients_are_hidden_wherever_they_are_named() {
+        let client: SocketAddr = "[::ffff:203.0.113.77]:5000".parse().unwrap();
+        let shown = |change: fn(&mut LogPrivacy)| privacy(change).shown(client);
+        assert_eq!(shown(|_| ()), "203.0.113.77:5000");
+        assert_eq!(
+            shown(|policy| policy.truncates_addresses = true),
+            "203.0.113.0"
+        );
+        assert_eq!(
+            shown(|policy| policy.dropped = vec![PrivateField::Client]),
+            ""
+        );
+        let hashed = shown(|policy| policy.hashed = vec![PrivateField::Client]);
+        assert!(hashed.len() == 16 && !hashed.contains('.'), "{hashed}");
     }
 
     #[test]

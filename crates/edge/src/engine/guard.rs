@@ -6,6 +6,7 @@ mod frames;
 mod h1;
 mod h2;
 mod linger;
+mod own_answers;
 mod stream;
 mod trailers;
 mod write_deadline;
@@ -32,7 +33,7 @@ use super::control::{Control, Phase};
 use super::refusal::{refusal, to_http1};
 use crate::connection::Connection;
 use crate::outcome::Cause;
-use crate::pipeline;
+use crate::pipeline::{self, Told};
 use crate::state::Edge;
 
 pub(crate) use self::h2::Abuse;
@@ -63,6 +64,8 @@ pub(crate) struct Guard<S> {
     farewell_code: u32,
     linger: Option<Linger>,
     is_reported: bool,
+    /// Requests that the codec answered by itself, each with its line in the log.
+    unseen: u64,
     is_finished: bool,
     identity: stream::Identity,
 }
@@ -115,6 +118,7 @@ impl<S> Guard<S> {
             farewell_code: NO_ERROR,
             linger: None,
             is_reported: false,
+            unseen: 0,
             is_finished: false,
             identity,
         }
@@ -167,9 +171,9 @@ impl<S> Guard<S> {
     fn count_farewell(&self, abuse: Abuse) {
         let listener = &self.connection.listener;
         listener.metrics.http2_farewells.of(abuse).inc();
-        let client = &self.connection.client;
+        let client = self.edge.privacy.shown(self.connection.client);
         let why = abuse.name();
-        tracing::info!(%client, listener = %listener.name, why, "giving up an HTTP/2 connection");
+        tracing::info!(client, listener = %listener.name, why, "giving up an HTTP/2 connection");
     }
 
     /// Looks at bytes on their way to an HTTP/2 client.
@@ -177,10 +181,17 @@ impl<S> Guard<S> {
         let Protocol::H2(scanner) = &mut self.protocol else {
             return;
         };
-        if let Some(abuse) = scanner.send(output) {
+        let farewell = scanner.send(output);
+        for _ in 0..scanner.take_too_large() {
+            self.unseen += 1;
+            let status = Some(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
+            let (told, cause) = (Told { status, id: None }, Cause::HeadTooLarge);
+            pipeline::report_unparsed(&self.edge, &self.connection, cause, told, Instant::now());
+        }
+        if let Some(abuse) = farewell {
             self.count_farewell(abuse);
             if abuse == Abuse::Codec {
-                self.report(Cause::Http2Abuse, None);
+                self.report(Cause::Http2Abuse, Told::default());
             }
         }
     }
@@ -227,25 +238,26 @@ impl<S> Guard<S> {
 
     /// Reports a request that the engine never saw, and prepares the answer where one can be sent.
     fn refuse(&mut self, cause: Cause) {
-        let answer = refusal(cause);
-        let (status, bytes) = match &self.protocol {
-            Protocol::H1(_) => (Some(answer.status), to_http1(&answer)),
+        let answer = refusal(&self.edge, cause);
+        let (told, bytes) = match &self.protocol {
+            Protocol::H1(_) => (Told::from(&answer), to_http1(&answer)),
             // In the middle of a frame there is no room for another.
-            Protocol::H2(scanner) if scanner.is_between_sent_frames() => {
-                (None, goaway(scanner.highest_stream(), self.farewell_code))
-            }
-            Protocol::H2(_) => (None, BytesMut::new()),
+            Protocol::H2(scanner) if scanner.is_between_sent_frames() => (
+                Told::default(),
+                goaway(scanner.highest_stream(), self.farewell_code),
+            ),
+            Protocol::H2(_) => (Told::default(), BytesMut::new()),
         };
         // A frame that breaks the protocol is no request.
-        if status.is_some() || cause != Cause::HeadMalformed {
-            self.report(cause, status);
+        if told.status.is_some() || cause != Cause::HeadMalformed {
+            self.report(cause, told);
         }
         self.refusal = Some(bytes);
     }
 
-    fn report(&mut self, cause: Cause, status: Option<StatusCode>) {
+    fn report(&mut self, cause: Cause, told: Told) {
         self.is_reported = true;
-        pipeline::report_unparsed(&self.edge, &self.connection, cause, status, Instant::now());
+        pipeline::report_unparsed(&self.edge, &self.connection, cause, told, Instant::now());
     }
 
     /// Notices a client that leaves inside a request head: no hook will ever run for it.
@@ -253,7 +265,7 @@ impl<S> Guard<S> {
         let is_inside_head =
             matches!(self.protocol, Protocol::H1(_)) && self.control.phase() == Phase::Header;
         if is_inside_head && !self.is_reported {
-            self.report(Cause::ClientGone, None);
+            self.report(Cause::ClientGone, Told::default());
         }
     }
 
@@ -272,7 +284,7 @@ impl<S> Guard<S> {
             Some(StatusCode::METHOD_NOT_ALLOWED) => Cause::MethodNotAllowed,
             _ => Cause::HeadMalformed,
         };
-        self.report(cause, status);
+        self.report(cause, Told { status, id: None });
     }
 }
 
@@ -415,8 +427,8 @@ impl<S> Drop for Guard<S> {
             let begun = self.control.requests_begun();
             // Whose header block was cut short has been reported by its own name.
             let refused = u64::from(self.is_reported && scanner.is_in_header_block());
-            for _ in begun + refused..scanner.streams_opened() {
-                self.report(Cause::HeadMalformed, None);
+            for _ in begun + refused + self.unseen..scanner.streams_opened() {
+                self.report(Cause::HeadMalformed, Told::default());
             }
         }
     }

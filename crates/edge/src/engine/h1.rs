@@ -54,7 +54,7 @@ use super::signal::Signal;
 use super::stream::Stream;
 use crate::connection::Connection;
 use crate::outcome::Cause;
-use crate::pipeline::{self, End, Exchange};
+use crate::pipeline::{self, End, Exchange, Told};
 use crate::state::Edge;
 
 /// A connection that has been used again keeps its memory for this long after each request: the next
@@ -328,7 +328,8 @@ impl<S: Stream> Session<'_, S> {
         match error {
             HeadError::Malformed(what) => {
                 let client = self.connection.client;
-                tracing::debug!(%client, what, "malformed request head");
+                let client = || self.edge.privacy.shown(client);
+                tracing::debug!(client = client(), what, "malformed request head");
                 Cause::HeadMalformed
             }
             HeadError::TooLarge => Cause::HeadTooLarge,
@@ -338,9 +339,9 @@ impl<S: Stream> Session<'_, S> {
 
     /// Answers what never became a request, and reports it.
     async fn refuse(&mut self, cause: Cause) -> Next {
-        let answer = (cause != Cause::ClientGone).then(|| refusal(cause));
-        let status = answer.as_ref().map(|answer| answer.status);
-        pipeline::report_unparsed(self.edge, &self.connection, cause, status, Instant::now());
+        let answer = (cause != Cause::ClientGone).then(|| refusal(self.edge, cause));
+        let told = answer.as_ref().map(Told::from).unwrap_or_default();
+        pipeline::report_unparsed(self.edge, &self.connection, cause, told, Instant::now());
         let Some(answer) = answer else {
             return Next::Close;
         };

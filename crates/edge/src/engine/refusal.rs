@@ -5,10 +5,11 @@ use bytes::{BufMut, BytesMut};
 
 use crate::outcome::Cause;
 use crate::pipeline::{self, Answer};
+use crate::state::Edge;
 
 /// What to tell a client whose request never became an exchange.
-pub(crate) fn refusal(cause: Cause) -> Answer {
-    pipeline::answer_unparsed(cause)
+pub(crate) fn refusal(edge: &Edge, cause: Cause) -> Answer {
+    pipeline::answer_unparsed(edge, cause)
 }
 
 /// The answer as the last bytes of an HTTP/1.1 connection.

@@ -19,7 +19,7 @@ use super::passthrough::Passing;
 use crate::connection::{ClientIdentity, TlsFacts};
 use crate::engine::{linger, refusal, to_http1};
 use crate::outcome::Cause;
-use crate::pipeline;
+use crate::pipeline::{self, Told};
 
 /// In a box: a session is large, and moves through many hands.
 type Session = Box<TlsStream<Rewound<TcpStream>>>;
@@ -77,10 +77,9 @@ impl Failure {
         }
     }
 
-    /// What the client is told, unless the handshake did so itself.
-    fn words(self) -> Option<Bytes> {
+    /// What the client is told, unless the handshake did so itself, or in HTTP.
+    fn alert(self) -> Option<Bytes> {
         match self {
-            Self::PlainHttp => Some(to_http1(&refusal(Cause::PlainHttp)).freeze()),
             Self::UnknownName => Some(Bytes::from_static(&UNRECOGNIZED_NAME)),
             Self::HelloTooLarge => Some(Bytes::from_static(&DECODE_ERROR)),
             _ => None,
@@ -100,14 +99,14 @@ impl Listener {
         let deadline = tokio::time::Instant::from_std(started + self.context.timeouts.handshake);
         let mut stream = Rewound::new(Bytes::new(), stream);
         let fail = |failure, name: Option<String>| {
-            self.count_failure(failure, name, (client, local), started);
+            self.count_failure(failure, name, (client, local), started)
         };
         let hello = match timeout_at(deadline, read_client_hello(&mut stream)).await {
             Ok(Ok(hello)) => hello,
             Ok(Err(no_hello)) => {
-                let (failure, words) = told(no_hello);
-                fail(failure, None);
-                part(stream, words).await;
+                let (failure, alert) = told(no_hello);
+                let words = fail(failure, None);
+                part(stream, alert.or(words)).await;
                 return None;
             }
             Err(_late) => {
@@ -131,8 +130,8 @@ impl Listener {
         }
         let terminator = self.tls.as_ref();
         let Some(choice) = terminator.and_then(|tls| tls.choose(name.as_deref())) else {
-            fail(Failure::UnknownName, name);
-            part(stream, Failure::UnknownName.words()).await;
+            let words = fail(Failure::UnknownName, name);
+            part(stream, words).await;
             return None;
         };
         let handshake =
@@ -151,7 +150,8 @@ impl Listener {
                 Some((Box::new(session), facts))
             }
             Ok(Err((error, stream))) => {
-                tracing::debug!(%client, listener = %self.context.name, %error, "TLS handshake failed");
+                let client = || self.edge.privacy.shown(client);
+                tracing::debug!(client = client(), listener = %self.context.name, %error, "TLS handshake failed");
                 fail(why(&error), name);
                 part(stream, None).await;
                 None
@@ -163,22 +163,26 @@ impl Listener {
         }
     }
 
+    /// Counts it and writes its line; what the client is told.
     fn count_failure(
         &self,
         failure: Failure,
         server_name: Option<String>,
         (client, local): (SocketAddr, SocketAddr),
         started: Instant,
-    ) {
+    ) -> Option<Bytes> {
         let metrics = &self.context.metrics;
         metrics.handshakes_failed.inc();
         metrics.tls.failed(failure.name());
-        let Some(cause) = failure.cause() else { return };
+        let cause = failure.cause()?;
         let mut connection = self.connection(client, local, None);
         connection.opened = started;
-        let status = (cause == Cause::PlainHttp).then(|| refusal(cause).status);
+        let answer = (cause == Cause::PlainHttp).then(|| refusal(&self.edge, cause));
+        let told = answer.as_ref().map(Told::from).unwrap_or_default();
         let name = server_name.as_deref();
-        pipeline::report_handshake(&self.edge, &connection, cause, status, name);
+        pipeline::report_handshake(&self.edge, &connection, cause, told, name);
+        let words = answer.map(|answer| to_http1(&answer).freeze());
+        words.or_else(|| failure.alert())
     }
 }
 
@@ -204,7 +208,7 @@ fn told(no_hello: NoHello) -> (Failure, Option<Bytes>) {
         NoHello::TooLarge => Failure::HelloTooLarge,
         NoHello::Malformed(alert) => return (Failure::Protocol, Some(alert.into())),
     };
-    (failure, failure.words())
+    (failure, None)
 }
 
 fn why(error: &io::Error) -> Failure {

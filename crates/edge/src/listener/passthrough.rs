@@ -106,7 +106,8 @@ impl<'a> Passing<'a> {
             let slot = self.cluster.acquire(&ask).await.ok();
             let Some(mut slot) = slot.filter(|slot| !tried.contains(&slot.endpoint().id())) else {
                 let cluster = self.cluster.name();
-                tracing::warn!(%client, cluster, "no endpoint for a passthrough connection");
+                let client = self.edge.privacy.shown(client);
+                tracing::warn!(client, cluster, "no endpoint for a passthrough connection");
                 if tried.is_empty() {
                     self.passed.failure = Some(Cause::NoEndpoint);
                 }
@@ -139,7 +140,8 @@ impl<'a> Passing<'a> {
             self.passed.to_endpoint = joined.to_endpoint;
             self.passed.to_client = joined.to_client;
             self.passed.failure = None;
-            tracing::debug!(%client, endpoint = %address, ended = ?joined.ended, "passthrough connection ended");
+            let client = || self.edge.privacy.shown(client);
+            tracing::debug!(client = client(), endpoint = %address, ended = ?joined.ended, "passthrough connection ended");
             return;
         }
     }

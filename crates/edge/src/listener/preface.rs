@@ -14,7 +14,7 @@ use super::{Listener, OpenConnection, Rewound};
 use crate::connection::Connection;
 use crate::engine::{linger, refusal, to_http1};
 use crate::outcome::Cause;
-use crate::pipeline;
+use crate::pipeline::{self, Told};
 
 /// What every HTTP/2 connection begins with (RFC 9113 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -34,9 +34,9 @@ impl Listener {
         match tokio::time::timeout(self.context.timeouts.header, reading).await {
             Ok(Ok(has_preface)) => connection.has_preface = has_preface,
             Err(_) if !seen.is_empty() => {
-                let (answer, cause) = (refusal(Cause::HeadTimeout), Cause::HeadTimeout);
-                let status = Some(answer.status);
-                pipeline::report_unparsed(&self.edge, &connection, cause, status, Instant::now());
+                let (answer, cause) = (refusal(&self.edge, Cause::HeadTimeout), Cause::HeadTimeout);
+                let told = Told::from(&answer);
+                pipeline::report_unparsed(&self.edge, &connection, cause, told, Instant::now());
                 // A connection that is this new has room for so little.
                 if stream.try_write(&to_http1(&answer)).is_ok() {
                     linger(&mut stream).await;

@@ -87,6 +87,7 @@ impl Exchange {
         });
         let tls = self.connection.tls.as_ref();
         let ended = finish::Ended {
+            told_id: None,
             connection: &self.connection,
             snapshot: &self.snapshot,
             request: self.request.as_ref(),

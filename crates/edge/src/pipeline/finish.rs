@@ -3,12 +3,13 @@
 use std::net::IpAddr;
 use std::time::{Duration, Instant, SystemTime};
 
-use http::{Method, StatusCode, Version};
+use http::{HeaderValue, Method, StatusCode, Version};
 use portcullis_traffic::route::split;
 
 use super::admit::Request;
 use super::excerpt::Excerpt;
 use super::identify::hex;
+use super::unparsed::Told;
 use crate::access_log::Line;
 use crate::cluster::Endpoint;
 use crate::connection::Connection;
@@ -20,6 +21,8 @@ pub(super) struct Ended<'a> {
     pub(super) connection: &'a Connection,
     pub(super) snapshot: &'a Snapshot,
     pub(super) request: Option<&'a Request>,
+    /// The id that the client was told without a request.
+    pub(super) told_id: Option<HeaderValue>,
     pub(super) route: Option<RouteId>,
     pub(super) target: Option<&'a Target>,
     /// The last endpoint that was tried.
@@ -110,8 +113,9 @@ fn line(edge: &Edge, ended: &Ended<'_>) -> Vec<u8> {
     let route = ended.route.map(|id| ended.snapshot.route(id));
     let tls = connection.tls.as_ref();
     let made_id;
-    let request_id = match request {
-        Some(request) => request.excerpt.id.as_bytes(),
+    let known_id = request.map(|request| &request.excerpt.id);
+    let request_id = match known_id.or(ended.told_id.as_ref()) {
+        Some(id) => id.as_bytes(),
         None => {
             made_id = hex::<32>(edge.ids.draw());
             &made_id
@@ -155,12 +159,12 @@ pub(super) fn finish_unparsed(
     edge: &Edge,
     connection: &Connection,
     outcome: Outcome,
-    status: Option<StatusCode>,
+    told: Told,
     now: Instant,
 ) {
     let tls = connection.tls.as_ref();
     let server_name = tls.and_then(|tls| tls.server_name.as_deref());
-    finish_connection(edge, connection, outcome, status, server_name, now);
+    finish_connection(edge, connection, outcome, told, server_name, now);
 }
 
 /// The same, where the connection does not know the name that was asked for.
@@ -168,7 +172,7 @@ pub(super) fn finish_connection(
     edge: &Edge,
     connection: &Connection,
     outcome: Outcome,
-    status: Option<StatusCode>,
+    told: Told,
     server_name: Option<&str>,
     now: Instant,
 ) {
@@ -177,12 +181,13 @@ pub(super) fn finish_connection(
         connection,
         snapshot: &snapshot,
         request: None,
+        told_id: told.id,
         route: None,
         target: None,
         endpoint: None,
         attempts: 0,
         outcome,
-        status,
+        status: told.status,
         duration: now.saturating_duration_since(connection.opened),
         endpoint_time: None,
         request_bytes: 0,

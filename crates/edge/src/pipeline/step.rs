@@ -7,6 +7,7 @@ use http::header::{CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderName, HeaderValue, StatusCode};
 
 use super::HeaderEdit;
+use super::admit::X_REQUEST_ID;
 use crate::config::{UpstreamTimeouts, Words};
 use crate::dialling::Via;
 use crate::outcome::Cause;
@@ -51,6 +52,14 @@ pub struct Answer {
 }
 
 impl Answer {
+    /// By which it can be found in the log.
+    pub(super) fn request_id(&self) -> Option<&HeaderValue> {
+        let mut fields = self.headers.iter();
+        fields
+            .find(|(name, _)| *name == X_REQUEST_ID)
+            .map(|(_, id)| id)
+    }
+
     /// The same, with another `Retry-After`.
     pub(super) fn retry_after(mut self, seconds: u64) -> Self {
         self.headers.retain(|(name, _)| *name != RETRY_AFTER);

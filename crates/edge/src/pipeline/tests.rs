@@ -545,12 +545,12 @@ fn interim_heads_pass_without_consequences() {
 #[test]
 fn unparsed_request_has_its_line_and_its_count() {
     let bench = Bench::new();
-    let status = answer_unparsed(Cause::HeadMalformed).status;
+    let answer = answer_unparsed(&bench.edge, Cause::HeadMalformed);
     report_unparsed(
         &bench.edge,
         &connection(STRANGER),
         Cause::HeadMalformed,
-        Some(status),
+        Told::from(&answer),
         bench.now,
     );
     let lines = bench.lines();
@@ -558,6 +558,8 @@ fn unparsed_request_has_its_line_and_its_count() {
     assert_eq!(lines[0]["status"], 400);
     assert_eq!(lines[0]["client"], "203.0.113.9");
     assert_eq!(lines[0]["method"], Value::Null);
+    let id = answer.request_id().unwrap().to_str().unwrap();
+    assert_eq!(lines[0]["request_id"], id);
     let text = bench.edge.render_metrics(bench.now);
     let series = "portcullis_edge_requests_total{cluster=\"\",listener=\"web\",outcome=\"client_malformed\",route=\"\"} 1";
     assert!(text.contains(series), "{text}");

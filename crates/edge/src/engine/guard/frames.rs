@@ -103,6 +103,11 @@ impl Frames {
         Some(Event::End(frame))
     }
 
+    /// How the payload of a frame that has just ended begins, as far as there is any.
+    pub(super) fn payload_head(&self) -> [u8; 8] {
+        self.head
+    }
+
     /// The error code of a RST_STREAM or GOAWAY that has just ended.
     pub(super) fn error_code(&self, frame: Frame) -> u32 {
         let [c0, c1, c2, c3, d0, d1, d2, d3] = self.head;

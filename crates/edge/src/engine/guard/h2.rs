@@ -8,6 +8,7 @@ use super::frames::{
     FRAME_SIZE_ERROR, Frame, Frames, GOAWAY, HEADERS, NO_ERROR, PING, PREFACE_BYTES, PRIORITY,
     PROTOCOL_ERROR, REFUSED_STREAM, RST_STREAM, SETTINGS, STREAM_CLOSED, WINDOW_UPDATE,
 };
+use super::own_answers::OwnAnswers;
 use super::trailers::Trailers;
 use crate::config::FrameLimits;
 
@@ -118,6 +119,7 @@ pub(crate) struct Scanner {
     has_settings: bool,
     /// Found while looking at what we send.
     found: Option<Abuse>,
+    own_answers: OwnAnswers,
 }
 
 #[derive(Debug, Default)]
@@ -149,6 +151,7 @@ impl Scanner {
             updates_owed: 0,
             has_settings: false,
             found: None,
+            own_answers: OwnAnswers::default(),
         }
     }
 
@@ -259,7 +262,10 @@ impl Scanner {
                 let counter = &mut self.continuations;
                 count(counter, limits.continuations, Abuse::Continuations)
             }
-            RST_STREAM => count(&mut counts.resets, limits.resets, Abuse::Resets),
+            RST_STREAM => {
+                self.own_answers.forget(frame.stream);
+                count(&mut counts.resets, limits.resets, Abuse::Resets)
+            }
             PING => count(&mut counts.pings, limits.pings, Abuse::Pings),
             SETTINGS if frame.has(ACK) => count(&mut counts.idle, limits.idle, Abuse::IdleFrames),
             SETTINGS => count(&mut counts.settings, limits.settings, Abuse::Settings),
@@ -272,6 +278,11 @@ impl Scanner {
         }
     }
 
+    /// Requests whose header list the codec found too large, and said so, since the last call.
+    pub(crate) fn take_too_large(&mut self) -> u32 {
+        self.own_answers.take()
+    }
+
     /// Takes the next bytes for the client, all of which go out. `Some`: with them the codec gives up
     /// this client by itself.
     pub(crate) fn send(&mut self, mut output: &[u8]) -> Option<Abuse> {
@@ -280,6 +291,7 @@ impl Scanner {
             let Event::End(frame) = event else {
                 continue;
             };
+            self.own_answers.send(frame, self.sent.payload_head());
             match frame.kind {
                 DATA => {
                     let bytes = frame.length as u64;

@@ -346,7 +346,7 @@ impl<S: Stream> Session<'_, S> {
             .await;
             response_bytes += copied.to_client;
             tracing::debug!(
-                client = %self.connection.client,
+                client = self.edge.privacy.shown(self.connection.client),
                 to_endpoint = copied.to_endpoint,
                 to_client = copied.to_client,
                 ended = ?copied.ended,
