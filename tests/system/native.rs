@@ -94,3 +94,4 @@ mod endpoint_garbage;
 mod framing;
 mod pipelining;
 mod storm;
+mod to_http2;

@@ -1,12 +1,16 @@
 //! HTTP/2 towards endpoints: many requests on one connection, and what becomes of them when an endpoint
 //! refuses, leaves, stalls or talks nonsense.
 
+#[path = "upstream_http2/grpc.rs"]
+mod grpc;
+#[path = "upstream_http2/hostile.rs"]
+mod hostile;
 #[path = "upstream_http2/raw.rs"]
 mod raw;
 
 use std::time::Duration;
 
-use portcullis_testkit::client::Http2Connection;
+use portcullis_testkit::grpc::{GrpcEndpoint, Reply};
 use portcullis_testkit::h2_endpoint::{H2Behavior, H2Endpoint};
 use portcullis_testkit::tls_front::Manner;
 use portcullis_testkit::{Authority, Endpoint, TlsFront, wait_until};
@@ -76,7 +80,7 @@ async fn http2_is_agreed_on_under_tls_or_not_spoken() {
     let identity = authority.issue("app", &["app.internal"]);
     for (protocols, status, outcome) in [
         (&["h2", "http/1.1"][..], 200, "served"),
-        (&["http/1.1"], 502, "failed_tls"),
+        (&["http/1.1"], 502, "failed_no_http2"),
         (&[], 502, "failed_no_http2"),
     ] {
         let manner = Manner {
@@ -98,7 +102,8 @@ async fn http2_is_agreed_on_under_tls_or_not_spoken() {
         .set("clusters.main.timeouts", json!({ "connect": "500ms" }))
         .start()
         .await;
-    assert!(edge.get("/x").await.status >= 502);
+    assert_eq!(edge.get("/x").await.status, 502);
+    assert_eq!(edge.log_of("/x").await["outcome"], "failed_no_http2");
 }
 
 #[tokio::test]
@@ -197,42 +202,6 @@ async fn checks_speak_http2_where_requests_do() {
         .await;
 }
 
-async fn http2_client(edge: &Edge, authority: &Authority) -> Http2Connection {
-    Http2Connection::open(edge.listener(1), "app.example", authority.client())
-        .await
-        .unwrap()
-}
-
-#[tokio::test]
-async fn grpc_goes_through_with_its_trailers() {
-    let (a, authority) = (H2Endpoint::start(H2Behavior::Grpc).await, Authority::new());
-    let identity = authority.issue("app", &["app.example"]);
-    let tls =
-        json!({ "tls": { "certificates": [{ "cert": identity.cert, "key": identity.key }] } });
-    let edge = Setup::for_addresses(&[a.address()])
-        .set("clusters.main.protocol", json!("h2c"))
-        .listener("tls", &tls)
-        .start()
-        .await;
-    let client = http2_client(&edge, &authority).await;
-    let fields = [("te", "trailers"), ("content-type", "application/grpc")];
-    let call = || client.request("POST", "/shop.Orders/Get", &fields, b"\0\0\0\0\x02hi");
-    let answer = call().await.unwrap();
-    assert_eq!(
-        (answer.status, &answer.body[..]),
-        (200, &b"\0\0\0\0\x02hi"[..])
-    );
-    a.behave(H2Behavior::GrpcFailure);
-    let answer = call().await.unwrap();
-    assert_eq!((answer.status, answer.body.len()), (200, 0));
-    assert_eq!(answer.field("grpc-status"), Some("5"));
-    let lines = edge.wait_for_log(2, |_| true).await;
-    assert!(
-        lines.iter().all(|line| line["outcome"] == "served"),
-        "{lines:?}"
-    );
-}
-
 #[tokio::test]
 async fn pieces_of_a_stream_come_back_before_it_ends() {
     let a = H2Endpoint::start(H2Behavior::EchoStream).await;
@@ -258,33 +227,148 @@ async fn pieces_of_a_stream_come_back_before_it_ends() {
 
 #[tokio::test]
 async fn goodbye_in_the_middle_repeats_what_was_not_begun() {
-    let raw = raw::RawH2::start(raw::Trick::LeaveWithout).await;
+    // Answers the first of each connection; to the next says goodbye, and that it has not begun with it.
+    let raw = raw::RawH2::start(&[], |stream, _| {
+        Some(match stream {
+            1 | 3 => raw::frame(
+                raw::HEADERS,
+                raw::HEAD | raw::END,
+                stream,
+                &[raw::STATUS_200],
+            ),
+            _ => raw::frame(raw::GOAWAY, 0, 0, &[0, 0, 0, 3, 0, 0, 0, 0]),
+        })
+    })
+    .await;
     let edge = Setup::for_addresses(&[raw.address()])
         .set("clusters.main.protocol", json!("h2c"))
         .start()
         .await;
     let mut client = edge.connect().await;
-    for _ in 0..3 {
+    for _ in 0..8 {
         let answer = client.request("POST", "/x", &[], b"once").await.unwrap();
         assert_eq!(answer.status, 200);
+    }
+    let endless = raw::RawH2::start(&[], |_, _| Some(raw::frame(raw::GOAWAY, 0, 0, &[0; 8]))).await;
+    let edge = Setup::for_addresses(&[endless.address()])
+        .set("clusters.main.protocol", json!("h2c"))
+        .set("clusters.main.retries", json!(1))
+        .start()
+        .await;
+    assert_eq!(edge.get("/x").await.status, 502, "and it ends");
+    assert_eq!(
+        edge.log_of("/x").await["outcome"],
+        "failed_endpoint_refused"
+    );
+}
+
+#[tokio::test]
+async fn nobody_gets_another_protocol_at_endpoints_that_speak_http2() {
+    let a = H2Endpoint::start(H2Behavior::Echo).await;
+    let edge = edge_to(&a).await;
+    let mut client = edge.connect().await;
+    let fields = [
+        ("Connection", "Upgrade"),
+        ("Upgrade", "websocket"),
+        ("Sec-WebSocket-Version", "13"),
+        ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
+    ];
+    let answer = client.request("GET", "/ws", &fields, b"").await.unwrap();
+    assert_eq!(answer.status, 501);
+    assert_eq!(edge.log_of("/ws").await["outcome"], "refused_upgrade");
+    let fields = [("Connection", "Upgrade"), ("Upgrade", "h2c")];
+    let answer = client.request("GET", "/h2c", &fields, b"").await.unwrap();
+    assert_eq!(answer.status, 200, "an offer that is declined");
+    assert!(answer.echoed("upgrade").is_empty());
+}
+
+#[tokio::test]
+async fn what_http1_allows_in_a_request_is_said_in_http2() {
+    let a = H2Endpoint::start(H2Behavior::Echo).await;
+    let edge = edge_to(&a).await;
+    for (head, path, authority) in [
+        (
+            "GET http://b:81/x HTTP/1.1\r\nHost: b:81",
+            "/x",
+            json!("b:81"),
+        ),
+        (
+            "GET /old HTTP/1.0\r\nConnection: keep-alive",
+            "/old",
+            json!(null),
+        ),
+        (
+            "GET / HTTP/1.1\r\nHost: a\r\nConnection: x-own, close\r\nX-Own: 1\r\nKeep-Alive: 5\r\nTE: gzip",
+            "/",
+            json!("a"),
+        ),
+    ] {
+        let mut client = edge.connect().await;
+        client
+            .send(format!("{head}\r\n\r\n").as_bytes())
+            .await
+            .unwrap();
+        let answer = client.response().await.unwrap();
+        assert_eq!(answer.status, 200, "{head}");
+        let echo = answer.json();
+        assert_eq!(
+            (&echo["path"], &echo["authority"]),
+            (&json!(path), &authority),
+            "{head}"
+        );
+        for name in [
+            "host",
+            "connection",
+            "keep-alive",
+            "x-own",
+            "transfer-encoding",
+        ] {
+            assert!(answer.echoed(name).is_empty(), "{name} of {head}");
+        }
+        assert_eq!(answer.echoed("te"), ["trailers"]);
     }
 }
 
 #[tokio::test]
-async fn nonsense_over_http2_is_an_answer_of_502_and_memory_stays_bounded() {
-    for trick in [
-        raw::Trick::EndlessHeaders,
-        raw::Trick::Garbage,
-        raw::Trick::Hangup,
-    ] {
-        let raw = raw::RawH2::start(trick).await;
-        let edge = Setup::for_addresses(&[raw.address()])
-            .set("clusters.main.protocol", json!("h2c"))
-            .set("clusters.main.retries", json!(0))
-            .set("clusters.main.timeouts", json!({ "read": "5s" }))
-            .start()
-            .await;
-        let answer = tokio::time::timeout(Duration::from_secs(10), edge.get("/x")).await;
-        assert_eq!(answer.unwrap().status, 502, "{trick:?}");
-    }
+async fn a_client_that_does_not_read_stops_its_endpoint_and_nobody_else() {
+    let a = H2Endpoint::start(H2Behavior::Flood).await;
+    let edge = edge_to(&a).await;
+    let mut slow = portcullis_testkit::Connection::open_narrow(edge.http(), 64 * 1024)
+        .await
+        .unwrap();
+    slow.send(b"GET /flood HTTP/1.1\r\nHost: a\r\n\r\n")
+        .await
+        .unwrap();
+    let mut before = 1;
+    let pace = tokio::sync::Mutex::new(tokio::time::interval(Duration::from_millis(300)));
+    wait_until("it stands still", async || {
+        pace.lock().await.tick().await;
+        let now = a.flooded();
+        let is_still = now == std::mem::replace(&mut before, now);
+        (now > 0 && is_still).then_some(())
+    })
+    .await;
+    // Windows, pipes and what the kernel holds on the way.
+    assert!(a.flooded() < 8 << 20, "{} bytes", a.flooded());
+    a.behave(H2Behavior::Echo);
+    assert_eq!(edge.get("/other").await.status, 200);
+    assert_eq!(a.connections(), 1);
+    drop(slow);
+    edge.wait_for_outcome("client_gone", 1).await;
+}
+
+#[tokio::test]
+async fn checks_by_grpc_ask_the_endpoints_themselves() {
+    let a = GrpcEndpoint::start(Reply::Serving, None).await;
+    let check = json!({ "type": "grpc", "interval": "200ms", "timeout": "200ms",
+        "rise": 1, "fall": 1 });
+    let edge = Setup::for_addresses(&[a.address()])
+        .set("clusters.main.protocol", json!("h2c"))
+        .set("clusters.main.health", check)
+        .start()
+        .await;
+    let healthy = "portcullis_edge_endpoint_healthy";
+    edge.wait_for_metric(healthy, &[], 1.0).await;
+    a.set(Reply::NotServing);
+    edge.wait_for_metric(healthy, &[], 0.0).await;
 }

@@ -29,6 +29,7 @@
 //! | `refused_server_name` | none | TLS for a server name that has no certificate, where only those are served |
 //! | `refused_client_certificate` | none | the client showed no certificate where one is required, or one that is not accepted |
 //! | `refused_misdirected` | 421 | the host belongs to other rules for client certificates than the server name of the connection |
+//! | `refused_upgrade` | 501 | it asks for another protocol, such as WebSocket, at endpoints that speak HTTP/2 |
 //! | `refused_origin` | 403 | a page of another origin asks whether it may, and may not |
 //! | `refused_rate_limit` | 429 | it comes more often than a limit allows |
 //! | `refused_concurrency_limit` | 429 | as many requests of its key run as a limit allows |
@@ -97,6 +98,7 @@ pub enum Outcome {
     RefusedServerName,
     RefusedClientCertificate,
     RefusedMisdirected,
+    RefusedUpgrade,
     RefusedOrigin,
     RefusedRateLimit,
     RefusedConcurrencyLimit,
@@ -130,7 +132,7 @@ pub enum Outcome {
 
 impl Outcome {
     /// All of them, in declaration order.
-    pub const ALL: [Self; 54] = [
+    pub const ALL: [Self; 55] = [
         Self::Served,
         Self::Redirected,
         Self::Responded,
@@ -156,6 +158,7 @@ impl Outcome {
         Self::RefusedServerName,
         Self::RefusedClientCertificate,
         Self::RefusedMisdirected,
+        Self::RefusedUpgrade,
         Self::RefusedOrigin,
         Self::RefusedRateLimit,
         Self::RefusedConcurrencyLimit,
@@ -215,6 +218,7 @@ impl Outcome {
             Self::RefusedServerName => "refused_server_name",
             Self::RefusedClientCertificate => "refused_client_certificate",
             Self::RefusedMisdirected => "refused_misdirected",
+            Self::RefusedUpgrade => "refused_upgrade",
             Self::RefusedOrigin => "refused_origin",
             Self::RefusedRateLimit => "refused_rate_limit",
             Self::RefusedConcurrencyLimit => "refused_concurrency_limit",
@@ -296,6 +300,8 @@ pub enum Cause {
     BadToken,
     /// An access token that lacks a role or a scope.
     Forbidden,
+    /// Another protocol is asked for, and the endpoints speak HTTP/2.
+    NoUpgrade,
     /// A preflight of a page that may not read.
     OriginRefused,
     /// The request comes too often.
@@ -358,7 +364,7 @@ pub enum Cause {
 
 impl Cause {
     /// All of them, for tables and tests.
-    pub const ALL: [Self; 49] = [
+    pub const ALL: [Self; 50] = [
         Self::HeadMalformed,
         Self::HeadTooLarge,
         Self::TargetTooLong,
@@ -379,6 +385,7 @@ impl Cause {
         Self::NoToken,
         Self::BadToken,
         Self::Forbidden,
+        Self::NoUpgrade,
         Self::OriginRefused,
         Self::RateLimited,
         Self::ConcurrencyLimited,

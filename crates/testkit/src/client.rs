@@ -17,9 +17,11 @@ use tokio_rustls::client::TlsStream;
 use crate::wait::DEADLINE;
 use crate::wire::{Head, Reader, malformed};
 
+pub use calls::{Call, Calls};
 pub use http2::Http2Connection;
 use pieces::Pieces;
 
+mod calls;
 mod http2;
 mod pieces;
 

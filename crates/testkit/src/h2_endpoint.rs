@@ -1,13 +1,14 @@
 //! An endpoint that speaks HTTP/2 in the clear, and misbehaves on demand. Never speaks HTTP/1.1.
 
+use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use h2::server::{Builder, SendResponse};
-use h2::{Reason, RecvStream};
-use http::{HeaderMap, Request, Response};
+use h2::{Reason, RecvStream, SendStream};
+use http::{HeaderMap, HeaderValue, Request, Response};
 use serde_json::json;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
@@ -18,8 +19,10 @@ use tokio::task::JoinHandle;
 pub enum H2Behavior {
     /// 200 with a JSON object of the request as received; its trailers come back.
     Echo,
-    /// Each piece of the body comes back at once.
+    /// Each piece of the body comes back at once; behind the last, trailers of gRPC.
     EchoStream,
+    /// A body that never ends, as fast as it is taken.
+    Flood,
     /// The head and the trailers of a gRPC answer around the body as received.
     Grpc,
     /// The head of a gRPC answer that is all there is.
@@ -45,7 +48,8 @@ struct Shared {
     connections: AtomicUsize,
     requests: AtomicUsize,
     in_flight: AtomicUsize,
-    in_flight_max: AtomicUsize,
+    cancelled: AtomicUsize,
+    flooded: AtomicUsize,
     streams_max: u32,
     window: u32,
 }
@@ -71,7 +75,8 @@ impl H2Endpoint {
             connections: AtomicUsize::new(0),
             requests: AtomicUsize::new(0),
             in_flight: AtomicUsize::new(0),
-            in_flight_max: AtomicUsize::new(0),
+            cancelled: AtomicUsize::new(0),
+            flooded: AtomicUsize::new(0),
             streams_max,
             window,
         });
@@ -119,6 +124,16 @@ impl H2Endpoint {
     pub fn in_flight(&self) -> usize {
         self.shared.in_flight.load(Ordering::Relaxed)
     }
+
+    /// Requests that were cancelled while they waited.
+    pub fn cancelled(&self) -> usize {
+        self.shared.cancelled.load(Ordering::Relaxed)
+    }
+
+    /// Bytes of floods that were taken so far.
+    pub fn flooded(&self) -> usize {
+        self.shared.flooded.load(Ordering::Relaxed)
+    }
 }
 
 impl Drop for H2Endpoint {
@@ -150,15 +165,38 @@ async fn serve(tcp: TcpStream, shared: Arc<Shared>) {
         }
         let shared = Arc::clone(&shared);
         tokio::spawn(async move {
-            let busy = shared.in_flight.fetch_add(1, Ordering::Relaxed) + 1;
-            shared.in_flight_max.fetch_max(busy, Ordering::Relaxed);
-            if behavior == H2Behavior::Wait {
-                shared.released.notified().await;
+            shared.in_flight.fetch_add(1, Ordering::Relaxed);
+            if behavior != H2Behavior::Wait || is_released(&shared, &mut respond).await {
+                // Whoever leaves in the middle does so.
+                let _ = answer(request, respond, behavior, &shared).await;
             }
-            // Whoever leaves in the middle does so.
-            let _ = answer(request, respond, behavior).await;
             shared.in_flight.fetch_sub(1, Ordering::Relaxed);
         });
+    }
+}
+
+/// `false`: the client has cancelled before.
+async fn is_released(shared: &Shared, respond: &mut SendResponse<Bytes>) -> bool {
+    tokio::select! {
+        () = shared.released.notified() => true,
+        reason = poll_fn(|cx| respond.poll_reset(cx)) => {
+            let is_cancelled = matches!(reason, Ok(Reason::CANCEL));
+            shared.cancelled.fetch_add(usize::from(is_cancelled), Ordering::Relaxed);
+            false
+        }
+    }
+}
+
+async fn flood(mut stream: SendStream<Bytes>, shared: &Shared) -> Result<(), h2::Error> {
+    let piece = Bytes::from_static(&[b'x'; 16 * 1024]);
+    loop {
+        stream.reserve_capacity(piece.len());
+        let Some(room) = poll_fn(|cx| stream.poll_capacity(cx)).await else {
+            return Ok(());
+        };
+        let now = piece.slice(..room?.min(piece.len()));
+        shared.flooded.fetch_add(now.len(), Ordering::Relaxed);
+        stream.send_data(now, false)?;
     }
 }
 
@@ -166,6 +204,7 @@ async fn answer(
     request: Request<RecvStream>,
     mut respond: SendResponse<Bytes>,
     behavior: H2Behavior,
+    shared: &Shared,
 ) -> Result<(), h2::Error> {
     let (head, mut body) = request.into_parts();
     if behavior == H2Behavior::GrpcFailure {
@@ -177,14 +216,21 @@ async fn answer(
         respond.send_response(answer, true)?;
         return Ok(());
     }
+    if behavior == H2Behavior::Flood {
+        return flood(respond.send_response(Response::new(()), false)?, shared).await;
+    }
     if behavior == H2Behavior::EchoStream {
-        let mut stream = respond.send_response(Response::new(()), false)?;
+        let answer = Response::builder().header("content-type", "application/grpc");
+        let answer = answer.body(()).expect("a plain answer");
+        let mut stream = respond.send_response(answer, false)?;
         while let Some(piece) = body.data().await {
             let piece = piece?;
             body.flow_control().release_capacity(piece.len())?;
             stream.send_data(piece, false)?;
         }
-        return stream.send_data(Bytes::new(), true);
+        let mut trailers = body.trailers().await?.unwrap_or_default();
+        trailers.insert("grpc-status", HeaderValue::from_static("0"));
+        return stream.send_trailers(trailers);
     }
     let mut received = Vec::new();
     while let Some(piece) = body.data().await {
@@ -222,7 +268,7 @@ async fn answer(
 }
 
 fn pairs(fields: &HeaderMap) -> Vec<(String, String)> {
-    let text = |value: &http::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+    let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
     fields
         .iter()
         .map(|(name, value)| (name.to_string(), text(value)))

@@ -8,7 +8,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use rustls::CertificateError;
+use rustls::{AlertDescription, CertificateError};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -49,7 +49,10 @@ pub(crate) async fn dial(
         let shaken = connector.connect(secure.name.clone(), stream).await;
         shaken.map_err(|error| {
             tracing::debug!(endpoint = %address, %error, "no secure connection");
-            cause_of_handshake(&error)
+            match cause_of_handshake(&error) {
+                Cause::TlsFailed if via.is_http2 && is_of_protocol(&error) => Cause::NoHttp2,
+                cause => cause,
+            }
         })
     });
     let stream = tokio::time::timeout(timeout, dialled)
@@ -104,6 +107,14 @@ pub(super) fn cause_of_handshake(error: &io::Error) -> Cause {
         rustls::Error::InvalidMessage(_) => Cause::TlsPlain,
         _ => Cause::TlsFailed,
     }
+}
+
+/// Whether the endpoint speaks none of the protocols it was offered (RFC 7301, 3.2).
+fn is_of_protocol(error: &io::Error) -> bool {
+    let inner = error.get_ref();
+    let error = inner.and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    let none = AlertDescription::NoApplicationProtocol;
+    error == Some(&rustls::Error::AlertReceived(none))
 }
 
 fn cause_of_certificate(error: &CertificateError) -> Cause {

@@ -7,13 +7,13 @@
 //! | `h2/connections` | connections to endpoints, who may use them and when they end |
 //! | `h2/bridge` | one request as the relay sees it |
 //! | `h2/request`, `h2/response` | its two ways |
+//! | `h2/end` | what an end without an answer means |
 
 mod bridge;
 mod connections;
+mod end;
 mod request;
 mod response;
-
-use std::time::Duration;
 
 use bytes::Bytes;
 use h2::client::{Builder, Connection, SendRequest};
@@ -32,10 +32,6 @@ const STREAM_WINDOW_BYTES: u32 = 128 * 1024;
 const CONNECTION_WINDOW_BYTES: u32 = STREAM_WINDOW_BYTES * STREAMS_MAX as u32;
 /// As of heads over HTTP/1.1.
 const HEAD_BYTES_MAX: u32 = 64 * 1024;
-/// How often a connection is asked for a sign of life.
-const PING_INTERVAL: Duration = Duration::from_secs(10);
-/// How long that may take; beyond it the connection is dead.
-const PING_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Begins HTTP/2 and waits until the endpoint has answered for the first time: from then on it is
 /// known to speak it, and how many requests it takes at once. The deadline is the caller's.
@@ -58,15 +54,4 @@ async fn shake<S: AsyncRead + AsyncWrite + Unpin>(
         _ended = &mut connection => return Err(Cause::NoHttp2),
     };
     Ok((sender, connection, pings))
-}
-
-/// Resolves when the endpoint no longer answers.
-async fn silence(mut pings: PingPong) {
-    loop {
-        tokio::time::sleep(PING_INTERVAL).await;
-        let answered = tokio::time::timeout(PING_TIMEOUT, pings.ping(Ping::opaque())).await;
-        if !matches!(answered, Ok(Ok(_))) {
-            return;
-        }
-    }
 }

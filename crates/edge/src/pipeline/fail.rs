@@ -53,6 +53,7 @@ fn outcome_and_status(cause: Cause) -> (Outcome, StatusCode) {
         Cause::NoToken => (O::RefusedNoToken, S::UNAUTHORIZED),
         Cause::BadToken => (O::RefusedToken, S::UNAUTHORIZED),
         Cause::Forbidden => (O::RefusedForbidden, S::FORBIDDEN),
+        Cause::NoUpgrade => (O::RefusedUpgrade, S::NOT_IMPLEMENTED),
         Cause::OriginRefused => (O::RefusedOrigin, S::FORBIDDEN),
         Cause::RateLimited => (O::RefusedRateLimit, S::TOO_MANY_REQUESTS),
         Cause::ConcurrencyLimited => (O::RefusedConcurrencyLimit, S::TOO_MANY_REQUESTS),
@@ -119,6 +120,7 @@ fn detail(cause: Cause) -> &'static str {
         Cause::ClientGone => "The client left before the answer.",
         Cause::NoRoute => "No route matches the host and path. Check both for a typing error.",
         Cause::Maintenance
+        | Cause::NoUpgrade
         | Cause::OriginRefused
         | Cause::RateLimited
         | Cause::ConcurrencyLimited => detail_of_policy(cause),
@@ -233,6 +235,9 @@ fn detail_of_policy(cause: Cause) -> &'static str {
         Cause::Maintenance => {
             "This is closed for maintenance. Try again after the seconds in Retry-After."
         }
+        Cause::NoUpgrade => {
+            "No other protocol, such as WebSocket, is spoken here. Send the request without Upgrade."
+        }
         Cause::OriginRefused => {
             "Pages of this origin may not ask here. Ask whoever runs the server."
         }
@@ -280,6 +285,7 @@ fn closes(cause: Cause) -> bool {
             | Cause::NoToken
             | Cause::BadToken
             | Cause::Forbidden
+            | Cause::NoUpgrade
             | Cause::OriginRefused
             | Cause::RateLimited
             | Cause::ConcurrencyLimited
@@ -477,6 +483,7 @@ mod tests {
             (Cause::PlainHttp, 400, true),
             (Cause::Misdirected, 421, false),
             (Cause::NoRoute, 404, false),
+            (Cause::NoUpgrade, 501, false),
             (Cause::OriginRefused, 403, false),
             (Cause::RateLimited, 429, false),
             (Cause::ConcurrencyLimited, 429, false),

@@ -236,6 +236,7 @@ fn failure_of(setback: Setback) -> Option<(Failure, RetryReason)> {
         | Cause::NoToken
         | Cause::BadToken
         | Cause::Forbidden
+        | Cause::NoUpgrade
         | Cause::OriginRefused
         | Cause::RateLimited
         | Cause::ConcurrencyLimited

@@ -104,6 +104,10 @@ impl<S: Stream> Session<'_, S> {
                 None => return end_unanswered(&mut exchange, Cause::ClientGone),
             }
         }
+        if request.asked.asks_for_upgrade && exchange.is_http2_upstream() {
+            let answer = exchange.on_failure(Cause::NoUpgrade);
+            return self.answer(exchange, &request, answer, None).await;
+        }
         match self.make_attempts(&mut exchange, &request, now).await {
             Attempts::Over(next) => next,
             Attempts::Answer(answer, received) => {
@@ -222,19 +226,19 @@ impl<S: Stream> Session<'_, S> {
                 endpoint: &attempt.timeouts,
             };
             let answered = relay.run(ends, timeouts).await;
-            wish = Wish::New;
             let bridge = endpoint.stream.bridge();
             let is_reset = answered == Err(Cause::EndpointReset) && relay.is_unanswered();
-            let is_left = bridge.is_some_and(Bridge::is_left);
-            if is_reused && is_reset && is_left && relay.is_replayable() {
+            let is_stale = is_reused && is_reset && bridge.is_none_or(Bridge::is_broken);
+            let is_left = is_reused && is_reset && bridge.is_some_and(Bridge::is_left);
+            let answered = match bridge {
+                Some(bridge) => answered.map_err(|cause| bridge.explain(cause)),
+                None => answered,
+            };
+            wish = wish.next();
+            if is_left && relay.is_replayable() {
                 // It had said goodbye before the request came.
                 continue;
             }
-            let is_stale = is_reused && is_reset && bridge.is_none_or(Bridge::is_broken);
-            let answered = match (answered, bridge) {
-                (Err(Cause::EndpointReset), Some(bridge)) => Err(bridge.cause()),
-                (answered, _) => answered,
-            };
             if !(is_stale && exchange.on_stale_connection(relay.is_replayable())) {
                 return self
                     .settle(exchange, request, attempt, endpoint, &relay, answered)

@@ -4,17 +4,16 @@
 use std::fmt;
 use std::future::Future;
 use std::io;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use h2::Reason;
 use h2::client::SendRequest;
 use tokio::io::{AsyncRead, AsyncWrite, BufReader, DuplexStream, ReadBuf, duplex, split};
 
-use super::connections::Place;
+use super::connections::{Place, State};
+use super::end::{End, Fault};
 use super::request::Request;
 use super::{response, shake};
 use crate::engine::stream::Stream;
@@ -28,42 +27,21 @@ pub(crate) struct Bridge {
     near: BufReader<DuplexStream>,
     far: Option<Pin<Box<dyn Future<Output = ()> + Send + Sync>>>,
     end: Arc<End>,
-}
-
-/// How it ended, for whoever sees no more than an end.
-#[derive(Debug, Default)]
-pub(super) struct End(AtomicU8);
-
-impl End {
-    const LEFT: u8 = 1;
-    const BROKEN: u8 = 2;
-    const MALFORMED: u8 = 3;
-    const REFUSED: u8 = 4;
-
-    pub(super) fn note(&self, error: &h2::Error) {
-        // By both the endpoint says that it has done nothing (RFC 9113, 6.8 and 8.7): h2 fails by
-        // GOAWAY only those streams that are beyond the last one processed.
-        let kind = if error.is_remote() && error.is_go_away() {
-            Self::LEFT
-        } else if error.is_remote() && error.reason() == Some(Reason::REFUSED_STREAM) {
-            Self::REFUSED
-        } else if error.is_io() {
-            Self::BROKEN
-        } else if error.is_library() {
-            Self::MALFORMED
-        } else {
-            0
-        };
-        self.0.store(kind, Ordering::Release);
-    }
+    /// Of the connection it is on, if others share it.
+    connection: Option<Arc<State>>,
 }
 
 impl Bridge {
     pub(super) fn new(sender: SendRequest<Bytes>, place: Place, is_secure: bool) -> Self {
-        Self::over(|far, end| async move {
+        let connection = Arc::clone(place.connection());
+        let bridge = Self::over(|far, end| async move {
             let _place = place;
             carry(sender, far, is_secure, &end).await;
-        })
+        });
+        Self {
+            connection: Some(connection),
+            ..bridge
+        }
     }
 
     /// A request on a connection of its own, which ends with it.
@@ -90,25 +68,33 @@ impl Bridge {
             near: BufReader::new(near),
             far: Some(Box::pin(carry(far, Arc::clone(&end)))),
             end,
+            connection: None,
         }
     }
 
     /// Whether the endpoint was about to leave and has not begun with the request, as it says.
     pub(crate) fn is_left(&self) -> bool {
-        self.end.0.load(Ordering::Acquire) == End::LEFT
+        self.end.is_left()
     }
 
     /// Whether the connection broke under the request.
     pub(crate) fn is_broken(&self) -> bool {
-        self.end.0.load(Ordering::Acquire) == End::BROKEN
+        self.end.is_broken()
     }
 
-    /// What lies behind an end without an answer.
-    pub(crate) fn cause(&self) -> Cause {
-        match self.end.0.load(Ordering::Acquire) {
-            End::LEFT | End::REFUSED => Cause::EndpointRefused,
-            End::MALFORMED => Cause::EndpointMalformed,
-            _ => Cause::EndpointReset,
+    /// What is behind an end that looks like a reset or a silence from this side; takes the connection
+    /// out of use where that tells something about it.
+    pub(crate) fn explain(&self, cause: Cause) -> Cause {
+        if let Some(connection) = &self.connection {
+            match cause {
+                Cause::EndpointTimeout => connection.doubt(),
+                Cause::EndpointReset if self.is_left() || self.is_broken() => connection.leave(),
+                _ => {}
+            }
+        }
+        match cause {
+            Cause::EndpointReset => self.end.cause(),
+            cause => cause,
         }
     }
 
@@ -123,27 +109,31 @@ impl Bridge {
 }
 
 async fn carry(sender: SendRequest<Bytes>, far: DuplexStream, is_secure: bool, end: &End) {
+    if let Err(fault) = exchange(sender, far, is_secure).await {
+        end.note(&fault);
+    }
+}
+
+async fn exchange(
+    sender: SendRequest<Bytes>,
+    far: DuplexStream,
+    is_secure: bool,
+) -> Result<(), Fault> {
     let (asks, answers) = split(far);
-    let Some(request) = Request::read(asks, is_secure).await else {
-        return;
+    let Some(request) = Request::read(asks, is_secure).await? else {
+        return Ok(());
     };
     let is_head = request.is_head();
-    let sent = match request.begin(sender) {
-        Ok(sent) => sent,
-        Err(error) => return end.note(&error),
-    };
-    let mut answered = std::pin::pin!(response::carry(sent.answer, answers, is_head));
-    let mut asked = std::pin::pin!(sent.body.carry());
+    let sent = request.begin(sender)?;
+    let mut answered = pin!(response::carry(sent.answer, answers, is_head));
+    let mut asked = pin!(sent.body.carry());
     let mut is_asked = false;
-    let answered = loop {
+    loop {
         tokio::select! {
             biased;
-            answered = &mut answered => break answered,
+            answered = &mut answered => return answered,
             () = &mut asked, if !is_asked => is_asked = true,
         }
-    };
-    if let Err(error) = answered {
-        end.note(&error);
     }
 }
 

@@ -8,11 +8,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
-use h2::PingPong;
 use h2::client::{Connection, SendRequest};
+use h2::{Ping, PingPong};
+use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 
-use super::{Bridge, STREAMS_MAX, shake, silence};
+use super::{Bridge, STREAMS_MAX, shake};
 use crate::engine::dial::{EndpointStream, dial};
 use crate::engine::h1::PoolKey;
 use crate::outcome::Cause;
@@ -23,8 +24,20 @@ use crate::pipeline::Attempt;
 pub(crate) enum Wish {
     /// Any.
     Any,
-    /// One made for this request: what there was has failed it.
+    /// Any but the one that has failed the request.
+    Another,
+    /// One made for this request: what there was has failed it twice.
     New,
+}
+
+impl Wish {
+    /// After one that failed. Ends: a new connection is not excused.
+    pub(crate) fn next(self) -> Self {
+        match self {
+            Self::Any => Self::Another,
+            Self::Another | Self::New => Self::New,
+        }
+    }
 }
 
 /// All of them.
@@ -47,10 +60,48 @@ struct Open {
     state: Arc<State>,
 }
 
+/// What is known of a connection.
 #[derive(Debug, Default)]
-struct State {
+pub(super) struct State {
     requests: AtomicUsize,
+    /// It takes no more.
     is_over: AtomicBool,
+    /// It is being asked whether it lives.
+    is_doubted: AtomicBool,
+    doubts: Notify,
+}
+
+impl State {
+    /// Nothing more goes there.
+    pub(super) fn leave(&self) {
+        self.is_over.store(true, Ordering::Release);
+    }
+
+    /// A request waited in vain: maybe for the endpoint, maybe nobody hears us.
+    pub(super) fn doubt(&self) {
+        self.doubts.notify_one();
+    }
+
+    fn has_room(&self, most: usize) -> bool {
+        self.requests.load(Ordering::Acquire) < most
+            && !self.is_over.load(Ordering::Acquire)
+            && !self.is_doubted.load(Ordering::Acquire)
+    }
+
+    /// Resolves when the endpoint no longer answers. It is asked only in doubt: servers of gRPC close
+    /// connections on which they are asked for no reason.
+    async fn silence(&self, mut pings: PingPong) {
+        loop {
+            self.doubts.notified().await;
+            self.is_doubted.store(true, Ordering::Release);
+            let answered = tokio::time::timeout(PING_TIMEOUT, pings.ping(Ping::opaque())).await;
+            if !matches!(answered, Ok(Ok(_))) {
+                return;
+            }
+            self.is_doubted.store(false, Ordering::Release);
+            tokio::time::sleep(PING_PAUSE).await;
+        }
+    }
 }
 
 /// A request's place on a connection.
@@ -61,6 +112,10 @@ impl Place {
     fn take(state: &Arc<State>) -> Self {
         state.requests.fetch_add(1, Ordering::AcqRel);
         Self(Arc::clone(state))
+    }
+
+    pub(super) fn connection(&self) -> &Arc<State> {
+        &self.0
     }
 }
 
@@ -79,7 +134,7 @@ impl Connections {
         wish: Wish,
     ) -> Result<(Bridge, bool), Cause> {
         let endpoint = Arc::clone(self.lock().entry(key).or_default());
-        if wish == Wish::Any
+        if wish != Wish::New
             && let Some(bridge) = endpoint.share(attempt).await
         {
             return Ok((bridge, true));
@@ -87,7 +142,7 @@ impl Connections {
         let deadline = Instant::now() + attempt.timeouts.connect;
         let made = timeout_at(deadline, async {
             let _making = endpoint.making.lock().await;
-            if wish == Wish::Any
+            if wish != Wish::New
                 && let Some(bridge) = endpoint.share(attempt).await
             {
                 return Ok((bridge, true));
@@ -96,6 +151,9 @@ impl Connections {
             let stream = dial(attempt.address, &attempt.via, timeout).await?;
             check_agreement(&stream)?;
             let (sender, connection, pings) = shake(stream).await?;
+            if sender.current_max_send_streams() == 0 {
+                return Err(Cause::EndpointRefused);
+            }
             let state = Arc::new(State::default());
             let bridge = Bridge::new(sender.clone(), Place::take(&state), attempt.via.is_secure());
             lock(&endpoint.open).push(Open {
@@ -153,7 +211,7 @@ impl OfEndpoint {
                 Ok(sender) => return Some(Bridge::new(sender, place, attempt.via.is_secure())),
                 // It was told to send no more, or is broken.
                 Err(_error) => {
-                    state.is_over.store(true, Ordering::Release);
+                    state.leave();
                     lock(&self.open).retain(|one| !Arc::ptr_eq(&one.state, &state));
                 }
             }
@@ -164,8 +222,7 @@ impl OfEndpoint {
         let open = lock(&self.open);
         let free = open.iter().find(|one| {
             let most = one.sender.current_max_send_streams().min(STREAMS_MAX);
-            !one.state.is_over.load(Ordering::Acquire)
-                && one.state.requests.load(Ordering::Acquire) < most
+            one.state.has_room(most)
         })?;
         Some((free.sender.clone(), Place::take(&free.state)))
     }
@@ -184,7 +241,7 @@ impl Keeper {
         let ended = tokio::select! {
             ended = connection => ended,
             never = self.idleness() => match never {},
-            () = silence(pings) => {
+            () = self.state.silence(pings) => {
                 tracing::debug!(endpoint = %self.key.address, "no sign of life over HTTP/2");
                 Ok(())
             }
@@ -213,7 +270,7 @@ impl Keeper {
     }
 
     fn forget(&self) {
-        self.state.is_over.store(true, Ordering::Release);
+        self.state.leave();
         if let Some(connections) = self.connections.upgrade() {
             connections.forget(&self.key, &self.state);
         }
@@ -234,3 +291,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// How often idle connections are looked for.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+/// How long a sign of life may take; beyond it the connection is dead.
+const PING_TIMEOUT: Duration = Duration::from_secs(5);
+/// Between two questions for one.
+const PING_PAUSE: Duration = Duration::from_secs(10);

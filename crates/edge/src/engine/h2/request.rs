@@ -10,6 +10,7 @@ use http::header::{CONNECTION, HOST, TE, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderName, HeaderValue, Method, Version};
 use tokio::io::{AsyncReadExt as _, DuplexStream, ReadHalf};
 
+use super::end::Fault;
 use crate::engine::h1::requests::{BodyDecoder, HeadLimits, RequestParser};
 use crate::engine::h1::trailers;
 use crate::pipeline::Head as _;
@@ -39,21 +40,24 @@ pub(super) struct Outgoing {
 }
 
 impl Request {
-    /// `None` when the relay has given up, or what it says cannot be said over HTTP/2.
-    pub(super) async fn read(mut asks: ReadHalf<DuplexStream>, is_secure: bool) -> Option<Self> {
+    /// `None` when the relay has given up.
+    pub(super) async fn read(
+        mut asks: ReadHalf<DuplexStream>,
+        is_secure: bool,
+    ) -> Result<Option<Self>, Fault> {
         let mut received = BytesMut::with_capacity(READ_BYTES);
         let mut parser = RequestParser::default();
         let bytes = loop {
             match parser.advance(&received, &LIMITS) {
                 Ok(Some(bytes)) => break bytes,
                 Ok(None) => {}
-                Err(_) => return None,
+                Err(_) => return Err(Fault::Unsayable),
             }
-            if asks.read_buf(&mut received).await.ok()? == 0 {
-                return None;
+            if !matches!(asks.read_buf(&mut received).await, Ok(1..)) {
+                return Ok(None);
             }
         };
-        let head = head(&parser, &received, is_secure)?;
+        let head = head(&parser, &received, is_secure).ok_or(Fault::Unsayable)?;
         let decoder = BodyDecoder::new(parser.framing());
         received.advance(bytes);
         let body = Body {
@@ -61,7 +65,7 @@ impl Request {
             received,
             decoder,
         };
-        Some(Self { head, body })
+        Ok(Some(Self { head, body }))
     }
 
     pub(super) fn is_head(&self) -> bool {
@@ -69,7 +73,7 @@ impl Request {
     }
 
     /// Sends the head, on a connection that has room.
-    pub(super) fn begin(self, mut sender: SendRequest<Bytes>) -> Result<Sent, h2::Error> {
+    pub(super) fn begin(self, mut sender: SendRequest<Bytes>) -> Result<Sent, Fault> {
         let is_whole = self.body.decoder.is_done();
         let (answer, stream) = sender.send_request(self.head, is_whole)?;
         let body = Outgoing {
@@ -83,20 +87,17 @@ impl Request {
 fn head(parser: &RequestParser, received: &[u8], is_secure: bool) -> Option<http::Request<()>> {
     let head = parser.head(received);
     let scheme = if is_secure { "https" } else { "http" };
-    let target = match head.query() {
-        Some(query) => format!("{}?{query}", head.path()),
-        None => head.path().to_owned(),
-    };
-    let uri = http::Uri::builder()
-        .scheme(scheme)
-        .authority(head.authority()?)
-        .path_and_query(target)
-        .build()
-        .ok()?;
     let mut request = http::Request::new(());
     *request.method_mut() = head.method().clone();
-    *request.version_mut() = Version::HTTP_2;
-    *request.uri_mut() = uri;
+    let uri = http::Uri::builder().path_and_query(target(head.path(), head.query()));
+    match head.authority().filter(|authority| !authority.is_empty()) {
+        Some(authority) => {
+            *request.uri_mut() = uri.scheme(scheme).authority(authority).build().ok()?;
+            *request.version_mut() = Version::HTTP_2;
+        }
+        // What has no host in HTTP/1.1 has none here: h2 lets that pass for what was forwarded.
+        None => *request.uri_mut() = uri.build().ok()?,
+    }
     let fields = request.headers_mut();
     for (name, value) in head.fields().lines() {
         let name = HeaderName::from_bytes(name).ok()?;
@@ -107,6 +108,23 @@ fn head(parser: &RequestParser, received: &[u8], is_secure: bool) -> Option<http
     // Trailers go through here, whoever asked; gRPC insists on being told so.
     fields.insert(TE, HeaderValue::from_static("trailers"));
     Some(request)
+}
+
+/// What clients send in targets although it is to be encoded, and `http` does not let through, is
+/// encoded: it means the same.
+fn target(path: &str, query: Option<&str>) -> String {
+    let mut target = String::with_capacity(path.len() + query.map_or(0, str::len) + 1);
+    let parts = [Some(path), query.map(|_| "?"), query];
+    for character in parts.into_iter().flatten().flat_map(str::chars) {
+        match character {
+            '"' => target.push_str("%22"),
+            '<' => target.push_str("%3C"),
+            '>' => target.push_str("%3E"),
+            '`' => target.push_str("%60"),
+            character => target.push(character),
+        }
+    }
+    target
 }
 
 /// RFC 9113, 8.2.2.

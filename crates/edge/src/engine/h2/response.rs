@@ -7,10 +7,12 @@ use std::task::Poll;
 use bytes::{BufMut as _, BytesMut};
 use h2::RecvStream;
 use h2::client::ResponseFuture;
-use http::header::CONTENT_LENGTH;
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use http::response::Parts;
 use http::{HeaderMap, Response, StatusCode};
 use tokio::io::{AsyncWriteExt as _, DuplexStream, WriteHalf};
 
+use super::end::Fault;
 use super::request::is_of_connection;
 
 /// Where the end of a body is said.
@@ -21,28 +23,21 @@ enum Framing {
     Chunked,
 }
 
-/// Writes the answer as it comes; an error is the endpoint's.
+/// Writes the answer as it comes; a fault is the endpoint's.
 pub(super) async fn carry(
     mut answer: ResponseFuture,
     mut answers: WriteHalf<DuplexStream>,
     is_head: bool,
-) -> Result<(), h2::Error> {
-    let (head, mut body) = loop {
-        let mut text = BytesMut::with_capacity(HEAD_BYTES_USUAL);
-        match next_head(&mut answer).await? {
-            Head::Interim(head) => {
-                put_head(&mut text, head.status(), head.headers());
-                text.put_slice(b"\r\n");
-                if answers.write_all(&text).await.is_err() {
-                    return Ok(());
-                }
-            }
-            Head::Final(response) => break response.into_parts(),
-        }
-    };
-    let is_whole = body.is_end_stream();
-    let framing = framing(head.status, &head.headers, is_head, is_whole);
+) -> Result<(), Fault> {
     let mut text = BytesMut::with_capacity(HEAD_BYTES_USUAL);
+    let Some(response) = final_head(&mut answer, &mut answers, &mut text).await? else {
+        return Ok(());
+    };
+    let (mut head, mut body) = response.into_parts();
+    let framing = framing(&head, is_head, body.is_end_stream());
+    if framing == Framing::Chunked {
+        head.headers.remove(CONTENT_LENGTH);
+    }
     put_head(&mut text, head.status, &head.headers);
     match framing {
         Framing::Chunked => text.put_slice(b"transfer-encoding: chunked\r\n"),
@@ -57,6 +52,39 @@ pub(super) async fn carry(
         carry_body(&mut body, &mut answers, framing).await?;
     }
     Ok(())
+}
+
+/// Writes interim heads until the final one comes, in front of which `text` then holds what the relay
+/// has not taken yet. No flow control holds endpoints back here, so their number is bounded. `None`
+/// when the relay has given up.
+async fn final_head(
+    answer: &mut ResponseFuture,
+    answers: &mut WriteHalf<DuplexStream>,
+    text: &mut BytesMut,
+) -> Result<Option<Response<RecvStream>>, Fault> {
+    let mut interim_heads = 0;
+    loop {
+        let has_text = !text.is_empty();
+        tokio::select! {
+            biased;
+            head = next_head(answer) => match head? {
+                Head::Final(response) => return Ok(Some(response)),
+                Head::Interim(_) if interim_heads == INTERIM_HEADS_MAX => {
+                    return Err(Fault::Malformed);
+                }
+                Head::Interim(head) => {
+                    interim_heads += 1;
+                    put_head(text, head.status(), head.headers());
+                    text.put_slice(b"\r\n");
+                }
+            },
+            written = answers.write_buf(text), if has_text => {
+                if written.is_err() {
+                    return Ok(None);
+                }
+            }
+        }
+    }
 }
 
 enum Head {
@@ -76,15 +104,29 @@ async fn next_head(answer: &mut ResponseFuture) -> Result<Head, h2::Error> {
     .await
 }
 
-fn framing(status: StatusCode, fields: &HeaderMap, is_head: bool, is_whole: bool) -> Framing {
-    let has_none = is_head || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+fn framing(head: &Parts, is_head: bool, is_whole: bool) -> Framing {
+    let has_none = is_head
+        || matches!(
+            head.status,
+            StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED
+        );
     if has_none {
         Framing::Nowhere
-    } else if is_whole || fields.contains_key(CONTENT_LENGTH) {
+    } else if is_whole {
+        Framing::Length
+    } else if is_grpc(&head.headers) {
+        // Trailers follow, for which a declared length leaves no room.
+        Framing::Chunked
+    } else if head.headers.contains_key(CONTENT_LENGTH) {
         Framing::Length
     } else {
         Framing::Chunked
     }
+}
+
+fn is_grpc(fields: &HeaderMap) -> bool {
+    let kind = fields.get(CONTENT_TYPE);
+    kind.is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))
 }
 
 fn put_head(text: &mut BytesMut, status: StatusCode, fields: &HeaderMap) {
@@ -111,7 +153,7 @@ async fn carry_body(
     body: &mut RecvStream,
     answers: &mut WriteHalf<DuplexStream>,
     framing: Framing,
-) -> Result<(), h2::Error> {
+) -> Result<(), Fault> {
     while let Some(piece) = body.data().await {
         let piece = piece?;
         let written = match framing {
@@ -146,3 +188,5 @@ async fn carry_body(
 }
 
 const HEAD_BYTES_USUAL: usize = 1024;
+/// As many as the relay takes.
+const INTERIM_HEADS_MAX: u32 = 16;

@@ -25,11 +25,9 @@ use crate::pipeline::Exchange;
 /// What may lie between the two: as much as a socket would hold.
 const PIPE_BYTES: usize = 64 * 1024;
 
-/// Whether this request goes that way. Upgrades stay with pingora, whose client side knows them; over
-/// HTTP/2 there are none.
+/// Whether this request goes that way. Upgrades stay with pingora, whose client side knows them.
 pub(super) fn is_due(exchange: &Exchange, session: &Session) -> bool {
-    let is_tunnel = asks_for_upgrade(session.req_header()) && !exchange.is_http2_upstream();
-    !exchange.is_plain() && !is_tunnel
+    !exchange.is_plain() && !asks_for_upgrade(session.req_header())
 }
 
 /// Serves an admitted request to its end. `Err`: the client has left, or must not take for whole what
@@ -49,6 +47,10 @@ pub(super) async fn serve(
     let mut is_served = false;
     let (mut answers, mut asks) = split(far);
     let delivered = loop {
+        // The end may come without another byte, and pingora would wait beyond it.
+        if request.is_wanting() && !request.is_done() && session.as_mut().is_body_done() {
+            request.take(None)?;
+        }
         let (is_done, is_wanting) = (request.is_done(), request.is_wanting());
         let has_pending = request.has_pending();
         tokio::select! {

@@ -111,6 +111,13 @@ impl ProxyHttp for Hooks {
             // Bounded, and too rare to look whether the client stays.
             admitted = Box::pin(exchange.on_keys(&head)).await;
         }
+        let exchange = ctx.exchange();
+        if admitted.is_ok()
+            && exchange.is_http2_upstream()
+            && asks_for_upgrade(session.req_header())
+        {
+            admitted = Err(exchange.on_failure(Cause::NoUpgrade));
+        }
         if admitted.is_ok() && handover::is_due(ctx.exchange(), session) {
             let handed = ctx.exchange.take().zip(connection(session));
             if let Some((exchange, connection)) = handed {

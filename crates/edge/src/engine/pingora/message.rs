@@ -6,6 +6,7 @@ use http::header::{CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, UPGRADE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::prelude::{ErrorType, OrErr, Result, Session};
+use pingora::protocols::http::ServerSession;
 
 use crate::pipeline::{Answer, Head, HeaderEdit};
 
@@ -65,7 +66,12 @@ pub(super) fn asks_for_upgrade(head: &RequestHeader) -> bool {
             .map(<[u8]>::trim_ascii)
             .any(|token| token.eq_ignore_ascii_case(b"upgrade"))
     });
-    named && head.version == Version::HTTP_11 && head.headers.contains_key(UPGRADE)
+    // As the native engine sees it, HTTP/2 in the clear is no upgrade that anybody gets.
+    let is_h2c = head.headers.get_all(UPGRADE).iter().any(|value| {
+        let mut names = value.as_bytes().split(|&byte| byte == b',');
+        names.any(|name| name.trim_ascii().eq_ignore_ascii_case(b"h2c"))
+    });
+    named && !is_h2c && head.version == Version::HTTP_11 && head.headers.contains_key(UPGRADE)
 }
 
 /// Makes a head that came over HTTP/2 one that HTTP/1.1 can carry: cookies in one field (RFC 9113
@@ -148,9 +154,23 @@ pub(super) async fn write_answer(session: &mut Session, answer: Answer) -> Resul
         session.set_keepalive(None);
     }
     let has_body = !answer.body.is_empty() && session.req_header().method != Method::HEAD;
-    session
-        .write_response_header(Box::new(head), !has_body)
-        .await?;
+    write_head(session, Box::new(head), !has_body).await?;
+    if !has_body && session.is_http2() {
+        return Ok(());
+    }
     let body = if has_body { answer.body } else { Bytes::new() };
     session.write_response_body(Some(body), true).await
+}
+
+/// Sends a head, and over HTTP/2 the end with it where there is no body. pingora would send the end in
+/// a frame of its own, and clients of gRPC believe a status in a head only if that is all there is.
+pub(super) async fn write_head(
+    session: &mut Session,
+    head: Box<ResponseHeader>,
+    is_end: bool,
+) -> Result<()> {
+    match session.as_downstream_mut() {
+        ServerSession::H2(client) if is_end => client.write_response_header(head, true),
+        _ => session.write_response_header(head, is_end).await,
+    }
 }

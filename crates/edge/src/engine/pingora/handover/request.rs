@@ -126,7 +126,7 @@ fn put_head(out: &mut BytesMut, head: &RequestHeader) {
     let host = authority.or_else(|| Some(head.headers.get(HOST)?.as_bytes()));
     put_field(out, HOST.as_str(), host.unwrap_or_default());
     for (name, value) in &head.headers {
-        if !is_ours(name, head.version) {
+        if !is_ours(name, head.version) && !is_named(name, head) {
             put_field(out, name.as_str(), value.as_bytes());
         }
     }
@@ -150,6 +150,18 @@ fn put_cookies(out: &mut BytesMut, head: &RequestHeader) {
         out.put_slice(cookie.as_bytes());
     }
     out.put_slice(b"\r\n");
+}
+
+/// Whether `Connection` says that a field goes no further (RFC 9110, 7.6.1).
+fn is_named(name: &HeaderName, head: &RequestHeader) -> bool {
+    head.headers.get_all(CONNECTION).iter().any(|value| {
+        let mut options = value.as_bytes().split(|&byte| byte == b',');
+        options.any(|option| {
+            option
+                .trim_ascii()
+                .eq_ignore_ascii_case(name.as_str().as_bytes())
+        })
+    })
 }
 
 /// Fields of one connection, and those that are written apart. pingora drops interim answers to HTTP/2

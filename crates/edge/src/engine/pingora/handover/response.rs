@@ -6,6 +6,7 @@ use http::{HeaderName, HeaderValue, Method, StatusCode, Version};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::prelude::{Error, ErrorType, Result, Session};
 
+use super::super::message::write_head;
 use crate::engine::h1::responses::{BodyDecoder, HeadLimits, ResponseHead, ResponseParser};
 use crate::pipeline::Fields as _;
 
@@ -69,7 +70,7 @@ impl ResponseText {
             if head.headers.get(CONNECTION).is_some() {
                 session.set_keepalive(None);
             }
-            session.write_response_header(head, is_done).await?;
+            write_head(session, head, is_done).await?;
             if is_done {
                 return Ok(Some(Delivered::Whole));
             }
