@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use portcullis_testkit::client::Calls;
 use portcullis_testkit::{Authority, Endpoint};
 use serde_json::json;
 
@@ -49,4 +50,24 @@ async fn a_body_that_falls_silent_is_408_and_one_that_goes_on_is_not() {
     assert_eq!(raw.status(7).await, Ok(200), "on the same connection");
     drop(raw);
     edge.expect_nothing_left().await;
+}
+
+#[tokio::test]
+async fn an_end_in_a_frame_of_its_own_ends_a_body_once() {
+    let a = Endpoint::start("a").await;
+    let edge = Setup::new(&[&a])
+        .set("listeners.0.http2.cleartext", json!(true))
+        .set("clusters.main.ejection", json!("off"))
+        .start()
+        .await;
+    let calls = Calls::open(edge.http()).await.unwrap();
+    for _ in 0..5 {
+        let mut call = calls.start("/x", &[]).await.unwrap();
+        call.send(b"piece").await.unwrap();
+        call.end().unwrap();
+        assert_eq!(call.head().await.unwrap().0, 200);
+        while call.next().await.unwrap().is_some() {}
+    }
+    assert_eq!(a.received().len(), 5);
+    assert_eq!(a.connections(), 1, "nothing was left over on it");
 }

@@ -154,6 +154,10 @@ impl ProxyHttp for Hooks {
         if session.was_upgraded() {
             return Ok(());
         }
+        // An end of its own, which pingora would write to the endpoint as a last chunk before the last.
+        if end_of_stream && body.as_ref().is_some_and(Bytes::is_empty) {
+            *body = None;
+        }
         ctx.watch_body(session, !end_of_stream && !ctx.has_response_head);
         let received = ctx.count_body(body.as_ref().map_or(0, Bytes::len));
         let now = Instant::now();
