@@ -305,3 +305,96 @@ async fn large_bodies_pass_both_ways_over_tls() {
     let sent = client.request("PUT", "/x", &[], body.as_bytes()).await;
     assert_eq!(sent.unwrap().json()["body"], body);
 }
+
+const RELOADS: &str = "portcullis_edge_upstream_tls_reloads_total";
+
+#[tokio::test]
+async fn another_certificate_of_the_edge_is_shown_once_its_files_change() {
+    let (a, authority) = (Endpoint::start("a").await, Authority::new());
+    let identity = authority.issue("app", &["app.internal"]);
+    let manner = Manner {
+        clients_of: Some(&authority),
+        ..Manner::showing(&identity)
+    };
+    let front = TlsFront::start(&manner, a.address()).await;
+    let first = authority.issue("edge", &["edge.internal"]);
+    let mut tls = trusting(&authority);
+    tls["cert"] = json!(first.cert);
+    tls["key"] = json!(first.key);
+    let edge = edge_to(front.address(), tls).await;
+    let mut client = edge.connect().await;
+    for _ in 0..2 {
+        assert_eq!(client.get("/").await.unwrap().status, 200);
+    }
+    let second = authority.issue("edge", &["edge.internal"]);
+    edge.wait_for_metric(RELOADS, &[("cluster", "main"), ("result", "ok")], 1.0)
+        .await;
+    for _ in 0..2 {
+        assert_eq!(client.get("/").await.unwrap().status, 200);
+    }
+    let shown = || {
+        let handshakes = front.handshakes().into_iter();
+        handshakes
+            .map(|one| one.client.unwrap())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(shown(), [first.leaf.clone(), second.leaf.clone()]);
+
+    std::fs::write(&second.cert, "damaged").unwrap();
+    let labels = [("cluster", "main"), ("result", "failed")];
+    edge.wait_for_metric(RELOADS, &labels, 1.0).await;
+    let output = edge.process.output();
+    let line = output
+        .lines()
+        .find(|line| line.contains("the old one stays"));
+    let line = line.unwrap_or_else(|| panic!("{output}"));
+    assert!(
+        line.contains("edge.pem") && line.contains("no usable certificate"),
+        "{line}"
+    );
+    assert_eq!(client.get("/").await.unwrap().status, 200);
+    assert_eq!(shown().len(), 2, "the connection is kept");
+}
+
+#[tokio::test]
+async fn endpoints_are_trusted_by_the_authorities_that_their_file_holds_now() {
+    let (a, authority) = (Endpoint::start("a").await, Authority::new());
+    let elsewhere = Authority::new();
+    let front = front(&authority.issue("app", &["app.internal"]), &a).await;
+    let ca = authority.directory().join("ca.pem");
+    let trust = |authority: &Authority| std::fs::copy(authority.root_file(), &ca).unwrap();
+    trust(&authority);
+    let tls = json!({ "ca": ca, "server_name": "app.internal" });
+    let check = json!({ "interval": "200ms", "timeout": "200ms", "rise": 1, "fall": 1 });
+    let setup = Setup::for_addresses(&[front.address()])
+        .set("clusters.main.tls", tls.clone())
+        .set(
+            "clusters.checked.endpoints",
+            json!([front.address().to_string()]),
+        )
+        .set("clusters.checked.tls", tls)
+        .set("clusters.checked.health", check);
+    let edge = setup.start().await;
+    assert_eq!(edge.get("/").await.status, 200);
+    let healthy = "portcullis_edge_endpoint_healthy";
+    let checked = [("cluster", "checked")];
+    let replaced = |count| edge.wait_for_metric(RELOADS, &[("cluster", "main")], count);
+    edge.wait_for_metric(healthy, &checked, 1.0).await;
+
+    trust(&elsewhere);
+    replaced(1.0).await;
+    assert_eq!(edge.get("/lost").await.status, 502);
+    assert_eq!(
+        edge.log_of("/lost").await["outcome"],
+        "failed_tls_untrusted"
+    );
+    edge.wait_for_metric(healthy, &checked, 0.0).await;
+
+    trust(&authority);
+    replaced(2.0).await;
+    edge.wait_for_metric(healthy, &checked, 1.0).await;
+    wait_until("trust again", async || {
+        (edge.get("/").await.status == 200).then_some(())
+    })
+    .await;
+}

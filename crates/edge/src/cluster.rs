@@ -242,7 +242,8 @@ impl Cluster {
             destination: local,
         };
         let via = self.dialling.via(endpoint.address(), origin);
-        (via, self.dialling.share(self.key, origin))
+        let key = self.key ^ via.identity();
+        (via, self.dialling.share(key, origin))
     }
 
     /// What a connection of our own to an endpoint begins with.

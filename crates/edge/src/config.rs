@@ -26,6 +26,7 @@ mod issuer;
 #[rustfmt::skip]
 mod keys;
 mod listener;
+mod live_client;
 mod names;
 mod ocsp;
 mod page;
@@ -57,6 +58,7 @@ pub use listener::{
     Certificate, CertificateFiles, ClientTimeouts, Engine, FrameLimits, Http2, Limits, Listener,
     NamePattern, Passthrough, Tls, TlsVersion, UnknownName,
 };
+pub use live_client::{ClientFiles, CurrentClient, LiveClient};
 pub use page::{Maintenance, Page, Words};
 pub use parse::{Parsed, Resolve, Surroundings, parse_in};
 pub use policies::{Cors, CorsPolicy, Origin, SecurityHeaders};

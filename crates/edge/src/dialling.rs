@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use rustls_pki_types::ServerName;
 
-use crate::config::{self, Protocol, ProxyVersion, UpstreamTls};
+use crate::config::{self, CurrentClient, Protocol, ProxyVersion, UpstreamTls};
 use crate::listener::{Origin, of_client, of_ourselves};
 
 /// How a connection to one endpoint is made.
@@ -23,6 +23,11 @@ pub struct Via {
 }
 
 impl Via {
+    /// Differs whenever files of TLS changed: a connection that was made before must not be used.
+    pub(crate) fn identity(&self) -> u64 {
+        self.tls.as_ref().map_or(0, |tls| tls.current.identity)
+    }
+
     /// Whether it is over TLS.
     pub fn is_secure(&self) -> bool {
         self.tls.is_some()
@@ -32,8 +37,8 @@ impl Via {
 /// TLS towards one endpoint.
 #[derive(Clone, Debug)]
 pub struct TlsVia {
-    /// That of the cluster.
-    pub tls: Arc<UpstreamTls>,
+    /// That of the cluster, as its files say it now.
+    pub current: Arc<CurrentClient>,
     /// Who must answer.
     pub name: ServerName<'static>,
 }
@@ -65,7 +70,7 @@ impl Dialling {
     /// To an endpoint, for a client that speaks with us at a local address.
     pub(crate) fn via(&self, address: SocketAddr, origin: Origin) -> Via {
         let tls = self.tls.as_ref().map(|tls| TlsVia {
-            tls: Arc::clone(tls),
+            current: tls.live.current(),
             name: match &tls.server_name {
                 Some(name) => name.clone(),
                 None => self.name(address),
@@ -112,7 +117,8 @@ impl Dialling {
         named.unwrap_or_else(|| ServerName::from(address.ip()))
     }
 
-    /// Differs whenever a connection that was made before must not be used: zero where all are plain.
+    /// Differs whenever a connection that was made before must not be used, but for what files hold:
+    /// zero where all are plain.
     pub(crate) fn identity(&self) -> u64 {
         if self.is_plain() {
             return 0;

@@ -97,7 +97,8 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     tasks.spawn(jwks::run(Arc::clone(&edge), stopped.clone()));
     tasks.spawn(revocation::run(Arc::clone(&edge), stopped.clone()));
     let terminators = edge.terminators.iter().flatten().cloned().collect();
-    tasks.spawn(tls::watch::run(terminators, stopped.clone()));
+    let outward = tls::outward::Outward::all(&config.clusters, &edge.metrics);
+    tasks.spawn(tls::watch::run(terminators, outward, stopped.clone()));
     tasks.spawn(clock::run(Arc::clone(&edge), stopped.clone()));
     tasks.spawn(follow::run(Arc::clone(&edge), stopped.clone()));
     tasks.spawn(pool.run(stopped.clone()));

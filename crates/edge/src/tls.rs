@@ -19,6 +19,7 @@ use crate::config::{
 use crate::metrics::TlsMetrics;
 
 pub(crate) mod identity;
+pub(crate) mod outward;
 mod reload;
 mod store;
 mod tickets;

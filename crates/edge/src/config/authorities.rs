@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use portcullis_ops::decode::Located;
 use portcullis_ops::diagnostic::{Report, Span};
-use portcullis_ops::file;
 use rustls::client::Resumption;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
@@ -17,6 +16,7 @@ use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
 use super::TlsVersion;
+use super::problem::{Problem, read};
 
 /// Whom to trust.
 pub(super) enum Trust {
@@ -61,13 +61,28 @@ impl Trust {
         directory: &Path,
         report: &Report<'_>,
     ) -> Option<Self> {
+        let mut problems = Vec::new();
+        let path = ca.map(|ca| directory.join(&ca.value));
+        let trust = Self::load(path.as_deref(), is_verified, &mut problems);
+        for problem in problems {
+            problem.tell(ca.map_or(span, |ca| ca.span), report);
+        }
+        trust
+    }
+
+    /// `None` means that one of the problems is fatal.
+    pub(super) fn load(
+        ca: Option<&Path>,
+        is_verified: bool,
+        problems: &mut Vec<Problem>,
+    ) -> Option<Self> {
         Some(match ca {
             _ if !is_verified => Self::Anybody,
             Some(ca) => {
-                let (authorities, roots) = from_file(ca, directory, report)?;
+                let (authorities, roots) = from_file(ca, problems)?;
                 Self::File(authorities, Arc::new(roots))
             }
-            None => Self::System(Arc::new(of_the_system(span, report)?)),
+            None => Self::System(Arc::new(of_the_system(problems)?)),
         })
     }
 
@@ -103,21 +118,10 @@ impl Trust {
 }
 
 fn from_file(
-    ca: &Located<String>,
-    directory: &Path,
-    report: &Report<'_>,
+    path: &Path,
+    problems: &mut Vec<Problem>,
 ) -> Option<(Vec<CertificateDer<'static>>, RootCertStore)> {
-    let path = directory.join(&ca.value);
-    let pem = match file::read(&path, PEM_BYTES_MAX) {
-        Ok(pem) => pem,
-        Err(error) => {
-            match error.hint() {
-                Some(hint) => report.error_with_hint(ca.span, error.to_string(), hint),
-                None => report.error(ca.span, error.to_string()),
-            }
-            return None;
-        }
-    };
+    let pem = read(path, problems)?;
     let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
     let certificates = certificates.unwrap_or_default();
     let mut roots = RootCertStore::empty();
@@ -126,20 +130,20 @@ fn from_file(
     if !is_sound {
         let message = format!("{} holds no usable certificates", path.display());
         let hint = "a PEM file with -----BEGIN CERTIFICATE-----";
-        report.error_with_hint(ca.span, message, hint);
+        problems.push(Problem::fatal(path, message, hint));
         return None;
     }
     Some((certificates, roots))
 }
 
-fn of_the_system(span: Span, report: &Report<'_>) -> Option<RootCertStore> {
+fn of_the_system(problems: &mut Vec<Problem>) -> Option<RootCertStore> {
     let mut roots = RootCertStore::empty();
     let found = rustls_native_certs::load_native_certs().unwrap_or_default();
     roots.add_parsable_certificates(found);
     if roots.is_empty() {
-        let message = "this system trusts no certificate authority";
+        let message = "this system trusts no certificate authority".to_owned();
         let hint = "give `ca` the authority of the endpoint's certificate";
-        report.error_with_hint(span, message, hint);
+        problems.push(Problem::fatal(Path::new(""), message, hint));
         return None;
     }
     Some(roots)
@@ -189,7 +193,5 @@ impl ServerCertVerifier for Anybody {
     }
 }
 
-/// A few hundred authorities fit.
-const PEM_BYTES_MAX: u64 = 1024 * 1024;
 /// Names of endpoints in one cluster whose sessions are remembered.
 const SESSIONS_MAX: usize = 1024;

@@ -3,14 +3,14 @@
 use std::fmt;
 use std::num::{NonZeroU16, NonZeroU32};
 use std::ops::RangeInclusive;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
 pub use portcullis_traffic::containment::Role;
-use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
+
+use super::LiveClient;
 
 /// One active health check of a cluster's endpoints.
 #[derive(Clone, Debug)]
@@ -109,23 +109,18 @@ pub struct CheckPace {
 pub struct CheckTls {
     /// Name sent and verified (default: the host of the check, else the endpoint's address).
     pub server_name: Option<ServerName<'static>>,
-    /// The authorities trusted, if they are not the system's.
-    pub ca_path: Option<PathBuf>,
-    /// Whether certificates are verified (default true).
-    pub is_verified: bool,
     /// Whether these are the settings of the cluster's requests, so that the endpoint's own name comes
     /// before the check's host.
     pub is_as_requests: bool,
-    /// All of it, ready to use.
-    pub client: Arc<ClientConfig>,
+    /// Whom the edge trusts and what it shows of itself, as the files say it now.
+    pub live: Arc<LiveClient>,
 }
 
 impl fmt::Debug for CheckTls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CheckTls")
             .field("server_name", &self.server_name)
-            .field("ca_path", &self.ca_path)
-            .field("is_verified", &self.is_verified)
+            .field("live", &self.live)
             .finish_non_exhaustive()
     }
 }

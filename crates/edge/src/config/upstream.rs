@@ -7,11 +7,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use portcullis_ops::Secret;
-use rustls::ClientConfig;
 use rustls::sign::CertifiedKey;
 use rustls_pki_types::{CertificateDer, ServerName};
 
-use super::TlsVersion;
+use super::{LiveClient, TlsVersion};
 
 /// What endpoints speak.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -38,18 +37,10 @@ pub enum ProxyVersion {
 pub struct UpstreamTls {
     /// Name sent and verified (default: the endpoint's host name, else its address).
     pub server_name: Option<ServerName<'static>>,
-    /// The authorities trusted, if they are not the system's.
-    pub ca_path: Option<PathBuf>,
-    /// What is in that file.
-    pub authorities: Option<Vec<CertificateDer<'static>>>,
-    /// What the edge shows of itself, if anything.
-    pub certificate: Option<ClientCertificate>,
-    /// Whether certificates are verified (default true).
-    pub is_verified: bool,
     /// Older versions are not spoken (default 1.2).
     pub min_version: TlsVersion,
-    /// All of it, ready to use. Remembers sessions.
-    pub client: Arc<ClientConfig>,
+    /// Whom the edge trusts and what it shows of itself, as the files say it now. Remembers sessions.
+    pub live: Arc<LiveClient>,
 }
 
 /// A certificate of the edge's own, for endpoints that ask for one.
@@ -68,15 +59,13 @@ pub struct ClientCertificate {
 }
 
 impl UpstreamTls {
-    /// Differs whenever any of the settings does, contents of files included: connections made under
-    /// others must not be used. Within one build of the program it is fixed.
+    /// Differs whenever any of the settings does, but for what files hold, which
+    /// [`LiveClient::current`] tells: connections made under others must not be used. Within one build
+    /// of the program it is fixed.
     pub fn identity(&self) -> u64 {
         let mut hasher = DefaultHasher::new();
         self.server_name.hash(&mut hasher);
-        self.authorities.hash(&mut hasher);
-        let chain = self.certificate.as_ref().map(|own| &own.chain);
-        chain.hash(&mut hasher);
-        self.is_verified.hash(&mut hasher);
+        self.live.files().is_verified.hash(&mut hasher);
         (self.min_version == TlsVersion::Tls13).hash(&mut hasher);
         hasher.finish()
     }
@@ -86,10 +75,8 @@ impl fmt::Debug for UpstreamTls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("UpstreamTls")
             .field("server_name", &self.server_name)
-            .field("ca_path", &self.ca_path)
-            .field("certificate", &self.certificate)
-            .field("is_verified", &self.is_verified)
             .field("min_version", &self.min_version)
+            .field("live", &self.live)
             .finish_non_exhaustive()
     }
 }

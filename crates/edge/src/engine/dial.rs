@@ -45,7 +45,7 @@ pub(crate) async fn dial(
     };
     let dialled = Box::pin(async {
         let stream = connect_with(address, via.preamble.as_deref(), timeout).await?;
-        let connector = TlsConnector::from(std::sync::Arc::clone(&secure.tls.client));
+        let connector = TlsConnector::from(std::sync::Arc::clone(&secure.current.client));
         let shaken = connector.connect(secure.name.clone(), stream).await;
         shaken.map_err(|error| {
             tracing::debug!(endpoint = %address, %error, "no secure connection");

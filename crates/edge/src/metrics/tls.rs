@@ -10,6 +10,7 @@ pub(super) struct TlsVecs {
     sessions: IntCounterVec,
     failures: IntCounterVec,
     reloads: IntCounterVec,
+    upstream_reloads: IntCounterVec,
     not_after: IntGaugeVec,
 }
 
@@ -52,6 +53,11 @@ impl TlsMetrics {
 }
 
 impl Metrics {
+    /// Files of TLS towards endpoints that were read again, by cluster, file and result.
+    pub fn upstream_tls_reloads(&self) -> IntCounterVec {
+        self.tls.upstream_reloads.clone()
+    }
+
     /// TLS handles of one listener.
     pub fn tls(&self, listener: &str) -> TlsMetrics {
         TlsMetrics {
@@ -84,6 +90,12 @@ impl TlsVecs {
                 "portcullis_edge_tls_reloads_total",
                 "Files of certificates, authorities and ticket secrets that changed, by result: ok or failed.",
                 &["listener", "file", "result"],
+            ),
+            upstream_reloads: counters(
+                registry,
+                "portcullis_edge_upstream_tls_reloads_total",
+                "Files of authorities and certificates for TLS to endpoints that changed, by result: ok or failed.",
+                &["cluster", "file", "result"],
             ),
             not_after: gauges(
                 registry,

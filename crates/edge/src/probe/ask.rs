@@ -57,7 +57,7 @@ async fn connect_and_ask(
         return speak(stream, check, endpoint, is_secure, deadline).await;
     };
     let name = server_name(tls, host, &target.name);
-    let connector = TlsConnector::from(Arc::clone(&tls.client));
+    let connector = TlsConnector::from(Arc::clone(&tls.live.current().client));
     let shaken = timeout_at(deadline, connector.connect(name, stream)).await;
     let stream = shaken
         .map_err(|_elapsed| Failure::with(Trouble::Timeout, "in the TLS handshake"))?

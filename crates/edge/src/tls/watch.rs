@@ -14,6 +14,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::watch;
 
 use super::Terminator;
+use super::outward::Outward;
 use super::reload::{Part, Reloaded};
 use crate::config::Problem;
 
@@ -24,13 +25,17 @@ const DAY_SECONDS: i64 = 24 * 60 * 60;
 const WARNINGS_DAYS: [i64; 3] = [1, 7, 30];
 
 /// Runs until told to stop.
-pub(crate) async fn run(terminators: Vec<Arc<Terminator>>, mut stopped: watch::Receiver<bool>) {
-    if terminators.is_empty() {
+pub(crate) async fn run(
+    terminators: Vec<Arc<Terminator>>,
+    outward: Vec<Outward>,
+    mut stopped: watch::Receiver<bool>,
+) {
+    if terminators.is_empty() && outward.is_empty() {
         // Whoever told us to stop may be gone.
         let _ = stopped.wait_for(|stopped| *stopped).await;
         return;
     }
-    let mut watcher = Watcher::new(terminators);
+    let mut watcher = Watcher::new(terminators, outward);
     loop {
         let looking = tokio::task::spawn_blocking(move || {
             watcher.look(unix_seconds());
@@ -52,6 +57,7 @@ pub(crate) async fn run(terminators: Vec<Arc<Terminator>>, mut stopped: watch::R
 
 struct Watcher {
     parts: Vec<Watched>,
+    outward: Vec<(Outward, Stamps)>,
     terminators: Vec<(Arc<Terminator>, Vec<Warned>)>,
 }
 
@@ -60,6 +66,12 @@ struct Watched {
     terminator: Arc<Terminator>,
     part: Part,
     files: Vec<PathBuf>,
+    stamps: Stamps,
+}
+
+/// Stamps of files that are read together.
+#[derive(Default)]
+struct Stamps {
     /// Of what was read last.
     read: Option<Vec<Stamp>>,
     /// At the last look.
@@ -77,19 +89,22 @@ struct Warned {
 }
 
 impl Watcher {
-    fn new(terminators: Vec<Arc<Terminator>>) -> Self {
+    fn new(terminators: Vec<Arc<Terminator>>, outward: Vec<Outward>) -> Self {
         let parts = terminators.iter().flat_map(|terminator| {
             let parts = terminator.parts().into_iter();
             parts.map(|(part, files)| Watched {
                 terminator: Arc::clone(terminator),
                 part,
                 files,
-                read: None,
-                seen: None,
+                stamps: Stamps::default(),
             })
         });
         Self {
             parts: parts.collect(),
+            outward: outward
+                .into_iter()
+                .map(|one| (one, Stamps::default()))
+                .collect(),
             terminators: terminators
                 .into_iter()
                 .map(|one| (one, Vec::new()))
@@ -101,6 +116,11 @@ impl Watcher {
         for part in &mut self.parts {
             part.look(now);
         }
+        for (outward, stamps) in &mut self.outward {
+            if stamps.look(outward.files()) {
+                outward.reload(now);
+            }
+        }
         for (terminator, warned) in &mut self.terminators {
             for file in terminator.drop_old_staples(now) {
                 let file = file.display();
@@ -111,16 +131,26 @@ impl Watcher {
     }
 }
 
-impl Watched {
-    fn look(&mut self, now: i64) {
-        let stamps: Vec<Stamp> = self.files.iter().map(|file| stamp(file)).collect();
+impl Stamps {
+    /// Whether the files are to be read now.
+    fn look(&mut self, files: &[PathBuf]) -> bool {
+        let stamps: Vec<Stamp> = files.iter().map(|file| stamp(file)).collect();
         let is_settled = self.seen.as_ref() == Some(&stamps);
         let is_news = self.read.as_ref() != Some(&stamps);
-        if is_settled && is_news {
-            self.tell(self.terminator.reload(self.part, now));
+        let is_due = is_settled && is_news;
+        if is_due {
             self.read = Some(stamps.clone());
         }
         self.seen = Some(stamps);
+        is_due
+    }
+}
+
+impl Watched {
+    fn look(&mut self, now: i64) {
+        if self.stamps.look(&self.files) {
+            self.tell(self.terminator.reload(self.part, now));
+        }
     }
 
     fn tell(&self, reloaded: Reloaded) {

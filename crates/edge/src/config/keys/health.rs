@@ -31,7 +31,7 @@ pub(super) static HEALTH: Table = Table {
 static TLS: Table = Table {
     keys: &[
         key("server_name", text(&SERVER_NAME), Optional("auth.internal"), "Name to ask for and to verify; by default the check's host, else the endpoint's address."),
-        key("ca", text(&FILE), Optional("certs/ca.pem"), "PEM file of the authorities to trust; the system's by default."),
+        key("ca", text(&FILE), Optional("certs/ca.pem"), "PEM file of the authorities to trust; the system's by default. Watched."),
         key("verify", Kind::Scalar(Scalar::Flag), Default("true"), "Whether the certificate must be valid; false takes any."),
     ],
 };

@@ -4,10 +4,10 @@
 use super::super::file::{CheckKind, FileCheckTls, FileHealth};
 use std::sync::Arc;
 
-use super::super::authorities::{Manner, Trust};
+use super::super::live_client::{ClientFiles, LiveClient, Loaded, Speech};
 use super::super::{
     CheckMethod, CheckPace, CheckTls, GrpcQuestion, HealthCheck, HttpQuestion, Protocol, Question,
-    Role, UpstreamTls,
+    Role, TlsVersion, UpstreamTls,
 };
 use super::Parser;
 
@@ -18,7 +18,7 @@ impl Parser<'_> {
     pub(super) fn health(
         &self,
         checks: &[FileHealth],
-        of_cluster: Option<&(UpstreamTls, Trust)>,
+        of_cluster: Option<&(UpstreamTls, Loaded)>,
         protocol: Protocol,
     ) -> Vec<HealthCheck> {
         if let Some(beyond) = checks.get(CHECKS_MAX) {
@@ -34,7 +34,7 @@ impl Parser<'_> {
     fn health_check(
         &self,
         file: &FileHealth,
-        of_cluster: Option<&(UpstreamTls, Trust)>,
+        of_cluster: Option<&(UpstreamTls, Loaded)>,
         protocol: Protocol,
     ) -> Option<HealthCheck> {
         self.check_times(file);
@@ -46,7 +46,7 @@ impl Parser<'_> {
             && file.port.is_none();
         let tls = match (&file.tls, of_cluster) {
             (Some(Some(tls)), _) => Some(self.check_tls(tls, file.kind)?),
-            (None, Some((tls, trust))) => Some(as_requests(tls, trust, file.kind, is_http2)),
+            (None, Some((tls, loaded))) => Some(as_requests(tls, loaded, file.kind, is_http2)),
             (Some(None), _) | (None, None) => None,
         };
         let question = match file.kind {
@@ -156,31 +156,41 @@ impl Parser<'_> {
             self.report.warning(file.verify.span, message, hint);
         }
         let directory = self.surroundings.directory;
-        let (ca, is_verified) = (file.ca.as_ref(), file.verify.value);
-        let trust = Trust::read(ca, is_verified, file.span, directory, self.report)?;
+        let files = ClientFiles {
+            ca: file.ca.as_ref().map(|ca| directory.join(&ca.value)),
+            is_verified: file.verify.value,
+            own: None,
+        };
+        let mut problems = Vec::new();
+        let loaded = files.load(self.now_unix_seconds(), &mut problems);
+        let span = file.ca.as_ref().map_or(file.span, |ca| ca.span);
+        self.tell(problems, |_| span);
+        let speech = asking(protocol(kind), TlsVersion::Tls12);
         Some(CheckTls {
             server_name: file.server_name.clone(),
-            ca_path: file.ca.as_ref().map(|ca| directory.join(&ca.value)),
-            is_verified,
             is_as_requests: false,
-            client: trust.client(Manner::asking(protocol(kind))),
+            live: Arc::new(LiveClient::new(files, speech, &loaded?)),
         })
     }
 }
 
 /// TLS as the cluster's requests have it.
-fn as_requests(tls: &UpstreamTls, trust: &Trust, kind: CheckKind, is_http2: bool) -> CheckTls {
-    let own = tls.certificate.as_ref();
+fn as_requests(tls: &UpstreamTls, loaded: &Loaded, kind: CheckKind, is_http2: bool) -> CheckTls {
+    let protocol = if is_http2 { "h2" } else { protocol(kind) };
+    let (files, speech) = (tls.live.files(), asking(protocol, tls.min_version));
     CheckTls {
         server_name: tls.server_name.clone(),
-        ca_path: tls.ca_path.clone(),
-        is_verified: tls.is_verified,
         is_as_requests: true,
-        client: trust.client(Manner {
-            min_version: tls.min_version,
-            certificate: own.map(|own| Arc::clone(&own.certified)),
-            ..Manner::asking(if is_http2 { "h2" } else { protocol(kind) })
-        }),
+        live: Arc::new(LiveClient::new(files.clone(), speech, loaded)),
+    }
+}
+
+/// A resumed session spares the endpoint from showing its certificate again, which a check wants to see.
+fn asking(protocol: &'static str, min_version: TlsVersion) -> Speech {
+    Speech {
+        protocol,
+        min_version,
+        resumes: false,
     }
 }
 

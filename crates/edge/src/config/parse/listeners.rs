@@ -189,7 +189,7 @@ impl Parser<'_> {
         loaded
     }
 
-    fn tell(&self, problems: Vec<Problem>, place: impl Fn(&Path) -> Span) {
+    pub(super) fn tell(&self, problems: Vec<Problem>, place: impl Fn(&Path) -> Span) {
         for problem in problems {
             let span = place(&problem.path);
             problem.tell(span, self.report);

@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
-use super::super::authorities::{Manner, Trust};
+use portcullis_ops::decode::Located;
+
 use super::super::file::{FileCluster, FileUpstreamTls};
-use super::super::{ClientCertificate, Protocol, UpstreamTls, client_certificate};
+use super::super::live_client::{ClientFiles, LiveClient, Loaded, Speech};
+use super::super::{Protocol, UpstreamTls};
 use super::Parser;
 
 impl Parser<'_> {
@@ -24,12 +26,12 @@ impl Parser<'_> {
             .error_with_hint(file.protocol.span, message, hint);
     }
 
-    /// With whom it trusts, for the health checks. `None` after an error.
+    /// With what its files hold, for the health checks. `None` after an error.
     pub(super) fn upstream_tls(
         &self,
         file: &FileUpstreamTls,
         protocol: Protocol,
-    ) -> Option<(UpstreamTls, Trust)> {
+    ) -> Option<(UpstreamTls, Loaded)> {
         if !file.verify.value {
             if let Some(ca) = &file.ca {
                 let message = "`ca` has no effect if certificates are not verified";
@@ -40,50 +42,54 @@ impl Parser<'_> {
             let hint = "give `ca` the authority of the endpoints' certificates";
             self.report.warning(file.verify.span, message, hint);
         }
-        let directory = self.surroundings.directory;
-        let (ca, is_verified) = (file.ca.as_ref(), file.verify.value);
-        let trust = Trust::read(ca, is_verified, file.span, directory, self.report);
-        let certificate = self.client_certificate(file);
-        let (trust, certificate) = (trust?, certificate?);
-        let client = trust.client(Manner {
+        let files = self.client_files(file)?;
+        let mut problems = Vec::new();
+        let loaded = files.load(self.now_unix_seconds(), &mut problems);
+        let place = |at: &Option<Located<String>>| at.as_ref().map_or(file.span, |at| at.span);
+        self.tell(problems, |path| match &files.own {
+            Some((cert, _)) if cert == path => place(&file.cert),
+            Some((_, key)) if key == path => place(&file.key),
+            _ => place(&file.ca),
+        });
+        let loaded = loaded?;
+        let speech = Speech {
             protocol: match protocol {
                 Protocol::Http2 => "h2",
                 Protocol::Http1 | Protocol::Http2Clear => "http/1.1",
             },
             min_version: file.min_version,
-            certificate: certificate.as_ref().map(|own| Arc::clone(&own.certified)),
             resumes: true,
-        });
+        };
         let tls = UpstreamTls {
             server_name: file.server_name.clone(),
-            ca_path: ca.map(|ca| directory.join(&ca.value)),
-            authorities: match &trust {
-                Trust::File(authorities, _) => Some(authorities.clone()),
-                Trust::System(_) | Trust::Anybody => None,
-            },
-            certificate,
-            is_verified,
             min_version: file.min_version,
-            client,
+            live: Arc::new(LiveClient::new(files, speech, &loaded)),
         };
-        Some((tls, trust))
+        Some((tls, loaded))
     }
 
-    /// `None` after an error, `Some(None)` where none is asked for.
-    fn client_certificate(&self, file: &FileUpstreamTls) -> Option<Option<ClientCertificate>> {
+    /// `None` after an error.
+    fn client_files(&self, file: &FileUpstreamTls) -> Option<ClientFiles> {
         let alone = |span, message: &str, hint: &str| {
             self.report.error_with_hint(span, message, hint);
             None
         };
-        match (&file.cert, &file.key) {
-            (None, None) => Some(None),
-            (Some(cert), None) => alone(cert.span, "`cert` without `key`", "write `key`, too"),
-            (None, Some(key)) => alone(key.span, "`key` without `cert`", "write `cert`, too"),
-            (Some(cert), Some(key)) => {
-                let directory = self.surroundings.directory;
-                let now = self.now_unix_seconds();
-                client_certificate::read(cert, key, directory, now, self.report).map(Some)
+        let directory = self.surroundings.directory;
+        let path = |at: &Located<String>| directory.join(&at.value);
+        let own = match (&file.cert, &file.key) {
+            (None, None) => None,
+            (Some(cert), None) => {
+                return alone(cert.span, "`cert` without `key`", "write `key`, too");
             }
-        }
+            (None, Some(key)) => {
+                return alone(key.span, "`key` without `cert`", "write `cert`, too");
+            }
+            (Some(cert), Some(key)) => Some((path(cert), path(key))),
+        };
+        Some(ClientFiles {
+            ca: file.ca.as_ref().map(path),
+            is_verified: file.verify.value,
+            own,
+        })
     }
 }

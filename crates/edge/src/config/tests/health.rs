@@ -184,12 +184,14 @@ fn authorities_come_from_a_file_that_holds_some() {
     let with = |ca: &str| with_in_cluster(&format!("health: {{ tls: {{ ca: {ca} }} }}"));
     let config = world.parse(&with("ca.pem")).unwrap().config;
     let tls = config.clusters[0].health[0].tls.as_ref().unwrap();
-    assert!(tls.is_verified && tls.server_name.is_none());
+    let files = tls.live.files();
+    assert!(files.is_verified && tls.server_name.is_none());
     assert_eq!(
-        tls.ca_path.as_deref(),
+        files.ca.as_deref(),
         Some(world.path().join("ca.pem").as_path())
     );
-    assert_eq!(tls.client.alpn_protocols, [b"http/1.1".to_vec()]);
+    let client = &tls.live.current().client;
+    assert_eq!(client.alpn_protocols, [b"http/1.1".to_vec()]);
     let errors = world.parse(&with("none.pem")).unwrap_err();
     assert_one(&told(&errors), "5:26", &["no usable certificates"]);
 }

@@ -26,9 +26,10 @@ fn endpoints_are_verified_unless_told_otherwise() {
     let authority = Authority::new();
     let ca = authority.root_file();
     let tls = tls(&format!("{{ ca: '{}' }}", ca.display()));
-    assert!(tls.is_verified && tls.server_name.is_none() && tls.certificate.is_none());
+    let files = tls.live.files();
+    assert!(files.is_verified && tls.server_name.is_none() && files.own.is_none());
     assert_eq!(tls.min_version, TlsVersion::Tls12);
-    assert_eq!(tls.ca_path.as_deref(), Some(ca.as_path()));
+    assert_eq!(files.ca.as_deref(), Some(ca.as_path()));
     let open = good(&with_in_cluster("tls: { verify: false }"));
     let warnings: Vec<String> = open.warnings.iter().map(ToString::to_string).collect();
     assert_eq!(warnings.len(), 1, "{warnings:?}");
@@ -39,12 +40,10 @@ fn endpoints_are_verified_unless_told_otherwise() {
 fn whatever_changes_the_settings_changes_their_identity() {
     let (one, other) = (Authority::new(), Authority::new());
     let (a, b) = (one.issue("a", &["a"]), one.issue("b", &["b"]));
+    let identity = |tls: &UpstreamTls| (tls.identity(), tls.live.current().identity);
     let with = |authority: &Authority, more: &str| {
-        tls(&format!(
-            "{{ ca: '{}', {more} }}",
-            authority.root_file().display()
-        ))
-        .identity()
+        let ca = authority.root_file();
+        identity(&tls(&format!("{{ ca: '{}', {more} }}", ca.display())))
     };
     let shows = |own: &portcullis_testkit::Identity| {
         format!(
@@ -54,7 +53,7 @@ fn whatever_changes_the_settings_changes_their_identity() {
         )
     };
     let identities = [
-        tls("{ verify: false }").identity(),
+        identity(&tls("{ verify: false }")),
         with(&one, ""),
         with(&other, ""),
         with(&one, "server_name: a.test"),
@@ -125,7 +124,7 @@ fn checks_take_the_settings_of_their_cluster() {
             .tls
     };
     let taken = health("{}").unwrap();
-    assert!(taken.is_as_requests && !taken.is_verified);
+    assert!(taken.is_as_requests && !taken.live.files().is_verified);
     assert_eq!(taken.server_name, ServerName::try_from("a.test").ok());
     assert!(health("{ tls: off }").is_none());
     let own = health("{ tls: { verify: false } }").unwrap();
