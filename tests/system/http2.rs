@@ -8,6 +8,7 @@ mod frames;
 mod grpc;
 mod policies;
 mod routes;
+mod secured;
 mod smuggling;
 mod waiting;
 
