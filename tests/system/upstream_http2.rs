@@ -13,7 +13,7 @@ use std::time::Duration;
 use portcullis_testkit::grpc::{GrpcEndpoint, Reply};
 use portcullis_testkit::h2_endpoint::{H2Behavior, H2Endpoint};
 use portcullis_testkit::tls_front::Manner;
-use portcullis_testkit::{Authority, Endpoint, TlsFront, wait_until};
+use portcullis_testkit::{Authority, Endpoint, ProxyFront, TlsFront, wait_until};
 use serde_json::json;
 
 use super::Setup;
@@ -371,4 +371,69 @@ async fn checks_by_grpc_ask_the_endpoints_themselves() {
     edge.wait_for_metric(healthy, &[], 1.0).await;
     a.set(Reply::NotServing);
     edge.wait_for_metric(healthy, &[], 0.0).await;
+}
+
+#[tokio::test]
+async fn connections_that_say_whose_they_are_carry_one_client() {
+    let a = H2Endpoint::start(H2Behavior::Echo).await;
+    let front = ProxyFront::start(a.address()).await;
+    let edge = Setup::for_addresses(&[front.address()])
+        .set("clusters.main.protocol", json!("h2c"))
+        .set("clusters.main.proxy_protocol", json!("v1"))
+        .start()
+        .await;
+    let mut ports = Vec::new();
+    for _ in 0..2 {
+        let mut client = edge.connect().await;
+        for _ in 0..3 {
+            assert_eq!(client.get("/").await.unwrap().status, 200);
+        }
+        ports.push(client.local_address().port());
+    }
+    let headers = front.headers();
+    assert_eq!((headers.len(), a.connections()), (2, 2));
+    for (header, port) in headers.iter().zip(ports) {
+        let edge_port = edge.http().port();
+        let expected = format!("PROXY TCP4 127.0.0.1 127.0.0.1 {port} {edge_port}\r\n");
+        assert_eq!(String::from_utf8_lossy(header), expected);
+    }
+}
+
+#[tokio::test]
+async fn a_connection_that_nobody_uses_ends() {
+    let a = H2Endpoint::start(H2Behavior::Echo).await;
+    let edge = Setup::for_addresses(&[a.address()])
+        .set("clusters.main.protocol", json!("h2c"))
+        .set("clusters.main.timeouts.idle", json!("1s"))
+        .start()
+        .await;
+    assert_eq!(edge.get("/").await.status, 200);
+    wait_until("it is closed", async || {
+        (a.open_connections() == 0).then_some(())
+    })
+    .await;
+    assert_eq!(edge.get("/").await.status, 200);
+    assert_eq!(a.connections(), 2);
+}
+
+#[tokio::test]
+async fn a_connection_on_which_a_request_waits_in_vain_is_left() {
+    let raw = raw::RawH2::start(&[], |stream, _| {
+        let flags = raw::HEAD | raw::END;
+        Some(raw::frame(raw::HEADERS, flags, stream, &[raw::STATUS_200]))
+    })
+    .await;
+    let edge = Setup::for_addresses(&[raw.address()])
+        .set("clusters.main.protocol", json!("h2c"))
+        .set("clusters.main.ejection", json!("off"))
+        .set("clusters.main.timeouts", json!({ "read": "300ms" }))
+        .start()
+        .await;
+    let mut client = edge.connect().await;
+    let deaf = client.request("POST", "/deaf", &[], b"deaf").await.unwrap();
+    assert_eq!(deaf.status, 504);
+    wait_until("another connection serves", async || {
+        (edge.get("/").await.status == 200).then_some(())
+    })
+    .await;
 }

@@ -46,6 +46,7 @@ struct Shared {
     behavior: Mutex<H2Behavior>,
     released: Notify,
     connections: AtomicUsize,
+    open_connections: AtomicUsize,
     requests: AtomicUsize,
     in_flight: AtomicUsize,
     cancelled: AtomicUsize,
@@ -73,6 +74,7 @@ impl H2Endpoint {
             behavior: Mutex::new(behavior),
             released: Notify::new(),
             connections: AtomicUsize::new(0),
+            open_connections: AtomicUsize::new(0),
             requests: AtomicUsize::new(0),
             in_flight: AtomicUsize::new(0),
             cancelled: AtomicUsize::new(0),
@@ -84,7 +86,12 @@ impl H2Endpoint {
         let accept = tokio::spawn(async move {
             while let Ok((tcp, _)) = listener.accept().await {
                 serving.connections.fetch_add(1, Ordering::Relaxed);
-                tokio::spawn(serve(tcp, Arc::clone(&serving)));
+                serving.open_connections.fetch_add(1, Ordering::Relaxed);
+                let shared = Arc::clone(&serving);
+                tokio::spawn(async move {
+                    serve(tcp, Arc::clone(&shared)).await;
+                    shared.open_connections.fetch_sub(1, Ordering::Relaxed);
+                });
             }
         });
         H2Endpoint {
@@ -113,6 +120,11 @@ impl H2Endpoint {
     /// Connections accepted so far.
     pub fn connections(&self) -> usize {
         self.shared.connections.load(Ordering::Relaxed)
+    }
+
+    /// Connections open now.
+    pub fn open_connections(&self) -> usize {
+        self.shared.open_connections.load(Ordering::Relaxed)
     }
 
     /// Requests received so far.

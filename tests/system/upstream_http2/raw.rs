@@ -1,5 +1,5 @@
 //! An endpoint that speaks HTTP/2 frame by frame, for what no library would send. Knows no more of a
-//! request than that it has ended, and what its body says.
+//! request than that it has ended, and what its body says; `deaf` makes it hear nothing more.
 
 use std::net::SocketAddr;
 
@@ -107,6 +107,10 @@ async fn serve(mut tcp: TcpStream, settings: Vec<u8>, answer: Answer) -> Option<
             _ => {}
         }
         if matches!(head[3], DATA | HEADERS) && head[4] & END == END {
+            if body == b"deaf" {
+                // Keeps the connection, and reads no more of it.
+                std::future::pending::<()>().await;
+            }
             let frames = answer(stream, &body)?;
             tcp.write_all(&frames).await.ok()?;
             body.clear();
