@@ -10,7 +10,7 @@ SHELL := /bin/bash
 ARGS ?=
 # How long each target of `make fuzz` runs.
 FUZZ_SECONDS ?= 60
-FUZZ_TARGETS = requests responses chunked_bodies proxy_headers forwarded
+FUZZ_TARGETS = requests responses chunked_bodies proxy_headers client_hellos forwarded cookies configurations
 
 help: ## print this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' $(MAKEFILE_LIST) | expand -t 18

@@ -22,6 +22,8 @@ mod seal;
 mod table;
 mod value;
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) use cookie::fuzzing;
 use cookie::{Cookie, CookieBinding};
 pub(crate) use cookie::{hide as hide_cookies, values as cookie_values};
 pub(crate) use rank::first_choice;

@@ -20,6 +20,8 @@ mod client_certificate;
 mod clients;
 mod cluster;
 mod file;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod health;
 mod issuer;
 // One key a line: a table is read by its columns.

@@ -29,7 +29,12 @@ pub(crate) use self::hello::Rewound;
 use self::passthrough::Passthrough;
 pub(crate) use self::proxy_header::Origin;
 #[cfg(any(test, feature = "fuzzing"))]
-pub(crate) use self::proxy_header::fuzzing;
+pub(crate) mod fuzzing {
+    //! What must hold of any bytes whatever.
+
+    pub use super::hello::fuzzing::client_hello;
+    pub use super::proxy_header::fuzzing::proxy_header;
+}
 pub(crate) use self::proxy_header::write::{of_client, of_ourselves};
 use crate::config;
 use crate::connection::{Connection, ListenerContext, TlsFacts};

@@ -203,3 +203,6 @@ fn value_of<'p>(pair: &'p [u8], name: &str) -> Option<&'p [u8]> {
 const COOKIES_MAX: usize = 4;
 /// How far the clocks of two edges may differ.
 const CLOCK_SKEW_SECONDS: u64 = 300;
+
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;

@@ -3,7 +3,9 @@
 use std::fs;
 use std::path::PathBuf;
 
-use super::{chunked_body, forwarded, proxy_header, request, response};
+use super::{
+    chunked_body, client_hello, configuration, cookies, forwarded, proxy_header, request, response,
+};
 
 /// Mutations of each file; a fuzzer makes many more.
 const MUTATIONS: usize = 60;
@@ -33,6 +35,21 @@ fn proxy_headers_mean_the_same_however_they_arrive() {
 #[test]
 fn forwarded_fields_mean_the_same_when_they_are_written_anew() {
     run("forwarded", forwarded);
+}
+
+#[test]
+fn client_hellos_ask_for_the_same_name_however_they_arrive() {
+    run("client_hellos", client_hello);
+}
+
+#[test]
+fn cookies_of_nobodys_making_bind_to_nothing_and_ours_are_hidden() {
+    run("cookies", cookies);
+}
+
+#[test]
+fn whatever_is_taken_for_a_configuration_is_read_or_refused_with_reasons() {
+    run("configurations", configuration);
 }
 
 fn run(target: &str, check: impl Fn(&[u8])) {

@@ -177,6 +177,9 @@ impl<S: Stream> Stream for Rewound<S> {
     }
 }
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
+
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
