@@ -236,6 +236,10 @@ async fn a_connection_that_says_nothing_is_closed() {
         started.elapsed() < Duration::from_secs(8),
         "by default it would be 10 s"
     );
+    let lines = edge.wait_for_log(1, |_| true).await;
+    assert_eq!(lines[0]["outcome"], "client_head_timeout");
+    assert_eq!(lines[0]["status"], json!(null));
+    edge.wait_for_outcome("client_head_timeout", 1).await;
 }
 
 #[tokio::test]

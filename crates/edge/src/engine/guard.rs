@@ -367,7 +367,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Guard<S> {
                 None => return Poll::Pending,
                 Some(Armed::Header) => Err(Cause::HeadTimeout),
                 // Nobody asked anything: nothing is owed but the end.
-                Some(_) => return Poll::Ready(Ok(())),
+                Some(armed) => {
+                    if armed == Armed::FirstByte {
+                        this.report(Cause::HeadTimeout, Told::default());
+                    }
+                    return Poll::Ready(Ok(()));
+                }
             },
         };
         match verdict {

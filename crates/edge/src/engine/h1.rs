@@ -170,7 +170,15 @@ enum NoHead {
 
 impl<S: Stream> Session<'_, S> {
     async fn run(&mut self) {
-        while self.becomes_readable(self.idle_until).await == Idle::Readable {
+        loop {
+            match self.becomes_readable(self.idle_until).await {
+                Idle::Readable => {}
+                Idle::Late => {
+                    self.report_silence();
+                    break;
+                }
+                Idle::Over => break,
+            }
             // In a box, so that an idle connection does not hold the memory of a busy one.
             match Box::pin(self.serve_requests()).await {
                 Next::Unchanged | Next::KeepAlive => {}
@@ -180,6 +188,21 @@ impl<S: Stream> Session<'_, S> {
             }
         }
         Box::pin(farewell(&mut self.client.stream)).await;
+    }
+
+    /// A connection on which nothing was ever asked has come to nothing: nobody is owed an answer, and
+    /// the operator a line.
+    fn report_silence(&self) {
+        if self.connection.requests.load(Ordering::Relaxed) == 0 {
+            let cause = Cause::HeadTimeout;
+            pipeline::report_unparsed(
+                self.edge,
+                &self.connection,
+                cause,
+                Told::default(),
+                Instant::now(),
+            );
+        }
     }
 
     /// Waits between requests.
