@@ -23,11 +23,11 @@ use crate::engine::h1::Engine as NativeEngine;
 use crate::pipeline::Exchange;
 
 /// What may lie between the two: as much as a socket would hold.
-const PIPE_BYTES: usize = 64 * 1024;
+const PIPE_BYTES: usize = 16 * 1024;
 
 /// Whether this request goes that way. Upgrades stay with pingora, whose client side knows them.
 pub(super) fn is_due(exchange: &Exchange, session: &Session) -> bool {
-    !exchange.is_plain() && !asks_for_upgrade(session.req_header())
+    (session.is_http2() || !exchange.is_plain()) && !asks_for_upgrade(session.req_header())
 }
 
 /// Serves an admitted request to its end. `Err`: the client has left, or must not take for whole what
@@ -70,6 +70,10 @@ pub(super) async fn serve(
             body = session.as_downstream_mut().read_body_or_idle(is_done), if is_wanting =>
             {
                 request.take(body?)?;
+                // pingora tells the end of a stream once, and not as a piece of its body.
+                if session.as_mut().is_body_done() {
+                    request.end()?;
+                }
             }
         }
     };

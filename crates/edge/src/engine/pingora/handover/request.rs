@@ -81,37 +81,43 @@ impl RequestText {
 
     /// Some of the body, or its end.
     pub(super) fn take(&mut self, body: Option<Bytes>) -> Result<()> {
-        let broken = || {
-            let malformed = ErrorType::InvalidHTTPHeader;
-            Error::explain(malformed, "the body is not as long as was said").into_down()
+        let Some(piece) = body else {
+            return self.end();
         };
-        match (&mut self.framing, body) {
-            (_, Some(piece)) if piece.is_empty() => {}
-            (Framing::Length(left), Some(piece)) => {
+        match &mut self.framing {
+            _ if piece.is_empty() => {}
+            Framing::Length(left) => {
                 let rest = left.checked_sub(piece.len() as u64);
                 *left = rest.ok_or_else(broken)?;
                 self.pending.put_slice(&piece);
             }
-            (Framing::Chunked, Some(piece)) => {
+            Framing::Chunked => {
                 let size = format!("{:x}\r\n", piece.len());
                 self.pending.reserve(size.len() + piece.len() + 2);
                 self.pending.put_slice(size.as_bytes());
                 self.pending.put_slice(&piece);
                 self.pending.put_slice(b"\r\n");
             }
-            (Framing::Length(left), None) => {
-                if *left > 0 {
-                    return Err(broken());
-                }
-                self.is_done = true;
-            }
-            (Framing::Chunked, None) => {
-                self.pending.put_slice(b"0\r\n\r\n");
-                self.is_done = true;
-            }
         }
         Ok(())
     }
+
+    /// There is no more of the body.
+    pub(super) fn end(&mut self) -> Result<()> {
+        match self.framing {
+            _ if self.is_done => return Ok(()),
+            Framing::Length(0) => {}
+            Framing::Length(_) => return Err(broken()),
+            Framing::Chunked => self.pending.put_slice(b"0\r\n\r\n"),
+        }
+        self.is_done = true;
+        Ok(())
+    }
+}
+
+fn broken() -> Box<Error> {
+    let malformed = ErrorType::InvalidHTTPHeader;
+    Error::explain(malformed, "the body is not as long as was said").into_down()
 }
 
 fn put_head(out: &mut BytesMut, head: &RequestHeader) {
