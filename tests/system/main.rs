@@ -17,6 +17,7 @@ mod harness;
 
 mod accounts;
 mod admin;
+mod attacks;
 mod balancing;
 mod check;
 mod clients;

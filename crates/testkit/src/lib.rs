@@ -5,11 +5,13 @@
 //! Everything here fails by panicking with a sentence that says what was awaited and what was
 //! seen instead. No fixed ports and no sleeps that guess: see [`wait_until`] and [`free_port`].
 
+pub mod attack;
 pub mod certificates;
 pub mod client;
 pub mod deployment;
 pub mod endpoint;
 pub mod fault;
+pub mod frames;
 pub mod grpc;
 pub mod h2_endpoint;
 pub mod machine;

@@ -1,0 +1,57 @@
+//! Endpoints for a site under attack, each on a thread of its own: what attackers ask for takes no time
+//! of the others but what the machine gives it.
+
+use std::net::SocketAddr;
+use std::sync::mpsc;
+use std::thread;
+
+use crate::endpoint::{Behavior, Endpoint};
+
+/// Bytes at [`super::LARGE`].
+const LARGE_BYTES: usize = 4 << 20;
+/// Bytes anywhere else.
+const SMALL_BYTES: usize = 100;
+
+/// Where they listen, until the process ends.
+#[derive(Clone, Copy, Debug)]
+pub struct Endpoints {
+    /// For everybody else.
+    pub calm: SocketAddr,
+    /// For [`super::PATH`] and [`super::LIMITED`].
+    pub attacked: SocketAddr,
+    /// For [`super::LARGE`].
+    pub large: SocketAddr,
+}
+
+impl Endpoints {
+    /// Starts them.
+    ///
+    /// # Panics
+    /// When the machine gives no thread.
+    pub fn start() -> Endpoints {
+        Endpoints {
+            calm: start(SMALL_BYTES),
+            attacked: start(SMALL_BYTES),
+            large: start(LARGE_BYTES),
+        }
+    }
+}
+
+fn start(bytes: usize) -> SocketAddr {
+    let (send, started) = mpsc::channel();
+    let thread = thread::Builder::new().name("endpoint".to_owned());
+    let running = thread.spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .expect("a runtime starts");
+        runtime.block_on(async {
+            let endpoint = Endpoint::with("endpoint", Behavior::Bytes(bytes)).await;
+            // Somebody waits for it below.
+            let _ = send.send(endpoint.address());
+            std::future::pending::<()>().await;
+        });
+    });
+    running.expect("a thread starts");
+    started.recv().expect("an endpoint has an address")
+}
