@@ -3,7 +3,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench bench-peers bench-auth fuzz
+.PHONY: help run test check bench bench-peers bench-auth bench-attacks fuzz
 
 # More arguments for `portcullis up` and for the measurements: make run ARGS="--instances 5",
 # make bench-peers ARGS=--quick, make bench-auth ARGS=--quick
@@ -57,6 +57,11 @@ bench-peers: ## measure Portcullis beside nginx, HAProxy and Caddy; ARGS=--quick
 bench-auth: ## measure auth under load beside the bare cost of its work; ARGS=--quick, ARGS=--help
 	@scripts/build-tools databases
 	cargo bench --locked --profile dist --bench auth -- $(ARGS)
+
+# Three rounds of everything take some sixteen minutes, the build apart.
+bench-attacks: ## measure what a client notices while another attacks, beside nginx; ARGS=--help
+	@scripts/build-tools peers
+	cargo bench --locked --profile dist --bench attacks -- $(ARGS)
 
 # What the fuzzer finds stays in target/fuzz/; an input worth keeping goes to
 # fuzz/corpus/, which tests read. No `unsafe` here, so no sanitizer: stable will do.
