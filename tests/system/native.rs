@@ -91,6 +91,7 @@ mod upstream_http2;
 mod upstream_tls;
 
 mod endpoint_garbage;
+mod expectations;
 mod framing;
 mod pipelining;
 mod storm;

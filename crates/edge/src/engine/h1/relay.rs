@@ -209,6 +209,10 @@ impl Relay {
     fn request_deadline(&self, timeouts: Timeouts<'_>) -> Option<(Instant, Cause)> {
         let wait = self.request.wait;
         match wait.what {
+            // The client waits for the endpoint's word, and may do so (RFC 9110, 10.1.1).
+            What::ClientBytes if !self.request.is_begun && self.response.owes_continue() => {
+                Some((wait.since + timeouts.endpoint.read, Cause::EndpointTimeout))
+            }
             What::ClientBytes => Some((self.request.client_until, Cause::BodyTimeout)),
             What::EndpointTakes => {
                 Some((wait.since + timeouts.endpoint.write, Cause::EndpointTimeout))

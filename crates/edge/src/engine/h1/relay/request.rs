@@ -22,6 +22,8 @@ pub(super) struct RequestSide {
     /// The end of the body was put into `out`.
     is_ended: bool,
     is_received: bool,
+    /// Any of the body has come.
+    pub(super) is_begun: bool,
     is_replayable: bool,
     /// Received bytes behind the payload in `out`: used up when it is written.
     pending: usize,
@@ -42,6 +44,7 @@ impl RequestSide {
             replayed: 0,
             is_ended: !is_chunked && body.decoder.is_done() && body.kept().is_empty(),
             is_received: body.decoder.is_done(),
+            is_begun: false,
             is_replayable: body.is_replayable(),
             pending: 0,
             is_broken: false,
@@ -115,6 +118,7 @@ impl RequestSide {
         while !self.out.has_payload() && self.out.written() == 0 && !self.is_ended {
             let kept = &body.kept()[self.replayed..];
             if !kept.is_empty() {
+                self.is_begun = true;
                 self.replayed += kept.len();
                 self.put_copy(kept);
                 self.end(body);
@@ -131,6 +135,7 @@ impl RequestSide {
             if decoded.consumed == 0 {
                 break;
             }
+            self.is_begun = true;
             let payload = &client.received()[..decoded.data];
             body.keep(payload);
             self.replayed = body.kept().len();

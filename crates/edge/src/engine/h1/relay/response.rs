@@ -106,6 +106,11 @@ impl ResponseSide {
         self.has_bytes
     }
 
+    /// Whether a client that waits for `100 Continue` has heard nothing yet.
+    pub(super) fn owes_continue(&self) -> bool {
+        self.asked.expects_continue && self.interim_heads == 0 && self.status_sent().is_none()
+    }
+
     /// Whether an interim head reached the client in part.
     pub(super) fn is_inside_interim_head(&self) -> bool {
         self.out.written() > 0 && !self.is_begun
