@@ -81,6 +81,36 @@ async fn each_flood_ends_with_a_goodbye_a_line_and_a_count() {
 }
 
 #[tokio::test]
+async fn a_client_that_falls_silent_behind_its_flood_hears_the_goodbye_too() {
+    let (a, authority) = (Endpoint::start("a").await, Authority::new());
+    a.behave(Behavior::Hang);
+    let edge = edge(&a, &json!({})).await;
+    let mut raw = Raw::open(&edge, &authority, Way::Clear).await;
+    let piece = FLOODS[1].3;
+    let flood: Vec<u8> = (0..110).flat_map(piece).collect();
+    raw.send(&flood).await;
+    assert_eq!(raw.farewell().await, Some(ENHANCE_YOUR_CALM));
+    edge.wait_for_outcome("refused_http2_abuse", 1).await;
+}
+
+#[tokio::test]
+async fn header_lists_beyond_the_limit_end_the_connection_soon() {
+    let (a, authority) = (Endpoint::start("a").await, Authority::new());
+    let edge = edge(&a, &json!({})).await;
+    let mut raw = Raw::open(&edge, &authority, Way::Clear).await;
+    let lists = (0..20).flat_map(|n| {
+        let mut fields = block(&request("GET", "/"));
+        fields.extend(b"\x60\x03a=1");
+        fields.extend(vec![0xbe; 2_000]);
+        frame(HEADERS, END_HEADERS | END_STREAM, 2 * n + 1, &fields)
+    });
+    raw.send(&lists.collect::<Vec<u8>>()).await;
+    assert_eq!(raw.farewell().await, Some(ENHANCE_YOUR_CALM));
+    edge.wait_for_outcome("refused_http2_abuse", 1).await;
+    assert_eq!(a.requests(), 0);
+}
+
+#[tokio::test]
 async fn each_limit_of_frames_is_the_one_in_the_configuration() {
     let (a, authority) = (Endpoint::start("a").await, Authority::new());
     a.behave(Behavior::Hang);

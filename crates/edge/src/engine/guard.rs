@@ -203,6 +203,11 @@ impl<S> Guard<S> {
             && self.control.closes_when_idle()
     }
 
+    /// Whether what an HTTP/2 client made us send is enough to give it up.
+    fn has_found(&self) -> bool {
+        matches!(&self.protocol, Protocol::H2(scanner) if scanner.has_found())
+    }
+
     /// The deadline that runs while a read waits.
     fn wanted_deadline(&self) -> (Armed, Duration) {
         let timeouts = &self.connection.listener.timeouts;
@@ -355,6 +360,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Guard<S> {
                 this.notice_end();
                 return Poll::Ready(ended);
             }
+            Poll::Pending if this.has_found() => this.inspect(&[]),
             // A request that has already arrived is still served, even when the edge drains.
             Poll::Pending if this.shall_close() => return Poll::Ready(Ok(())),
             Poll::Pending => match this.poll_deadline(cx) {
@@ -409,6 +415,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guard<S> {
             return Poll::Ready(Ok(written));
         }
         this.inspect_sent(data);
+        if this.has_found() {
+            // Reads are the place to end it, and the client may send nothing more to wake them.
+            cx.waker().wake_by_ref();
+        }
         this.write_buffer.extend_from_slice(data);
         Poll::Ready(Ok(data.len()))
     }

@@ -100,7 +100,7 @@ static HTTP2: Table = Table {
         key("stream_window", size(16 << 10, 16 << 20), Default("64KiB"), "Flow-control window of one request."),
         key("connection_window", size(64 << 10, 1 << 30), Default("1MiB"), "Flow-control window of one connection."),
         key("max_resets", count(1, 1_000_000), Default("100"), "Requests that one connection may give up (RST_STREAM) in 10s; beyond it GOAWAY."),
-        key("max_stream_errors", count(1, 1_000_000), Default("100"), "Requests of one connection that may break the protocol in 10s; beyond it GOAWAY."),
+        key("max_stream_errors", count(1, 1_000_000), Default("100"), "Requests of one connection that may break the protocol in 10s; beyond it GOAWAY. One whose header list is too large counts as 10."),
         key("max_pings", count(1, 1_000_000), Default("100"), "PING frames in 10s; beyond it GOAWAY."),
         key("max_settings", count(1, 1_000_000), Default("50"), "SETTINGS frames in 10s; beyond it GOAWAY."),
         key("max_continuations", count(1, 1_000), Default("5"), "CONTINUATION frames of one request's header, each of up to 16KiB; beyond it GOAWAY."),

@@ -18,6 +18,8 @@ const WINDOW: Duration = Duration::from_secs(10);
 /// many bytes of it: some read in small pieces.
 const UPDATES_PER_FRAME: u64 = 4;
 const BYTES_PER_UPDATE: u64 = 256;
+/// A header list beyond the limit counts as so many broken requests: each field of it was decoded.
+const MISTAKES_PER_LIST: u32 = 10;
 
 /// Why a client's frames are no longer read: the `why` of metrics and logs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -291,18 +293,16 @@ impl Scanner {
             let Event::End(frame) = event else {
                 continue;
             };
-            self.own_answers.send(frame, self.sent.payload_head());
+            if self.own_answers.send(frame, self.sent.payload_head()) {
+                self.count_mistakes(MISTAKES_PER_LIST);
+            }
             match frame.kind {
                 DATA => {
                     let bytes = frame.length as u64;
                     self.updates_owed += UPDATES_PER_FRAME + bytes / BYTES_PER_UPDATE;
                 }
                 RST_STREAM if is_clients_mistake(self.sent.error_code(frame)) => {
-                    let (counter, limit) =
-                        (&mut self.counts.stream_errors, self.limits.stream_errors);
-                    if let Err(abuse) = count(counter, limit, Abuse::StreamErrors) {
-                        self.found = Some(abuse);
-                    }
+                    self.count_mistakes(1);
                 }
                 GOAWAY => match self.sent.error_code(frame) {
                     NO_ERROR => {}
@@ -313,6 +313,18 @@ impl Scanner {
             }
         }
         farewell
+    }
+
+    fn count_mistakes(&mut self, mistakes: u32) {
+        self.counts.stream_errors = self.counts.stream_errors.saturating_add(mistakes);
+        if self.counts.stream_errors > self.limits.stream_errors {
+            self.found = Some(Abuse::StreamErrors);
+        }
+    }
+
+    /// Whether the client is to be given up, though it may say nothing more.
+    pub(crate) fn has_found(&self) -> bool {
+        self.found.is_some()
     }
 }
 

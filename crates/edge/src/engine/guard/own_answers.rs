@@ -14,17 +14,22 @@ pub(super) struct OwnAnswers {
 }
 
 impl OwnAnswers {
-    /// A frame for the client is complete, whose payload begins so.
-    pub(super) fn send(&mut self, frame: Frame, payload: [u8; 8]) {
+    /// A frame for the client is complete, whose payload begins so. Whether the codec refuses a
+    /// request with it.
+    pub(super) fn send(&mut self, frame: Frame, payload: [u8; 8]) -> bool {
         let is_begun = self.begun.contains(&frame.stream);
         match frame.kind {
             HEADERS if !frame.has(END_STREAM) && is_begun => {}
             HEADERS if !frame.has(END_STREAM) => self.begun.push(frame.stream),
-            HEADERS if !is_begun && is_one_field(frame.length, payload) => self.refused += 1,
+            HEADERS if !is_begun && is_one_field(frame.length, payload) => {
+                self.refused += 1;
+                return true;
+            }
             RST_STREAM => self.forget(frame.stream),
             _ if is_begun && frame.has(END_STREAM) => self.forget(frame.stream),
             _ => {}
         }
+        false
     }
 
     /// Nothing more goes out on this stream.

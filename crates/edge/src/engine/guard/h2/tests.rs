@@ -169,6 +169,19 @@ fn mistakes_that_make_us_reset_count_and_our_own_resets_do_not() {
 }
 
 #[test]
+fn a_header_list_that_the_codec_refuses_counts_as_ten_mistakes() {
+    let now = Instant::now();
+    let mut scanner = after_preface(now);
+    let lone = frame(HEADERS, END_HEADERS | END_STREAM, 1, b"\x48\x03431");
+    scanner.limits.stream_errors = 10;
+    scanner.send(&lone);
+    assert!(!scanner.has_found());
+    scanner.send(&lone);
+    assert!(scanner.has_found(), "before the client says anything more");
+    assert_eq!(scanner.receive(b"", now), Err(Abuse::StreamErrors.into()));
+}
+
+#[test]
 fn farewells_of_the_codec_are_seen() {
     let mut scanner = after_preface(Instant::now());
     let goaway = |code: u8| frame(GOAWAY, 0, 0, &[0, 0, 0, 1, 0, 0, 0, code]);
