@@ -47,6 +47,11 @@ impl<E: Engine> Setup<E> {
         Setup::for_addresses(&addresses)
     }
 
+    /// As [`Setup::for_addresses`], for one endpoint that speaks HTTP/2 in the clear.
+    pub(crate) fn for_h2c(endpoint: SocketAddr) -> Setup<E> {
+        Setup::for_addresses(&[endpoint]).set("clusters.main.protocol", json!("h2c"))
+    }
+
     /// As [`Setup::new`], for addresses that need not have anything behind them.
     pub(crate) fn for_addresses(endpoints: &[SocketAddr]) -> Setup<E> {
         let (http, admin) = (free_port(), free_port());

@@ -20,10 +20,7 @@ use super::Setup;
 use crate::harness::Edge;
 
 async fn edge_to(endpoint: &H2Endpoint) -> Edge {
-    Setup::for_addresses(&[endpoint.address()])
-        .set("clusters.main.protocol", json!("h2c"))
-        .start()
-        .await
+    Setup::for_h2c(endpoint.address()).start().await
 }
 
 #[tokio::test]
@@ -97,8 +94,7 @@ async fn http2_is_agreed_on_under_tls_or_not_spoken() {
         assert_eq!(edge.log_of("/x").await["outcome"], outcome);
     }
     let plain = Endpoint::start("a").await;
-    let edge = Setup::for_addresses(&[plain.address()])
-        .set("clusters.main.protocol", json!("h2c"))
+    let edge = Setup::for_h2c(plain.address())
         .set("clusters.main.timeouts", json!({ "connect": "500ms" }))
         .start()
         .await;
@@ -147,8 +143,7 @@ async fn an_endpoint_that_leaves_politely_loses_nothing() {
 #[tokio::test]
 async fn an_endpoint_without_room_for_a_body_times_out() {
     let a = H2Endpoint::with(H2Behavior::Echo, 100, 0).await;
-    let edge = Setup::for_addresses(&[a.address()])
-        .set("clusters.main.protocol", json!("h2c"))
+    let edge = Setup::for_h2c(a.address())
         .set(
             "clusters.main.timeouts",
             json!({ "write": "300ms", "read": "300ms" }),
@@ -193,8 +188,7 @@ async fn checks_speak_http2_where_requests_do() {
     let a = H2Endpoint::start(H2Behavior::Echo).await;
     let check = json!({ "interval": "200ms", "timeout": "200ms", "rise": 1, "fall": 1,
         "body": "/health/ready" });
-    let edge = Setup::for_addresses(&[a.address()])
-        .set("clusters.main.protocol", json!("h2c"))
+    let edge = Setup::for_h2c(a.address())
         .set("clusters.main.health", check)
         .start()
         .await;
@@ -240,18 +234,14 @@ async fn goodbye_in_the_middle_repeats_what_was_not_begun() {
         })
     })
     .await;
-    let edge = Setup::for_addresses(&[raw.address()])
-        .set("clusters.main.protocol", json!("h2c"))
-        .start()
-        .await;
+    let edge = Setup::for_h2c(raw.address()).start().await;
     let mut client = edge.connect().await;
     for _ in 0..8 {
         let answer = client.request("POST", "/x", &[], b"once").await.unwrap();
         assert_eq!(answer.status, 200);
     }
     let endless = raw::RawH2::start(&[], |_, _| Some(raw::frame(raw::GOAWAY, 0, 0, &[0; 8]))).await;
-    let edge = Setup::for_addresses(&[endless.address()])
-        .set("clusters.main.protocol", json!("h2c"))
+    let edge = Setup::for_h2c(endless.address())
         .set("clusters.main.retries", json!(1))
         .start()
         .await;
@@ -362,8 +352,7 @@ async fn checks_by_grpc_ask_the_endpoints_themselves() {
     let a = GrpcEndpoint::start(Reply::Serving, None).await;
     let check = json!({ "type": "grpc", "interval": "200ms", "timeout": "200ms",
         "rise": 1, "fall": 1 });
-    let edge = Setup::for_addresses(&[a.address()])
-        .set("clusters.main.protocol", json!("h2c"))
+    let edge = Setup::for_h2c(a.address())
         .set("clusters.main.health", check)
         .start()
         .await;
@@ -377,8 +366,7 @@ async fn checks_by_grpc_ask_the_endpoints_themselves() {
 async fn connections_that_say_whose_they_are_carry_one_client() {
     let a = H2Endpoint::start(H2Behavior::Echo).await;
     let front = ProxyFront::start(a.address()).await;
-    let edge = Setup::for_addresses(&[front.address()])
-        .set("clusters.main.protocol", json!("h2c"))
+    let edge = Setup::for_h2c(front.address())
         .set("clusters.main.proxy_protocol", json!("v1"))
         .start()
         .await;
@@ -402,8 +390,7 @@ async fn connections_that_say_whose_they_are_carry_one_client() {
 #[tokio::test]
 async fn a_connection_that_nobody_uses_ends() {
     let a = H2Endpoint::start(H2Behavior::Echo).await;
-    let edge = Setup::for_addresses(&[a.address()])
-        .set("clusters.main.protocol", json!("h2c"))
+    let edge = Setup::for_h2c(a.address())
         .set("clusters.main.timeouts.idle", json!("1s"))
         .start()
         .await;
@@ -423,8 +410,7 @@ async fn a_connection_on_which_a_request_waits_in_vain_is_left() {
         Some(raw::frame(raw::HEADERS, flags, stream, &[raw::STATUS_200]))
     })
     .await;
-    let edge = Setup::for_addresses(&[raw.address()])
-        .set("clusters.main.protocol", json!("h2c"))
+    let edge = Setup::for_h2c(raw.address())
         .set("clusters.main.ejection", json!("off"))
         .set("clusters.main.timeouts", json!({ "read": "300ms" }))
         .start()

@@ -4,20 +4,12 @@
 use portcullis_testkit::h2_endpoint::{H2Behavior, H2Endpoint};
 use serde_json::json;
 
-use crate::harness::Edge;
 use crate::native::Setup;
-
-async fn edge_to(endpoint: &H2Endpoint) -> Edge {
-    Setup::for_addresses(&[endpoint.address()])
-        .set("clusters.main.protocol", json!("h2c"))
-        .start()
-        .await
-}
 
 #[tokio::test]
 async fn targets_are_encoded_where_http2_wants_it() {
     let a = H2Endpoint::start(H2Behavior::Echo).await;
-    let edge = edge_to(&a).await;
+    let edge = Setup::for_h2c(a.address()).start().await;
     let mut client = edge.connect().await;
     let request = b"GET /<a>?q=\"<x>\"`{|} HTTP/1.1\r\nHost: a\r\n\r\n";
     client.send(request).await.unwrap();
@@ -28,7 +20,7 @@ async fn targets_are_encoded_where_http2_wants_it() {
 #[tokio::test]
 async fn trailers_of_requests_over_http1_arrive() {
     let a = H2Endpoint::start(H2Behavior::Echo).await;
-    let edge = edge_to(&a).await;
+    let edge = Setup::for_h2c(a.address()).start().await;
     let mut client = edge.connect().await;
     let request = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n\
         2\r\nhi\r\n0\r\nX-Sum: 7\r\n\r\n";

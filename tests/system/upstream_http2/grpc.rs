@@ -15,8 +15,7 @@ const FIELDS: [(&str, &str); 3] = [
 ];
 
 async fn edge_to(endpoint: &H2Endpoint, timeouts: Value) -> Edge {
-    Setup::for_addresses(&[endpoint.address()])
-        .set("clusters.main.protocol", json!("h2c"))
+    Setup::for_h2c(endpoint.address())
         .set("clusters.main.timeouts", timeouts)
         .set("listeners.0.http2.cleartext", json!(true))
         .start()

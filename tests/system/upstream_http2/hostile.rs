@@ -167,8 +167,7 @@ fn answer(stream: u32, body: &[u8]) -> Option<Vec<u8>> {
 #[tokio::test]
 async fn whatever_is_no_answer_over_http2_is_502_under_a_name() {
     let raw = RawH2::start(&[], answer).await;
-    let edge = Setup::for_addresses(&[raw.address()])
-        .set("clusters.main.protocol", json!("h2c"))
+    let edge = Setup::for_h2c(raw.address())
         .set("clusters.main.ejection", json!("off"))
         .set("clusters.main.timeouts", json!({ "read": "5s" }))
         .start()
@@ -201,10 +200,7 @@ async fn a_bad_answer_leaves_the_others_on_its_connection_alone() {
         })
     })
     .await;
-    let edge = Setup::for_addresses(&[raw.address()])
-        .set("clusters.main.protocol", json!("h2c"))
-        .start()
-        .await;
+    let edge = Setup::for_h2c(raw.address()).start().await;
     let mut waits = edge.connect().await;
     let waiting = tokio::spawn(async move { waits.request("POST", "/a", &[], b"wait").await });
     wait_until("it is there", async || {
@@ -233,10 +229,7 @@ async fn a_body_that_is_not_as_long_as_was_said_is_not_whole() {
         Some([begun, frame(DATA, END, stream, body)].concat())
     })
     .await;
-    let edge = Setup::for_addresses(&[raw.address()])
-        .set("clusters.main.protocol", json!("h2c"))
-        .start()
-        .await;
+    let edge = Setup::for_h2c(raw.address()).start().await;
     for (body, outcome) in [
         (&b"1234"[..], "failed_endpoint_truncated"),
         (b"12345", "served"),
@@ -253,8 +246,7 @@ async fn a_body_that_is_not_as_long_as_was_said_is_not_whole() {
 #[tokio::test]
 async fn an_endpoint_that_takes_no_requests_gets_no_connections() {
     let raw = RawH2::start(&[(3, 0)], answer).await;
-    let edge = Setup::for_addresses(&[raw.address()])
-        .set("clusters.main.protocol", json!("h2c"))
+    let edge = Setup::for_h2c(raw.address())
         .set("clusters.main.retries", json!(0))
         .set("clusters.main.ejection", json!("off"))
         .start()
@@ -274,10 +266,7 @@ async fn a_whole_answer_stays_whole_when_the_rest_of_the_request_is_declined() {
         Some([whole, frame(RST_STREAM, 0, stream, &[0; 4])].concat())
     })
     .await;
-    let edge = Setup::for_addresses(&[raw.address()])
-        .set("clusters.main.protocol", json!("h2c"))
-        .start()
-        .await;
+    let edge = Setup::for_h2c(raw.address()).start().await;
     let mut client = edge.connect().await;
     for _ in 0..3 {
         let answer = client.request("POST", "/", &[], b"x").await.unwrap();

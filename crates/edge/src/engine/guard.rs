@@ -177,11 +177,15 @@ impl<S> Guard<S> {
     }
 
     /// Looks at bytes on their way to an HTTP/2 client.
-    fn inspect_sent(&mut self, output: &[u8]) {
+    fn inspect_sent(&mut self, cx: &Context<'_>, output: &[u8]) {
         let Protocol::H2(scanner) = &mut self.protocol else {
             return;
         };
         let farewell = scanner.send(output);
+        if scanner.has_found() {
+            // Reads are the place to end it, and the client may send nothing more to wake them.
+            cx.waker().wake_by_ref();
+        }
         for _ in 0..scanner.take_too_large() {
             self.unseen += 1;
             let status = Some(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
@@ -411,14 +415,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guard<S> {
         }
         if data.len() >= WRITE_BUFFER_BYTES {
             let written = ready!(Pin::new(&mut this.io).poll_write(cx, data))?;
-            this.inspect_sent(&data[..written]);
+            this.inspect_sent(cx, &data[..written]);
             return Poll::Ready(Ok(written));
         }
-        this.inspect_sent(data);
-        if this.has_found() {
-            // Reads are the place to end it, and the client may send nothing more to wake them.
-            cx.waker().wake_by_ref();
-        }
+        this.inspect_sent(cx, data);
         this.write_buffer.extend_from_slice(data);
         Poll::Ready(Ok(data.len()))
     }
