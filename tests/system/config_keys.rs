@@ -392,6 +392,38 @@ const OBSERVED: &[(&str, &str)] = &[
         "keys::failures_further_apart_than_the_window_do_not_eject",
     ),
     (
+        "clusters.<name>.discover",
+        "discovery/files::endpoints_of_a_file_come_and_go_under_load",
+    ),
+    (
+        "clusters.<name>.discover[].file",
+        "discovery/files::endpoints_of_a_file_come_and_go_under_load",
+    ),
+    (
+        "clusters.<name>.discover[].weight",
+        "discovery/files::what_is_said_of_a_source_counts_for_its_endpoints",
+    ),
+    (
+        "clusters.<name>.discover[].priority",
+        "discovery/files::what_is_said_of_a_source_counts_for_its_endpoints",
+    ),
+    (
+        "clusters.<name>.discover[].zone",
+        "discovery/files::what_is_said_of_a_source_counts_for_its_endpoints",
+    ),
+    (
+        "clusters.<name>.discover[].max_requests",
+        "discovery/files::an_endpoint_that_is_found_takes_as_many_requests_as_its_source_says",
+    ),
+    (
+        "clusters.<name>.discover_timeout",
+        "discovery/files::readiness_waits_for_sources_but_not_for_ever",
+    ),
+    (
+        "clusters.<name>.max_endpoints",
+        "discovery/files::a_cluster_takes_no_more_than_its_bound",
+    ),
+    (
         "clusters.<name>.endpoints",
         "proxying::x_served_by_names_the_endpoint_that_answered",
     ),

@@ -25,6 +25,7 @@ mod config_keys;
 mod containment;
 mod dependencies;
 mod differential;
+mod discovery;
 mod examples;
 mod failures;
 mod health_grpc;

@@ -166,6 +166,9 @@ fn readiness(edge: &Edge) -> Answer {
         reasons.push("no cluster has an eligible endpoint");
     }
     let now = Instant::now();
+    if snapshot.clusters.iter().any(|one| one.is_awaited(now)) {
+        reasons.push("the endpoints of a cluster are not found yet");
+    }
     let without_keys: Vec<&str> = snapshot
         .issuers
         .iter()

@@ -21,8 +21,9 @@ use rustls_pki_types::ServerName;
 use tokio::sync::Notify;
 
 use crate::affinity::{self, Affinity, Bond, KeyError};
-use crate::config::{self, Balance, HashKey, HealthCheck, Retries, UpstreamTimeouts};
+use crate::config::{self, Balance, Discover, HashKey, HealthCheck, Retries, UpstreamTimeouts};
 use crate::dialling::{Dialling, Via};
+use crate::discovery::{Found, SourceStatus};
 use crate::listener::Origin;
 use crate::metrics::{ClusterMetrics, Metrics};
 use crate::probe::Bell;
@@ -51,6 +52,7 @@ pub struct Keeper {
     next_endpoint: AtomicU32,
     events: Arc<Events>,
     alarm: Arc<Notify>,
+    found: Arc<Found>,
 }
 
 impl Keeper {
@@ -61,7 +63,13 @@ impl Keeper {
             next_endpoint: AtomicU32::new(1),
             events: Arc::new(Events::new()),
             alarm: Arc::new(Notify::new()),
+            found: Arc::default(),
         }
+    }
+
+    /// Endpoints that were found while the edge runs.
+    pub(crate) fn found(&self) -> &Arc<Found> {
+        &self.found
     }
 
     /// What changed lately.
@@ -115,6 +123,8 @@ pub struct Cluster {
     affinity: Option<Arc<Affinity>>,
     timeouts: UpstreamTimeouts,
     dialling: Dialling,
+    discover: Discover,
+    found: Arc<Found>,
     retries: Retries,
     retry_budget: Arc<Budget>,
 }
@@ -137,13 +147,10 @@ impl Cluster {
                 Arc::new(endpoint)
             })
         };
-        let endpoints: Vec<_> = config
-            .endpoints
-            .iter()
-            .map(|one| endpoint(one.address))
-            .collect();
-        let dialling = Dialling::new(config);
-        let members = config.endpoints.iter().zip(&endpoints);
+        let known = keeper.found.all(config);
+        let endpoints: Vec<_> = known.iter().map(|one| endpoint(one.address)).collect();
+        let dialling = Dialling::new(config, &known);
+        let members = known.iter().zip(&endpoints);
         let shape = Shape {
             settings: policy::settings(config, zone),
             members: members
@@ -175,6 +182,8 @@ impl Cluster {
             name: config.name.clone(),
             key: name_key(&config.name) ^ dialling.identity(),
             dialling,
+            discover: config.discover.clone(),
+            found: Arc::clone(&keeper.found),
             core,
             shape,
             by_affinity_id,
@@ -204,7 +213,7 @@ impl Cluster {
         &self.name
     }
 
-    /// All endpoints of this generation in file order, eligible or not.
+    /// All endpoints of this generation, those written down first and in file order, eligible or not.
     pub fn endpoints(&self) -> &[Arc<Endpoint>] {
         &self.shape.endpoints
     }
@@ -222,6 +231,21 @@ impl Cluster {
             .by_affinity_id
             .binary_search_by_key(&affinity_id, |(known, _)| *known);
         self.by_affinity_id.get(found.ok()?).map(|(_, id)| *id)
+    }
+
+    /// Where endpoints are found.
+    pub(crate) fn discover(&self) -> &Discover {
+        &self.discover
+    }
+
+    /// What its sources said.
+    pub(crate) fn sources(&self) -> Vec<SourceStatus> {
+        self.found.status(&self.name, &self.discover)
+    }
+
+    /// Whether readiness waits for its sources: nothing else gives it endpoints.
+    pub(crate) fn is_awaited(&self, now: Instant) -> bool {
+        self.endpoints().is_empty() && self.found.is_awaited(&self.name, &self.discover, now)
     }
 
     /// Deadlines towards endpoints.

@@ -19,6 +19,8 @@ pub(crate) mod client_auth;
 mod client_certificate;
 mod clients;
 mod cluster;
+pub(crate) mod discovery;
+pub(crate) mod endpoint_file;
 mod file;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzzing;
@@ -51,6 +53,7 @@ pub use clients::{ClientLists, ConnectionsPerAddress, Forwarded, ForwardedBy, Pr
 pub use cluster::{
     Balance, Breaker, BreakerMode, Cluster, Ejection, Endpoint, HashKey, Queue, UpstreamTimeouts,
 };
+pub use discovery::{Discover, EndpointDefaults, Place, Source};
 pub use health::{
     CheckMethod, CheckPace, CheckTls, ExpectedHeader, GrpcQuestion, HealthCheck, HttpQuestion,
     Question, Role,

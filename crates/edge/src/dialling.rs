@@ -54,8 +54,9 @@ pub(crate) struct Dialling {
 }
 
 impl Dialling {
-    pub(crate) fn new(config: &config::Cluster) -> Self {
-        let named = config.endpoints.iter().filter_map(|endpoint| {
+    /// For these endpoints, written or found.
+    pub(crate) fn new(config: &config::Cluster, endpoints: &[config::Endpoint]) -> Self {
+        let named = endpoints.iter().filter_map(|endpoint| {
             let host = endpoint.host.clone()?;
             matches!(host, ServerName::DnsName(_)).then_some((endpoint.address, host))
         });

@@ -32,6 +32,7 @@ pub mod cluster;
 pub mod config;
 pub mod connection;
 mod dialling;
+pub mod discovery;
 mod engine;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
@@ -47,6 +48,7 @@ pub mod probe;
 pub mod rate_limit;
 pub mod revocation;
 mod server;
+mod stamps;
 pub mod state;
 mod tls;
 mod words;

@@ -15,6 +15,7 @@ use crate::cluster::{ClusterStatus, EndpointStatus};
 use crate::outcome::{Outcome, RetryReason};
 use crate::state::Snapshot;
 
+mod discovery;
 mod feeds;
 mod gates;
 mod listeners;
@@ -23,6 +24,7 @@ mod rate_limits;
 mod tls;
 mod tokens;
 
+use discovery::DiscoveryVecs;
 pub use feeds::FeedMetrics;
 use feeds::FeedVecs;
 pub use gates::{GateMetrics, GateVecs};
@@ -54,6 +56,7 @@ pub struct Metrics {
     tls: TlsVecs,
     tokens: TokenVecs,
     feeds: FeedVecs,
+    discovery: DiscoveryVecs,
     gates: GateVecs,
     limits: LimitVecs,
     generation: IntGauge,
@@ -257,6 +260,7 @@ impl Metrics {
             tls: TlsVecs::new(&registry),
             tokens: TokenVecs::new(&registry),
             feeds: FeedVecs::new(&registry),
+            discovery: DiscoveryVecs::new(&registry),
             gates: GateVecs::new(&registry),
             limits: LimitVecs::new(&registry),
             generation: register(
@@ -352,6 +356,7 @@ impl Metrics {
             self.endpoints.forget();
             self.tokens.forget();
             self.feeds.forget();
+            self.discovery.forget();
         }
         for issuer in &snapshot.issuers {
             self.tokens.show(issuer, now);
@@ -362,6 +367,7 @@ impl Metrics {
         for cluster in &snapshot.clusters {
             let status = cluster.status(now);
             self.clusters.show(cluster.name(), &status);
+            self.discovery.show(cluster.name(), &cluster.sources(), now);
             for endpoint in &status.endpoints {
                 self.endpoints.show(cluster.name(), endpoint);
             }

@@ -19,7 +19,7 @@ use crate::engine::Pool;
 use crate::gate::follow;
 use crate::listener::{self, Listener, Signals, Slots};
 use crate::state::{BuildError, Edge};
-use crate::{admin, jwks, probe, revocation, tls};
+use crate::{admin, discovery, jwks, probe, revocation, tls};
 
 /// How often the end of the last connections is looked for while draining.
 const DRAIN_POLL: Duration = Duration::from_millis(10);
@@ -65,6 +65,7 @@ pub struct Running {
 /// # Errors
 /// When an address cannot be bound, TLS cannot be set up or the access log cannot be opened.
 pub async fn start(config: Config) -> Result<Running, StartError> {
+    let config = Arc::new(config);
     let edge = Arc::new(Edge::build(&config)?);
     let slots = Arc::new(Slots::new(config.max_connections));
     let pool = Arc::new(Pool::new());
@@ -100,11 +101,14 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let outward = tls::outward::Outward::all(&config.clusters, &edge.metrics);
     tasks.spawn(tls::watch::run(terminators, outward, stopped.clone()));
     tasks.spawn(clock::run(Arc::clone(&edge), stopped.clone()));
+    let finding = discovery::run(Arc::clone(&edge), Arc::clone(&config), stopped.clone());
+    tasks.spawn(finding);
     tasks.spawn(follow::run(Arc::clone(&edge), stopped.clone()));
     tasks.spawn(pool.run(stopped.clone()));
     let admin_address = admin.as_ref().map(|(_, address)| *address);
     if let Some((socket, _)) = admin {
-        let token = config.admin.and_then(|admin| admin.token);
+        let admin = config.admin.as_ref();
+        let token = admin.and_then(|admin| admin.token.clone());
         tasks.spawn(admin::run(
             Arc::clone(&edge),
             socket,
@@ -124,7 +128,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         admin: admin_address,
         edge,
         slots,
-        shutdown: config.shutdown,
+        shutdown: config.shutdown.clone(),
         drain,
         stop,
         tasks,

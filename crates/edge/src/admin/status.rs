@@ -12,6 +12,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use crate::cluster::{Cluster, EndpointStatus, Event};
+use crate::discovery::SourceStatus;
 use crate::gate::{BANS_MAX, Gate};
 use crate::jwks::Issuer;
 use crate::state::{Edge, RouteState, Share};
@@ -111,7 +112,18 @@ fn cluster(cluster: &Cluster, now: Instant) -> Value {
         "is_panicking": status.is_panicking,
         "shared_cause": status.shared_cause.as_ref().map(ToString::to_string),
         "queued": status.queued,
+        "sources": cluster.sources().iter().map(|one| source(one, now)).collect::<Vec<_>>(),
         "endpoints": status.endpoints.iter().map(|one| endpoint(one, now)).collect::<Vec<_>>(),
+    })
+}
+
+/// What a source of endpoints said, and why it says nothing now.
+fn source(status: &SourceStatus, now: Instant) -> Value {
+    json!({
+        "source": status.label,
+        "endpoints": status.endpoints,
+        "age_seconds": status.answered.map(|then| seconds_since(then, now)),
+        "problem": status.problem,
     })
 }
 

@@ -10,6 +10,7 @@ use http::HeaderName;
 use rustls_pki_types::ServerName;
 
 use super::Affinity;
+use super::discovery::Discover;
 
 use super::retries::Retries;
 
@@ -22,8 +23,10 @@ pub struct Cluster {
     pub name: String,
     /// How to choose an endpoint (default `least_conn`).
     pub balance: Balance,
-    /// At least one. Host names are resolved when the file is read, one endpoint per address.
+    /// Those that are written down. Host names are resolved when the file is read, one endpoint per address.
     pub endpoints: Vec<Endpoint>,
+    /// Where more are found.
+    pub discover: Discover,
     /// Active checks; with none endpoints count as healthy.
     pub health: Vec<HealthCheck>,
     /// Passive ejection; `None` switches it off.

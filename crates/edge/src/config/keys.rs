@@ -10,6 +10,7 @@ use Presence::{Default, Optional, Required, Usual};
 mod affinity;
 mod clients;
 mod clusters;
+mod discovery;
 mod health;
 mod issuers;
 mod listeners;
@@ -23,6 +24,7 @@ mod upstream;
 
 use clients::FORWARDED;
 use clusters::CLUSTER;
+pub(super) use discovery::ENDPOINT_FILE;
 use issuers::ISSUER;
 use listeners::LISTENERS;
 use pages::PAGES;

@@ -17,7 +17,8 @@ use super::{AccessLog, Admin, ClusterId, Config};
 
 mod affinity;
 mod clients;
-mod clusters;
+pub(super) mod clusters;
+mod discovery;
 mod health;
 mod issuers;
 mod listeners;
@@ -74,8 +75,9 @@ impl std::fmt::Debug for Surroundings<'_> {
     }
 }
 
-/// Waits for the name service; configurations are read before anything serves.
-fn resolve(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+/// Waits for the name service; configurations are read before anything serves, and files of endpoints
+/// on threads that may wait.
+pub(super) fn resolve(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
     Ok((host, port).to_socket_addrs()?.collect())
 }
 

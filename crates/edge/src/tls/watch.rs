@@ -1,13 +1,7 @@
 //! Looks at the files of certificates, authorities and ticket secrets every second, and has those
 //! read again that changed. Never reads a file that is still being written.
-//!
-//! By looking, not by notices of the system: those do not come from network file systems, and with
-//! Kubernetes, which replaces a secret by moving a symbolic link two directories above the file,
-//! every directory on the way would have to be followed. A look costs microseconds.
 
-use std::fs;
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -17,6 +11,7 @@ use super::Terminator;
 use super::outward::Outward;
 use super::reload::{Part, Reloaded};
 use crate::config::Problem;
+use crate::stamps::Stamps;
 
 /// Between two looks; what changed is read once it looks the same twice.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
@@ -69,18 +64,6 @@ struct Watched {
     stamps: Stamps,
 }
 
-/// Stamps of files that are read together.
-#[derive(Default)]
-struct Stamps {
-    /// Of what was read last.
-    read: Option<Vec<Stamp>>,
-    /// At the last look.
-    seen: Option<Vec<Stamp>>,
-}
-
-/// Another file, or another state of it. Links are followed, so that moving one shows.
-type Stamp = Option<(u64, u64, u64, (i64, i64), (i64, i64))>;
-
 /// What the log has said of a certificate: the end it was about, and how near that was.
 #[derive(Clone, Copy, Default)]
 struct Warned {
@@ -128,21 +111,6 @@ impl Watcher {
             }
             warn_of_expiry(terminator, warned, now);
         }
-    }
-}
-
-impl Stamps {
-    /// Whether the files are to be read now.
-    fn look(&mut self, files: &[PathBuf]) -> bool {
-        let stamps: Vec<Stamp> = files.iter().map(|file| stamp(file)).collect();
-        let is_settled = self.seen.as_ref() == Some(&stamps);
-        let is_news = self.read.as_ref() != Some(&stamps);
-        let is_due = is_settled && is_news;
-        if is_due {
-            self.read = Some(stamps.clone());
-        }
-        self.seen = Some(stamps);
-        is_due
     }
 }
 
@@ -227,17 +195,6 @@ fn warn_of_expiry(terminator: &Terminator, warned: &mut Vec<Warned>, now: i64) {
             }
         }
     }
-}
-
-fn stamp(path: &Path) -> Stamp {
-    let found = fs::metadata(path).ok()?;
-    Some((
-        found.dev(),
-        found.ino(),
-        found.size(),
-        (found.mtime(), found.mtime_nsec()),
-        (found.ctime(), found.ctime_nsec()),
-    ))
 }
 
 fn unix_seconds() -> i64 {

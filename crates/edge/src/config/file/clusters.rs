@@ -11,6 +11,7 @@ use super::super::{
     Breaker, BreakerMode, Ejection, HashKey, Protocol, ProxyVersion, Queue, UpstreamTimeouts,
 };
 use super::affinity::{FileAffinity, affinity};
+use super::discovery::{FileSource, source};
 use super::health::{self, FileHealth};
 use super::positive;
 use super::retries::{self, FileRetries};
@@ -22,6 +23,10 @@ pub(in crate::config) struct FileCluster {
     pub(in crate::config) balance: Located<&'static str>,
     pub(in crate::config) hash: Option<FileHash>,
     pub(in crate::config) endpoints: Vec<FileEndpoint>,
+    pub(in crate::config) endpoints_span: Span,
+    pub(in crate::config) discover: Vec<FileSource>,
+    pub(in crate::config) discover_timeout: Duration,
+    pub(in crate::config) max_endpoints: usize,
     pub(in crate::config) health: Vec<FileHealth>,
     pub(in crate::config) ejection: Option<FileEjection>,
     pub(in crate::config) breaker: Option<FileBreaker>,
@@ -80,6 +85,10 @@ pub(super) fn cluster((name, fields): (Located<String>, Fields<'_>)) -> FileClus
         balance: fields.word("balance"),
         hash: fields.optional_table("hash").as_ref().map(hash),
         endpoints: fields.tables("endpoints").iter().map(endpoint).collect(),
+        endpoints_span: fields.span_of("endpoints"),
+        discover: fields.tables("discover").iter().map(source).collect(),
+        discover_timeout: fields.duration("discover_timeout").value,
+        max_endpoints: fields.number("max_endpoints").value,
         health: fields
             .switches("health")
             .iter()
@@ -99,7 +108,7 @@ pub(super) fn cluster((name, fields): (Located<String>, Fields<'_>)) -> FileClus
     }
 }
 
-fn endpoint(fields: &Fields<'_>) -> FileEndpoint {
+pub(super) fn endpoint(fields: &Fields<'_>) -> FileEndpoint {
     FileEndpoint {
         address: fields.text("address", names::host_port),
         weight: fields.number("weight"),

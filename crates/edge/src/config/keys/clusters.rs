@@ -5,16 +5,20 @@ use std::time::Duration;
 use portcullis_ops::decode::{Kind, Scalar, Table, Text};
 
 use super::affinity::AFFINITY;
+use super::discovery::SOURCES;
 use super::health::HEALTH;
 use super::retries::RETRIES;
 use super::upstream::TLS;
-use super::{Default, HOUR, NAME, Optional, Required, TIMEOUT, count, key, text};
+use super::{Default, HOUR, NAME, Optional, Required, TIMEOUT, Usual, count, key, text};
 
 pub(super) static CLUSTER: Table = Table {
     keys: &[
         key("balance", Kind::Scalar(Scalar::Word(&BALANCES)), Default("least_conn"), "How to choose an endpoint: round_robin, least_conn, p2c, peak_ewma, hash or ip_hash."),
         key("hash", Kind::Table(&HASH), Optional(""), "What `balance: hash` looks at."),
-        key("endpoints", Kind::List(&ENDPOINTS), Required(""), "Interchangeable servers; instead of a mapping just the address will do."),
+        key("endpoints", Kind::List(&ENDPOINTS), Usual(""), "Interchangeable servers; instead of a mapping just the address will do. Needed unless there is `discover`."),
+        key("discover", Kind::List(&SOURCES), Optional(""), "Where more of them are found while the edge runs (docs/discovery.md). A source that fails keeps what it said last."),
+        key("discover_timeout", TIMEOUT, Default("10s"), "How long readiness waits for the first answer of every source of a cluster that has no `endpoints`."),
+        key("max_endpoints", count(1, 10_000), Default("1000"), "Most endpoints of the cluster; what is found beyond is left out."),
         key("health", Kind::Switches(&HEALTH), Optional(""), "Active check, or a list of several that must all pass; without any (or `off`) every endpoint counts as healthy."),
         key("ejection", Kind::Switch(&EJECTION), Default(""), "Puts endpoints aside after failures of real requests, or `off`."),
         key("breaker", Kind::Switch(&BREAKER), Optional(""), "Breaks the circuit to an endpoint that fails and closes it step by step; off by default."),
@@ -30,7 +34,7 @@ pub(super) static CLUSTER: Table = Table {
     ],
 };
 
-static ENDPOINTS: Kind = Kind::Short(&ENDPOINT);
+pub(super) static ENDPOINTS: Kind = Kind::Short(&ENDPOINT);
 static ENDPOINT: Table = Table {
     keys: &[
         key("address", text(&HOST_PORT), Required("10.0.1.10:8000"), "IP address or host name, and port; names are resolved when the file is read."),

@@ -42,6 +42,7 @@ impl Parser<'_> {
     pub(super) fn check_weights(&self, file: &FileCluster) {
         let weights = file.endpoints.iter().map(|endpoint| &endpoint.weight);
         if let Some(last) = weights.clone().next_back()
+            && file.discover.is_empty()
             && weights.clone().all(|weight| weight.value == 0)
         {
             let message = "every endpoint of this cluster has weight 0: nothing gets traffic";
@@ -100,6 +101,13 @@ impl Parser<'_> {
                     self.report.warning(zone.span, message, hint);
                 }
             }
+            // Where endpoints are found, so are their zones.
+            Some(_)
+                if self
+                    .file
+                    .clusters
+                    .iter()
+                    .any(|one| !one.discover.is_empty()) => {}
             Some(own) => {
                 let mut zones = endpoints().filter_map(zone_of);
                 if !zones.any(|zone| zone.value == own.value) {

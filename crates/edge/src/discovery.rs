@@ -1,0 +1,173 @@
+//! Endpoints that are found while the edge runs: by files, names and registrations. Never takes an
+//! endpoint away because a source fails or says nothing: what it said last holds, and health checks
+//! tell who is there.
+//!
+//! Each source has a task that follows it (`discovery/file.rs` and its neighbours). What they find lies
+//! in one place ([`Found`]) over all generations of the configuration; a change of it asks for a new
+//! generation, at most one in [`GATHER`].
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::watch;
+use tokio::task::{AbortHandle, JoinSet};
+
+use crate::config::{Config, Endpoint, Place, Source};
+use crate::state::Edge;
+
+mod file;
+mod found;
+mod merge;
+
+pub(crate) use found::{Found, SourceStatus};
+
+/// Changes that come within this time make one generation.
+const GATHER: Duration = Duration::from_millis(100);
+
+/// What follows one source.
+struct Following {
+    source: Arc<Source>,
+    task: AbortHandle,
+}
+
+/// Where one source tells what it finds.
+#[derive(Clone)]
+struct Desk {
+    edge: Arc<Edge>,
+    cluster: String,
+    label: String,
+}
+
+/// Follows the sources of the running configuration until told to stop.
+pub(crate) async fn run(edge: Arc<Edge>, config: Arc<Config>, mut stop: watch::Receiver<bool>) {
+    let mut generations = edge.snapshot_changes();
+    let mut tasks = JoinSet::new();
+    let mut following = HashMap::new();
+    let found = Arc::clone(edge.keeper.found());
+    loop {
+        reconcile(&edge, &mut following, &mut tasks);
+        let has_found = tokio::select! {
+            _ = stop.wait_for(|stop| *stop) => return,
+            _ = generations.changed() => false,
+            () = ended(&mut tasks) => false,
+            () = found.changed() => true,
+        };
+        if has_found {
+            tokio::time::sleep(GATHER).await;
+            renew(&edge, &config).await;
+        }
+        following.retain(|_, one: &mut Following| !one.task.is_finished());
+    }
+}
+
+/// Resolves when what followed a source has ended though nobody asked: without it the last set would
+/// hold for ever and nobody would know.
+async fn ended(tasks: &mut JoinSet<()>) {
+    loop {
+        match tasks.join_next().await {
+            None => std::future::pending().await,
+            Some(Err(error)) if error.is_cancelled() => {}
+            Some(_) => break,
+        }
+    }
+    tracing::error!("what follows a source of endpoints failed and is started again");
+    tokio::time::sleep(GATHER).await;
+}
+
+/// Starts to follow what is new in the configuration, and stops following what is gone from it.
+fn reconcile(
+    edge: &Arc<Edge>,
+    following: &mut HashMap<(String, String), Following>,
+    tasks: &mut JoinSet<()>,
+) {
+    let snapshot = edge.snapshot.load();
+    let clusters = snapshot.clusters.iter();
+    let wanted: HashMap<(String, String), Arc<Source>> = clusters
+        .flat_map(|cluster| {
+            let sources = cluster.discover().sources.iter();
+            sources.map(|one| ((cluster.name().to_owned(), one.label()), Arc::clone(one)))
+        })
+        .collect();
+    following.retain(|key, one| {
+        let stays = wanted.get(key).is_some_and(|source| *source == one.source);
+        if !stays {
+            one.task.abort();
+        }
+        stays
+    });
+    let discovers = snapshot
+        .clusters
+        .iter()
+        .map(|one| (one.name(), one.discover()));
+    edge.keeper.found().follow(discovers, Instant::now());
+    for ((cluster, label), source) in wanted {
+        following
+            .entry((cluster.clone(), label.clone()))
+            .or_insert_with(|| {
+                let edge = Arc::clone(edge);
+                let desk = Desk {
+                    edge,
+                    cluster,
+                    label,
+                };
+                let task = tasks.spawn(follow(desk, Arc::clone(&source)));
+                Following { source, task }
+            });
+    }
+}
+
+async fn follow(desk: Desk, source: Arc<Source>) {
+    match &source.place {
+        Place::File(path) => file::follow(&desk, path, &source.defaults).await,
+    }
+}
+
+/// The next generation of the configuration in force, with what was found.
+async fn renew(edge: &Arc<Edge>, config: &Arc<Config>) {
+    let (edge, config) = (Arc::clone(edge), Arc::clone(config));
+    // A large configuration takes milliseconds, which no request should wait for.
+    let built = tokio::task::spawn_blocking(move || match edge.next_snapshot(&config) {
+        Ok(next) => edge.install(next),
+        Err(error) => tracing::error!(%error, "endpoints that were found cannot be used"),
+    });
+    if let Err(error) = built.await {
+        tracing::error!(%error, "endpoints that were found cannot be used");
+    }
+}
+
+impl Desk {
+    /// The source said which endpoints there are. None at all is taken for a failure.
+    fn found(&self, endpoints: Vec<Endpoint>) {
+        if endpoints.is_empty() {
+            return self.failed("it knows of no endpoint".to_owned());
+        }
+        let now = Instant::now();
+        let found = self.edge.keeper.found();
+        let Some(change) = found.answered(&self.cluster, &self.label, endpoints, now) else {
+            return;
+        };
+        tracing::info!(
+            cluster = self.cluster,
+            source = self.label,
+            endpoints = change.now,
+            added = change.added,
+            removed = change.removed,
+            "other endpoints were found"
+        );
+    }
+
+    /// The source cannot be used, or said nothing.
+    fn failed(&self, problem: String) {
+        let (cluster, source) = (&self.cluster, &self.label);
+        self.edge.metrics.discovery_failures(cluster, source).inc();
+        if self.edge.keeper.found().failed(cluster, source, &problem) {
+            tracing::warn!(
+                cluster,
+                source,
+                problem,
+                "no endpoints from this source: what it said last holds"
+            );
+        }
+    }
+}
