@@ -4,7 +4,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use aws_lc_rs::aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey};
 use aws_lc_rs::hkdf::{HKDF_SHA256, KeyType, Salt};
 use portcullis_ops::Secret;
@@ -41,8 +41,20 @@ impl TicketSecrets {
         Self::Shared(ArcSwap::from_pointee(secrets))
     }
 
+    /// The secrets of a file as they are now; none of our own.
+    fn file(&self) -> Option<Arc<Vec<Secret<String>>>> {
+        match self {
+            Self::Own(_) => None,
+            Self::Shared(secrets) => Some(secrets.load_full()),
+        }
+    }
+
     /// What made tickets that may come back now: what makes them first.
-    fn candidates(&self, period: u64) -> Vec<(u64, Secret<Vec<u8>>)> {
+    fn candidates(
+        &self,
+        period: u64,
+        file: Option<&Vec<Secret<String>>>,
+    ) -> Vec<(u64, Secret<Vec<u8>>)> {
         match self {
             Self::Own(own) => {
                 let mut own = own.lock().unwrap_or_else(PoisonError::into_inner);
@@ -53,8 +65,8 @@ impl TicketSecrets {
                 both.map(|(period, secret)| (period, Secret::new(secret.expose().to_vec())))
                     .collect()
             }
-            Self::Shared(secrets) => {
-                let secrets = secrets.load();
+            Self::Shared(_) => {
+                let secrets = file.map_or(&[][..], Vec::as_slice);
                 // The clock of another edge may be ahead of ours.
                 let periods = [period, period.saturating_sub(1), period + 1];
                 let all = periods.into_iter().flat_map(|period| {
@@ -90,27 +102,70 @@ pub(super) struct Tickets {
     secrets: Arc<TicketSecrets>,
     /// Stands for the rules: a ticket opens under no others.
     context: [u8; 32],
+    /// To derive them costs more than to seal a ticket.
+    keys: ArcSwapOption<Keys>,
+}
+
+/// What the secrets of one period give for one context.
+#[derive(Debug)]
+struct Keys {
+    period: u64,
+    /// The secrets of a file that they come from.
+    file: Option<Arc<Vec<Secret<String>>>>,
+    all: Vec<([u8; NAME_BYTES], RandomizedNonceKey)>,
+}
+
+impl Keys {
+    fn is_of(&self, period: u64, file: Option<&Arc<Vec<Secret<String>>>>) -> bool {
+        let is_same_file = match (&self.file, file) {
+            (Some(own), Some(file)) => Arc::ptr_eq(own, file),
+            (None, None) => true,
+            _ => false,
+        };
+        self.period == period && is_same_file
+    }
 }
 
 impl Tickets {
     /// `context` is a digest of everything that decides which clients are let in.
     pub(super) fn new(secrets: Arc<TicketSecrets>, context: [u8; 32]) -> Self {
-        Self { secrets, context }
+        Self {
+            secrets,
+            context,
+            keys: ArcSwapOption::empty(),
+        }
+    }
+
+    /// Those for tickets at this moment: what makes them first.
+    fn keys(&self, now: u64) -> Arc<Keys> {
+        let (period, file) = (now / PERIOD_SECONDS, self.secrets.file());
+        if let Some(keys) = self.keys.load_full()
+            && keys.is_of(period, file.as_ref())
+        {
+            return keys;
+        }
+        let candidates = self.secrets.candidates(period, file.as_deref());
+        let derived = candidates
+            .iter()
+            .map_while(|(period, secret)| self.derive(secret, *period));
+        let all = derived.collect();
+        let keys = Arc::new(Keys { period, file, all });
+        // Without randomness there is none: the next ticket asks again.
+        if !keys.all.is_empty() {
+            self.keys.store(Some(Arc::clone(&keys)));
+        }
+        keys
     }
 
     fn seal(&self, plain: &[u8], now: u64) -> Option<Vec<u8>> {
-        let (period, secret) = self
-            .secrets
-            .candidates(now / PERIOD_SECONDS)
-            .into_iter()
-            .next()?;
-        let (name, key) = self.derive(&secret, period)?;
+        let keys = self.keys(now);
+        let (name, key) = keys.all.first()?;
         let mut sealed = plain.to_vec();
         let nonce = key
-            .seal_in_place_append_tag(Aad::from(name), &mut sealed)
+            .seal_in_place_append_tag(Aad::from(*name), &mut sealed)
             .ok()?;
         let mut ticket = Vec::with_capacity(NAME_BYTES + NONCE_LEN + sealed.len());
-        ticket.extend_from_slice(&name);
+        ticket.extend_from_slice(name);
         ticket.extend_from_slice(nonce.as_ref());
         ticket.append(&mut sealed);
         Some(ticket)
@@ -119,17 +174,12 @@ impl Tickets {
     fn open(&self, ticket: &[u8], now: u64) -> Option<Vec<u8>> {
         let (name, rest) = ticket.split_first_chunk::<NAME_BYTES>()?;
         let (nonce, sealed) = rest.split_first_chunk::<NONCE_LEN>()?;
-        for (period, secret) in self.secrets.candidates(now / PERIOD_SECONDS) {
-            let (known, key) = self.derive(&secret, period)?;
-            if known != *name {
-                continue;
-            }
-            let mut opened = sealed.to_vec();
-            let nonce = Nonce::assume_unique_for_key(*nonce);
-            let plain = key.open_in_place(nonce, Aad::from(known), &mut opened);
-            return plain.ok().map(|plain| plain.to_vec());
-        }
-        None
+        let keys = self.keys(now);
+        let (known, key) = keys.all.iter().find(|(known, _)| known == name)?;
+        let mut opened = sealed.to_vec();
+        let nonce = Nonce::assume_unique_for_key(*nonce);
+        let plain = key.open_in_place(nonce, Aad::from(*known), &mut opened);
+        plain.ok().map(|plain| plain.to_vec())
     }
 
     /// The name of a key, and the key.
@@ -251,6 +301,20 @@ mod tests {
         let new = tickets(&both).seal(b"session", NOON).unwrap();
         assert!(tickets(&shared(&["new"])).open(&new, NOON).is_some());
         assert!(tickets(&shared(&["old"])).open(&new, NOON).is_none());
+    }
+
+    #[test]
+    fn secrets_that_are_read_again_replace_the_keys_at_once() {
+        let secrets = shared(&["old"]);
+        let tickets = tickets(&secrets);
+        let old = tickets.seal(b"session", NOON).unwrap();
+        let TicketSecrets::Shared(file) = &*secrets else {
+            panic!("of a file");
+        };
+        file.store(Arc::new(vec![Secret::new("new".to_owned())]));
+        assert_eq!(tickets.open(&old, NOON), None);
+        let new = tickets.seal(b"session", NOON).unwrap();
+        assert!(self::tickets(&shared(&["new"])).open(&new, NOON).is_some());
     }
 
     #[test]
