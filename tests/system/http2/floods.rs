@@ -121,3 +121,17 @@ async fn each_limit_of_frames_is_the_one_in_the_configuration() {
         assert!((4..40).contains(&sent), "{key}: {sent}");
     }
 }
+
+#[tokio::test]
+async fn requests_that_come_with_their_reset_reach_no_endpoint() {
+    let (a, authority) = (Endpoint::start("a").await, Authority::new());
+    let edge = edge(&a, &json!({})).await;
+    let mut raw = Raw::open(&edge, &authority, Way::Clear).await;
+    // Few enough for one read.
+    let pairs = (0..10).flat_map(FLOODS[0].3);
+    raw.send(&pairs.collect::<Vec<u8>>()).await;
+    edge.wait_for_outcome("client_gone", 10).await;
+    assert_eq!(a.connections(), 0);
+    drop(raw);
+    edge.expect_nothing_left().await;
+}

@@ -9,6 +9,7 @@ mod linger;
 mod own_answers;
 mod stream;
 mod trailers;
+mod turn;
 mod write_deadline;
 
 use std::fmt;
@@ -28,6 +29,7 @@ use self::frames::{NO_ERROR, goaway};
 use self::h1::HeaderScanner;
 use self::h2::Scanner;
 use self::linger::Linger;
+use self::turn::Work;
 use self::write_deadline::WriteDeadline;
 use super::control::{Control, Phase};
 use super::refusal::{refusal, to_http1};
@@ -212,6 +214,14 @@ impl<S> Guard<S> {
         matches!(&self.protocol, Protocol::H2(scanner) if scanner.has_found())
     }
 
+    /// What an HTTP/2 client has asked for.
+    fn work(&self) -> Work {
+        match &self.protocol {
+            Protocol::H1(_) => Work::default(),
+            Protocol::H2(scanner) => scanner.work(),
+        }
+    }
+
     /// The deadline that runs while a read waits.
     fn wanted_deadline(&self) -> (Armed, Duration) {
         let timeouts = &self.connection.listener.timeouts;
@@ -356,9 +366,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Guard<S> {
         }
         this.control.register_reader(cx.waker());
         let before = buf.filled().len();
-        let verdict = match Pin::new(&mut this.io).poll_read(cx, buf) {
+        let polled = match &this.protocol {
+            Protocol::H1(_) => Pin::new(&mut this.io).poll_read(cx, buf),
+            Protocol::H2(scanner) => turn::poll_read(&mut this.io, scanner.payload_left(), cx, buf),
+        };
+        let verdict = match polled {
             Poll::Ready(Ok(())) if buf.filled().len() > before => {
-                this.inspect(&buf.filled()[before..])
+                let work = this.work();
+                let verdict = this.inspect(&buf.filled()[before..]);
+                turn::pay(work, this.work(), cx);
+                verdict
             }
             Poll::Ready(ended) => {
                 this.notice_end();

@@ -80,6 +80,11 @@ impl Frames {
         self.frame.is_some()
     }
 
+    /// Bytes of payload that the frame at hand still lacks; 0 between frames.
+    pub(super) fn payload_left(&self) -> usize {
+        self.payload_left
+    }
+
     /// Takes bytes up to the next event; the rest is for the next call. `None`: there are no more.
     pub(super) fn advance(&mut self, input: &mut &[u8]) -> Option<Event> {
         let Some(frame) = self.frame else {

@@ -10,6 +10,7 @@ use super::frames::{
 };
 use super::own_answers::OwnAnswers;
 use super::trailers::Trailers;
+use super::turn::Work;
 use crate::config::FrameLimits;
 
 /// Counters start anew after this long.
@@ -113,6 +114,8 @@ pub(crate) struct Scanner {
     streams_opened: u64,
     /// The last two, before the bytes that were refused.
     accepted: (u32, u64),
+    /// Of header blocks, as frames announced them.
+    header_bytes: u64,
     window_start: Instant,
     counts: Counts,
     /// Window updates that DATA frames of ours still allow.
@@ -148,6 +151,7 @@ impl Scanner {
             highest_stream: 0,
             streams_opened: 0,
             accepted: (0, 0),
+            header_bytes: 0,
             window_start: now,
             counts: Counts::default(),
             updates_owed: 0,
@@ -176,6 +180,19 @@ impl Scanner {
     /// The last of them.
     pub(crate) fn highest_stream(&self) -> u32 {
         self.accepted.0
+    }
+
+    /// What the client has asked for.
+    pub(super) fn work(&self) -> Work {
+        Work {
+            streams: self.streams_opened(),
+            header_bytes: self.header_bytes,
+        }
+    }
+
+    /// Bytes that the frame being received still lacks.
+    pub(crate) fn payload_left(&self) -> usize {
+        self.received.payload_left()
     }
 
     /// Whether another frame may be sent before the engine goes on.
@@ -246,6 +263,9 @@ impl Scanner {
 
     fn count(&mut self, frame: Frame) -> Result<(), Abuse> {
         let (limits, counts) = (self.limits, &mut self.counts);
+        if matches!(frame.kind, HEADERS | CONTINUATION) {
+            self.header_bytes += frame.length as u64;
+        }
         match frame.kind {
             HEADERS => {
                 if frame.stream > self.highest_stream {

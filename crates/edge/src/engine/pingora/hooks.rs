@@ -14,6 +14,7 @@ use pingora::prelude::{Error, ErrorType, HttpPeer, ProxyHttp, Result, Session};
 use pingora::protocols::Digest;
 use pingora::proxy::FailToProxy;
 
+use super::leaving::has_left;
 use super::message::{PingoraHead, apply, asks_for_upgrade, write_answer};
 use super::peer::{Kind, peer};
 use super::request::RequestContext;
@@ -121,6 +122,10 @@ impl ProxyHttp for Hooks {
         if admitted.is_ok() && handover::is_due(ctx.exchange(), session) {
             let handed = ctx.exchange.take().zip(connection(session));
             if let Some((exchange, connection)) = handed {
+                if has_left(session.as_downstream_mut()).await {
+                    // What the dropped exchange says of itself.
+                    return Ok(true);
+                }
                 // Large, and a part of few requests.
                 let served = handover::serve(&self.native, exchange, connection, session);
                 Box::pin(served).await?;

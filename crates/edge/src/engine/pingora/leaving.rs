@@ -29,6 +29,16 @@ pub(super) async fn while_client_stays<T>(
     Box::pin(first(work, session)).await
 }
 
+/// Whether an HTTP/2 client has reset its stream by now: floods of resets arrive together with their
+/// requests, and an endpoint need not hear of any.
+pub(super) async fn has_left(session: &mut ServerSession) -> bool {
+    let Some(closed) = session.watch_h2_stream_close() else {
+        return false;
+    };
+    let mut closed = pin!(closed);
+    poll_fn(|cx| Poll::Ready(closed.as_mut().poll(cx).is_ready())).await
+}
+
 async fn first<T>(
     work: Pin<&mut impl Future<Output = T>>,
     session: &mut ServerSession,
