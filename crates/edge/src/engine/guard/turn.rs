@@ -97,7 +97,11 @@ mod tests {
             for _ in 0..BURST {
                 read(&mut &[0; 90][..], 0).await;
                 counted.fetch_add(1, Ordering::Relaxed);
-                poll_fn(|cx| Poll::Ready(pay(Work::default(), each, cx))).await;
+                poll_fn(|cx| {
+                    pay(Work::default(), each, cx);
+                    Poll::Ready(())
+                })
+                .await;
             }
         });
         let (mut most, mut seen) = (0, 0);
