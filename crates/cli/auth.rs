@@ -8,12 +8,13 @@ mod migrate;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
 use portcullis_auth::Config;
-use portcullis_ops::signal;
 use portcullis_ops::telemetry::{self, Format};
+use portcullis_ops::{manager, orphans, signal};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
@@ -27,6 +28,9 @@ Examples:
   PORT=8001 DATABASE_URL=sqlite:///var/lib/portcullis/auth.db portcullis auth
   portcullis auth account list --data-dir portcullis-data
   portcullis auth keys list";
+
+/// What comes behind the drain: jobs that end, stores that close.
+const LET_GO: Duration = Duration::from_secs(10);
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -126,13 +130,21 @@ async fn serve(config: Config, exit_with_parent: bool) -> anyhow::Result<()> {
         .context("cannot tell the bound address")?;
     tracing::info!(instance = config.instance.id, %address, "listening");
     let parent = exit_with_parent.then(watch_parent).transpose()?;
+    let longest = config.instance.drain_delay + config.instance.shutdown_timeout;
     let shutdown = async move {
         tokio::select! {
             signal = asked => tracing::info!(signal = signal.name(), "asked to leave"),
             () = ended(parent) => tracing::info!("the parent process ended"),
         }
+        manager::leaving(longest.saturating_add(LET_GO));
     };
-    portcullis_auth::serve(listener, config, shutdown).await?;
+    tokio::select! {
+        served = portcullis_auth::serve(listener, config, shutdown) => served?,
+        never = manager::keep_alive() => match never {},
+        Err(error) = orphans::bury() => {
+            return Err(error).context("cannot watch for the ends of processes");
+        }
+    }
     tracing::info!("stopped");
     Ok(())
 }

@@ -3,13 +3,14 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use clap::Args;
 use portcullis_edge::StartError;
 use portcullis_edge::config::{self, Config};
-use portcullis_ops::signal;
 use portcullis_ops::telemetry::{self, Format, Level};
+use portcullis_ops::{manager, orphans, signal};
 
 use crate::check;
 use crate::console::Console;
@@ -18,6 +19,9 @@ use crate::port_holder;
 
 /// One towards the client, one towards an endpoint.
 const FILES_PER_CONNECTION: u64 = 2;
+
+/// What comes behind the drain: connections that were cut off, the last lines of the access log.
+const LET_GO: Duration = Duration::from_secs(5);
 
 const HELP: &str = "\
 Examples:
@@ -86,6 +90,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let shutdown = signal::shutdown().context("cannot watch for signals")?;
     let files = file_limit::raise();
     let max_connections = config.max_connections;
+    let longest = config.shutdown.delay + config.shutdown.drain;
     let mut running = start(config).await?;
     for (listener, address) in &running.addresses {
         tracing::info!(listener, %address, "listening");
@@ -101,14 +106,24 @@ async fn serve(config: Config) -> anyhow::Result<()> {
              (ulimit -Hn, LimitNOFILE) or lower max_connections"
         );
     }
+    manager::ready("serving");
     tokio::select! {
         signal = shutdown => tracing::info!(
             signal = signal.name(),
             "asked to leave; a second signal ends the process at once"
         ),
         () = running.failed() => bail!("a part of the edge ended unexpectedly"),
+        never = manager::keep_alive() => match never {},
+        Err(error) = orphans::bury() => {
+            return Err(error).context("cannot watch for the ends of processes");
+        }
     }
-    running.shutdown().await;
+    manager::leaving(longest.saturating_add(LET_GO));
+    let leaving = running.shutdown();
+    tokio::select! {
+        _cut_off = leaving => {}
+        never = manager::keep_alive() => match never {},
+    }
     tracing::info!("stopped");
     Ok(())
 }

@@ -134,7 +134,12 @@ impl<E: Engine> Setup<E> {
 
     /// Writes the file and starts the process, without waiting for anything. A listener that
     /// names an engine keeps it.
-    pub(crate) fn spawn(mut self) -> Edge {
+    pub(crate) fn spawn(self) -> Edge {
+        self.spawn_as(|command| command)
+    }
+
+    /// As [`Setup::spawn`], with the command as `change` makes it.
+    pub(crate) fn spawn_as(mut self, change: impl FnOnce(Command) -> Command) -> Edge {
         for listener in self.config["listeners"].as_array_mut().unwrap() {
             if let (Some(key), true) = (E::KEY, listener["engine"].is_null()) {
                 listener["engine"] = json!(key);
@@ -154,7 +159,7 @@ impl<E: Engine> Setup<E> {
             admin: self.config["admin"]["address"]
                 .as_str()
                 .map(|a| a.parse().unwrap()),
-            process: Process::spawn(command),
+            process: Process::spawn(change(command)),
             sockets_at_rest: 0,
             directory: self.directory,
             _ports: self.ports,

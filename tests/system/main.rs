@@ -40,5 +40,6 @@ mod revocation;
 mod shared_redis;
 mod signed_out;
 mod signing_keys;
+mod supervised;
 mod survival;
 mod termination;

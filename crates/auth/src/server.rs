@@ -12,6 +12,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use http::HeaderValue;
 use portcullis_ops::Secret;
+use portcullis_ops::manager;
 use portcullis_token::{Skew, TokenType, Verifier};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
@@ -176,6 +177,7 @@ pub async fn serve(
         }
     };
     tracing::info!(%address, instance = config.instance.id, "serving");
+    manager::ready("serving");
     instance
         .run(listener, &config, lifecycle, phase, shutdown)
         .await;

@@ -172,6 +172,12 @@ impl AuthInstance {
         self.internal.address()
     }
 
+    /// Asks it to drain and leave.
+    pub(crate) fn ask_to_leave(&self) {
+        let process = self.process.as_ref();
+        process.expect("it runs").signal(Signal::SIGTERM);
+    }
+
     /// Ends it without a word.
     pub(crate) fn kill(&mut self) {
         self.process = None;
