@@ -266,6 +266,32 @@ const OBSERVED: &[(&str, &str)] = &[
     ),
     ("admin.address", "lifecycle::admin_paths_answer"),
     ("admin.token", "admin::a_change_needs_the_token"),
+    (
+        "admin.tokens",
+        "control::a_reader_sees_everything_and_changes_nothing",
+    ),
+    (
+        "admin.tokens[].name",
+        "control::the_audit_tells_who_changed_what_and_what_was_refused",
+    ),
+    (
+        "admin.tokens[].role",
+        "control::a_reader_sees_everything_and_changes_nothing",
+    ),
+    (
+        "admin.tokens[].token",
+        "control::a_reader_sees_everything_and_changes_nothing",
+    ),
+    (
+        "admin.tokens[].token_file",
+        "control::a_reader_sees_everything_and_changes_nothing",
+    ),
+    ("admin.hosts", "control::pages_of_strangers_are_kept_out"),
+    ("admin.open_metrics", "control::metrics_can_be_closed"),
+    (
+        "audit_log",
+        "control::the_audit_tells_who_changed_what_and_what_was_refused",
+    ),
     ("clusters", "routing::the_most_specific_route_wins"),
     (
         "clusters.<name>.affinity",

@@ -223,6 +223,16 @@ impl Edge {
         client::get(self.http(), path).await.unwrap()
     }
 
+    /// Asks what is shown; `path` is what follows `/v1/`.
+    pub(crate) async fn ask(&self, path: &str) -> Response {
+        let mut connection = Connection::open(self.admin()).await.unwrap();
+        let token = format!("Bearer {ADMIN_TOKEN}");
+        let fields = [("Authorization", token.as_str())];
+        let path = format!("/v1/{path}");
+        let shown = connection.request("GET", &path, &fields, b"");
+        shown.await.unwrap()
+    }
+
     /// Asks for a change; `path` is what follows `/v1/`.
     pub(crate) async fn change(&self, path: &str, body: &Value) -> Response {
         let mut connection = Connection::open(self.admin()).await.unwrap();

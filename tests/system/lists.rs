@@ -180,7 +180,7 @@ async fn a_ban_holds_from_the_next_request_until_its_end() {
     let mut next = edge.connect().await;
     assert_eq!(next.response().await.unwrap().status, 403);
     edge.wait_for_metric("portcullis_edge_bans", &[], 1.0).await;
-    let listed = client::get(edge.admin(), "/v1/bans").await.unwrap().json();
+    let listed = edge.ask("bans").await.json();
     assert_eq!(
         listed["bans"],
         json!([{ "network": "127.0.0.0/8", "until": null }])

@@ -6,28 +6,39 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use http::header::{CONTENT_TYPE, RETRY_AFTER};
+use http::request::Parts;
 use http::{Method, Request, StatusCode};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use portcullis_ops::Secret;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 
+use crate::audit::{ENTRIES_MAX, Outcome, Record, Who};
+use crate::config::AdminRole;
 use crate::state::Edge;
 
 mod access;
 mod answer;
 mod apply;
+mod balancer;
+mod browser;
 mod change;
+mod check;
 mod json;
+mod openapi;
+mod precondition;
 mod status;
+mod table;
 
-use answer::{Answer, Refused, document, set, text};
+pub(crate) use access::Access;
+use answer::{Answer, Refused, document, set, tag, text};
 use change::Change;
+use table::{Does, Kind, Needs};
 
 /// Connections at once: a few scrapers and an operator.
 const MAX_CONNECTIONS: usize = 64;
@@ -38,21 +49,18 @@ const BODY_BYTES_MAX: usize = 64 * 1024;
 /// After a failed accept, which is lack of descriptors: others may let go of some.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// A longer path is cut in the audit.
+const TOLD_CHARS_MAX: usize = 256;
+
 /// What requests are answered from.
 struct Desk {
     edge: Arc<Edge>,
-    token: Option<Secret<String>>,
 }
 
 /// Answers until `stop` turns true; that is after the drain, so that readiness can be seen failing.
-pub(crate) async fn run(
-    edge: Arc<Edge>,
-    socket: TcpListener,
-    token: Option<Secret<String>>,
-    mut stop: watch::Receiver<bool>,
-) {
+pub(crate) async fn run(edge: Arc<Edge>, socket: TcpListener, mut stop: watch::Receiver<bool>) {
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-    let desk = Arc::new(Desk { edge, token });
+    let desk = Arc::new(Desk { edge });
     loop {
         let accepted = tokio::select! {
             biased;
@@ -87,65 +95,166 @@ pub(crate) async fn run(
 
 impl Desk {
     async fn answer(&self, request: Request<Incoming>, operator: SocketAddr) -> Answer {
-        let answered = if *request.method() == Method::POST {
-            self.change(request, operator).await
-        } else {
-            self.show(request.method(), request.uri().path())
-        };
+        let (head, body) = request.into_parts();
+        let answered = self.serve(&head, body, operator).await;
         answered.unwrap_or_else(|refused| refused.answer())
     }
 
-    /// What may be read without a token.
-    fn show(&self, method: &Method, path: &str) -> Result<Answer, Refused> {
-        if path.starts_with("/v1/clusters/")
-            || path.starts_with("/v1/routes/")
-            || path.starts_with("/v1/bans/")
-        {
-            return Err(Refused::Method("POST"));
-        }
-        if !matches!(*method, Method::GET | Method::HEAD) {
-            return Err(Refused::Method("GET, HEAD"));
-        }
-        let now = Instant::now();
-        match path {
-            "/livez" => Ok(text(StatusCode::OK, "alive\n")),
-            "/readyz" => Ok(readiness(&self.edge)),
-            "/v1/status" => Ok(document(StatusCode::OK, &status::status(&self.edge, now))),
-            "/v1/bans" => Ok(document(StatusCode::OK, &status::bans(&self.edge))),
-            "/metrics" => {
-                let mut answer = text(StatusCode::OK, self.edge.render_metrics(now));
-                set(&mut answer, CONTENT_TYPE, "text/plain; version=0.0.4");
-                Ok(answer)
+    async fn serve(
+        &self,
+        head: &Parts,
+        body: Incoming,
+        operator: SocketAddr,
+    ) -> Result<Answer, Refused> {
+        let path = head.uri.path();
+        let found = table::find(&head.method, path);
+        let needs = match &found {
+            Ok((operation, _)) => operation.needs,
+            Err(_) if path.starts_with("/v1/") || path.starts_with("/api/") => {
+                Needs::Role(AdminRole::Read)
             }
-            _ => Err(Refused::NotFound(
-                "Try /livez, /readyz, /metrics, /v1/status or /v1/bans.".to_owned(),
-            )),
+            Err(_) => Needs::Nothing,
+        };
+        let who = self.admit(head, needs, operator)?;
+        let (operation, steps) = found?;
+        match operation.does {
+            Does::Change(kind) => self.change(kind, &steps, head, body, who).await,
+            Does::Check => self.check(&steps, head, body, who).await,
+            shown => Ok(self.show(shown)),
         }
     }
 
-    /// Makes a change, if whoever asks may.
+    /// Who asks, if they may. A change that was refused is told in the audit.
+    fn admit(&self, head: &Parts, needs: Needs, operator: SocketAddr) -> Result<Who, Refused> {
+        let access = self.edge.access.load();
+        let browser = match needs {
+            Needs::Role(_) => browser::check(&head.uri, &head.headers, &access.hosts),
+            Needs::Nothing | Needs::Metrics => Ok(()),
+        };
+        let admitted = browser.and_then(|()| access.check(needs, &head.headers, operator));
+        if let (Err(refused), true) = (&admitted, head.method == Method::POST) {
+            let who = match refused {
+                Refused::Role(name) => Who::operator(name, AdminRole::Read, operator),
+                _ => Who::stranger(operator),
+            };
+            self.refuse(who, head, refused);
+        }
+        admitted
+    }
+
+    /// What is told without a change. Checks and changes have their own way.
+    fn show(&self, what: Does) -> Answer {
+        let (edge, now) = (&*self.edge, Instant::now());
+        let revision = edge.audit.revision();
+        let body = match what {
+            Does::Live => return text(StatusCode::OK, "alive\n"),
+            Does::Ready => return readiness(edge),
+            Does::Metrics => {
+                let mut answer = text(StatusCode::OK, edge.render_metrics(now));
+                set(&mut answer, CONTENT_TYPE, "text/plain; version=0.0.4");
+                return answer;
+            }
+            Does::Balancer(told) => return balancer::tell(edge, told, now),
+            Does::Status => status::status(edge, revision, now),
+            Does::Bans => status::bans(edge),
+            Does::Audit => json!({
+                "revision": revision,
+                "most": ENTRIES_MAX,
+                "entries": edge.audit.latest(),
+            }),
+            Does::Document | Does::Check | Does::Change(_) => openapi::document(),
+        };
+        let mut answer = document(StatusCode::OK, &body);
+        tag(&mut answer, revision);
+        answer
+    }
+
+    /// Makes a change, one at a time, and tells of it.
     async fn change(
         &self,
-        request: Request<Incoming>,
-        operator: SocketAddr,
+        kind: Kind,
+        steps: &[&str],
+        head: &Parts,
+        body: Incoming,
+        who: Who,
     ) -> Result<Answer, Refused> {
-        access::check(self.token.as_ref(), request.headers())?;
-        let (head, body) = request.into_parts();
-        let path = head.uri.path();
-        let Some(path) = path.strip_prefix("/v1/") else {
-            return Err(Refused::Method("GET, HEAD"));
+        let body = collected(body).await;
+        let _one_at_a_time = self.edge.changing.lock().await;
+        let made = body.and_then(|body| {
+            precondition::check(&head.headers, &self.edge.audit)?;
+            let change = Change::parse(kind, steps, &body)?;
+            apply::apply(&self.edge, &change, Instant::now())
+        });
+        let mut made = match made {
+            Ok(made) => made,
+            Err(refused) => {
+                self.refuse(who, head, &refused);
+                return Err(refused);
+            }
         };
-        let body = Limited::new(body, BODY_BYTES_MAX).collect();
-        let body = tokio::time::timeout(READ_TIMEOUT, body).await;
-        let body = body
-            .map_err(|_elapsed| Refused::Invalid("The body did not arrive in time.".to_owned()))?
-            .map_err(|_too_large_or_broken| Refused::TooLarge)?
-            .to_bytes();
-        let change = Change::parse(path, &body)?;
-        let changed = apply::apply(&self.edge, &change, Instant::now())?;
-        tracing::info!(%operator, ?change, "changed by the operator");
-        Ok(document(StatusCode::OK, &changed))
+        let revision = self.edge.revise();
+        self.edge.audit.record(Record {
+            who,
+            what: told(head.uri.path()),
+            before: made.before,
+            after: made.after,
+            outcome: Outcome::Done(revision),
+        });
+        made.answer["revision"] = json!(revision);
+        let mut answer = document(StatusCode::OK, &made.answer);
+        tag(&mut answer, revision);
+        Ok(answer)
     }
+
+    /// Has endpoints checked; the state in force stays the same.
+    async fn check(
+        &self,
+        steps: &[&str],
+        head: &Parts,
+        body: Incoming,
+        who: Who,
+    ) -> Result<Answer, Refused> {
+        let clusters = collected(body)
+            .await
+            .and_then(|body| change::checked_cluster(steps, &body))
+            .and_then(|cluster| check::clusters(&self.edge, cluster.as_deref()));
+        let clusters = clusters.inspect_err(|refused| self.refuse(who.clone(), head, refused))?;
+        let found = check::now(&clusters).await;
+        self.edge.audit.record(Record {
+            who,
+            what: told(head.uri.path()),
+            before: Value::Null,
+            after: Value::Null,
+            outcome: Outcome::Done(self.edge.audit.revision()),
+        });
+        Ok(document(StatusCode::OK, &found))
+    }
+
+    fn refuse(&self, who: Who, head: &Parts, refused: &Refused) {
+        self.edge.audit.record(Record {
+            who,
+            what: told(head.uri.path()),
+            before: Value::Null,
+            after: Value::Null,
+            outcome: Outcome::Refused(refused.detail()),
+        });
+    }
+}
+
+/// A path as the audit has it.
+fn told(path: &str) -> String {
+    let path = path.strip_prefix("/v1/").unwrap_or(path);
+    path.chars().take(TOLD_CHARS_MAX).collect()
+}
+
+/// A whole body.
+async fn collected(body: Incoming) -> Result<Bytes, Refused> {
+    let body = Limited::new(body, BODY_BYTES_MAX).collect();
+    let body = tokio::time::timeout(READ_TIMEOUT, body).await;
+    let body = body
+        .map_err(|_elapsed| Refused::Invalid("The body did not arrive in time.".to_owned()))?
+        .map_err(|_too_large_or_broken| Refused::TooLarge)?;
+    Ok(body.to_bytes())
 }
 
 /// Ready unless the edge is leaving or could serve nothing at all. One cluster down is named but

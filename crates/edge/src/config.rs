@@ -1,16 +1,15 @@
 //! The edge's configuration after parsing: every value checked, every reference resolved.
 //! Never serialised, and never holds a string that somebody must parse again.
 
-use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use portcullis_ops::Secret;
 pub use portcullis_traffic::route::{Conditions, HostPattern, PathPattern, Pattern};
 
 mod address;
+mod admin;
 mod affinity;
 mod authorities;
 pub(crate) mod certificate;
@@ -46,6 +45,7 @@ pub(crate) mod ticket_keys;
 mod upstream;
 mod words;
 
+pub use admin::{Admin, AdminRole, AdminToken, AuditLog};
 pub use affinity::{Affinity, AffinityBy, AffinityCookie, AffinityValue, SameSite, Secure};
 pub use check::{CheckReport, check, json_schema, key_paths, load, parse, reference};
 pub use client_auth::{ClientAuth, ClientPolicies, ClientRules, ClientTrust};
@@ -102,6 +102,8 @@ pub struct Config {
     pub forwarded: Forwarded,
     /// The operator's listener. `None` switches it off.
     pub admin: Option<Admin>,
+    /// Where changes and who made them are written.
+    pub audit_log: AuditLog,
     /// Where finished requests are written.
     pub access_log: AccessLog,
     /// Whether requests for paths that health checks ask for are written, too, if they are served.
@@ -144,15 +146,6 @@ impl Config {
 /// Position of a cluster in [`Config::clusters`]. Made by the parser, so it always resolves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ClusterId(pub usize);
-
-/// The operator's listener: health, metrics, status and changes.
-#[derive(Debug)]
-pub struct Admin {
-    /// Where it answers (default 127.0.0.1:2019).
-    pub address: SocketAddr,
-    /// What a request must carry that changes anything; `None` (default) refuses them all.
-    pub token: Option<Secret<String>>,
-}
 
 /// Where finished requests are written, one JSON object a line.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -28,6 +28,7 @@
 pub mod access_log;
 mod admin;
 pub mod affinity;
+pub mod audit;
 pub mod cluster;
 pub mod config;
 pub mod connection;

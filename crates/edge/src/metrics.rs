@@ -6,6 +6,7 @@ use std::time::Instant;
 use portcullis_traffic::breaker;
 use portcullis_traffic::select::Why;
 use prometheus::core::Collector;
+use prometheus::proto::MetricFamily;
 use prometheus::{
     Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
     Registry, TextEncoder,
@@ -15,6 +16,7 @@ use crate::cluster::{ClusterStatus, EndpointStatus};
 use crate::outcome::{Outcome, RetryReason};
 use crate::state::Snapshot;
 
+mod control;
 mod discovery;
 mod feeds;
 mod gates;
@@ -24,6 +26,7 @@ mod rate_limits;
 mod tls;
 mod tokens;
 
+pub use control::ControlMetrics;
 use discovery::DiscoveryVecs;
 pub use feeds::FeedMetrics;
 use feeds::FeedVecs;
@@ -61,6 +64,7 @@ pub struct Metrics {
     limits: LimitVecs,
     generation: IntGauge,
     log_dropped: IntCounter,
+    control: ControlMetrics,
     /// The generation that the gauges were read from last.
     shown: Mutex<u64>,
 }
@@ -270,6 +274,7 @@ impl Metrics {
                     "Generation of the running configuration.",
                 ),
             ),
+            control: ControlMetrics::new(&registry),
             log_dropped: register(
                 &registry,
                 IntCounter::new(
@@ -338,6 +343,11 @@ impl Metrics {
         }
     }
 
+    /// What is changed while the edge runs.
+    pub fn control(&self) -> &ControlMetrics {
+        &self.control
+    }
+
     /// Lines the access log had to drop.
     pub fn log_dropped(&self) -> IntCounter {
         self.log_dropped.clone()
@@ -346,6 +356,12 @@ impl Metrics {
     /// The Prometheus text of everything. Gauges that follow from the snapshot are read from it
     /// here, so that no request pays for them.
     pub fn render(&self, snapshot: &Snapshot, now: Instant) -> String {
+        TextEncoder::new()
+            .encode_to_string(&self.gather(snapshot, now))
+            .unwrap_or_default()
+    }
+
+    fn gather(&self, snapshot: &Snapshot, now: Instant) -> Vec<MetricFamily> {
         self.generation
             .set(i64::try_from(snapshot.generation).unwrap_or(i64::MAX));
         let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
@@ -372,9 +388,7 @@ impl Metrics {
                 self.endpoints.show(cluster.name(), endpoint);
             }
         }
-        TextEncoder::new()
-            .encode_to_string(&self.registry.gather())
-            .unwrap_or_default()
+        self.registry.gather()
     }
 }
 

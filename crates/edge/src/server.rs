@@ -107,14 +107,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     tasks.spawn(pool.run(stopped.clone()));
     let admin_address = admin.as_ref().map(|(_, address)| *address);
     if let Some((socket, _)) = admin {
-        let admin = config.admin.as_ref();
-        let token = admin.and_then(|admin| admin.token.clone());
-        tasks.spawn(admin::run(
-            Arc::clone(&edge),
-            socket,
-            token,
-            stopped.clone(),
-        ));
+        tasks.spawn(admin::run(Arc::clone(&edge), socket, stopped.clone()));
     }
     for (listener, socket) in listeners {
         let signals = Signals {
@@ -159,6 +152,7 @@ impl Running {
         let _ = tokio::time::timeout(CUT_OFF_TIMEOUT, self.all_closed()).await;
         self.tasks.shutdown().await;
         self.edge.access_log.close();
+        self.edge.audit.close();
         cut_off
     }
 

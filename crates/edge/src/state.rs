@@ -14,7 +14,9 @@ use portcullis_traffic::route::{
 use tokio::sync::watch;
 
 use crate::access_log::{AccessLogWriter, OpenError, Privacy};
+use crate::admin::Access;
 use crate::affinity::KeyError;
+use crate::audit::{self, Audit};
 use crate::cluster::{Cluster, Keeper, OpaqueIds};
 use crate::config::{
     self, Action, Auth, ClientLists, ClusterId, Config, Cors, Criticality, HeaderChanges,
@@ -67,6 +69,12 @@ pub struct Edge {
     pub(crate) terminators: Vec<Option<Arc<Terminator>>>,
     /// The generation in force.
     generation: watch::Sender<u64>,
+    /// What was changed, by whom, and the number of the state that followed.
+    pub audit: Audit,
+    /// Who may ask the operator's listener for what.
+    pub(crate) access: ArcSwap<Access>,
+    /// Held by whoever changes what runs, so that a change that depends on a revision is made on it.
+    pub(crate) changing: tokio::sync::Mutex<()>,
 }
 
 /// The edge cannot run this configuration.
@@ -75,6 +83,9 @@ pub enum BuildError {
     /// The access log cannot be opened.
     #[error(transparent)]
     AccessLog(#[from] OpenError),
+    /// The audit cannot be written.
+    #[error(transparent)]
+    AuditLog(#[from] audit::OpenError),
     /// rustls refused the TLS settings.
     #[error("listener {listener}: TLS cannot be set up: {source}")]
     Tls {
@@ -103,6 +114,7 @@ impl Edge {
         let snapshot = Snapshot::build(config, &metrics, &keeper, None)?;
         let terminators = terminators(config, &metrics)?;
         let access_log = AccessLogWriter::open(&config.access_log, metrics.log_dropped())?;
+        let audit = Audit::open(&config.audit_log, metrics.control().audit_dropped.clone())?;
         Ok(Self {
             snapshot: ArcSwap::from_pointee(snapshot),
             bans: Bans::default(),
@@ -119,6 +131,9 @@ impl Edge {
             keeper,
             terminators,
             generation: watch::Sender::new(1),
+            audit,
+            access: ArcSwap::from_pointee(Access::new(config.admin.as_ref())),
+            changing: tokio::sync::Mutex::default(),
         })
     }
 
@@ -142,6 +157,19 @@ impl Edge {
         self.generation.send_replace(generation);
     }
 
+    /// The state in force is another one than before; its number.
+    pub fn revise(&self) -> u64 {
+        self.audit.revise()
+    }
+
+    /// Obeys other words on who may operate, and on where that is written.
+    pub fn govern(&self, config: &Config) -> Result<(), audit::OpenError> {
+        self.audit.aim(&config.audit_log)?;
+        let access = Access::new(config.admin.as_ref());
+        self.access.store(Arc::new(access));
+        Ok(())
+    }
+
     /// Resolves with every [`Edge::install`] from now on.
     pub fn snapshot_changes(&self) -> watch::Receiver<u64> {
         self.generation.subscribe()
@@ -150,6 +178,8 @@ impl Edge {
     /// The Prometheus text.
     pub fn render_metrics(&self, now: Instant) -> String {
         self.metrics.gates().show(self.bans.len());
+        let revision = self.audit.revision();
+        self.metrics.control().show_revision(revision);
         self.metrics.render(&self.snapshot.load(), now)
     }
 

@@ -78,7 +78,8 @@ fn directives(level: Level) -> String {
         Level::INFO | Level::WARN => ("warn", "off"),
         Level::ERROR => ("error", "off"),
     };
-    format!("{others},pingora={pingora},portcullis={level}")
+    // What operators did is told at every level.
+    format!("{others},pingora={pingora},portcullis={level},audit=info")
 }
 
 #[cfg(test)]

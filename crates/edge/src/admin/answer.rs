@@ -1,7 +1,7 @@
 //! What the operator's listener answers. Never decides what.
 
 use bytes::Bytes;
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, WWW_AUTHENTICATE};
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, ETAG, WWW_AUTHENTICATE};
 use http::{HeaderName, HeaderValue, Response, StatusCode};
 use http_body_util::Full;
 use serde_json::{Value, json};
@@ -24,8 +24,14 @@ pub(super) enum Refused {
     TooLarge,
     /// No token, or a wrong one.
     Unauthorized,
+    /// The token is of somebody who may not ask for this; their name.
+    Role(String),
+    /// A page of another origin may have asked; says why.
+    Foreign(String),
     /// Changes are switched off.
     ReadOnly,
+    /// The state is another one than the request was made for: which, and what led to it.
+    Stale { revision: u64, since: Vec<Value> },
 }
 
 impl Refused {
@@ -37,19 +43,27 @@ impl Refused {
             Self::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
-            Self::ReadOnly => StatusCode::FORBIDDEN,
+            Self::ReadOnly | Self::Role(_) | Self::Foreign(_) => StatusCode::FORBIDDEN,
+            Self::Stale { .. } => StatusCode::PRECONDITION_FAILED,
         }
     }
 
-    fn detail(&self) -> String {
+    /// What is wrong, as a sentence.
+    pub(super) fn detail(&self) -> String {
         match self {
-            Self::Invalid(detail) | Self::NotFound(detail) | Self::Conflict(detail) => {
-                detail.clone()
-            }
+            Self::Invalid(detail)
+            | Self::NotFound(detail)
+            | Self::Conflict(detail)
+            | Self::Foreign(detail) => detail.clone(),
             Self::Method(allowed) => format!("Use {allowed} here."),
             Self::TooLarge => "The body is larger than any change needs.".to_owned(),
             Self::Unauthorized => {
-                "Send `Authorization: Bearer` with the value of `admin.token`.".to_owned()
+                "Send `Authorization: Bearer` with a token of `admin` in the configuration."
+                    .to_owned()
+            }
+            Self::Role(name) => format!("The token `{name}` may only read."),
+            Self::Stale { revision, .. } => {
+                format!("This was decided before revision {revision}: look again, then decide.")
             }
             Self::ReadOnly => {
                 "Nothing can be changed here: give `admin` a `token` in the configuration."
@@ -61,16 +75,21 @@ impl Refused {
     /// A problem document (RFC 9457).
     pub(super) fn answer(&self) -> Answer {
         let status = self.status();
-        let body = json!({
+        let mut body = json!({
             "type": "about:blank",
             "title": status.canonical_reason(),
             "status": status.as_u16(),
             "detail": self.detail(),
         });
+        if let Self::Stale { revision, since } = self {
+            body["revision"] = json!(revision);
+            body["changed_since"] = json!(since);
+        }
         let mut answer = whole(status, "application/problem+json", format!("{body}\n"));
         match self {
             Self::Method(allowed) => set(&mut answer, ALLOW, allowed),
             Self::Unauthorized => set(&mut answer, WWW_AUTHENTICATE, "Bearer"),
+            Self::Stale { revision, .. } => tag(&mut answer, *revision),
             _ => {}
         }
         answer
@@ -85,6 +104,13 @@ pub(super) fn text(status: StatusCode, body: impl Into<Bytes>) -> Answer {
 /// One JSON document, ended like a line.
 pub(super) fn document(status: StatusCode, value: &Value) -> Answer {
     whole(status, "application/json", format!("{value}\n"))
+}
+
+/// Says which state it tells of.
+pub(super) fn tag(answer: &mut Answer, revision: u64) {
+    if let Ok(value) = HeaderValue::from_str(&format!("\"r{revision}\"")) {
+        answer.headers_mut().insert(ETAG, value);
+    }
 }
 
 /// Sets a field.

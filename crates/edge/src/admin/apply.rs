@@ -5,17 +5,29 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use ipnet::IpNet;
+use portcullis_ops::decode::nearest;
 use serde_json::{Value, json};
 
 use super::answer::Refused;
 use super::change::{Change, EndpointChange, RouteChange};
 use super::status;
-use crate::cluster::{Cluster, Endpoint};
+use crate::cluster::{Cluster, Endpoint, EndpointStatus};
 use crate::gate::{NEVER, unix_seconds};
 use crate::state::{Edge, Share, Snapshot, SwitchError, Targets};
 
+/// A change that was made.
+pub(super) struct Applied {
+    /// What whoever asked is told.
+    pub(super) answer: Value,
+    /// What was in force, for the audit.
+    pub(super) before: Value,
+    /// What is.
+    pub(super) after: Value,
+}
+
 /// Makes one change.
-pub(super) fn apply(edge: &Edge, change: &Change, now: Instant) -> Result<Value, Refused> {
+pub(super) fn apply(edge: &Edge, change: &Change, now: Instant) -> Result<Applied, Refused> {
     match change {
         Change::Endpoint {
             cluster,
@@ -25,28 +37,41 @@ pub(super) fn apply(edge: &Edge, change: &Change, now: Instant) -> Result<Value,
             let (cluster, endpoint) = find(edge, cluster, *endpoint)?;
             apply_to_endpoint(&cluster, &endpoint, *change, now)
         }
-        Change::Check { cluster } => {
-            find_cluster(edge, cluster)?.bell().ring();
-            Ok(json!({ "cluster": cluster, "checked": true }))
-        }
         Change::Ban { network, ttl } => {
             let end = |ttl: &Duration| unix_seconds().saturating_add(ttl.as_secs());
             let until = ttl.as_ref().map_or(NEVER, end);
+            let before = ban_of(edge, *network);
             let added = edge.bans.add(*network, until);
             added.map_err(|error| {
                 Refused::Conflict(format!("{}.", capitalized(&error.to_string())))
             })?;
-            Ok(json!({ "ban": status::ban((*network, until)) }))
+            let after = status::ban((*network, until));
+            Ok(Applied {
+                answer: json!({ "ban": after }),
+                before,
+                after,
+            })
         }
         Change::Unban { network } => {
+            let before = ban_of(edge, *network);
             let removed = edge.bans.remove(*network);
             removed.map_err(|error| {
                 Refused::NotFound(format!("{}.", capitalized(&error.to_string())))
             })?;
-            Ok(json!({ "network": network.to_string(), "banned": false }))
+            Ok(Applied {
+                answer: json!({ "network": network.to_string(), "banned": false }),
+                before,
+                after: Value::Null,
+            })
         }
         Change::Route { route, change } => apply_to_route(edge, route, change),
     }
+}
+
+fn ban_of(edge: &Edge, network: IpNet) -> Value {
+    let mut bans = edge.bans.list().into_iter();
+    let ban = bans.find(|(banned, _)| *banned == network);
+    ban.map_or(Value::Null, status::ban)
 }
 
 fn find(
@@ -65,12 +90,21 @@ fn find(
     Ok((cluster, endpoint))
 }
 
-fn find_cluster(edge: &Edge, name: &str) -> Result<Arc<Cluster>, Refused> {
+/// A cluster by its name.
+pub(super) fn find_cluster(edge: &Edge, name: &str) -> Result<Arc<Cluster>, Refused> {
     let snapshot = edge.snapshot.load();
     snapshot.cluster_named(name).cloned().ok_or_else(|| {
         let names = clusters(&snapshot);
-        Refused::NotFound(format!("There is no such cluster. There are: {names}."))
+        let meant = meant(name, snapshot.clusters.iter().map(|one| one.name()));
+        Refused::NotFound(format!(
+            "There is no such cluster. {meant}There are: {names}."
+        ))
     })
+}
+
+fn meant<'n>(written: &str, known: impl IntoIterator<Item = &'n str>) -> String {
+    let meant = nearest(written, known);
+    meant.map_or_else(String::new, |name| format!("Did you mean `{name}`? "))
 }
 
 fn apply_to_endpoint(
@@ -78,19 +112,34 @@ fn apply_to_endpoint(
     endpoint: &Arc<Endpoint>,
     change: EndpointChange,
     now: Instant,
-) -> Result<Value, Refused> {
+) -> Result<Applied, Refused> {
+    let status = || {
+        let status = cluster.endpoint_status(endpoint, now);
+        status.ok_or_else(|| {
+            Refused::Conflict("The endpoint was removed from its cluster meanwhile.".to_owned())
+        })
+    };
+    let in_short = |status: &EndpointStatus| {
+        json!({
+            "state": status.state(),
+            "weight": status.weight,
+        })
+    };
+    let before = in_short(&status()?);
     match change {
         EndpointChange::Drain => cluster.drain(endpoint, true, now),
         EndpointChange::Undrain => cluster.drain(endpoint, false, now),
         EndpointChange::Weight(weight) => cluster.set_weight(endpoint, weight, now),
     }
-    let status = cluster.endpoint_status(endpoint, now).ok_or_else(|| {
-        Refused::Conflict("The endpoint was removed from its cluster meanwhile.".to_owned())
-    })?;
-    Ok(json!({ "endpoint": status::endpoint(&status, now) }))
+    let status = status()?;
+    Ok(Applied {
+        answer: json!({ "endpoint": status::endpoint(&status, now) }),
+        before,
+        after: in_short(&status),
+    })
 }
 
-fn apply_to_route(edge: &Edge, route: &str, change: &RouteChange) -> Result<Value, Refused> {
+fn apply_to_route(edge: &Edge, route: &str, change: &RouteChange) -> Result<Applied, Refused> {
     let switched = match change {
         RouteChange::Switch(cluster) => edge.switch(route, cluster),
         RouteChange::SwitchBack => edge.switch_back(route),
@@ -104,12 +153,18 @@ fn apply_to_route(edge: &Edge, route: &str, change: &RouteChange) -> Result<Valu
         }
     };
     let switched = switched.map_err(|error| refusal(&edge.snapshot.load(), &error))?;
-    Ok(json!({
-        "route": switched.route,
-        "change": switched.change,
-        "before": status::shares(&switched.before),
-        "now": status::shares(&switched.now),
-    }))
+    let before = status::shares(&switched.before);
+    let after = status::shares(&switched.now);
+    Ok(Applied {
+        answer: json!({
+            "route": switched.route,
+            "change": switched.change,
+            "before": before,
+            "now": after,
+        }),
+        before,
+        after,
+    })
 }
 
 /// What is wrong, and what there is instead.
@@ -140,10 +195,18 @@ fn alternatives(snapshot: &Snapshot, error: &SwitchError) -> Option<String> {
         Some(targets.written())
     };
     Some(match error {
-        SwitchError::UnknownRoute(_) | SwitchError::NoTargets(_) => {
+        SwitchError::UnknownRoute(route) => {
+            let names = snapshot.routes.iter().map(|route| route.name.as_str());
+            let meant = meant(route, names);
+            format!("{meant}Routes that send to clusters: {}", routes(|_| true))
+        }
+        SwitchError::NoTargets(_) => {
             format!("Routes that send to clusters: {}", routes(|_| true))
         }
-        SwitchError::UnknownCluster(_) => format!("There are: {}", clusters(snapshot)),
+        SwitchError::UnknownCluster(cluster) => {
+            let meant = meant(cluster, snapshot.clusters.iter().map(|one| one.name()));
+            format!("{meant}There are: {}", clusters(snapshot))
+        }
         SwitchError::NotASplit(_) => {
             format!("Routes that have one: {}", routes(Targets::is_split))
         }

@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 
 use super::answer::Refused;
 use super::json::{self, NoObject};
+use super::table::Kind;
 
 /// Largest weight; the same as in the configuration.
 const WEIGHT_MAX: u64 = 1_000;
@@ -23,8 +24,6 @@ pub(super) enum Change {
         endpoint: SocketAddr,
         change: EndpointChange,
     },
-    /// All endpoints of a cluster are probed now.
-    Check { cluster: String },
     /// Keeps a network out, for a while or until the process ends.
     Ban {
         network: IpNet,
@@ -59,62 +58,49 @@ pub(super) enum RouteChange {
 }
 
 impl Change {
-    /// Reads a request's path (behind `/v1/`) and body.
-    pub(super) fn parse(path: &str, body: &[u8]) -> Result<Self, Refused> {
-        let steps: Vec<&str> = path.split('/').collect();
-        match steps.as_slice() {
-            ["clusters", cluster, "endpoints", endpoint, verb] => {
-                let change = endpoint_change(verb, body)?;
+    /// Reads the steps of a request's path that stand for something, and its body.
+    pub(super) fn parse(kind: Kind, steps: &[&str], body: &[u8]) -> Result<Self, Refused> {
+        match (kind, steps) {
+            (Kind::Drain | Kind::Undrain | Kind::Weight, [cluster, endpoint]) => {
                 Ok(Self::Endpoint {
+                    change: endpoint_change(kind, body)?,
                     cluster: decoded(cluster)?,
                     endpoint: address(&decoded(endpoint)?)?,
-                    change,
                 })
             }
-            ["clusters", cluster, "check"] => nothing(body).and_then(|()| {
-                let cluster = decoded(cluster)?;
-                Ok(Self::Check { cluster })
+            (Kind::Switch | Kind::SwitchBack | Kind::Split, [route]) => Ok(Self::Route {
+                change: route_change(kind, body)?,
+                route: decoded(route)?,
             }),
-            ["bans", "add"] => ban(body),
-            ["bans", "remove"] => {
+            (Kind::Ban, []) => ban(body),
+            (Kind::Unban, []) => {
                 let fields = object(body, &["network"])?;
                 network(&fields).map(|network| Self::Unban { network })
             }
-            ["routes", route, verb] => Ok(Self::Route {
-                route: decoded(route)?,
-                change: route_change(verb, body)?,
-            }),
-            _ => Err(unknown()),
+            _ => Err(invalid("The path names too much or too little")),
         }
     }
 }
 
-fn unknown() -> Refused {
-    let served = "/v1/clusters/CLUSTER/endpoints/ADDRESS/{drain,undrain,weight}, /v1/clusters/CLUSTER/check, /v1/bans/{add,remove} and /v1/routes/ROUTE/{switch,switch-back,split}";
-    Refused::NotFound(format!("Nothing is changed by this path. Try {served}."))
-}
-
-fn endpoint_change(verb: &str, body: &[u8]) -> Result<EndpointChange, Refused> {
-    match verb {
-        "drain" => nothing(body).map(|()| EndpointChange::Drain),
-        "undrain" => nothing(body).map(|()| EndpointChange::Undrain),
-        "weight" => {
+fn endpoint_change(kind: Kind, body: &[u8]) -> Result<EndpointChange, Refused> {
+    match kind {
+        Kind::Weight => {
             let fields = object(body, &["weight"])?;
             let value = fields.get("weight").unwrap_or(&Value::Null);
             weight("weight", value).map(EndpointChange::Weight)
         }
-        _ => Err(unknown()),
+        Kind::Drain => nothing(body).map(|()| EndpointChange::Drain),
+        _ => nothing(body).map(|()| EndpointChange::Undrain),
     }
 }
 
-fn route_change(verb: &str, body: &[u8]) -> Result<RouteChange, Refused> {
-    match verb {
-        "switch" => match object(body, &["cluster"])?.get("cluster") {
+fn route_change(kind: Kind, body: &[u8]) -> Result<RouteChange, Refused> {
+    match kind {
+        Kind::Switch => match object(body, &["cluster"])?.get("cluster") {
             Some(Value::String(cluster)) => Ok(RouteChange::Switch(cluster.clone())),
             _ => Err(invalid("`cluster` must be the name of one of its clusters")),
         },
-        "switch-back" => nothing(body).map(|()| RouteChange::SwitchBack),
-        "split" => {
+        Kind::Split => {
             let fields = object(body, &["weights"])?;
             let Some(Value::Object(weights)) = fields.get("weights") else {
                 return Err(invalid("`weights` must give each cluster a number"));
@@ -127,7 +113,23 @@ fn route_change(verb: &str, body: &[u8]) -> Result<RouteChange, Refused> {
                 .map(|(cluster, value)| Ok((cluster.clone(), weight(cluster, value)?)));
             weights.collect::<Result<_, _>>().map(RouteChange::Split)
         }
-        _ => Err(unknown()),
+        _ => nothing(body).map(|()| RouteChange::SwitchBack),
+    }
+}
+
+/// Which cluster to check: that of the path, else that of the body, else all.
+pub(super) fn checked_cluster(steps: &[&str], body: &[u8]) -> Result<Option<String>, Refused> {
+    if let [cluster] = steps {
+        nothing(body)?;
+        return decoded(cluster).map(Some);
+    }
+    if body.trim_ascii().is_empty() {
+        return Ok(None);
+    }
+    match object(body, &["cluster"])?.remove("cluster") {
+        None => Ok(None),
+        Some(Value::String(cluster)) => Ok(Some(cluster)),
+        Some(_) => Err(invalid("`cluster` must be the name of a cluster")),
     }
 }
 
@@ -217,6 +219,7 @@ fn decoded(step: &str) -> Result<String, Refused> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::table::{self, Does};
     use super::*;
 
     fn endpoint(change: EndpointChange) -> Change {
@@ -228,12 +231,22 @@ mod tests {
     }
 
     fn of_endpoint(verb: &str, body: &str) -> Result<Change, Refused> {
-        let path = format!("clusters/auth/endpoints/10.0.1.10:8000/{verb}");
-        Change::parse(&path, body.as_bytes())
+        asked(
+            &format!("/v1/clusters/auth/endpoints/10.0.1.10:8000/{verb}"),
+            body,
+        )
+    }
+
+    fn asked(path: &str, body: &str) -> Result<Change, Refused> {
+        let (operation, steps) = table::find(&http::Method::POST, path)?;
+        let Does::Change(kind) = operation.does else {
+            panic!("{path} changes nothing");
+        };
+        Change::parse(kind, &steps, body.as_bytes())
     }
 
     fn of_route(verb: &str, body: &str) -> Result<Change, Refused> {
-        Change::parse(&format!("routes/all/{verb}"), body.as_bytes())
+        asked(&format!("/v1/routes/all/{verb}"), body)
     }
 
     #[test]
@@ -253,12 +266,18 @@ mod tests {
     }
 
     #[test]
-    fn a_check_is_of_a_whole_cluster() {
-        let cluster = "auth".to_owned();
-        assert_eq!(
-            Change::parse("clusters/auth/check", b" "),
-            Ok(Change::Check { cluster })
-        );
+    fn a_check_is_of_one_cluster_or_of_all() {
+        let one = Ok(Some("auth".to_owned()));
+        assert_eq!(checked_cluster(&["auth"], b" "), one);
+        assert_eq!(checked_cluster(&[], br#"{"cluster": "auth"}"#), one);
+        assert_eq!(checked_cluster(&[], b"{}"), Ok(None));
+        assert_eq!(checked_cluster(&[], b""), Ok(None));
+        for wrong in [&b"[]"[..], br#"{"cluster": 1}"#, br#"{"x": 1}"#] {
+            assert!(matches!(
+                checked_cluster(&[], wrong),
+                Err(Refused::Invalid(_))
+            ));
+        }
     }
 
     #[test]
@@ -286,8 +305,8 @@ mod tests {
     #[test]
     fn an_address_with_brackets_may_be_encoded() {
         for address in ["[::1]:80", "%5B::1%5d:80"] {
-            let path = format!("clusters/a/endpoints/{address}/drain");
-            let Ok(Change::Endpoint { endpoint, .. }) = Change::parse(&path, b"") else {
+            let path = format!("/v1/clusters/a/endpoints/{address}/drain");
+            let Ok(Change::Endpoint { endpoint, .. }) = asked(&path, "") else {
                 panic!("{address}");
             };
             assert_eq!(endpoint, "[::1]:80".parse().unwrap());
@@ -328,30 +347,15 @@ mod tests {
     }
 
     #[test]
-    fn unknown_paths_and_broken_ones_are_told_apart() {
-        for path in [
-            "",
-            "x",
-            "clusters/a",
-            "clusters/a/endpoints/1.2.3.4:5/fly",
-            "routes/a/fly",
-        ] {
+    fn broken_paths_are_told() {
+        for step in ["%", "%+1", "%ff", "%é"] {
+            let path = format!("/v1/clusters/{step}/endpoints/1.2.3.4:5/drain");
             assert!(
-                matches!(Change::parse(path, b""), Err(Refused::NotFound(_))),
+                matches!(asked(&path, ""), Err(Refused::Invalid(_))),
                 "{path}"
             );
         }
-        for path in [
-            "clusters/a/endpoints/nowhere/drain",
-            "clusters/%/endpoints/1.2.3.4:5/drain",
-            "clusters/%+1/endpoints/1.2.3.4:5/drain",
-            "clusters/%ff/endpoints/1.2.3.4:5/drain",
-            "clusters/%é/endpoints/1.2.3.4:5/drain",
-        ] {
-            assert!(
-                matches!(Change::parse(path, b""), Err(Refused::Invalid(_))),
-                "{path}"
-            );
-        }
+        let nowhere = asked("/v1/clusters/a/endpoints/nowhere/drain", "");
+        assert!(matches!(nowhere, Err(Refused::Invalid(_))));
     }
 }

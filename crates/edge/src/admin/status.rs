@@ -19,13 +19,14 @@ use crate::state::{Edge, RouteState, Share};
 use crate::tls::Terminator;
 
 /// The whole document.
-pub(super) fn status(edge: &Edge, now: Instant) -> Value {
+pub(super) fn status(edge: &Edge, revision: u64, now: Instant) -> Value {
     let snapshot = edge.snapshot.load();
     let clusters = snapshot.clusters.iter().map(|one| cluster(one, now));
     let routes = snapshot.routes.iter().filter_map(route);
     let issuers = snapshot.issuers.iter().map(|one| issuer(one, now));
     let events = edge.keeper.events().latest();
     json!({
+        "revision": revision,
         "generation": snapshot.generation,
         "is_draining": edge.is_draining(),
         "clusters": clusters.collect::<Vec<_>>(),
@@ -134,6 +135,8 @@ pub(super) fn endpoint(status: &EndpointStatus, now: Instant) -> Value {
     told["state"] = json!(status.state());
     told["in_flight"] = json!(status.in_flight);
     told["weight"] = json!(status.weight);
+    told["requests"] = json!(status.endpoint.metrics().requests.get());
+    told["failures"] = json!(status.endpoint.metrics().failures.get());
     told["slow_start_percent"] = json!(status.slow_start_percent);
     told
 }

@@ -1,11 +1,9 @@
 //! The file as written: every key read, every single value parsed, nothing compared with anything else.
 //! Never touches the machine, and never decides whether two values fit together.
 
-use std::net::SocketAddr;
 use std::num::{NonZeroU32, NonZeroUsize};
 
 use ipnet::IpNet;
-use portcullis_ops::Secret;
 use portcullis_ops::decode::{Fields, Located, Mistake};
 use portcullis_ops::diagnostic::Report;
 use portcullis_ops::yaml::Node;
@@ -13,6 +11,7 @@ use portcullis_ops::yaml::Node;
 use super::names::{self, Access};
 use super::{Forwarded, LogPrivacy, LogSample, PrivateField, Shutdown, keys};
 
+mod admin;
 mod affinity;
 mod clients;
 mod clusters;
@@ -28,6 +27,7 @@ mod revocations;
 mod routes;
 mod upstream;
 
+pub(super) use admin::{Audit, FileAdmin};
 pub(super) use affinity::{By, FileAffinity, FileCookie};
 pub(super) use clients::FileClients;
 pub(super) use clusters::{FileCluster, FileEndpoint};
@@ -55,6 +55,7 @@ pub(super) struct FileConfig {
     pub(super) trusted_proxies: Vec<Located<IpNet>>,
     pub(super) forwarded: Forwarded,
     pub(super) admin: Option<FileAdmin>,
+    pub(super) audit_log: Option<Located<Audit>>,
     pub(super) access_log: Option<Located<Access>>,
     pub(super) logs_health_checks: bool,
     pub(super) log_privacy: LogPrivacy,
@@ -62,12 +63,6 @@ pub(super) struct FileConfig {
     pub(super) shutdown: Shutdown,
     pub(super) max_connections: Located<u32>,
     pub(super) workers: Option<NonZeroUsize>,
-}
-
-#[derive(Debug)]
-pub(super) struct FileAdmin {
-    pub(super) address: Located<SocketAddr>,
-    pub(super) token: Option<Located<Secret<String>>>,
 }
 
 impl FileConfig {
@@ -101,7 +96,8 @@ impl FileConfig {
             pages: pages::pages(&file),
             trusted_proxies: file.networks("trusted_proxies"),
             forwarded: clients::forwarded(&file.short("forwarded")),
-            admin: file.switch("admin").as_ref().map(admin),
+            admin: file.switch("admin").as_ref().map(admin::admin),
+            audit_log: file.text("audit_log", admin::audit_log),
             access_log: access_log.text("to", names::access),
             logs_health_checks: access_log.flag("health_checks").value,
             log_privacy: log_privacy(&access_log),
@@ -115,13 +111,6 @@ impl FileConfig {
                 .optional_number("workers")
                 .and_then(|workers| NonZeroUsize::new(workers.value)),
         }
-    }
-}
-
-fn admin(fields: &Fields<'_>) -> FileAdmin {
-    FileAdmin {
-        address: fields.address("address"),
-        token: fields.secret("token"),
     }
 }
 

@@ -7,6 +7,7 @@ use portcullis_ops::decode::{Key, Kind, Presence, Scalar, Table, Text};
 
 use Presence::{Default, Optional, Required, Usual};
 
+mod admin;
 mod affinity;
 mod clients;
 mod clusters;
@@ -22,6 +23,7 @@ mod revocations;
 mod routes;
 mod upstream;
 
+use admin::{ADMIN, AUDIT_LOG};
 use clients::FORWARDED;
 use clusters::CLUSTER;
 pub(super) use discovery::ENDPOINT_FILE;
@@ -54,6 +56,7 @@ pub(super) static FILE: Table = Table {
         key("trusted_proxies", Kind::List(&NETWORK), Optional("[10.0.0.0/8]"), "Networks whose forwarding headers are believed; none by default."),
         key("forwarded", Kind::Short(&FORWARDED), Default(""), "Header fields that tell of clients; instead of a mapping what is sent will do."),
         key("admin", Kind::Switch(&ADMIN), Default(""), "The operator's listener: health, metrics, status and changes while it runs; or `off`."),
+        key("audit_log", text(&AUDIT_LOG), Default("log"), "Changes made while the edge runs, who asked for them, and those that were refused: `log` (the log of the process) or a file (./audit.log) that gets one JSON object a line."),
         key("access_log", Kind::Short(&ACCESS_LOG), Default(""), "Finished requests as JSON lines; instead of a mapping just the destination will do."),
         key("shutdown", Kind::Table(&SHUTDOWN), Default(""), "How the process leaves after SIGTERM."),
         key("max_connections", CONNECTIONS, Default("50000"), "Client connections of all listeners together."),
@@ -62,13 +65,6 @@ pub(super) static FILE: Table = Table {
 };
 
 static NETWORK: Kind = Kind::Scalar(Scalar::Network);
-
-static ADMIN: Table = Table {
-    keys: &[
-        key("address", ADDRESS, Default("127.0.0.1:2019"), "Where /livez, /readyz, /metrics and /v1/status answer."),
-        key("token", Kind::Scalar(Scalar::Secret), Optional("${ADMIN_TOKEN}"), "At least 32 characters; requests that change anything must carry it. Without it nothing can be changed."),
-    ],
-};
 
 static ACCESS_LOG: Table = Table {
     keys: &[

@@ -3,18 +3,18 @@
 
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use portcullis_ops::Secret;
 use portcullis_ops::decode::{Located, nearest};
-use portcullis_ops::diagnostic::{Diagnostics, Report, Source};
+use portcullis_ops::diagnostic::{Diagnostics, Report, Source, Span};
 use portcullis_ops::yaml::{self, Lookup};
 
-use super::file::{CheckKind, FileAction, FileAdmin, FileCluster, FileConfig, FileHealth};
+use super::file::{CheckKind, FileAction, FileCluster, FileConfig, FileHealth};
 use super::names::Access;
-use super::{AccessLog, Admin, ClusterId, Config};
+use super::{AccessLog, ClusterId, Config};
 
+mod admin;
 mod affinity;
 mod clients;
 pub(super) mod clusters;
@@ -130,6 +130,7 @@ impl Parser<'_> {
                 .collect(),
             forwarded: self.file.forwarded.clone(),
             admin: self.admin(),
+            audit_log: self.audit_log(),
             access_log: self.access_log(),
             logs_health_checks: self.file.logs_health_checks,
             log_privacy: self.file.log_privacy.clone(),
@@ -172,21 +173,26 @@ impl Parser<'_> {
         let Some(access_log) = &self.file.access_log else {
             return AccessLog::Off;
         };
-        let file = match &access_log.value {
-            Access::Off => return AccessLog::Off,
-            Access::Stdout => return AccessLog::Stdout,
-            Access::File(file) => self.surroundings.directory.join(file),
-        };
+        match &access_log.value {
+            Access::Off => AccessLog::Off,
+            Access::Stdout => AccessLog::Stdout,
+            Access::File(file) => AccessLog::File(self.log_file(file, access_log.span)),
+        }
+    }
+
+    /// A file that lines can be appended to.
+    fn log_file(&self, file: &str, span: Span) -> PathBuf {
+        let file = self.surroundings.directory.join(file);
         if file.is_dir() {
             let message = format!("{} is a directory", file.display());
             self.report
-                .error_with_hint(access_log.span, message, "name a file inside it");
+                .error_with_hint(span, message, "name a file inside it");
         } else if let Some(parent) = file.parent().filter(|parent| !is_directory(parent)) {
             let message = format!("there is no directory {}", parent.display());
             self.report
-                .error_with_hint(access_log.span, message, "create it first");
+                .error_with_hint(span, message, "create it first");
         }
-        AccessLog::File(file)
+        file
     }
 
     fn check_trust(&self) {
@@ -195,48 +201,6 @@ impl Parser<'_> {
                 let hint = "name the networks of your own proxies only";
                 let message = "every client may forge its own address";
                 self.report.warning(network.span, message, hint);
-            }
-        }
-    }
-
-    fn admin(&self) -> Option<Admin> {
-        let admin = self.file.admin.as_ref()?;
-        if let Some(token) = &admin.token {
-            self.check_length_of_secret("token", token);
-        }
-        Some(Admin {
-            address: admin.address.value,
-            token: admin.token.as_ref().map(|token| token.value.clone()),
-        })
-    }
-
-    /// Shorter keys can be guessed.
-    fn check_length_of_secret(&self, key: &str, secret: &Located<Secret<String>>) {
-        if secret.value.expose().chars().count() < SECRET_CHARS_MIN {
-            let message = format!("`{key}` is shorter than {SECRET_CHARS_MIN} characters");
-            let hint = "draw one: openssl rand -hex 32";
-            self.report.error_with_hint(secret.span, message, hint);
-        }
-    }
-
-    fn check_admin(&self) {
-        let Some(FileAdmin { address: admin, .. }) = &self.file.admin else {
-            return;
-        };
-        if !admin.value.ip().is_loopback() {
-            let hint = "bind it to 127.0.0.1, or let a firewall keep strangers away";
-            let message = "health and metrics are open to everyone who reaches this address";
-            self.report.warning(admin.span, message, hint);
-        }
-        for listener in &self.file.listeners {
-            let Some(address) = &listener.address else {
-                continue;
-            };
-            if listeners::collide(address.value, admin.value) {
-                let written = if admin.is_written { admin } else { address };
-                let message = format!("the admin address {} is a listener's, too", admin.value);
-                let hint = "give `admin.address` another port, or write `admin: off`";
-                self.report.error_with_hint(written.span, message, hint);
             }
         }
     }

@@ -254,6 +254,7 @@ pub(crate) fn config(cluster: config::Cluster) -> config::Config {
         trusted_proxies: vec!["10.0.0.0/8".parse().unwrap()],
         forwarded: config::Forwarded::default(),
         admin: None,
+        audit_log: config::AuditLog::Log,
         access_log: config::AccessLog::Off,
         pages: Vec::new(),
         logs_health_checks: false,

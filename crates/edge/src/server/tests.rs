@@ -10,6 +10,15 @@ use super::*;
 use crate::config::{self, *};
 use crate::pipeline::fake;
 
+fn admin_on_any_port() -> Admin {
+    Admin {
+        address: ([127, 0, 0, 1], 0).into(),
+        tokens: Vec::new(),
+        hosts: Vec::new(),
+        has_open_metrics: true,
+    }
+}
+
 fn edge_config(endpoints: &[&Endpoint]) -> Config {
     let seconds = Duration::from_secs;
     Config {
@@ -64,10 +73,8 @@ fn edge_config(endpoints: &[&Endpoint]) -> Config {
         zone: None,
         trusted_proxies: Vec::new(),
         forwarded: Forwarded::default(),
-        admin: Some(Admin {
-            address: ([127, 0, 0, 1], 0).into(),
-            token: None,
-        }),
+        admin: Some(admin_on_any_port()),
+        audit_log: AuditLog::Log,
         access_log: AccessLog::Off,
         pages: Vec::new(),
         logs_health_checks: false,

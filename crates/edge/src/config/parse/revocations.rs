@@ -15,7 +15,7 @@ const TOKEN_BYTES_MAX: u64 = 4096;
 impl Parser<'_> {
     /// `None` after an error.
     pub(super) fn follow(&self, issuer: &FileIssuer, file: &FileRevocations) -> Option<Follow> {
-        let token = self.token(file)?;
+        let token = self.token_of(file.token.as_ref(), file.token_file.as_ref())?;
         if let Some(token) = &token {
             self.check_length_of_secret("token", token);
             if !token
@@ -37,11 +37,15 @@ impl Parser<'_> {
     }
 
     /// From the file that holds it, where one is named. `None` after an error.
-    fn token(&self, file: &FileRevocations) -> Option<Option<Located<Secret<String>>>> {
-        let Some(named) = &file.token_file else {
-            return Some(file.token.clone());
+    pub(super) fn token_of(
+        &self,
+        token: Option<&Located<Secret<String>>>,
+        file: Option<&Located<String>>,
+    ) -> Option<Option<Located<Secret<String>>>> {
+        let Some(named) = file else {
+            return Some(token.cloned());
         };
-        if let Some(token) = &file.token {
+        if let Some(token) = token {
             let message = "`token` and `token_file` are both there";
             self.report
                 .error_with_hint(token.span, message, "leave one of them out");

@@ -255,6 +255,11 @@ const OTHER: &[(&str, &str)] = &[
     ("forwarded.by", "_other"),
     ("trusted_proxies", "[192.168.0.0/16]"),
     ("admin.address", "127.0.0.1:2020"),
+    ("admin.tokens[].name", "other"),
+    ("admin.tokens[].role", "operate"),
+    ("admin.hosts", "[other.example.com]"),
+    ("admin.open_metrics", "false"),
+    ("audit_log", "./other.log"),
     ("access_log.to", "off"),
     ("access_log.health_checks", "true"),
     ("access_log.sample", "9"),
@@ -280,6 +285,8 @@ const ELSEWHERE: &[&str] = &[
     "routes[].errors[].body",
     "routes[].maintenance.body",
     "admin.token",
+    "admin.tokens[].token",
+    "admin.tokens[].token_file",
     "issuers.<name>.allow_http",
     // A route of the reference names its own.
     "issuers.<name>.audience",
@@ -406,8 +413,15 @@ fn exact_path_and_secret_reach_the_configuration() {
         .as_ref()
         .unwrap();
     assert_eq!(secret.expose(), "0123456789abcdef0123456789abcdef");
-    let token = config.admin.unwrap().token.unwrap();
-    assert_eq!(token.expose(), "an operator's token of 40 characters ...");
+    let tokens = config.admin.unwrap().tokens;
+    assert_eq!(
+        (tokens[0].name.as_str(), tokens[0].role),
+        ("admin", AdminRole::Operate)
+    );
+    assert_eq!(
+        tokens[0].token.expose(),
+        "an operator's token of 40 characters ..."
+    );
 }
 
 #[test]

@@ -171,7 +171,7 @@ fn addresses_that_differ_are_free() {
 #[test]
 fn admin_address_of_a_listener() {
     one_error(
-        &with("admin: { address: \"0.0.0.0:8080\" }"),
+        &with("admin: { address: \"0.0.0.0:8080\", token: 0123456789abcdef0123456789abcdef }"),
         "8:19",
         &["admin", "too"],
     );
@@ -307,12 +307,59 @@ fn trust_in_everybody_warns() {
 }
 
 #[test]
-fn open_admin_address_warns() {
-    one_warning(
+fn open_admin_address_needs_a_token_and_warns() {
+    one_error(
         &with("admin: { address: \"0.0.0.0:2019\" }"),
+        "8:19",
+        &["needs a token", "127.0.0.1"],
+    );
+    let token = "a".repeat(32);
+    one_warning(
+        &with(&format!(
+            "admin: {{ address: \"0.0.0.0:2019\", token: {token} }}"
+        )),
         "8:19",
         &["open to everyone"],
     );
+}
+
+#[test]
+fn tokens_of_operators_have_one_name_one_place_and_one_owner() {
+    let (a, b) = ("a".repeat(32), "b".repeat(32));
+    let tokens = |of: &str| with(&format!("admin: {{ tokens: [{of}] }}"));
+    one_error(&tokens("{ name: ada }"), "8:19", &["`ada` has no token"]);
+    one_error(
+        &tokens("{ name: ada, token: short }"),
+        "8:39",
+        &["shorter than 32"],
+    );
+    let two = format!("{{ name: ada, token: {a} }}, {{ name: ada, token: {b} }}");
+    one_error(&tokens(&two), "8:83", &["`ada` has two tokens"]);
+    let same = format!("{{ name: ada, token: {a} }}, {{ name: bob, token: {a} }}");
+    one_error(
+        &tokens(&same),
+        "8:95",
+        &["`bob` has the token of somebody else"],
+    );
+    let both = format!("{{ name: ada, token: {a}, token_file: x }}");
+    one_error(&tokens(&both), "8:39", &["both there"]);
+    let unknown = format!("{{ name: ada, role: operator, token: {a} }}");
+    one_error(&tokens(&unknown), "8:38", &["did you mean `operate`?"]);
+}
+
+#[test]
+fn hosts_of_the_operator_are_names_and_the_audit_goes_to_a_directory_that_is_there() {
+    one_error(
+        &with("admin: { hosts: [\"*.example.com\"] }"),
+        "8:18",
+        &["stands for many hosts"],
+    );
+    one_error(
+        &with("audit_log: ./none/audit.log"),
+        "8:12",
+        &["there is no directory"],
+    );
+    one_error(&with("audit_log: audit"), "8:12", &["log"]);
 }
 
 #[test]

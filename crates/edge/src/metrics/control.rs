@@ -1,0 +1,75 @@
+//! Metrics of what is changed while the edge runs. Never labels by who changed it.
+
+use std::collections::BTreeMap;
+
+use prometheus::{IntCounter, IntGauge, Registry};
+
+use super::{Metrics, register};
+
+/// The state in force, and how well changes are written down.
+#[derive(Debug)]
+pub struct ControlMetrics {
+    /// Lines the audit log could not take.
+    pub audit_dropped: IntCounter,
+    revision: IntGauge,
+}
+
+impl ControlMetrics {
+    pub(super) fn new(registry: &Registry) -> Self {
+        Self {
+            audit_dropped: register(
+                registry,
+                IntCounter::new(
+                    "portcullis_edge_audit_lines_dropped_total",
+                    "Lines that the audit log could not take.",
+                ),
+            ),
+            revision: register(
+                registry,
+                IntGauge::new(
+                    "portcullis_edge_revision",
+                    "Number of the state that reloads and operators led to.",
+                ),
+            ),
+        }
+    }
+
+    /// Shows the number of the state in force.
+    pub fn show_revision(&self, revision: u64) {
+        self.revision
+            .set(i64::try_from(revision).unwrap_or(i64::MAX));
+    }
+}
+
+/// Figures that operators ask for first.
+impl Metrics {
+    /// Requests by how they ended.
+    pub fn requests_by_outcome(&self) -> BTreeMap<String, f64> {
+        self.sums("portcullis_edge_requests_total", "outcome")
+    }
+
+    /// Connections open now, by listener.
+    pub fn connections_by_listener(&self) -> BTreeMap<String, f64> {
+        self.sums("portcullis_edge_connections_open", "listener")
+    }
+
+    /// Further attempts, by cluster.
+    pub fn retries_by_cluster(&self) -> BTreeMap<String, f64> {
+        self.sums("portcullis_edge_retries_total", "cluster")
+    }
+
+    /// The sum of a counter or gauge by one of its labels.
+    fn sums(&self, name: &str, label: &str) -> BTreeMap<String, f64> {
+        let mut sums = BTreeMap::new();
+        let families = self.registry.gather();
+        let family = families.iter().find(|family| family.name() == name);
+        for metric in family.map_or(&[][..], |family| family.get_metric()) {
+            let mut labels = metric.get_label().iter();
+            let value = labels.find(|one| one.name() == label);
+            let value = value.map_or("", |one| one.value()).to_owned();
+            let number = metric.get_counter().get_value() + metric.get_gauge().get_value();
+            *sums.entry(value).or_insert(0.0) += number;
+        }
+        sums
+    }
+}
