@@ -427,7 +427,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guard<S> {
         }
         this.notice_own_answer(data);
         this.is_unflushed = true;
-        if this.write_buffer.len() + data.len() > WRITE_BUFFER_BYTES {
+        let (data, begins_apart) = match &this.protocol {
+            Protocol::H1(_) => (data, false),
+            Protocol::H2(scanner) => scanner.apart(data),
+        };
+        if begins_apart || this.write_buffer.len() + data.len() > WRITE_BUFFER_BYTES {
             ready!(this.poll_write_buffer(cx))?;
         }
         if data.len() >= WRITE_BUFFER_BYTES {

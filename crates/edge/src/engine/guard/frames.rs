@@ -58,7 +58,7 @@ pub(super) enum Event {
 }
 
 /// Where a stream of frames stands.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Frames {
     header: [u8; HEADER_BYTES],
     filled: usize,

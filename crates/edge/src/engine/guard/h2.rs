@@ -19,6 +19,8 @@ const WINDOW: Duration = Duration::from_secs(10);
 /// many bytes of it: some read in small pieces.
 const UPDATES_PER_FRAME: u64 = 4;
 const BYTES_PER_UPDATE: u64 = 256;
+/// Where a frame says what it is.
+const KIND_AT: usize = 3;
 /// A header list beyond the limit counts as so many broken requests: each field of it was decoded.
 const MISTAKES_PER_LIST: u32 = 10;
 
@@ -303,6 +305,23 @@ impl Scanner {
     /// Requests whose header list the codec found too large, and said so, since the last call.
     pub(crate) fn take_too_large(&mut self) -> u32 {
         self.own_answers.take()
+    }
+
+    /// How much of what is to be sent goes out in one piece, and whether apart from what was sent before.
+    /// An answer that comes in one TLS record with the reset behind it is lost on curl 7.88.
+    pub(crate) fn apart<'o>(&self, output: &'o [u8]) -> (&'o [u8], bool) {
+        let (mut frames, mut rest) = (self.sent.clone(), output);
+        let is_reset = |rest: &[u8]| rest.get(KIND_AT).map(|kind| *kind == RST_STREAM);
+        let begins_apart = frames.is_between() && is_reset(output) == Some(true);
+        loop {
+            if frames.is_between() && is_reset(rest).is_some_and(|reset| reset != begins_apart) {
+                let piece = &output[..output.len() - rest.len()];
+                return (piece, begins_apart);
+            }
+            if frames.advance(&mut rest).is_none() {
+                return (output, begins_apart);
+            }
+        }
     }
 
     /// Takes the next bytes for the client, all of which go out. `Some`: with them the codec gives up

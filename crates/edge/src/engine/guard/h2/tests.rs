@@ -218,3 +218,40 @@ fn frames_of_another_size_and_another_beginning_are_refused_by_the_right_name() 
     let refused = scanner.receive(&opening, now);
     assert_eq!(refused, Err(Refusal::protocol(PROTOCOL_ERROR)));
 }
+
+#[test]
+fn resets_go_out_apart_from_the_answers_before_them() {
+    let now = Instant::now();
+    let answer = |stream| {
+        let head = frame(HEADERS, END_HEADERS, stream, b"\x88");
+        [head, frame(DATA, END_STREAM, stream, b"too much")].concat()
+    };
+    let resets = [
+        frame(RST_STREAM, 0, 1, &[0; 4]),
+        frame(RST_STREAM, 0, 5, &[0; 4]),
+    ]
+    .concat();
+    let written = [answer(1), resets.clone(), answer(3)].concat();
+    // However they are cut; a reset is known by its fourth byte.
+    for cut in 1..written.len() {
+        let mut scanner = after_preface(now);
+        let mut pieces: Vec<Vec<u8>> = vec![Vec::new()];
+        for mut rest in [&written[..cut], &written[cut..]] {
+            while !rest.is_empty() {
+                let (piece, begins_apart) = scanner.apart(rest);
+                assert!(!piece.is_empty());
+                if begins_apart {
+                    pieces.push(Vec::new());
+                }
+                pieces.last_mut().unwrap().extend(piece);
+                scanner.send(piece);
+                rest = &rest[piece.len()..];
+            }
+        }
+        assert_eq!(pieces.concat(), written);
+        let boundary = answer(1).len();
+        if !(boundary + 1..boundary + 4).contains(&cut) {
+            assert_eq!(pieces[0], answer(1), "{cut}");
+        }
+    }
+}
