@@ -1,16 +1,20 @@
 //! `portcullis edge`: the load balancer alone. Never writes to standard output, which
 //! belongs to the access log.
 
+use std::convert::Infallible;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
 use clap::Args;
 use portcullis_edge::StartError;
-use portcullis_edge::config::{self, Config};
+use portcullis_edge::config::{self, Config, Parsed};
+use portcullis_edge::control::{Controller, Origin};
 use portcullis_ops::telemetry::{self, Format, Level};
 use portcullis_ops::{manager, orphans, signal};
+use tokio::signal::unix::{self, SignalKind};
 
 use crate::check;
 use crate::console::Console;
@@ -29,7 +33,8 @@ Examples:
   portcullis edge --config edge.yaml --json --log-level warn
 
 The access log goes where the configuration says, standard output by default.
-SIGTERM or Ctrl-C drains; a second one ends the process at once.
+SIGTERM or Ctrl-C drains; a second one ends the process at once. SIGHUP reads the
+configuration again and opens the access log anew; with mistakes the old one goes on.
 
 Exit codes:
   0  drained and stopped as asked
@@ -82,16 +87,17 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         .thread_name("edge-worker")
         .build()
         .context("cannot start the runtime")?;
-    runtime.block_on(serve(parsed.config))?;
+    runtime.block_on(serve(arguments.config.clone(), parsed))?;
     Ok(ExitCode::SUCCESS)
 }
 
-async fn serve(config: Config) -> anyhow::Result<()> {
+async fn serve(file: PathBuf, parsed: Parsed) -> anyhow::Result<()> {
     let shutdown = signal::shutdown().context("cannot watch for signals")?;
+    let hangups = unix::signal(SignalKind::hangup());
+    let mut hangups = hangups.context("cannot watch for signals")?;
     let files = file_limit::raise();
-    let max_connections = config.max_connections;
-    let longest = config.shutdown.delay + config.shutdown.drain;
-    let mut running = start(config).await?;
+    let max_connections = parsed.config.max_connections;
+    let mut running = start_from(file, parsed).await?;
     for (listener, address) in &running.addresses {
         tracing::info!(listener, %address, "listening");
     }
@@ -107,18 +113,20 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         );
     }
     manager::ready("serving");
+    let controller = Arc::clone(running.controller());
     tokio::select! {
         signal = shutdown => tracing::info!(
             signal = signal.name(),
             "asked to leave; a second signal ends the process at once"
         ),
         () = running.failed() => bail!("a part of the edge ended unexpectedly"),
+        never = reload_when_asked(&mut hangups, &controller) => match never {},
         never = manager::keep_alive() => match never {},
         Err(error) = orphans::bury() => {
             return Err(error).context("cannot watch for the ends of processes");
         }
     }
-    manager::leaving(longest.saturating_add(LET_GO));
+    manager::leaving(running.patience().saturating_add(LET_GO));
     let leaving = running.shutdown();
     tokio::select! {
         _cut_off = leaving => {}
@@ -128,23 +136,43 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Puts the file into force at every SIGHUP.
+async fn reload_when_asked(hangups: &mut unix::Signal, controller: &Arc<Controller>) -> Infallible {
+    loop {
+        match hangups.recv().await {
+            // The controller tells how it went.
+            Some(()) => drop(controller.reload(Origin::Sighup).await),
+            None => std::future::pending().await,
+        }
+    }
+}
+
 /// Starts the edge; a taken port is told with its holder.
 pub(crate) async fn start(config: Config) -> anyhow::Result<portcullis_edge::Running> {
-    portcullis_edge::start(config)
+    portcullis_edge::start(config).await.map_err(explain)
+}
+
+/// The same for one that may be reloaded from its file.
+async fn start_from(file: PathBuf, parsed: Parsed) -> anyhow::Result<portcullis_edge::Running> {
+    portcullis_edge::start_from(file, parsed)
         .await
-        .map_err(|error| match &error {
-            StartError::Bind {
-                listener,
-                address,
-                source,
-            } if source.kind() == std::io::ErrorKind::AddrInUse => {
-                anyhow::anyhow!(
-                    "port {} (listener {listener}) is taken by {}; stop it, or change the \
-                     address in the configuration",
-                    address.port(),
-                    port_holder::find(*address)
-                )
-            }
-            _ => error.into(),
-        })
+        .map_err(explain)
+}
+
+fn explain(error: StartError) -> anyhow::Error {
+    match &error {
+        StartError::Bind {
+            listener,
+            address,
+            source,
+        } if source.kind() == std::io::ErrorKind::AddrInUse => {
+            anyhow::anyhow!(
+                "port {} (listener {listener}) is taken by {}; stop it, or change the \
+                 address in the configuration",
+                address.port(),
+                port_holder::find(*address)
+            )
+        }
+        _ => error.into(),
+    }
 }

@@ -1,6 +1,6 @@
 //! The operator's listener: what it tells and what it changes while the edge runs.
 
-use portcullis_testkit::{Behavior, Connection, Endpoint, Health, client, free_port, wait_until};
+use portcullis_testkit::{Behavior, Connection, Endpoint, Health, free_port, wait_until};
 use serde_json::{Value, json};
 
 use crate::harness::{ADMIN_TOKEN, Edge};

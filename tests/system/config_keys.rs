@@ -1381,6 +1381,8 @@ const OBSERVED: &[(&str, &str)] = &[
         "routes[].response_headers.remove",
         "rewriting::response_headers_are_set_added_and_removed",
     ),
+    ("reload", "reload::a_file_is_read_when_it_changes"),
+    ("reload.watch", "reload::a_file_is_read_when_it_changes"),
     ("shutdown", "lifecycle::a_drain_ends_at_its_deadline"),
     (
         "shutdown.delay",

@@ -12,6 +12,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::Command;
 
+use nix::sys::signal::Signal;
 use portcullis_testkit::{
     Connection, Endpoint, Process, ReservedPort, Response, client, free_port, process, wait_until,
 };
@@ -160,6 +161,7 @@ impl<E: Engine> Setup<E> {
                 .as_str()
                 .map(|a| a.parse().unwrap()),
             process: Process::spawn(change(command)),
+            config: self.config,
             sockets_at_rest: 0,
             directory: self.directory,
             _ports: self.ports,
@@ -185,6 +187,7 @@ impl<E: Engine> Setup<E> {
 /// A running edge.
 pub(crate) struct Edge {
     pub(crate) process: Process,
+    config: Value,
     listeners: Vec<SocketAddr>,
     admin: Option<SocketAddr>,
     sockets_at_rest: usize,
@@ -211,6 +214,38 @@ impl Edge {
     /// Where files of this test live.
     pub(crate) fn directory(&self) -> PathBuf {
         self.directory.path().to_owned()
+    }
+
+    /// The configuration that it was started with.
+    pub(crate) fn config(&self) -> Value {
+        self.config.clone()
+    }
+
+    /// Puts another configuration in the place of its file, in one step.
+    pub(crate) fn write(&self, config: &Value) {
+        self.write_text(&serde_json::to_string_pretty(config).unwrap());
+    }
+
+    /// The same for any text.
+    pub(crate) fn write_text(&self, text: &str) {
+        let directory = self.directory.path();
+        std::fs::write(directory.join("next.yaml"), text).unwrap();
+        std::fs::rename(directory.join("next.yaml"), directory.join("edge.yaml")).unwrap();
+    }
+
+    /// Has it read its file again by SIGHUP, and waits until it has, with or without success.
+    pub(crate) async fn hang_up(&self, result: &str) {
+        let labels = [("origin", "sighup"), ("result", result)];
+        let name = "portcullis_edge_config_reloads_total";
+        let before = self.metric(name, &labels).await;
+        self.process.signal(Signal::SIGHUP);
+        self.wait_for_metric(name, &labels, before + 1.0).await;
+    }
+
+    /// Puts another configuration into force.
+    pub(crate) async fn reload(&self, config: &Value) {
+        self.write(config);
+        self.hang_up("ok").await;
     }
 
     /// A connection to the first listener.

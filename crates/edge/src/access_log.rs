@@ -1,8 +1,10 @@
 //! Writes finished requests, one JSON object a line. Never blocks a request: what the writer cannot take is counted and dropped.
 
+use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -20,7 +22,9 @@ pub use privacy::Privacy;
 /// Takes finished lines and hands them to one thread of its own.
 #[derive(Debug)]
 pub struct AccessLogWriter {
-    queue: Option<Arc<Queue>>,
+    queue: Arc<Queue>,
+    /// Whether lines go anywhere.
+    is_on: AtomicBool,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -32,32 +36,37 @@ pub struct OpenError {
     source: io::Error,
 }
 
-impl AccessLogWriter {
-    /// Opens the destination and starts the writer thread.
-    pub fn open(destination: &AccessLog, dropped: IntCounter) -> Result<Self, OpenError> {
-        match destination {
-            AccessLog::Off => Ok(Self::off()),
-            AccessLog::Stdout => {
-                Self::start(Box::new(io::stdout()), dropped).map_err(|source| OpenError {
-                    path: PathBuf::from("<stdout>"),
-                    source,
-                })
-            }
-            AccessLog::File(path) => append(path)
-                .and_then(|file| Self::start(Box::new(file), dropped))
-                .map_err(|source| OpenError {
-                    path: path.clone(),
-                    source,
-                }),
-        }
-    }
+/// Where lines go; `None` is nowhere.
+pub(crate) type Opened = Option<Box<dyn Write + Send>>;
 
-    /// Writes nowhere.
-    pub fn off() -> Self {
-        Self {
-            queue: None,
-            thread: Mutex::new(None),
+/// Opens a destination.
+pub(crate) fn open(destination: &AccessLog) -> Result<Opened, OpenError> {
+    Ok(match destination {
+        AccessLog::Off => None,
+        AccessLog::Stdout => Some(Box::new(io::stdout())),
+        AccessLog::File(path) => {
+            let file = append(path).map_err(|source| OpenError {
+                path: path.clone(),
+                source,
+            })?;
+            Some(Box::new(file))
         }
+    })
+}
+
+impl AccessLogWriter {
+    /// Opens the destination and starts the writer thread, which there is even for none: there may be
+    /// one later.
+    pub fn open(destination: &AccessLog, dropped: IntCounter) -> Result<Self, OpenError> {
+        let opened = open(destination)?;
+        let is_on = opened.is_some();
+        let opened = opened.unwrap_or_else(|| Box::new(io::sink()));
+        let log = Self::start(opened, dropped).map_err(|source| OpenError {
+            path: PathBuf::from("(its thread)"),
+            source,
+        })?;
+        log.is_on.store(is_on, Ordering::Relaxed);
+        Ok(log)
     }
 
     /// Writes to any destination.
@@ -73,20 +82,28 @@ impl AccessLogWriter {
             .name("access-log".to_owned())
             .spawn(move || reader.drain(destination))?;
         Ok(Self {
-            queue: Some(queue),
+            queue,
+            is_on: AtomicBool::new(true),
             thread: Mutex::new(Some(thread)),
         })
     }
 
+    /// Sends further lines to another destination. What was queued before still goes to the old one.
+    pub(crate) fn redirect(&self, to: Opened) {
+        self.is_on.store(to.is_some(), Ordering::Relaxed);
+        self.queue
+            .redirect(to.unwrap_or_else(|| Box::new(io::sink())));
+    }
+
     /// Whether lines go anywhere: spares the work of making them.
     pub fn is_on(&self) -> bool {
-        self.queue.is_some()
+        self.is_on.load(Ordering::Relaxed)
     }
 
     /// Queues one line, newline included.
     pub fn write(&self, line: &[u8]) {
-        if let Some(queue) = &self.queue {
-            queue.push(line);
+        if self.is_on() {
+            self.queue.push(line);
         }
     }
 
@@ -97,7 +114,7 @@ impl AccessLogWriter {
     }
 
     fn close_within(&self, timeout: Duration) {
-        let Some(queue) = &self.queue else { return };
+        let queue = &self.queue;
         let mut pending = queue.lock();
         pending.is_closed = true;
         queue.wake.notify_one();
@@ -127,7 +144,6 @@ impl Drop for AccessLogWriter {
     }
 }
 
-#[derive(Debug)]
 struct Queue {
     pending: Mutex<Pending>,
     /// There is something to do for the thread.
@@ -135,6 +151,12 @@ struct Queue {
     /// The thread has ended.
     ended: Condvar,
     dropped: IntCounter,
+}
+
+impl fmt::Debug for Queue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Queue").finish_non_exhaustive()
+    }
 }
 
 /// Tells whoever closes the log that the thread is over, even if it panicked.
@@ -147,10 +169,12 @@ impl Drop for Ending<'_> {
     }
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Pending {
     bytes: Vec<u8>,
     lines: u64,
+    /// Where lines go from a position in the bytes on.
+    turns: Vec<(usize, Box<dyn Write + Send>)>,
     is_closed: bool,
     has_ended: bool,
 }
@@ -172,6 +196,14 @@ impl Queue {
         }
     }
 
+    fn redirect(&self, to: Box<dyn Write + Send>) {
+        let mut pending = self.lock();
+        let position = pending.bytes.len();
+        pending.turns.push((position, to));
+        drop(pending);
+        self.wake.notify_one();
+    }
+
     /// The thread: swaps buffers, so that requests wait for a memory copy at most, never for a disk.
     fn drain(&self, mut destination: Box<dyn Write + Send>) {
         let _ending = Ending(self);
@@ -179,7 +211,7 @@ impl Queue {
         let mut is_failing = false;
         loop {
             let mut pending = self.lock();
-            while pending.bytes.is_empty() && !pending.is_closed {
+            while pending.is_empty() && !pending.is_closed {
                 pending = self
                     .wake
                     .wait(pending)
@@ -195,13 +227,19 @@ impl Queue {
             }
             let lines = std::mem::take(&mut pending.lines);
             let is_last = pending.is_closed;
+            let turns = std::mem::take(&mut pending.turns);
             batch.clear();
             std::mem::swap(&mut batch, &mut pending.bytes);
             drop(pending);
-            match destination
-                .write_all(&batch)
-                .and_then(|()| destination.flush())
-            {
+            let mut written = Ok(());
+            let mut rest = batch.as_slice();
+            for (position, next) in turns {
+                let until = position.saturating_sub(batch.len() - rest.len());
+                let (before, after) = rest.split_at(until.min(rest.len()));
+                written = written.and(write_to(&mut *destination, before));
+                (destination, rest) = (next, after);
+            }
+            match written.and(write_to(&mut *destination, rest)) {
                 Ok(()) => is_failing = false,
                 Err(error) => {
                     self.dropped.inc_by(lines);
@@ -220,6 +258,20 @@ impl Queue {
     fn lock(&self) -> MutexGuard<'_, Pending> {
         self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+impl Pending {
+    fn is_empty(&self) -> bool {
+        self.bytes.is_empty() && self.turns.is_empty()
+    }
+}
+
+fn write_to(destination: &mut dyn Write, bytes: &[u8]) -> io::Result<()> {
+    if bytes.is_empty() {
+        return Ok(());
+    }
+    destination.write_all(bytes)?;
+    destination.flush()
 }
 
 fn append(path: &PathBuf) -> io::Result<File> {
@@ -280,6 +332,27 @@ mod tests {
             .map(|number| format!("{number}\n"))
             .collect::<String>();
         assert_eq!(text, format!("before\n{expected}"));
+    }
+
+    #[test]
+    fn lines_go_where_they_were_to_go_when_they_were_written() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name);
+        let read = |name: &str| std::fs::read_to_string(path(name)).unwrap();
+        let to = |name: &str| AccessLog::File(path(name));
+        let log = AccessLogWriter::open(&AccessLog::Off, counter()).unwrap();
+        assert!(!log.is_on());
+        log.write(b"nowhere\n");
+        log.redirect(open(&to("one")).unwrap());
+        assert!(log.is_on());
+        log.write(b"first\n");
+        log.redirect(open(&to("two")).unwrap());
+        log.write(b"second\n");
+        log.close();
+        assert_eq!(
+            (read("one"), read("two")),
+            ("first\n".into(), "second\n".into())
+        );
     }
 
     #[test]

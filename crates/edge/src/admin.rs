@@ -20,6 +20,7 @@ use tokio::sync::{Semaphore, watch};
 
 use crate::audit::{ENTRIES_MAX, Outcome, Record, Who};
 use crate::config::AdminRole;
+use crate::control::Controller;
 use crate::state::Edge;
 
 mod access;
@@ -32,6 +33,7 @@ mod check;
 mod json;
 mod openapi;
 mod precondition;
+mod reload;
 mod status;
 mod table;
 
@@ -55,12 +57,20 @@ const TOLD_CHARS_MAX: usize = 256;
 /// What requests are answered from.
 struct Desk {
     edge: Arc<Edge>,
+    controller: Arc<Controller>,
 }
 
 /// Answers until `stop` turns true; that is after the drain, so that readiness can be seen failing.
-pub(crate) async fn run(edge: Arc<Edge>, socket: TcpListener, mut stop: watch::Receiver<bool>) {
+pub(crate) async fn run(
+    controller: Arc<Controller>,
+    socket: TcpListener,
+    mut stop: watch::Receiver<bool>,
+) {
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-    let desk = Arc::new(Desk { edge });
+    let desk = Arc::new(Desk {
+        edge: Arc::clone(controller.edge()),
+        controller,
+    });
     loop {
         let accepted = tokio::select! {
             biased;
@@ -120,6 +130,7 @@ impl Desk {
         match operation.does {
             Does::Change(kind) => self.change(kind, &steps, head, body, who).await,
             Does::Check => self.check(&steps, head, body, who).await,
+            Does::Reload | Does::RollBack => self.reload(operation.does, head, body, who).await,
             shown => Ok(self.show(shown)),
         }
     }
@@ -162,7 +173,10 @@ impl Desk {
                 "most": ENTRIES_MAX,
                 "entries": edge.audit.latest(),
             }),
-            Does::Document | Does::Check | Does::Change(_) => openapi::document(),
+            Does::History => reload::history(&self.controller),
+            Does::Document | Does::Reload | Does::RollBack | Does::Check | Does::Change(_) => {
+                openapi::document()
+            }
         };
         let mut answer = document(StatusCode::OK, &body);
         tag(&mut answer, revision);

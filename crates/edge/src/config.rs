@@ -47,6 +47,7 @@ mod words;
 
 pub use admin::{Admin, AdminRole, AdminToken, AuditLog};
 pub use affinity::{Affinity, AffinityBy, AffinityCookie, AffinityValue, SameSite, Secure};
+pub(crate) use check::table;
 pub use check::{CheckReport, check, json_schema, key_paths, load, parse, reference};
 pub use client_auth::{ClientAuth, ClientPolicies, ClientRules, ClientTrust};
 pub use clients::{ClientLists, ConnectionsPerAddress, Forwarded, ForwardedBy, ProxyProtocol};
@@ -114,6 +115,8 @@ pub struct Config {
     pub log_sample: LogSample,
     /// How the process leaves.
     pub shutdown: Shutdown,
+    /// When the file is read again.
+    pub reload: Reload,
     /// Connections of all listeners together (default 50,000).
     pub max_connections: u32,
     /// Threads that carry requests; `None` (default) is one per processor core.
@@ -168,7 +171,7 @@ pub struct LogSample {
 }
 
 /// What the access log says of persons.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogPrivacy {
     /// Whether addresses of clients lose their last byte, of IPv6 the last ten (default no).
     pub truncates_addresses: bool,
@@ -189,6 +192,13 @@ pub enum PrivateField {
     Path,
     ServerName,
     UserAgent,
+}
+
+/// When the configuration is read again without being asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Reload {
+    /// Whenever the file changes (default no).
+    pub watches_file: bool,
 }
 
 /// How the process leaves after SIGTERM.

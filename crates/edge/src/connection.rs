@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
 use http::HeaderValue;
@@ -10,6 +10,7 @@ use portcullis_traffic::route::PathRules;
 
 use crate::config::{self, ClientPolicies, ClientTimeouts, FrameLimits, Limits};
 use crate::metrics::{ListenerMetrics, Metrics};
+use crate::state::Seat;
 pub use crate::tls::identity::ClientIdentity;
 
 /// One accepted connection.
@@ -101,8 +102,13 @@ pub struct TlsFacts {
 pub struct ListenerContext {
     /// Unique; the `listener` label in logs and metrics.
     pub name: String,
-    /// Position in the configuration: where snapshots keep this listener's counters.
+    /// Where snapshots keep this listener's counters.
     pub index: usize,
+    /// Keeps that number its own for as long as it has connections.
+    #[expect(dead_code, reason = "it is there to be held")]
+    seat: Option<Arc<Seat>>,
+    /// Whether its door is closed: connections end politely after the exchange at hand.
+    is_closing: Arc<AtomicBool>,
     /// Sizes and counts.
     pub limits: Limits,
     /// Deadlines towards the client.
@@ -130,11 +136,13 @@ pub struct ListenerContext {
 }
 
 impl ListenerContext {
-    /// `index` is the position in [`config::Config::listeners`], `port` the one really bound.
+    /// `index` is where snapshots keep what they count, `port` the one really bound.
     pub fn new(listener: &config::Listener, index: usize, port: u16, metrics: &Metrics) -> Self {
         Self {
             name: listener.name.clone(),
             index,
+            seat: None,
+            is_closing: Arc::default(),
             limits: listener.limits.clone(),
             timeouts: listener.timeouts.clone(),
             frames: listener.http2.frames,
@@ -152,5 +160,24 @@ impl ListenerContext {
             port_text: HeaderValue::from(port),
             metrics: metrics.listener(&listener.name),
         }
+    }
+    /// The same for a listener that may be replaced: it keeps its number, and ends with its door.
+    pub(crate) fn seated(
+        listener: &config::Listener,
+        seat: &Arc<Seat>,
+        port: u16,
+        metrics: &Metrics,
+        is_closing: &Arc<AtomicBool>,
+    ) -> Self {
+        Self {
+            seat: Some(Arc::clone(seat)),
+            is_closing: Arc::clone(is_closing),
+            ..Self::new(listener, seat.number, port, metrics)
+        }
+    }
+
+    /// Whether its connections shall end.
+    pub(crate) fn is_closing(&self) -> bool {
+        self.is_closing.load(Ordering::Relaxed)
     }
 }

@@ -13,7 +13,8 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
 
-use crate::config::{Config, Endpoint, Place, Source};
+use crate::config::{Endpoint, Place, Source};
+use crate::control::Controller;
 use crate::state::Edge;
 
 mod file;
@@ -40,13 +41,14 @@ struct Desk {
 }
 
 /// Follows the sources of the running configuration until told to stop.
-pub(crate) async fn run(edge: Arc<Edge>, config: Arc<Config>, mut stop: watch::Receiver<bool>) {
+pub(crate) async fn run(controller: Arc<Controller>, mut stop: watch::Receiver<bool>) {
+    let edge = controller.edge();
     let mut generations = edge.snapshot_changes();
     let mut tasks = JoinSet::new();
     let mut following = HashMap::new();
     let found = Arc::clone(edge.keeper.found());
     loop {
-        reconcile(&edge, &mut following, &mut tasks);
+        reconcile(edge, &mut following, &mut tasks);
         let has_found = tokio::select! {
             _ = stop.wait_for(|stop| *stop) => return,
             _ = generations.changed() => false,
@@ -55,7 +57,7 @@ pub(crate) async fn run(edge: Arc<Edge>, config: Arc<Config>, mut stop: watch::R
         };
         if has_found {
             tokio::time::sleep(GATHER).await;
-            renew(&edge, &config).await;
+            renew(&controller).await;
         }
         following.retain(|_, one: &mut Following| !one.task.is_finished());
     }
@@ -124,14 +126,8 @@ async fn follow(desk: Desk, source: Arc<Source>) {
 }
 
 /// The next generation of the configuration in force, with what was found.
-async fn renew(edge: &Arc<Edge>, config: &Arc<Config>) {
-    let (edge, config) = (Arc::clone(edge), Arc::clone(config));
-    // A large configuration takes milliseconds, which no request should wait for.
-    let built = tokio::task::spawn_blocking(move || match edge.next_snapshot(&config) {
-        Ok(next) => edge.install(next),
-        Err(error) => tracing::error!(%error, "endpoints that were found cannot be used"),
-    });
-    if let Err(error) = built.await {
+async fn renew(controller: &Arc<Controller>) {
+    if let Err(error) = controller.renew().await {
         tracing::error!(%error, "endpoints that were found cannot be used");
     }
 }

@@ -32,6 +32,7 @@ pub mod audit;
 pub mod cluster;
 pub mod config;
 pub mod connection;
+pub mod control;
 mod dialling;
 pub mod discovery;
 mod engine;
@@ -55,4 +56,4 @@ mod tls;
 mod words;
 
 pub use config::Config;
-pub use server::{Running, StartError, start};
+pub use server::{Running, StartError, start, start_from};

@@ -3,6 +3,7 @@
 
 mod arrival;
 mod crowd;
+mod door;
 mod handshake;
 mod hello;
 mod passthrough;
@@ -17,7 +18,7 @@ use std::os::fd::{AsRawFd, RawFd};
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::{Context, Poll};
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
@@ -25,6 +26,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use self::arrival::{NoHeader, origin_of};
 use self::crowd::{Crowd, Guest};
+pub(crate) use self::door::Door;
 pub(crate) use self::hello::Rewound;
 use self::passthrough::Passthrough;
 pub(crate) use self::proxy_header::Origin;
@@ -43,13 +45,11 @@ use crate::engine::{
 };
 use crate::outcome::Cause;
 use crate::pipeline::{self, Told};
-use crate::state::Edge;
+use crate::state::{Edge, Snapshot};
 use crate::tls::Terminator;
 
 /// Connections the kernel may hold before we accept them.
 const BACKLOG: u32 = 4096;
-/// Wait after a failed accept (out of file descriptors), so that the loop does not spin.
-const ACCEPT_RETRY: Duration = Duration::from_millis(50);
 /// Refused connections of a listener that may wait for their clients to take the answer. Further
 /// ones are closed at once, at the risk that a reset overtakes it.
 const PARTING_MAX: usize = 256;
@@ -97,12 +97,19 @@ pub(crate) struct Listener {
     slots: Arc<Slots>,
 }
 
+/// What all listeners of an edge share.
+pub(crate) struct House {
+    pub(crate) edge: Arc<Edge>,
+    pub(crate) slots: Arc<Slots>,
+    pub(crate) pool: Arc<Pool>,
+}
+
 /// Connections of all listeners together.
 #[derive(Debug)]
 pub(crate) struct Slots {
     open: AtomicU64,
     next_id: AtomicU64,
-    max_open: u64,
+    max_open: AtomicU64,
 }
 
 impl Slots {
@@ -111,8 +118,13 @@ impl Slots {
         Self {
             open: AtomicU64::new(0),
             next_id: AtomicU64::new(1),
-            max_open: max_open.into(),
+            max_open: AtomicU64::new(max_open.into()),
         }
+    }
+
+    /// At most `max_open` from now on. Those that are open stay.
+    pub(crate) fn allow(&self, max_open: u32) {
+        self.max_open.store(max_open.into(), Ordering::Relaxed);
     }
 
     /// Connections open now.
@@ -137,57 +149,46 @@ impl Drop for OpenConnection {
 }
 
 impl Listener {
-    /// `context.port` must be the port really bound.
+    /// `context.port` must be the port really bound, and `snapshot` of the same configuration. Whom
+    /// `previous` let in still counts.
     pub(crate) fn new(
         config: &config::Listener,
         context: Arc<ListenerContext>,
-        edge: Arc<Edge>,
-        slots: Arc<Slots>,
-        pool: Arc<Pool>,
+        snapshot: &Snapshot,
+        house: &House,
+        previous: Option<&Self>,
     ) -> Self {
+        let House { edge, slots, pool } = house;
+        let same_engine = previous
+            .map(|previous| &previous.pingora)
+            .filter(|pingora| pingora.keeps_limits_of(config));
+        let pingora = || PingoraEngine::new(Arc::clone(edge), config, Arc::clone(pool));
+        let known_crowd = previous.and_then(|previous| previous.crowd.as_deref());
+        let crowd = |policy| {
+            let trusted = &snapshot.trusted_proxies;
+            Arc::new(Crowd::new(policy, trusted, known_crowd))
+        };
         Self {
-            pingora: PingoraEngine::new(Arc::clone(&edge), config, Arc::clone(&pool)),
+            pingora: same_engine.cloned().unwrap_or_else(pingora),
             native: (config.engine == config::Engine::Native)
-                .then(|| NativeEngine::new(Arc::clone(&edge), pool)),
-            tls: edge.terminators.get(context.index).cloned().flatten(),
-            passthrough: Passthrough::new(&config.passthrough),
+                .then(|| NativeEngine::new(Arc::clone(edge), Arc::clone(pool))),
+            tls: snapshot.terminator(&config.name).cloned(),
+            passthrough: Passthrough::new(&config.passthrough, snapshot),
             max_connections: config.max_connections,
-            crowd: config
-                .connections_per_address
-                .as_ref()
-                .map(|policy| Arc::new(Crowd::new(policy, &edge.trusted_proxies))),
+            crowd: config.connections_per_address.as_ref().map(crowd),
             proxy_protocol: config.proxy_protocol.clone(),
             parting: Arc::new(Semaphore::new(PARTING_MAX)),
             local: (!config.address.ip().is_unspecified())
                 .then(|| SocketAddr::new(config.address.ip(), context.port)),
-            edge,
+            edge: Arc::clone(edge),
             context,
-            slots,
+            slots: Arc::clone(slots),
         }
     }
 
-    /// Accepts until told to drain. Connections outlive the loop: they run as tasks of their own
-    /// and end by the same signal.
-    pub(crate) async fn run(self: Arc<Self>, socket: TcpListener, mut signals: Signals) {
-        let connection_signals = signals.clone();
-        loop {
-            let accepted = tokio::select! {
-                biased;
-                _ = signals.drain.wait_for(|drain| *drain) => break,
-                accepted = socket.accept() => accepted,
-            };
-            match accepted {
-                Ok((stream, client)) => self.admit(stream, client, &connection_signals),
-                Err(error) => {
-                    tracing::warn!(listener = %self.context.name, %error, "cannot accept a connection");
-                    tokio::time::sleep(ACCEPT_RETRY).await;
-                }
-            }
-        }
-        // Closing the socket would reset what the kernel has accepted for us.
-        while let Poll::Ready(Ok((stream, client))) = poll_once(|cx| socket.poll_accept(cx)).await {
-            self.admit(stream, client, &connection_signals);
-        }
+    /// Name in the configuration.
+    pub(crate) fn name(&self) -> &str {
+        &self.context.name
     }
 
     /// Counts the connection and serves it in a task of its own, or refuses it at a limit.
@@ -200,8 +201,8 @@ impl Listener {
             slots: Arc::clone(&self.slots),
             guest: None,
         };
-        let is_full =
-            open >= self.slots.max_open || metrics.open.get() > i64::from(self.max_connections);
+        let is_full = open >= self.slots.max_open.load(Ordering::Relaxed)
+            || metrics.open.get() > i64::from(self.max_connections);
         let welcomed = match &self.proxy_protocol {
             _ if is_full => Err(Cause::TooManyConnections),
             // Whose connection it is will only be known then.
@@ -284,7 +285,7 @@ impl Listener {
             Err(why) => why,
         };
         self.context.metrics.refused_proxy_header.inc();
-        tracing::debug!(client = self.edge.privacy.shown(peer), listener = %self.context.name, ?why, "no PROXY header");
+        tracing::debug!(client = self.edge.shown(peer), listener = %self.context.name, ?why, "no PROXY header");
         let (connection, cause) = (self.connection(peer, peer, None), Cause::ProxyHeader);
         let (told, now) = (Told::default(), Instant::now());
         pipeline::report_unparsed(&self.edge, &connection, cause, told, now);
@@ -429,10 +430,6 @@ async fn until<F: Future<Output = ()>>(mut stop: Signal, task: impl FnOnce() -> 
         stop.poll(cx)
     })
     .await;
-}
-
-async fn poll_once<T>(mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>) -> Poll<T> {
-    poll_fn(|cx| Poll::Ready(poll(cx))).await
 }
 
 #[cfg(test)]

@@ -23,6 +23,7 @@ mod gates;
 mod listeners;
 mod passthrough;
 mod rate_limits;
+mod reloads;
 mod tls;
 mod tokens;
 
@@ -37,6 +38,7 @@ pub use passthrough::PassedMetrics;
 use passthrough::PassthroughVecs;
 pub(crate) use rate_limits::LimitMetrics;
 use rate_limits::LimitVecs;
+use reloads::ReloadVecs;
 pub use tls::TlsMetrics;
 use tls::TlsVecs;
 pub use tokens::IssuerMetrics;
@@ -56,6 +58,7 @@ pub struct Metrics {
     endpoints: EndpointVecs,
     listeners: ListenerVecs,
     passthrough: PassthroughVecs,
+    reloads: ReloadVecs,
     tls: TlsVecs,
     tokens: TokenVecs,
     feeds: FeedVecs,
@@ -261,6 +264,7 @@ impl Metrics {
             endpoints: EndpointVecs::new(&registry),
             listeners: ListenerVecs::new(&registry),
             passthrough: PassthroughVecs::new(&registry),
+            reloads: ReloadVecs::new(&registry),
             tls: TlsVecs::new(&registry),
             tokens: TokenVecs::new(&registry),
             feeds: FeedVecs::new(&registry),
@@ -567,6 +571,10 @@ fn histograms(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> H
 
 fn gauges(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
     register(registry, IntGaugeVec::new(Opts::new(name, help), labels))
+}
+
+fn gauge(registry: &Registry, name: &str, help: &str) -> IntGauge {
+    register(registry, IntGauge::new(name, help))
 }
 
 fn register<C: Collector + Clone + 'static>(registry: &Registry, made: prometheus::Result<C>) -> C {

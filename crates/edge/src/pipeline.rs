@@ -204,13 +204,18 @@ impl Exchange {
         let checked = let_in.and_then(|()| admit::check(head, self.limits()));
         let checked = checked.and_then(|()| misdirected::check(head, &self.connection));
         let decided = checked.and(path).and_then(|()| {
-            route::find(&self.snapshot, normal, &self.connection, self.edge.trust())
+            route::find(
+                &self.snapshot,
+                normal,
+                &self.connection,
+                self.snapshot.trust(),
+            )
         });
         self.route = decided.ok();
         self.request = Some(admit::identify(
             head,
             &self.connection,
-            self.edge.trust(),
+            self.snapshot.trust(),
             &self.edge.ids,
             finish::is_logged(&self.edge, &self.snapshot, self.route),
         ));
@@ -275,8 +280,8 @@ impl Exchange {
             return Vec::new();
         };
         let told = forward::Told {
-            how: &self.edge.forwarded,
-            trust: self.edge.trust(),
+            how: &self.snapshot.forwarded,
+            trust: self.snapshot.trust(),
         };
         let mut edits = forward::edits(request, head, &self.connection, told, span);
         edits.extend(self.hide_own_cookies(head.fields()));
@@ -378,6 +383,7 @@ impl Exchange {
     pub fn must_close(&self, now: Instant) -> bool {
         let limits = self.limits();
         self.edge.is_draining()
+            || self.connection.listener.is_closing()
             || self.connection.requests.load(Ordering::Relaxed)
                 >= u64::from(limits.requests_per_connection.get())
             || now.saturating_duration_since(self.connection.opened) >= limits.connection_age

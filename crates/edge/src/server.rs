@@ -3,23 +3,27 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use thiserror::Error;
-use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::cluster::clock;
-use crate::config::{Config, Shutdown};
-use crate::connection::ListenerContext;
+use crate::config::{Config, Parsed};
+use crate::control::{self, Controller};
 use crate::engine::Pool;
 use crate::gate::follow;
-use crate::listener::{self, Listener, Signals, Slots};
+use crate::listener::{House, Slots};
 use crate::state::{BuildError, Edge};
-use crate::{admin, discovery, jwks, probe, revocation, tls};
+use crate::{discovery, jwks, probe, revocation, tls};
+
+mod doors;
+
+pub(crate) use doors::{Doors, Prepared};
 
 /// How often the end of the last connections is looked for while draining.
 const DRAIN_POLL: Duration = Duration::from_millis(10);
@@ -46,7 +50,6 @@ pub enum StartError {
 }
 
 /// A running edge. Dropping it stops everything at once; [`Running::shutdown`] does it politely.
-#[derive(Debug)]
 pub struct Running {
     /// Every listener's name and the address really bound, in configuration order.
     pub addresses: Vec<(String, SocketAddr)>,
@@ -54,91 +57,104 @@ pub struct Running {
     pub admin: Option<SocketAddr>,
     edge: Arc<Edge>,
     slots: Arc<Slots>,
-    shutdown: Shutdown,
-    drain: watch::Sender<bool>,
+    doors: Arc<Doors>,
+    controller: Arc<Controller>,
     stop: watch::Sender<bool>,
     tasks: JoinSet<()>,
 }
 
-/// Starts an edge: all addresses are bound before anything runs.
+impl std::fmt::Debug for Running {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Running")
+            .field("addresses", &self.addresses)
+            .field("admin", &self.admin)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Starts an edge: all addresses are bound before anything runs. There is no file that it could be
+/// reloaded from.
 ///
 /// # Errors
 /// When an address cannot be bound, TLS cannot be set up or the access log cannot be opened.
 pub async fn start(config: Config) -> Result<Running, StartError> {
-    let config = Arc::new(config);
+    start_with(config, None).await
+}
+
+/// The same for what was read from a file, which may be read again while the edge runs.
+///
+/// # Errors
+/// As [`start`].
+pub async fn start_from(file: PathBuf, parsed: Parsed) -> Result<Running, StartError> {
+    let text = parsed.text.into();
+    start_with(parsed.config, Some((file, text))).await
+}
+
+async fn start_with(
+    config: Config,
+    file: Option<(PathBuf, Arc<str>)>,
+) -> Result<Running, StartError> {
     let edge = Arc::new(Edge::build(&config)?);
     let slots = Arc::new(Slots::new(config.max_connections));
     let pool = Arc::new(Pool::new());
-    let (drain, draining) = watch::channel(false);
     let (stop, stopped) = watch::channel(false);
-
-    let mut listeners = Vec::with_capacity(config.listeners.len());
-    let mut addresses = Vec::with_capacity(config.listeners.len());
-    for (index, listener) in config.listeners.iter().enumerate() {
-        let (socket, address) = bind(&listener.name, listener.address)?;
-        let context = ListenerContext::new(listener, index, address.port(), &edge.metrics);
-        let built = Listener::new(
-            listener,
-            Arc::new(context),
-            Arc::clone(&edge),
-            Arc::clone(&slots),
-            Arc::clone(&pool),
-        );
-        addresses.push((listener.name.clone(), address));
-        listeners.push((Arc::new(built), socket));
-    }
-    let admin = config
-        .admin
-        .as_ref()
-        .map(|admin| bind("admin", admin.address))
-        .transpose()?;
+    let house = House {
+        edge: Arc::clone(&edge),
+        slots: Arc::clone(&slots),
+        pool: Arc::clone(&pool),
+    };
+    let (doors, loops) = Doors::new(house, stopped.clone());
+    let doors = Arc::new(doors);
+    let prepared = doors.prepare(&config, &edge.snapshot.load())?;
+    let controller = Controller::new(Arc::clone(&edge), Arc::clone(&doors), config, file);
+    let controller = Arc::new(controller);
 
     let mut tasks = JoinSet::new();
     tasks.spawn(probe::run(Arc::clone(&edge), stopped.clone()));
     tasks.spawn(jwks::run(Arc::clone(&edge), stopped.clone()));
     tasks.spawn(revocation::run(Arc::clone(&edge), stopped.clone()));
-    let terminators = edge.terminators.iter().flatten().cloned().collect();
-    let outward = tls::outward::Outward::all(&config.clusters, &edge.metrics);
-    tasks.spawn(tls::watch::run(terminators, outward, stopped.clone()));
+    tasks.spawn(tls::watch::run(Arc::clone(&edge), stopped.clone()));
     tasks.spawn(clock::run(Arc::clone(&edge), stopped.clone()));
-    let finding = discovery::run(Arc::clone(&edge), Arc::clone(&config), stopped.clone());
-    tasks.spawn(finding);
     tasks.spawn(follow::run(Arc::clone(&edge), stopped.clone()));
-    tasks.spawn(pool.run(stopped.clone()));
-    let admin_address = admin.as_ref().map(|(_, address)| *address);
-    if let Some((socket, _)) = admin {
-        tasks.spawn(admin::run(Arc::clone(&edge), socket, stopped.clone()));
-    }
-    for (listener, socket) in listeners {
-        let signals = Signals {
-            drain: draining.clone(),
-            stop: stopped.clone(),
-        };
-        tasks.spawn(listener.run(socket, signals));
-    }
+    tasks.spawn(discovery::run(Arc::clone(&controller), stopped.clone()));
+    tasks.spawn(control::follow(Arc::clone(&controller), stopped.clone()));
+    tasks.spawn(pool.run(stopped));
+    tasks.spawn(loops);
+    doors.commit(prepared, &controller);
     Ok(Running {
-        addresses,
-        admin: admin_address,
+        addresses: doors.addresses(),
+        admin: doors.admin(),
         edge,
         slots,
-        shutdown: config.shutdown.clone(),
-        drain,
+        doors,
+        controller,
         stop,
         tasks,
     })
 }
 
 impl Running {
+    /// How long leaving may take, as the configuration says now.
+    pub fn patience(&self) -> Duration {
+        let snapshot = self.edge.snapshot.load();
+        snapshot.shutdown.delay + snapshot.shutdown.drain
+    }
+
+    /// Who replaces the configuration.
+    pub fn controller(&self) -> &Arc<Controller> {
+        &self.controller
+    }
+
     /// Leaves in order: readiness fails while everything is still served, then nothing new is
     /// accepted and idle connections close, then what runs may finish until the deadline.
     /// Returns how many connections the deadline cut off.
     pub async fn shutdown(mut self) -> u64 {
         self.edge.is_draining.store(true, Ordering::Relaxed);
-        tracing::info!(delay = ?self.shutdown.delay, "draining: readiness fails from now on");
-        tokio::time::sleep(self.shutdown.delay).await;
-        // Receivers live in the tasks; when they are gone there is nobody left to tell.
-        let _ = self.drain.send(true);
-        let drained = tokio::time::timeout(self.shutdown.drain, self.all_closed()).await;
+        let shutdown = self.edge.snapshot.load().shutdown.clone();
+        tracing::info!(delay = ?shutdown.delay, "draining: readiness fails from now on");
+        tokio::time::sleep(shutdown.delay).await;
+        self.doors.close();
+        let drained = tokio::time::timeout(shutdown.drain, self.all_closed()).await;
         let cut_off = self.slots.open();
         if drained.is_err() {
             tracing::warn!(
@@ -179,16 +195,6 @@ impl Running {
             }
         }
     }
-}
-
-fn bind(name: &str, address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
-    let bound = listener::bind(address)
-        .and_then(|socket| socket.local_addr().map(|address| (socket, address)));
-    bound.map_err(|source| StartError::Bind {
-        listener: name.to_owned(),
-        address,
-        source,
-    })
 }
 
 #[cfg(test)]

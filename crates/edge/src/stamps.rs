@@ -7,6 +7,10 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Between two looks.
+pub(crate) const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Stamps of files that are read together.
 #[derive(Debug, Default)]
@@ -70,5 +74,22 @@ mod tests {
         assert!(!stamps.look(&files), "it was");
         assert!(stamps.look(&files));
         assert!(!stamps.look(&files), "read already");
+    }
+    #[test]
+    fn a_link_that_moves_shows() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name);
+        for name in ["one", "two"] {
+            fs::create_dir(path(name)).unwrap();
+            fs::write(path(name).join("file"), "same length").unwrap();
+        }
+        std::os::unix::fs::symlink("one", path("current")).unwrap();
+        let files = [path("current").join("file")];
+        let mut stamps = Stamps::default();
+        stamps.take(&files);
+        std::os::unix::fs::symlink("two", path("next")).unwrap();
+        fs::rename(path("next"), path("current")).unwrap();
+        assert!(!stamps.look(&files));
+        assert!(stamps.look(&files));
     }
 }

@@ -1,6 +1,7 @@
 //! What requests share: one [`Edge`] for the process, one [`Snapshot`] per generation of the configuration. Never does IO after it is built.
 
 use std::collections::HashSet;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
@@ -19,8 +20,8 @@ use crate::affinity::KeyError;
 use crate::audit::{self, Audit};
 use crate::cluster::{Cluster, Keeper, OpaqueIds};
 use crate::config::{
-    self, Action, Auth, ClientLists, ClusterId, Config, Cors, Criticality, HeaderChanges,
-    LogSample, Maintenance, Page, RateLimitId, Rewrite, SecurityHeaders, Words,
+    self, Action, Auth, ClusterId, Config, Cors, Criticality, HeaderChanges, LogSample,
+    Maintenance, Page, RateLimitId, Rewrite, SecurityHeaders, Words,
 };
 use crate::gate::{Bans, Gate};
 use crate::jwks::Issuer;
@@ -29,8 +30,13 @@ use crate::pipeline::{IdSource, Trust};
 use crate::rate_limit::Limiter;
 use crate::revocation::Follower;
 use crate::tls::Terminator;
+use crate::tls::outward::Outward;
 
+mod made;
+mod seats;
 mod targets;
+
+pub(crate) use seats::{Seat, Seated, Seats};
 
 pub(crate) use targets::Choice;
 use targets::Parts;
@@ -45,16 +51,10 @@ pub struct Edge {
     pub metrics: Metrics,
     /// Where finished requests go.
     pub access_log: AccessLogWriter,
-    /// What of persons they say.
-    pub privacy: Privacy,
-    /// Networks whose forwarding headers are believed.
-    pub trusted_proxies: Vec<IpNet>,
     /// Clients that the operator keeps out.
     pub bans: Bans,
     /// What they are counted by.
     pub(crate) ban_metrics: GateMetrics,
-    /// In which fields, and in which endpoints are told.
-    pub forwarded: config::Forwarded,
     /// Whether the edge is leaving: connections close politely after the exchange at hand.
     pub is_draining: AtomicBool,
     /// Whether the drain's deadline has passed: what breaks off from now on is our doing.
@@ -65,8 +65,8 @@ pub struct Edge {
     switching: Mutex<()>,
     /// What clusters keep over all generations.
     pub keeper: Keeper,
-    /// What terminates TLS, by listener.
-    pub(crate) terminators: Vec<Option<Arc<Terminator>>>,
+    /// Which listener has which number.
+    seats: Seats,
     /// The generation in force.
     generation: watch::Sender<u64>,
     /// What was changed, by whom, and the number of the state that followed.
@@ -111,8 +111,8 @@ impl Edge {
         let metrics = Metrics::new();
         let keeper = Keeper::new(OpaqueIds::new(&random::<32>()?));
         let ids = IdSource::new(u128::from_ne_bytes(random()?));
-        let snapshot = Snapshot::build(config, &metrics, &keeper, None)?;
-        let terminators = terminators(config, &metrics)?;
+        let seats = Seats::default();
+        let snapshot = Snapshot::build(config, &metrics, &keeper, &seats, None)?;
         let access_log = AccessLogWriter::open(&config.access_log, metrics.log_dropped())?;
         let audit = Audit::open(&config.audit_log, metrics.control().audit_dropped.clone())?;
         Ok(Self {
@@ -121,15 +121,12 @@ impl Edge {
             ban_metrics: metrics.gate("ban", ""),
             metrics,
             access_log,
-            privacy: Privacy::new(&config.log_privacy),
-            trusted_proxies: config.trusted_proxies.clone(),
-            forwarded: config.forwarded.clone(),
             is_draining: AtomicBool::new(false),
             is_cutting_off: AtomicBool::new(false),
             ids,
             switching: Mutex::new(()),
             keeper,
-            terminators,
+            seats,
             generation: watch::Sender::new(1),
             audit,
             access: ArcSwap::from_pointee(Access::new(config.admin.as_ref())),
@@ -140,7 +137,8 @@ impl Edge {
     /// The next generation, not yet in force. Endpoints keep their state.
     pub fn next_snapshot(&self, config: &Config) -> Result<Snapshot, BuildError> {
         let previous = self.snapshot.load();
-        Snapshot::build(config, &self.metrics, &self.keeper, Some(&previous))
+        let (metrics, keeper) = (&self.metrics, &self.keeper);
+        Snapshot::build(config, metrics, keeper, &self.seats, Some(&previous))
     }
 
     /// Puts a generation into force. Requests under way keep theirs; health checks follow, and a
@@ -183,12 +181,9 @@ impl Edge {
         self.metrics.render(&self.snapshot.load(), now)
     }
 
-    /// Who may speak for others, and how.
-    pub(crate) fn trust(&self) -> Trust<'_> {
-        Trust {
-            proxies: &self.trusted_proxies,
-            is_rfc7239_believed: self.forwarded.is_rfc7239_believed,
-        }
+    /// A client as the logs may name it.
+    pub(crate) fn shown(&self, client: SocketAddr) -> String {
+        self.snapshot.load().privacy.shown(client)
     }
 
     /// Whether the edge is leaving.
@@ -229,12 +224,28 @@ pub struct Snapshot {
     log_sample: LogSample,
     /// Hosts that the configuration names.
     named_hosts: Router<()>,
-    /// Names of the listeners.
-    listeners: Vec<String>,
+    /// By their numbers: listeners, also those that are gone but for their last connections.
+    listeners: Vec<Option<String>>,
+    /// Those of the configuration, in its order.
+    pub(crate) seats: Vec<Arc<Seat>>,
     /// By listener: which clients may come in.
-    listener_gates: Vec<Option<Gate>>,
+    listener_gates: Vec<Option<Arc<Gate>>>,
     /// By listener: requests that no route matched.
-    unrouted: Vec<RequestCounters>,
+    unrouted: Vec<Option<RequestCounters>>,
+    /// What of persons the logs say.
+    pub(crate) privacy: Arc<Privacy>,
+    /// Networks whose forwarding headers are believed.
+    pub(crate) trusted_proxies: Vec<IpNet>,
+    /// In which fields, and in which endpoints are told.
+    pub(crate) forwarded: config::Forwarded,
+    /// What terminates TLS, one for each listener that does.
+    pub(crate) terminators: Vec<Arc<Terminator>>,
+    /// TLS towards endpoints that comes from files.
+    pub(crate) outward: Vec<Arc<Outward>>,
+    /// How the process leaves.
+    pub(crate) shutdown: config::Shutdown,
+    /// Whether the file is read again when it changes.
+    pub(crate) watches_file: bool,
 }
 
 /// One route while it runs.
@@ -273,7 +284,7 @@ pub struct RouteState {
     /// Whether its requests are logged.
     pub is_logged: bool,
     /// By listener: requests that had no target.
-    counters: Vec<RequestCounters>,
+    counters: Vec<Option<RequestCounters>>,
 }
 
 impl RouteState {
@@ -294,7 +305,7 @@ impl RouteState {
             response_headers: route.response_headers.clone(),
             idempotency_key: route.idempotency_key,
             pages: route.pages.clone(),
-            gate: gate(route.clients.as_ref(), "route", &route.name, parts.metrics),
+            gate: made::gate(route.clients.as_ref(), "route", &route.name, parts.metrics),
             maintenance: route.maintenance.clone(),
             is_logged: route.access_log,
             counters: parts.counters(&route.name, ""),
@@ -313,10 +324,11 @@ impl Snapshot {
     }
 
     /// Builds a generation; endpoint state is carried over by cluster name and address.
-    pub fn build(
+    fn build(
         config: &Config,
         metrics: &Metrics,
         keeper: &Keeper,
+        seats: &Seats,
         previous: Option<&Self>,
     ) -> Result<Self, BuildError> {
         let mut clusters = Vec::with_capacity(config.clusters.len());
@@ -331,14 +343,12 @@ impl Snapshot {
             )?;
             clusters.push(Arc::new(cluster));
         }
-        let listeners: Vec<String> = config
-            .listeners
-            .iter()
-            .map(|one| one.name.clone())
-            .collect();
+        let names = config.listeners.iter().map(|one| one.name.as_str());
+        let seated = seats.assign(names);
+        let listeners = &seated.names;
         let parts = Parts {
             clusters: &clusters,
-            listeners: &listeners,
+            listeners,
             metrics,
         };
         let route_state = |route: &config::Route| {
@@ -360,27 +370,31 @@ impl Snapshot {
         Ok(Self {
             generation: previous.map_or(1, |previous| previous.generation + 1),
             routes: config.routes.iter().map(route_state).collect(),
-            issuers: issuers(config, metrics, previous),
-            limiters: limiters(config, metrics, previous),
-            listener_limits: config
-                .listeners
-                .iter()
-                .map(|one| one.rate_limits.clone())
-                .collect(),
-            claim_fields: claim_fields(config),
+            issuers: made::issuers(config, metrics, previous),
+            limiters: made::limiters(config, metrics, previous),
+            listener_limits: made::listener_limits(config, &seated, previous),
+            claim_fields: made::claim_fields(config),
             router: Router::build(config.routes.iter().enumerate().map(rule))?,
             quiet_paths: match config.logs_health_checks {
                 true => HashSet::new(),
-                false => health_paths(config),
+                false => made::health_paths(config),
             },
-            health_paths: health_paths(config),
+            health_paths: made::health_paths(config),
             log_sample: config.log_sample,
             pages: config.pages.clone(),
             unrouted: parts.counters("", ""),
             named_hosts: Router::build(config.named_hosts().into_iter().map(named))?,
-            listener_gates: listener_gates(config, metrics),
+            listener_gates: made::listener_gates(config, &seated, metrics, previous),
+            privacy: made::privacy(config, previous),
+            trusted_proxies: config.trusted_proxies.clone(),
+            forwarded: config.forwarded.clone(),
+            terminators: made::terminators(config, metrics, previous)?,
+            outward: Outward::all(&config.clusters, metrics),
+            shutdown: config.shutdown.clone(),
+            watches_file: config.reload.watches_file,
             clusters,
-            listeners,
+            seats: seated.configured,
+            listeners: seated.names,
         })
     }
 
@@ -403,14 +417,28 @@ impl Snapshot {
 
     /// Which clients may come in at a listener.
     pub(crate) fn listener_gate(&self, index: usize) -> Option<&Gate> {
-        self.listener_gates.get(index)?.as_ref()
+        self.listener_gates.get(index)?.as_deref()
+    }
+
+    /// Who may speak for others, and how.
+    pub(crate) fn trust(&self) -> Trust<'_> {
+        Trust {
+            proxies: &self.trusted_proxies,
+            is_rfc7239_believed: self.forwarded.is_rfc7239_believed,
+        }
+    }
+
+    /// What terminates TLS at a listener.
+    pub(crate) fn terminator(&self, listener: &str) -> Option<&Arc<Terminator>> {
+        let mut terminators = self.terminators.iter();
+        terminators.find(|terminator| terminator.listener() == listener)
     }
 
     /// All gates, with whose they are.
     pub(crate) fn gates(&self) -> impl Iterator<Item = (&'static str, &str, &Gate)> {
         let listeners = self.listeners.iter().zip(&self.listener_gates);
-        let of_listeners =
-            listeners.filter_map(|(name, gate)| Some(("listener", name.as_str(), gate.as_ref()?)));
+        let of_listeners = listeners
+            .filter_map(|(name, gate)| Some(("listener", name.as_deref()?, gate.as_deref()?)));
         let of_routes = self
             .routes
             .iter()
@@ -517,79 +545,8 @@ impl Snapshot {
             (None, Some(route)) => &self.route(route).counters,
             (None, None) => &self.unrouted,
         };
-        counters.get(listener)
+        counters.get(listener)?.as_ref()
     }
-}
-
-fn listener_gates(config: &Config, metrics: &Metrics) -> Vec<Option<Gate>> {
-    let listeners = config.listeners.iter();
-    listeners
-        .map(|one| gate(one.clients.as_ref(), "listener", &one.name, metrics))
-        .collect()
-}
-
-fn gate(lists: Option<&ClientLists>, by: &str, name: &str, metrics: &Metrics) -> Option<Gate> {
-    lists.map(|lists| Gate::build(lists, metrics.gate(by, name)))
-}
-
-fn terminators(
-    config: &Config,
-    metrics: &Metrics,
-) -> Result<Vec<Option<Arc<Terminator>>>, BuildError> {
-    let build = |listener: &config::Listener| {
-        let Some(tls) = &listener.tls else {
-            return Ok(None);
-        };
-        let built = Terminator::new(&listener.name, tls, metrics.tls(&listener.name));
-        let built = built.map_err(|source| BuildError::Tls {
-            listener: listener.name.clone(),
-            source,
-        })?;
-        Ok(Some(Arc::new(built)))
-    };
-    config.listeners.iter().map(build).collect()
-}
-
-/// Keys that are known already stay in use.
-fn issuers(config: &Config, metrics: &Metrics, previous: Option<&Snapshot>) -> Vec<Arc<Issuer>> {
-    let build = |issuer: &config::Issuer| {
-        let known = previous.and_then(|snapshot| {
-            let mut issuers = snapshot.issuers.iter();
-            issuers.find(|known| known.name() == issuer.name)
-        });
-        let known = known.map(Arc::as_ref);
-        Arc::new(Issuer::build(issuer, metrics, known, previous.is_none()))
-    };
-    config.issuers.iter().map(build).collect()
-}
-
-/// What clients have used up stays used up.
-fn limiters(config: &Config, metrics: &Metrics, previous: Option<&Snapshot>) -> Vec<Limiter> {
-    let build = |limit: &config::RateLimit| {
-        let mut known = previous.iter().flat_map(|snapshot| &snapshot.limiters);
-        let known = known.find(|known| known.name() == limit.name);
-        Limiter::build(limit, metrics, known)
-    };
-    config.rate_limits.iter().map(build).collect()
-}
-
-fn claim_fields(config: &Config) -> Vec<HeaderName> {
-    let auths = config.routes.iter().filter_map(|route| route.auth.as_ref());
-    let claims = auths.flat_map(|auth| &auth.claims);
-    let mut names: Vec<_> = claims.map(|(name, _)| name.clone()).collect();
-    names.sort_unstable_by(|one, other| one.as_str().cmp(other.as_str()));
-    names.dedup();
-    names
-}
-
-/// Without queries: neither does the access log know any.
-fn health_paths(config: &Config) -> HashSet<String> {
-    let checks = config.clusters.iter().flat_map(|cluster| &cluster.health);
-    let paths = checks.filter_map(|check| match &check.question {
-        config::Question::Http(question) => question.path.split('?').next(),
-        config::Question::Connect | config::Question::Grpc(_) => None,
-    });
-    paths.map(str::to_owned).collect()
 }
 
 fn random<const N: usize>() -> Result<[u8; N], BuildError> {

@@ -38,6 +38,8 @@ pub(crate) struct Terminator {
     unknown_name: UnknownName,
     min_version: TlsVersion,
     secrets: Arc<TicketSecrets>,
+    /// What the configuration gave it, to know the same again.
+    made_of: Vec<Arc<CertifiedKey>>,
     /// Where the secrets are read, if they are shared.
     ticket_file: Option<std::path::PathBuf>,
     /// For clients that are asked for nothing.
@@ -73,18 +75,21 @@ pub(crate) struct Choice {
 }
 
 impl Terminator {
-    /// Ready for the first handshake.
+    /// Ready for the first handshake. Tickets of the process's own that `previous` made are taken on.
     pub(crate) fn new(
         listener: &str,
         tls: &Tls,
         metrics: TlsMetrics,
+        previous: Option<&Self>,
     ) -> Result<Self, rustls::Error> {
         let store = CertificateStore::new(&tls.certificates);
         let certificates = Arc::new(Resolver(ArcSwap::from_pointee(store)));
-        let secrets = Arc::new(match &tls.ticket_keys {
-            Some(keys) => TicketSecrets::shared(keys.secrets.clone()),
-            None => TicketSecrets::own(),
-        });
+        let known = previous.filter(|previous| previous.ticket_file.is_none());
+        let secrets = match (&tls.ticket_keys, known) {
+            (Some(keys), _) => Arc::new(TicketSecrets::shared(keys.secrets.clone())),
+            (None, Some(known)) => Arc::clone(&known.secrets),
+            (None, None) => Arc::new(TicketSecrets::own()),
+        };
         let shown = tls.certificates.iter().map(|certificate| Shown {
             certificate: certificate.clone(),
             problem: None,
@@ -99,6 +104,7 @@ impl Terminator {
         });
         let terminator = Self {
             listener: listener.to_owned(),
+            made_of: keys_of(tls).cloned().collect(),
             shown: Mutex::new(shown.collect()),
             unknown_name: tls.unknown_name,
             min_version: tls.min_version,
@@ -112,6 +118,14 @@ impl Terminator {
         };
         terminator.show_expiry();
         Ok(terminator)
+    }
+
+    /// Whether this very configuration made it, and not another with the same words: reading a file
+    /// again makes others.
+    pub(crate) fn is_made_of(&self, tls: &Tls) -> bool {
+        let mut both = self.made_of.iter().zip(keys_of(tls));
+        self.made_of.len() == tls.certificates.len()
+            && both.all(|(one, other)| Arc::ptr_eq(one, other))
     }
 
     /// How to go on with a client that asks for this name, lower case; `None` refuses it.
@@ -146,6 +160,10 @@ impl Terminator {
             self.metrics.show_expiry(&file, until);
         }
     }
+}
+
+fn keys_of(tls: &Tls) -> impl Iterator<Item = &Arc<CertifiedKey>> {
+    tls.certificates.iter().map(|certificate| &certificate.key)
 }
 
 /// The certificates in force.

@@ -33,6 +33,11 @@ impl Privacy {
         }
     }
 
+    /// Whether it hides what this policy wants hidden.
+    pub(crate) fn is_of(&self, policy: &LogPrivacy) -> bool {
+        self.policy == *policy
+    }
+
     /// A client's address as it may be written, before it is hidden like any other field.
     pub(super) fn address(&self, client: IpAddr) -> IpAddr {
         match (self.policy.truncates_addresses, client) {

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, ETAG, WWW_AUTHENTICATE};
 use http::{HeaderName, HeaderValue, Response, StatusCode};
 use http_body_util::Full;
+use portcullis_ops::diagnostic::Diagnostics;
 use serde_json::{Value, json};
 
 /// A whole answer.
@@ -30,6 +31,8 @@ pub(super) enum Refused {
     Foreign(String),
     /// Changes are switched off.
     ReadOnly,
+    /// The configuration has these, and the old one goes on.
+    Mistakes(Diagnostics),
     /// The state is another one than the request was made for: which, and what led to it.
     Stale { revision: u64, since: Vec<Value> },
 }
@@ -44,6 +47,7 @@ impl Refused {
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
             Self::ReadOnly | Self::Role(_) | Self::Foreign(_) => StatusCode::FORBIDDEN,
+            Self::Mistakes(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::Stale { .. } => StatusCode::PRECONDITION_FAILED,
         }
     }
@@ -55,6 +59,9 @@ impl Refused {
             | Self::NotFound(detail)
             | Self::Conflict(detail)
             | Self::Foreign(detail) => detail.clone(),
+            Self::Mistakes(_) => {
+                "The configuration has mistakes; the one in force goes on.".to_owned()
+            }
             Self::Method(allowed) => format!("Use {allowed} here."),
             Self::TooLarge => "The body is larger than any change needs.".to_owned(),
             Self::Unauthorized => {
@@ -84,6 +91,10 @@ impl Refused {
         if let Self::Stale { revision, since } = self {
             body["revision"] = json!(revision);
             body["changed_since"] = json!(since);
+        }
+        if let Self::Mistakes(mistakes) = self {
+            let errors = serde_json::from_str(&mistakes.to_json());
+            body["errors"] = errors.unwrap_or(Value::Null);
         }
         let mut answer = whole(status, "application/problem+json", format!("{body}\n"));
         match self {

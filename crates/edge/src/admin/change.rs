@@ -133,6 +133,14 @@ pub(super) fn checked_cluster(steps: &[&str], body: &[u8]) -> Result<Option<Stri
     }
 }
 
+/// The only member that a body may have.
+pub(super) fn member(body: &[u8], name: &str) -> Result<Option<Value>, Refused> {
+    match body.trim_ascii().is_empty() {
+        true => Ok(None),
+        false => Ok(object(body, &[name])?.remove(name)),
+    }
+}
+
 fn ban(body: &[u8]) -> Result<Change, Refused> {
     let fields = object(body, &["network", "ttl_seconds"])?;
     let ttl = match fields.get("ttl_seconds") {

@@ -113,7 +113,8 @@ fn schema(takes: Takes) -> Value {
             "minProperties": 1,
             "additionalProperties": weight,
         }),
-        Takes::Seconds => json!({ "type": "integer", "minimum": 1 }),
+        Takes::Seconds | Takes::Number => json!({ "type": "integer", "minimum": 1 }),
+        Takes::Flag => json!({ "type": "boolean" }),
     }
 }
 

@@ -34,7 +34,7 @@ pub(super) fn status(edge: &Edge, revision: u64, now: Instant) -> Value {
         "issuers": issuers.collect::<Vec<_>>(),
         "clients": snapshot.gates().map(gate).collect::<Vec<_>>(),
         "bans": edge.bans.len(),
-        "certificates": edge.terminators.iter().flatten().flat_map(|one| certificates(one)).collect::<Vec<_>>(),
+        "certificates": snapshot.terminators.iter().flat_map(|one| certificates(one)).collect::<Vec<_>>(),
         "events": events.iter().rev().map(event).collect::<Vec<_>>(),
     })
 }

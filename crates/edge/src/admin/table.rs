@@ -66,6 +66,10 @@ pub(super) enum Takes {
     Network,
     /// A whole number above 0.
     Seconds,
+    /// The same, of something that is counted.
+    Number,
+    /// Yes or no.
+    Flag,
 }
 
 /// What an operation does.
@@ -77,6 +81,9 @@ pub(super) enum Does {
     Status,
     Bans,
     Audit,
+    History,
+    Reload,
+    RollBack,
     Document,
     Balancer(Told),
     Check,
@@ -115,6 +122,9 @@ pub(super) static OPERATIONS: &[Operation] = &[
     get("/v1/status", READ, Does::Status, "What runs and why: clusters, endpoints, routes, issuers, certificates, latest events."),
     get("/v1/bans", READ, Does::Bans, "Networks that are kept out, and until when."),
     get("/v1/audit", READ, Does::Audit, "The latest changes: who asked for them, and what became of them."),
+    get("/v1/history", READ, Does::History, "Which configurations ran in this process, and why the file is not in force if it is not."),
+    post("/v1/reload", Does::Reload, "Reads the file again and puts it into force, whole or not at all; 422 tells its mistakes.", &[may("plan", Takes::Flag, "Only tells what would change.")]),
+    post("/v1/rollback", Does::RollBack, "An earlier configuration is in force again; the file stays as it is.", &[may("number", Takes::Number, "Which, of /v1/history; the last one that was different by default.")]),
     get("/v1/openapi.json", READ, Does::Document, "This document."),
     post("/v1/clusters/{cluster}/check", Does::Check, "Checks all endpoints of a cluster now, and tells what was found.", &[]),
     change("/v1/clusters/{cluster}/endpoints/{endpoint}/drain", Kind::Drain, "An endpoint takes no new clients; those bound to it stay.", &[]),

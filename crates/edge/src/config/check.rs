@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use portcullis_ops::decode;
+use portcullis_ops::decode::{self, Table};
 use portcullis_ops::diagnostic::{Diagnostics, Source};
 use portcullis_ops::file;
 use portcullis_ops::yaml::Lookup;
@@ -29,7 +29,9 @@ pub fn load(path: &Path) -> Result<Parsed, Diagnostics> {
 /// Everything that can be said about a file without running it.
 pub fn check(path: &Path, variables: &Lookup<'_>) -> CheckReport {
     match load_with(path, variables) {
-        Ok(Parsed { config, warnings }) => CheckReport {
+        Ok(Parsed {
+            config, warnings, ..
+        }) => CheckReport {
             errors: Diagnostics::default(),
             warnings,
             summary: Some(summary(&config)),
@@ -85,6 +87,11 @@ pub fn json_schema() -> String {
         "{:#}\n",
         decode::schema(&keys::FILE, "Portcullis edge configuration")
     )
+}
+
+/// The table of all keys.
+pub(crate) fn table() -> &'static Table {
+    &keys::FILE
 }
 
 /// Every key the file may have, with where it stands: `listeners[].tls.certificates[].cert`.

@@ -9,7 +9,7 @@ use portcullis_ops::diagnostic::Report;
 use portcullis_ops::yaml::Node;
 
 use super::names::{self, Access};
-use super::{Forwarded, LogPrivacy, LogSample, PrivateField, Shutdown, keys};
+use super::{Forwarded, LogPrivacy, LogSample, PrivateField, Reload, Shutdown, keys};
 
 mod admin;
 mod affinity;
@@ -61,6 +61,7 @@ pub(super) struct FileConfig {
     pub(super) log_privacy: LogPrivacy,
     pub(super) log_sample: LogSample,
     pub(super) shutdown: Shutdown,
+    pub(super) reload: Reload,
     pub(super) max_connections: Located<u32>,
     pub(super) workers: Option<NonZeroUsize>,
 }
@@ -106,6 +107,9 @@ impl FileConfig {
                 slow: access_log.duration("slow").value,
             },
             shutdown: shutdown(&file.table("shutdown")),
+            reload: Reload {
+                watches_file: file.table("reload").flag("watch").value,
+            },
             max_connections: file.number("max_connections"),
             workers: file
                 .optional_number("workers")

@@ -59,6 +59,7 @@ pub(super) static FILE: Table = Table {
         key("audit_log", text(&AUDIT_LOG), Default("log"), "Changes made while the edge runs, who asked for them, and those that were refused: `log` (the log of the process) or a file (./audit.log) that gets one JSON object a line."),
         key("access_log", Kind::Short(&ACCESS_LOG), Default(""), "Finished requests as JSON lines; instead of a mapping just the destination will do."),
         key("shutdown", Kind::Table(&SHUTDOWN), Default(""), "How the process leaves after SIGTERM."),
+        key("reload", Kind::Table(&RELOAD), Default(""), "When this file is read again while the edge runs; SIGHUP and the operator can always have it."),
         key("max_connections", CONNECTIONS, Default("50000"), "Client connections of all listeners together."),
         key("workers", count(1, 1_024), Optional("4"), "Threads that carry requests; one per processor core by default."),
     ],
@@ -83,6 +84,12 @@ static SHUTDOWN: Table = Table {
     keys: &[
         key("delay", Kind::Scalar(Scalar::Duration(Duration::ZERO, HOUR)), Default("15s"), "Readiness fails and everything is still served, so that others stop sending; 0s on a laptop."),
         key("drain", Kind::Scalar(Scalar::Duration(Duration::ZERO, HOUR)), Default("30s"), "Then no new connections, and what runs may finish."),
+    ],
+};
+
+static RELOAD: Table = Table {
+    keys: &[
+        key("watch", Kind::Scalar(Scalar::Flag), Default("false"), "Whether it is read whenever it changes: looked at every second, taken once it has been the same for one. Put a finished file in its place (mv), or a link to one."),
     ],
 };
 

@@ -37,6 +37,8 @@ pub struct Parsed {
     pub config: Config,
     /// Possibly none.
     pub warnings: Diagnostics,
+    /// What was read.
+    pub text: String,
 }
 
 /// Everything outside the text that decides what it means.
@@ -96,7 +98,11 @@ pub fn parse_in(source: &Source, surroundings: &Surroundings<'_>) -> Result<Pars
     });
     let (errors, warnings) = report.finish();
     match config {
-        Some(config) if errors.is_empty() => Ok(Parsed { config, warnings }),
+        Some(config) if errors.is_empty() => Ok(Parsed {
+            config,
+            warnings,
+            text: source.text().to_owned(),
+        }),
         _ => Err(errors),
     }
 }
@@ -136,6 +142,7 @@ impl Parser<'_> {
             log_privacy: self.file.log_privacy.clone(),
             log_sample: self.file.log_sample,
             shutdown: self.file.shutdown.clone(),
+            reload: self.file.reload,
             max_connections: self.file.max_connections.value,
             workers: self.file.workers,
         };

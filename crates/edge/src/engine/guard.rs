@@ -173,7 +173,7 @@ impl<S> Guard<S> {
     fn count_farewell(&self, abuse: Abuse) {
         let listener = &self.connection.listener;
         listener.metrics.http2_farewells.of(abuse).inc();
-        let client = self.edge.privacy.shown(self.connection.client);
+        let client = self.edge.shown(self.connection.client);
         let why = abuse.name();
         tracing::info!(client, listener = %listener.name, why, "giving up an HTTP/2 connection");
     }

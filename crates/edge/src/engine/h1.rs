@@ -351,7 +351,7 @@ impl<S: Stream> Session<'_, S> {
         match error {
             HeadError::Malformed(what) => {
                 let client = self.connection.client;
-                let client = || self.edge.privacy.shown(client);
+                let client = || self.edge.shown(client);
                 tracing::debug!(client = client(), what, "malformed request head");
                 Cause::HeadMalformed
             }

@@ -44,8 +44,30 @@ const RESET_STREAMS_KEPT: usize = 50;
 const SEND_BUFFER_BYTES: usize = 256 << 10;
 
 /// pingora's proxy with every default that matters made explicit; one per listener.
+#[derive(Clone)]
 pub(crate) struct Engine {
     proxy: Arc<Watched>,
+    keeps: Kept,
+}
+
+/// Of a listener's configuration what the engine keeps for its connections.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Kept {
+    max_streams: u32,
+    stream_window: u32,
+    connection_window: u32,
+    header_bytes: usize,
+}
+
+impl Kept {
+    fn of(listener: &config::Listener) -> Self {
+        Self {
+            max_streams: listener.http2.max_streams,
+            stream_window: listener.http2.stream_window,
+            connection_window: listener.http2.connection_window,
+            header_bytes: listener.limits.header_bytes,
+        }
+    }
 }
 
 impl Engine {
@@ -76,7 +98,13 @@ impl Engine {
         proxy.h2_options = Some(h2_options);
         Self {
             proxy: Arc::new(Watched(Arc::new(proxy))),
+            keeps: Kept::of(listener),
         }
+    }
+
+    /// Whether it would do for this listener, too.
+    pub(crate) fn keeps_limits_of(&self, listener: &config::Listener) -> bool {
+        self.keeps == Kept::of(listener)
     }
 
     /// Serves one connection to its end. When `stop` turns true, HTTP/2 clients get GOAWAY and

@@ -17,20 +17,26 @@ use crate::pipeline::is_trusted;
 /// Tables with a lock of their own: those who come at once hardly ever meet.
 const SHARDS: usize = 16;
 
-/// Counts connections by address. Holds as many entries as there are connections at most.
+/// How many connections each address may have.
 #[derive(Debug)]
 pub(super) struct Crowd {
-    shards: [Mutex<HashMap<IpAddr, NonZeroU32>>; SHARDS],
-    hasher: RandomState,
+    counts: Arc<Counts>,
     most: u32,
     prefix: u8,
     exempt: Vec<IpNet>,
 }
 
+/// Counts connections by address. Holds as many entries as there are connections at most.
+#[derive(Debug, Default)]
+struct Counts {
+    shards: [Mutex<HashMap<IpAddr, NonZeroU32>>; SHARDS],
+    hasher: RandomState,
+}
+
 /// A place of one connection among those of its address; given back on drop.
 #[derive(Debug)]
 pub(super) struct Guest {
-    crowd: Arc<Crowd>,
+    counts: Arc<Counts>,
     key: IpAddr,
 }
 
@@ -39,11 +45,15 @@ pub(super) struct Guest {
 pub(super) struct Crowded;
 
 impl Crowd {
-    /// `trusted` carry the connections of many clients and are never counted.
-    pub(super) fn new(policy: &ConnectionsPerAddress, trusted: &[IpNet]) -> Self {
+    /// `trusted` carry the connections of many clients and are never counted. The connections that
+    /// `previous` counted still count.
+    pub(super) fn new(
+        policy: &ConnectionsPerAddress,
+        trusted: &[IpNet],
+        previous: Option<&Self>,
+    ) -> Self {
         Self {
-            shards: Default::default(),
-            hasher: RandomState::new(),
+            counts: previous.map_or_else(Arc::default, |previous| Arc::clone(&previous.counts)),
             most: policy.most.get(),
             prefix: policy.ipv6_prefix,
             exempt: [&policy.exempt, trusted].concat(),
@@ -51,12 +61,12 @@ impl Crowd {
     }
 
     /// Counts a connection; `None` is a place for who is not counted.
-    pub(super) fn enter(self: &Arc<Self>, address: IpAddr) -> Result<Option<Guest>, Crowded> {
+    pub(super) fn enter(&self, address: IpAddr) -> Result<Option<Guest>, Crowded> {
         if is_trusted(address, &self.exempt) {
             return Ok(None);
         }
         let key = network(address, self.prefix);
-        let mut shard = self.shard(key);
+        let mut shard = self.counts.shard(key);
         match shard.entry(key) {
             Entry::Vacant(free) => {
                 free.insert(NonZeroU32::MIN);
@@ -66,10 +76,12 @@ impl Crowd {
             }
             Entry::Occupied(_) => return Err(Crowded),
         }
-        let crowd = Arc::clone(self);
-        Ok(Some(Guest { crowd, key }))
+        let counts = Arc::clone(&self.counts);
+        Ok(Some(Guest { counts, key }))
     }
+}
 
+impl Counts {
     fn leave(&self, key: IpAddr) {
         let mut shard = self.shard(key);
         let Entry::Occupied(mut taken) = shard.entry(key) else {
@@ -100,7 +112,7 @@ const SPARE: usize = 64;
 
 impl Drop for Guest {
     fn drop(&mut self) {
-        self.crowd.leave(self.key);
+        self.counts.leave(self.key);
     }
 }
 
@@ -127,7 +139,7 @@ mod tests {
             ipv6_prefix: prefix,
             exempt: vec!["192.0.2.0/24".parse().unwrap()],
         };
-        Arc::new(Crowd::new(&policy, &["10.0.0.0/8".parse().unwrap()]))
+        Arc::new(Crowd::new(&policy, &["10.0.0.0/8".parse().unwrap()], None))
     }
 
     fn enter(crowd: &Arc<Crowd>, address: &str) -> Result<Option<Guest>, Crowded> {
@@ -135,7 +147,7 @@ mod tests {
     }
 
     fn entries(crowd: &Crowd) -> usize {
-        let shards = crowd.shards.iter();
+        let shards = crowd.counts.shards.iter();
         shards.map(|shard| shard.lock().unwrap().len()).sum()
     }
 
@@ -152,6 +164,21 @@ mod tests {
         assert_eq!(entries(&crowd), 2);
         drop((second, other, third));
         assert_eq!(entries(&crowd), 0, "nothing is remembered");
+    }
+
+    #[test]
+    fn other_rules_count_who_came_under_those_before() {
+        let crowd = crowd(2, 64);
+        let first = enter(&crowd, "203.0.113.9").unwrap();
+        let policy = ConnectionsPerAddress {
+            most: NonZeroU32::MIN,
+            ipv6_prefix: 64,
+            exempt: Vec::new(),
+        };
+        let stricter = Arc::new(Crowd::new(&policy, &[], Some(&crowd)));
+        assert_eq!(enter(&stricter, "203.0.113.9").err(), Some(Crowded));
+        drop(first);
+        assert!(enter(&stricter, "203.0.113.9").is_ok());
     }
 
     #[test]
@@ -187,6 +214,7 @@ mod tests {
         assert_eq!(entries(&crowd), 50_000);
         drop(guests);
         let room: usize = crowd
+            .counts
             .shards
             .iter()
             .map(|s| s.lock().unwrap().capacity())

@@ -117,8 +117,6 @@ impl Listener {
         let name = hello.server_name;
         if let Some(cluster) = self.passthrough.cluster(name.as_deref()) {
             // A raw tunnel has no polite end: when the edge drains it may use all the time.
-            let snapshot = self.edge.snapshot.load_full();
-            let cluster = snapshot.cluster(cluster);
             stream.put_back(hello.seen);
             let mut connection = self.connection(client, local, None);
             connection.opened = started;
@@ -150,7 +148,7 @@ impl Listener {
                 Some((Box::new(session), facts))
             }
             Ok(Err((error, stream))) => {
-                let client = || self.edge.privacy.shown(client);
+                let client = || self.edge.shown(client);
                 tracing::debug!(client = client(), listener = %self.context.name, %error, "TLS handshake failed");
                 fail(why(&error), name);
                 part(stream, None).await;

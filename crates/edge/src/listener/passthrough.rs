@@ -9,30 +9,29 @@ use tokio::net::TcpStream;
 
 use super::hello::Rewound;
 use crate::cluster::{Ask, Cluster};
-use crate::config::{self, ClusterId, HashKey, NamePattern};
+use crate::config::{self, HashKey, NamePattern};
 use crate::connection::Connection;
 use crate::engine::{connect_with, tunnel};
 use crate::metrics::PassedMetrics;
 use crate::outcome::Cause;
 use crate::pipeline::{Passed, octets, report_passed};
-use crate::state::Edge;
+use crate::state::{Edge, Snapshot};
 
 /// A tunnel on which neither side has sent a byte for this long ends.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(3600);
 
 /// Which server names are passed on, and where to.
 #[derive(Debug)]
-pub(super) struct Passthrough(Vec<(NamePattern, ClusterId)>);
+pub(super) struct Passthrough(Vec<(NamePattern, Arc<Cluster>)>);
 
 impl Passthrough {
     /// Rules in file order; the first match wins.
-    pub(super) fn new(rules: &[config::Passthrough]) -> Self {
-        Self(
-            rules
-                .iter()
-                .map(|rule| (rule.sni.clone(), rule.cluster))
-                .collect(),
-        )
+    pub(super) fn new(rules: &[config::Passthrough], snapshot: &Snapshot) -> Self {
+        let rule = |rule: &config::Passthrough| {
+            let cluster = Arc::clone(snapshot.cluster(rule.cluster));
+            (rule.sni.clone(), cluster)
+        };
+        Self(rules.iter().map(rule).collect())
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -40,12 +39,12 @@ impl Passthrough {
     }
 
     /// Where a connection with this server name (lower case) goes; `None` terminates it here.
-    pub(super) fn cluster(&self, server_name: Option<&str>) -> Option<ClusterId> {
+    pub(super) fn cluster(&self, server_name: Option<&str>) -> Option<&Arc<Cluster>> {
         let name = server_name?;
         self.0
             .iter()
             .find(|(pattern, _)| pattern.matches(name))
-            .map(|(_, cluster)| *cluster)
+            .map(|(_, cluster)| cluster)
     }
 }
 
@@ -106,7 +105,7 @@ impl<'a> Passing<'a> {
             let slot = self.cluster.acquire(&ask).await.ok();
             let Some(mut slot) = slot.filter(|slot| !tried.contains(&slot.endpoint().id())) else {
                 let cluster = self.cluster.name();
-                let client = self.edge.privacy.shown(client);
+                let client = self.edge.shown(client);
                 tracing::warn!(client, cluster, "no endpoint for a passthrough connection");
                 if tried.is_empty() {
                     self.passed.failure = Some(Cause::NoEndpoint);
@@ -140,7 +139,7 @@ impl<'a> Passing<'a> {
             self.passed.to_endpoint = joined.to_endpoint;
             self.passed.to_client = joined.to_client;
             self.passed.failure = None;
-            let client = || self.edge.privacy.shown(client);
+            let client = || self.edge.shown(client);
             tracing::debug!(client = client(), endpoint = %address, ended = ?joined.ended, "passthrough connection ended");
             return;
         }
@@ -162,21 +161,32 @@ impl Drop for Passing<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::ClusterId;
+    use crate::pipeline::fake;
 
     #[test]
     fn first_matching_rule_wins_and_other_names_are_terminated() {
+        let mut config = fake::config(fake::cluster(&["127.0.0.1:9"]));
+        let named = |name: &str| config::Cluster {
+            name: name.to_owned(),
+            ..fake::cluster(&["127.0.0.1:9"])
+        };
+        config.clusters = ["none", "one", "two"].map(named).into();
+        let edge = Edge::build(&config).unwrap();
         let rule = |sni, cluster| config::Passthrough {
             sni,
             cluster: ClusterId(cluster),
         };
-        let rules = Passthrough::new(&[
+        let rules = [
             rule(NamePattern::Exact("a.example.com".to_owned()), 1),
             rule(NamePattern::Wildcard("example.com".to_owned()), 2),
-        ]);
-        assert_eq!(rules.cluster(Some("a.example.com")), Some(ClusterId(1)));
-        assert_eq!(rules.cluster(Some("b.example.com")), Some(ClusterId(2)));
-        assert_eq!(rules.cluster(Some("c.b.example.com")), None);
-        assert_eq!(rules.cluster(Some("example.com")), None);
-        assert_eq!(rules.cluster(None), None);
+        ];
+        let rules = Passthrough::new(&rules, &edge.snapshot.load());
+        let cluster = |name| rules.cluster(name).map(|cluster| cluster.name());
+        assert_eq!(cluster(Some("a.example.com")), Some("one"));
+        assert_eq!(cluster(Some("b.example.com")), Some("two"));
+        assert_eq!(cluster(Some("c.b.example.com")), None);
+        assert_eq!(cluster(Some("example.com")), None);
+        assert_eq!(cluster(None), None);
     }
 }

@@ -264,6 +264,7 @@ pub(crate) fn config(cluster: config::Cluster) -> config::Config {
             delay: Duration::ZERO,
             drain: Duration::from_secs(1),
         },
+        reload: config::Reload::default(),
         max_connections: 100,
         workers: None,
     }

@@ -126,7 +126,7 @@ fn line(edge: &Edge, ended: &Ended<'_>) -> Vec<u8> {
     let client = request.map_or_else(|| peer(connection), |request| request.client);
     Line {
         time: SystemTime::now(),
-        privacy: &edge.privacy,
+        privacy: &ended.snapshot.privacy,
         listener: &connection.listener.name,
         client,
         scheme: if is_https { "https" } else { "http" },

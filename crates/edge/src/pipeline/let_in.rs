@@ -15,13 +15,13 @@ use crate::state::{Edge, RouteId, Snapshot};
 /// Whether a connection is refused before anything is read from it. Proxies in front of us carry
 /// many clients: those are judged request by request.
 pub(crate) fn refuses_connection(edge: &Edge, listener: usize, client: IpAddr) -> bool {
-    if is_trusted(client, &edge.trusted_proxies) {
+    let snapshot = edge.snapshot.load();
+    if is_trusted(client, &snapshot.trusted_proxies) {
         return false;
     }
     if is_banned(edge, client) {
         return true;
     }
-    let snapshot = edge.snapshot.load();
     let gate = snapshot.listener_gate(listener);
     // A dry run counts requests: their connections would be counted twice.
     gate.is_some_and(|gate| !gate.is_dry_run() && gate.judge(client) == Verdict::Refused)
@@ -38,7 +38,7 @@ pub(super) fn check(
     if gate.is_none() && edge.bans.is_empty() {
         return Ok(());
     }
-    let client = client_of(head.fields(), connection, edge.trust());
+    let client = client_of(head.fields(), connection, snapshot.trust());
     if is_banned(edge, client) || gate.is_some_and(|gate| gate.judge(client) == Verdict::Refused) {
         return Err(Cause::ClientRefused);
     }

@@ -42,7 +42,7 @@ fn line(edge: &Edge, connection: &Connection, passed: &Passed<'_>, outcome: Outc
     let id = hex::<32>(edge.ids.draw());
     Line {
         time: SystemTime::now(),
-        privacy: &edge.privacy,
+        privacy: &edge.snapshot.load().privacy,
         listener: &connection.listener.name,
         client: connection.client.ip().to_canonical(),
         scheme: "tls",

@@ -7,7 +7,7 @@ use portcullis_testkit::client::Http2Connection;
 use portcullis_testkit::{Authority, Behavior, Connection, Endpoint, wait_until};
 
 use super::*;
-use crate::config::{self, *};
+use crate::config::*;
 use crate::pipeline::fake;
 
 fn admin_on_any_port() -> Admin {
@@ -22,7 +22,7 @@ fn admin_on_any_port() -> Admin {
 fn edge_config(endpoints: &[&Endpoint]) -> Config {
     let seconds = Duration::from_secs;
     Config {
-        listeners: vec![config::Listener {
+        listeners: vec![Listener {
             name: "main".to_owned(),
             address: ([127, 0, 0, 1], 0).into(),
             max_connections: 100,
@@ -84,6 +84,7 @@ fn edge_config(endpoints: &[&Endpoint]) -> Config {
             delay: Duration::ZERO,
             drain: seconds(5),
         },
+        reload: Reload::default(),
         max_connections: 1000,
         workers: None,
     }

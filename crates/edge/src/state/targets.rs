@@ -18,7 +18,7 @@ pub struct Target {
     /// Its share beside the other targets' weights.
     pub weight: u16,
     /// By listener.
-    pub(crate) counters: Vec<RequestCounters>,
+    pub(crate) counters: Vec<Option<RequestCounters>>,
 }
 
 /// What a request finds: the targets of this moment.
@@ -174,13 +174,16 @@ impl Targets {
 /// What targets are made of.
 pub(super) struct Parts<'a> {
     pub(super) clusters: &'a [Arc<Cluster>],
-    pub(super) listeners: &'a [String],
+    pub(super) listeners: &'a [Option<String>],
     pub(super) metrics: &'a Metrics,
 }
 
 impl Parts<'_> {
-    pub(super) fn counters(&self, route: &str, cluster: &str) -> Vec<RequestCounters> {
-        let counters = |listener: &String| self.metrics.requests(listener, route, cluster);
+    pub(super) fn counters(&self, route: &str, cluster: &str) -> Vec<Option<RequestCounters>> {
+        let counters = |listener: &Option<String>| {
+            let listener = listener.as_deref()?;
+            Some(self.metrics.requests(listener, route, cluster))
+        };
         self.listeners.iter().map(counters).collect()
     }
 

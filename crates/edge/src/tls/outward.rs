@@ -21,7 +21,7 @@ pub(crate) struct Outward {
 
 impl Outward {
     /// Those of all clusters that come from any file.
-    pub(crate) fn all(clusters: &[config::Cluster], metrics: &Metrics) -> Vec<Self> {
+    pub(crate) fn all(clusters: &[config::Cluster], metrics: &Metrics) -> Vec<Arc<Self>> {
         let mut all: Vec<Self> = Vec::new();
         for cluster in clusters {
             let requests = cluster.tls.iter().map(|tls| &tls.live);
@@ -43,7 +43,15 @@ impl Outward {
             }
         }
         all.retain(|one| !one.paths.is_empty());
-        all
+        all.into_iter().map(Arc::new).collect()
+    }
+
+    /// Whether the same clients are kept up to date.
+    pub(super) fn is_of_same(&self, other: &Self) -> bool {
+        let mut both = self.clients.iter().zip(&other.clients);
+        self.paths == other.paths
+            && self.clients.len() == other.clients.len()
+            && both.all(|(one, other)| Arc::ptr_eq(one, other))
     }
 
     pub(super) fn files(&self) -> &[PathBuf] {

@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use tokio::sync::watch;
 
@@ -11,28 +11,20 @@ use super::Terminator;
 use super::outward::Outward;
 use super::reload::{Part, Reloaded};
 use crate::config::Problem;
-use crate::stamps::Stamps;
+use crate::stamps::{LOOK_INTERVAL, Stamps};
+use crate::state::{Edge, Snapshot};
 
-/// Between two looks; what changed is read once it looks the same twice.
-const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 const DAY_SECONDS: i64 = 24 * 60 * 60;
 /// Days before the end at which the log says so, each once.
 const WARNINGS_DAYS: [i64; 3] = [1, 7, 30];
 
-/// Runs until told to stop.
-pub(crate) async fn run(
-    terminators: Vec<Arc<Terminator>>,
-    outward: Vec<Outward>,
-    mut stopped: watch::Receiver<bool>,
-) {
-    if terminators.is_empty() && outward.is_empty() {
-        // Whoever told us to stop may be gone.
-        let _ = stopped.wait_for(|stopped| *stopped).await;
-        return;
-    }
-    let mut watcher = Watcher::new(terminators, outward);
+/// Follows the files of the running configuration until told to stop.
+pub(crate) async fn run(edge: Arc<Edge>, mut stopped: watch::Receiver<bool>) {
+    let mut watcher = Watcher::default();
     loop {
+        let snapshot = edge.snapshot.load_full();
         let looking = tokio::task::spawn_blocking(move || {
+            watcher.follow(&snapshot);
             watcher.look(unix_seconds());
             watcher
         });
@@ -50,9 +42,10 @@ pub(crate) async fn run(
     }
 }
 
+#[derive(Default)]
 struct Watcher {
     parts: Vec<Watched>,
-    outward: Vec<(Outward, Stamps)>,
+    outward: Vec<(Arc<Outward>, Stamps)>,
     terminators: Vec<(Arc<Terminator>, Vec<Warned>)>,
 }
 
@@ -72,27 +65,35 @@ struct Warned {
 }
 
 impl Watcher {
-    fn new(terminators: Vec<Arc<Terminator>>, outward: Vec<Outward>) -> Self {
-        let parts = terminators.iter().flat_map(|terminator| {
-            let parts = terminator.parts().into_iter();
-            parts.map(|(part, files)| Watched {
-                terminator: Arc::clone(terminator),
-                part,
-                files,
-                stamps: Stamps::default(),
-            })
-        });
-        Self {
-            parts: parts.collect(),
-            outward: outward
-                .into_iter()
-                .map(|one| (one, Stamps::default()))
-                .collect(),
-            terminators: terminators
-                .into_iter()
-                .map(|one| (one, Vec::new()))
-                .collect(),
+    /// Looks at the files of this generation from now on. Of what goes on, it remembers what it saw.
+    fn follow(&mut self, snapshot: &Snapshot) {
+        let known = std::mem::take(self);
+        let goes_on =
+            |one: &Arc<Terminator>| snapshot.terminators.iter().any(|new| Arc::ptr_eq(new, one));
+        self.parts = known.parts;
+        self.parts.retain(|part| goes_on(&part.terminator));
+        for terminator in &snapshot.terminators {
+            let mut before = known.terminators.iter();
+            let before = before.find(|(one, _)| one.listener() == terminator.listener());
+            if before.is_none_or(|(one, _)| !Arc::ptr_eq(one, terminator)) {
+                let parts = terminator.parts().into_iter();
+                self.parts.extend(parts.map(|(part, files)| Watched {
+                    terminator: Arc::clone(terminator),
+                    part,
+                    files,
+                    stamps: Stamps::default(),
+                }));
+            }
+            let warned = before.map_or_else(Vec::new, |(_, warned)| warned.clone());
+            self.terminators.push((Arc::clone(terminator), warned));
         }
+        let mut outward = known.outward;
+        let goes_on = snapshot.outward.iter().map(|new| {
+            let before = outward.iter().position(|(one, _)| one.is_of_same(new));
+            let stamps = before.map(|position| outward.swap_remove(position).1);
+            (Arc::clone(new), stamps.unwrap_or_default())
+        });
+        self.outward = goes_on.collect();
     }
 
     fn look(&mut self, now: i64) {

@@ -63,7 +63,9 @@ impl World {
 #[test]
 fn certificate_is_read_with_names_and_validity() {
     let world = World::with_certificate();
-    let Parsed { config, warnings } = world.parse(WITH_TLS).unwrap();
+    let Parsed {
+        config, warnings, ..
+    } = world.parse(WITH_TLS).unwrap();
     assert!(warnings.is_empty(), "{warnings}");
     let tls = config.listeners[0].tls.as_ref().unwrap();
     assert_eq!(tls.min_version, TlsVersion::Tls12);

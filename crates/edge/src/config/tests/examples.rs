@@ -30,7 +30,9 @@ fn addresses(config: &Config) -> Vec<String> {
 fn quickstart_has_ten_lines_and_no_warnings() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/quickstart/edge.yaml");
     assert_eq!(std::fs::read_to_string(path).unwrap().lines().count(), 10);
-    let Parsed { config, warnings } = example("quickstart/edge.yaml", &|_| None);
+    let Parsed {
+        config, warnings, ..
+    } = example("quickstart/edge.yaml", &|_| None);
     assert!(warnings.is_empty(), "{warnings}");
     assert_eq!(config.listeners[0].address.to_string(), "127.0.0.1:8080");
     assert_eq!(addresses(&config), ["127.0.0.1:4001", "127.0.0.1:4002"]);

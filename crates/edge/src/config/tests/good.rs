@@ -6,7 +6,9 @@ const DEFAULT_TTL: Duration = Duration::from_secs(3600);
 
 #[test]
 fn seven_lines_are_a_useful_edge() {
-    let Parsed { config, warnings } = good(SMALL);
+    let Parsed {
+        config, warnings, ..
+    } = good(SMALL);
     assert!(warnings.is_empty(), "{warnings}");
     assert_eq!(config.listeners[0].name, "127.0.0.1:8080");
     assert_eq!(config.routes[0].name, "*/");
@@ -206,7 +208,9 @@ listeners:
 clusters:
   legacy: { endpoints: [127.0.0.1:4001] }
 ";
-    let Parsed { config, warnings } = good(text);
+    let Parsed {
+        config, warnings, ..
+    } = good(text);
     assert!(warnings.is_empty(), "{warnings}");
     let names: Vec<_> = config.listeners[0]
         .passthrough

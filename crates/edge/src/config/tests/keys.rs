@@ -254,6 +254,7 @@ const OTHER: &[(&str, &str)] = &[
     ("forwarded.believe", "rfc7239"),
     ("forwarded.by", "_other"),
     ("trusted_proxies", "[192.168.0.0/16]"),
+    ("reload.watch", "true"),
     ("admin.address", "127.0.0.1:2020"),
     ("admin.tokens[].name", "other"),
     ("admin.tokens[].role", "operate"),

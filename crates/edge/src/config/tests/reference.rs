@@ -125,7 +125,9 @@ fn schema_in_the_repository_is_current() {
 #[test]
 fn reference_alone_is_a_sound_file() {
     let text = reference();
-    let Parsed { config, warnings } = good(&text);
+    let Parsed {
+        config, warnings, ..
+    } = good(&text);
     assert!(warnings.is_empty(), "{warnings}");
     assert_eq!(config.clusters[0].name, "auth");
 }

@@ -350,7 +350,7 @@ impl<S: Stream> Session<'_, S> {
             .await;
             response_bytes += copied.to_client;
             tracing::debug!(
-                client = self.edge.privacy.shown(self.connection.client),
+                client = self.edge.shown(self.connection.client),
                 to_endpoint = copied.to_endpoint,
                 to_client = copied.to_client,
                 ended = ?copied.ended,

@@ -1,0 +1,112 @@
+//! A bound socket and the listener that stands behind it now. Never closes a connection: it only tells
+//! those that came through it to end politely.
+
+use std::future::poll_fn;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+use super::{Listener, Signals};
+
+/// Wait after a failed accept (out of file descriptors), so that the loop does not spin.
+const ACCEPT_RETRY: Duration = Duration::from_millis(50);
+
+/// An address where clients come in.
+pub(crate) struct Door {
+    /// As the configuration has it; port 0 stands for any.
+    wanted: SocketAddr,
+    /// Really bound.
+    address: SocketAddr,
+    listener: ArcSwap<Listener>,
+    drain: watch::Sender<bool>,
+    /// The same, for whoever only looks.
+    is_closing: Arc<AtomicBool>,
+}
+
+impl Door {
+    /// Not open before [`Door::run`]. `is_closing` is known to the listener's connections.
+    pub(crate) fn new(
+        (wanted, address): (SocketAddr, SocketAddr),
+        listener: Arc<Listener>,
+        is_closing: Arc<AtomicBool>,
+    ) -> Self {
+        Self {
+            wanted,
+            address,
+            listener: ArcSwap::new(listener),
+            drain: watch::Sender::new(false),
+            is_closing,
+        }
+    }
+
+    /// As the configuration has it.
+    pub(crate) fn wanted(&self) -> SocketAddr {
+        self.wanted
+    }
+
+    /// Really bound.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Who receives new connections.
+    pub(crate) fn listener(&self) -> Arc<Listener> {
+        self.listener.load_full()
+    }
+
+    /// Turns true when it closes.
+    pub(crate) fn is_closing(&self) -> &Arc<AtomicBool> {
+        &self.is_closing
+    }
+
+    /// New connections are this listener's from now on; those that are open keep theirs.
+    pub(crate) fn hand_to(&self, listener: Arc<Listener>) {
+        self.listener.store(listener);
+    }
+
+    /// Accepts nothing more, and has what came in here end politely.
+    pub(crate) fn close(&self) {
+        self.is_closing.store(true, Ordering::Relaxed);
+        self.drain.send_replace(true);
+    }
+
+    /// Accepts until closed. Connections outlive the loop: they run as tasks of their own and end by
+    /// the same signal.
+    pub(crate) async fn run(self: Arc<Self>, socket: TcpListener, stop: watch::Receiver<bool>) {
+        let mut drain = self.drain.subscribe();
+        let signals = Signals {
+            drain: drain.clone(),
+            stop,
+        };
+        loop {
+            let accepted = tokio::select! {
+                biased;
+                _ = drain.wait_for(|drain| *drain) => break,
+                accepted = socket.accept() => accepted,
+            };
+            match accepted {
+                Ok((stream, client)) => self.listener.load().admit(stream, client, &signals),
+                Err(error) => {
+                    let listener = self.listener.load();
+                    tracing::warn!(listener = listener.name(), %error, "cannot accept a connection");
+                    drop(listener);
+                    tokio::time::sleep(ACCEPT_RETRY).await;
+                }
+            }
+        }
+        // Closing the socket would reset what the kernel has accepted for us.
+        while let Poll::Ready(Ok((stream, client))) = poll_once(|cx| socket.poll_accept(cx)).await {
+            self.listener.load().admit(stream, client, &signals);
+        }
+    }
+}
+
+async fn poll_once<T>(mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>) -> Poll<T> {
+    poll_fn(|cx| Poll::Ready(poll(cx))).await
+}
