@@ -7,6 +7,8 @@ mod auth;
 mod check;
 mod completions;
 mod console;
+#[cfg(feature = "edge")]
+mod control;
 #[cfg(feature = "auth")]
 mod data_dir;
 #[cfg(feature = "edge")]
@@ -32,13 +34,14 @@ const EXIT_CODES: &str = "\
 Exit codes:
   0  done, or stopped as asked
   1  bad configuration, taken port, or a failure while running
-  2  wrong usage of the command line, or nobody to probe";
+  2  wrong usage of the command line, or nobody to probe or to ask";
 
 const EXAMPLES: &str = "\
 Examples:
   portcullis up                            try everything on this machine
   portcullis check edge.yaml               find every mistake in a configuration
   portcullis edge --config edge.yaml       run the load balancer
+  portcullis status --watch                see what a running one does
   portcullis probe http://127.0.0.1:8080   try a running one as a stranger would
   PORT=8001 portcullis auth                run one auth instance";
 
@@ -60,6 +63,26 @@ enum Command {
     Auth(auth::Arguments),
     #[cfg(feature = "edge")]
     Check(check::Arguments),
+    #[cfg(feature = "edge")]
+    Status(control::status::Arguments),
+    #[cfg(feature = "edge")]
+    Drain(control::endpoint::Drain),
+    #[cfg(feature = "edge")]
+    Undrain(control::endpoint::Undrain),
+    #[cfg(feature = "edge")]
+    Weight(control::endpoint::Weight),
+    #[cfg(feature = "edge")]
+    Switch(control::route::Switch),
+    #[cfg(feature = "edge")]
+    Split(control::route::Split),
+    #[cfg(feature = "edge")]
+    HealthCheck(control::health_check::Arguments),
+    #[cfg(feature = "edge")]
+    Bans(control::bans::Bans),
+    #[cfg(feature = "edge")]
+    Ban(control::bans::Ban),
+    #[cfg(feature = "edge")]
+    Unban(control::bans::Unban),
     Probe(Box<probe::Arguments>),
     Completions(completions::Arguments),
 }
@@ -77,6 +100,26 @@ fn main() -> ExitCode {
         Command::Auth(arguments) => auth::run(&arguments),
         #[cfg(feature = "edge")]
         Command::Check(arguments) => check::run(&arguments),
+        #[cfg(feature = "edge")]
+        Command::Status(arguments) => control::status::run(&arguments),
+        #[cfg(feature = "edge")]
+        Command::Drain(arguments) => control::endpoint::drain(&arguments),
+        #[cfg(feature = "edge")]
+        Command::Undrain(arguments) => control::endpoint::undrain(&arguments),
+        #[cfg(feature = "edge")]
+        Command::Weight(arguments) => control::endpoint::weight(&arguments),
+        #[cfg(feature = "edge")]
+        Command::Switch(arguments) => control::route::switch(&arguments),
+        #[cfg(feature = "edge")]
+        Command::Split(arguments) => control::route::split(&arguments),
+        #[cfg(feature = "edge")]
+        Command::HealthCheck(arguments) => control::health_check::run(&arguments),
+        #[cfg(feature = "edge")]
+        Command::Bans(arguments) => control::bans::bans(&arguments),
+        #[cfg(feature = "edge")]
+        Command::Ban(arguments) => control::bans::ban(&arguments),
+        #[cfg(feature = "edge")]
+        Command::Unban(arguments) => control::bans::unban(&arguments),
         Command::Probe(arguments) => probe::run(&arguments),
         Command::Completions(arguments) => completions::run(&arguments),
     };

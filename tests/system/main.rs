@@ -35,6 +35,7 @@ mod http2;
 mod lists;
 mod native;
 mod operation;
+mod operator;
 mod pingora;
 mod printed;
 mod probe;

@@ -234,14 +234,17 @@ impl Desk {
             .and_then(|cluster| check::clusters(&self.edge, cluster.as_deref()));
         let clusters = clusters.inspect_err(|refused| self.refuse(who.clone(), head, refused))?;
         let found = check::now(&clusters).await;
+        let revision = self.edge.audit.revision();
         self.edge.audit.record(Record {
             who,
             what: told(head.uri.path()),
             before: Value::Null,
             after: Value::Null,
-            outcome: Outcome::Done(self.edge.audit.revision()),
+            outcome: Outcome::Done(revision),
         });
-        Ok(document(StatusCode::OK, &found))
+        let mut answer = document(StatusCode::OK, &found);
+        tag(&mut answer, revision);
+        Ok(answer)
     }
 
     fn refuse(&self, who: Who, head: &Parts, refused: &Refused) {

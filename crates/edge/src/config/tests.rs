@@ -62,6 +62,7 @@ impl World {
             "AFFINITY_SECRET" => Some("0123456789abcdef0123456789abcdef".to_owned()),
             "ADMIN_TOKEN" => Some("an operator's token of 40 characters ...".to_owned()),
             "ADA_TOKEN" => Some("a token of Ada of 40 characters ........".to_owned()),
+            "DASHBOARD_TOKEN" => Some("a token of dashboards of 40 characters .".to_owned()),
             "INTERNAL_TOKEN" => Some("a-token-of-edges-of-40-characters-......".to_owned()),
             "AFFINITY_SECRET_BEFORE" => Some("fedcba9876543210fedcba9876543210".to_owned()),
             _ => None,

@@ -38,3 +38,8 @@ fn samples_of_the_traffic_guide_are_sound_and_warn_of_nothing() {
 fn samples_of_the_guide_to_tokens_are_sound_and_warn_of_nothing() {
     assert!(sound_samples("tokens.md") > 1);
 }
+
+#[test]
+fn samples_of_the_guide_to_operating_are_sound_and_warn_of_nothing() {
+    assert!(sound_samples("admin.md") > 0);
+}
