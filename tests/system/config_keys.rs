@@ -426,6 +426,50 @@ const OBSERVED: &[(&str, &str)] = &[
         "discovery/files::endpoints_of_a_file_come_and_go_under_load",
     ),
     (
+        "clusters.<name>.discover[].dns",
+        "discovery/dns::endpoints_of_a_name_come_and_go_with_its_ttl_under_load",
+    ),
+    (
+        "clusters.<name>.discover[].resolver",
+        "discovery/dns::endpoints_of_a_name_come_and_go_with_its_ttl_under_load",
+    ),
+    (
+        "clusters.<name>.discover[].srv",
+        "discovery/dns::services_have_tiers_weights_and_ports_of_their_own",
+    ),
+    (
+        "clusters.<name>.discover[].family",
+        "discovery/dns::one_family_of_addresses_can_be_chosen",
+    ),
+    (
+        "clusters.<name>.discover[].min_ttl",
+        "discovery/dns::a_name_is_asked_for_no_more_and_no_less_often_than_is_said",
+    ),
+    (
+        "clusters.<name>.discover[].max_ttl",
+        "discovery/dns::a_name_is_asked_for_no_more_and_no_less_often_than_is_said",
+    ),
+    (
+        "clusters.<name>.discover[].redis",
+        "discovery/registry::auth_instances_that_come_die_and_leave_are_followed_under_load",
+    ),
+    (
+        "clusters.<name>.discover[].redis.url",
+        "discovery/registry::auth_instances_that_come_die_and_leave_are_followed_under_load",
+    ),
+    (
+        "clusters.<name>.discover[].redis.registry",
+        "discovery/registry::a_registry_that_hangs_is_away_or_emptied_changes_nothing",
+    ),
+    (
+        "clusters.<name>.discover[].redis.ca",
+        "discovery/registry::a_registry_over_tls_says_where_an_instance_wants_to_be_reached",
+    ),
+    (
+        "clusters.<name>.discover[].redis.interval",
+        "discovery/registry::each_registry_is_looked_at_in_its_own_time",
+    ),
+    (
         "clusters.<name>.discover[].weight",
         "discovery/files::what_is_said_of_a_source_counts_for_its_endpoints",
     ),

@@ -1,6 +1,7 @@
 //! Endpoints that are found while the edge runs, and sources that fail.
 
 use std::fs;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
@@ -11,7 +12,9 @@ use crate::harness::Edge;
 use crate::harness::load::{Ask, Load, failures};
 use crate::native::Setup;
 
+mod dns;
 mod files;
+mod registry;
 
 /// An edge whose only cluster has no endpoint but what these sources find.
 fn with_sources(sources: Value) -> Setup {
@@ -32,14 +35,17 @@ async fn wait_for_endpoints(edge: &Edge, endpoints: &[&Endpoint]) {
         .map(|one| one.address().to_string())
         .collect();
     wait_until(&format!("the endpoints {wanted:?}"), async || {
-        let status = client::get(edge.admin(), "/v1/status").await.ok()?.json();
-        let shown = status["clusters"][0]["endpoints"].as_array()?.iter();
-        let shown: Vec<String> = shown
-            .filter_map(|one| Some(one["address"].as_str()?.to_owned()))
-            .collect();
-        (shown == wanted).then_some(())
+        (shown(edge).await? == wanted).then_some(())
     })
     .await;
+}
+
+/// The endpoints of the first cluster, as the operator sees them.
+async fn shown(edge: &Edge) -> Option<Vec<String>> {
+    let status = client::get(edge.admin(), "/v1/status").await.ok()?.json();
+    let shown = status["clusters"][0]["endpoints"].as_array()?.iter();
+    let shown = shown.filter_map(|one| Some(one["address"].as_str()?.to_owned()));
+    Some(shown.collect())
 }
 
 /// In the order in which a source is shown.

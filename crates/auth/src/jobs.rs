@@ -13,7 +13,7 @@ use crate::app::Cause;
 use crate::domain::UnixMillis;
 use crate::keys::{KEEPER_INTERVAL, KeyRing, POLL_INTERVAL};
 use crate::lifecycle::{Phase, PhaseWatch};
-use crate::registry::{HEARTBEAT, Registry};
+use crate::registry::Registry;
 use crate::shared::{SILENCE, Shared};
 use crate::store::{PageLimit, RevocationPosition, Store, StoreResult};
 
@@ -39,8 +39,8 @@ pub(crate) fn start(
     phase: &PhaseWatch,
 ) -> JoinSet<()> {
     let mut jobs = JoinSet::new();
-    let registry = registry.clone();
-    jobs.spawn(every("heartbeat", HEARTBEAT, phase.clone(), move || {
+    let (registry, interval) = (registry.clone(), registry.interval());
+    jobs.spawn(every("heartbeat", interval, phase.clone(), move || {
         let registry = registry.clone();
         async move { registry.beat(now()).await }
     }));

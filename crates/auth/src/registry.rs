@@ -7,6 +7,7 @@
 mod fingerprint;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -20,10 +21,8 @@ use crate::store::{Store, StoreResult};
 
 pub(crate) use fingerprint::Fingerprint;
 
-/// How often an instance says that it lives.
-pub(crate) const HEARTBEAT: Duration = Duration::from_secs(5);
-/// It is gone after missing three.
-const TTL: Duration = Duration::from_secs(15);
+/// An instance is gone after missing so many heartbeats.
+const MISSED_MAX: u32 = 3;
 
 /// How long the database may take over any of it: between two heartbeats there are two questions.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -34,19 +33,21 @@ const REPORTED_MAX: usize = 1000;
 pub(crate) struct Own {
     record: InstanceRecord,
     fingerprint: Fingerprint,
+    heartbeat: Duration,
 }
 
 impl Own {
+    /// `address` is where it listens.
     pub(crate) fn new(
         config: &Config,
-        address: String,
+        address: SocketAddr,
         started_at: UnixMillis,
         given_key: Option<&str>,
     ) -> Self {
         let fingerprint = Fingerprint::of(config, given_key);
         let record = InstanceRecord {
             id: config.instance.id.clone(),
-            address,
+            address: config.instance.advertised.unwrap_or(address).to_string(),
             version: config.instance.version.clone(),
             fingerprint: fingerprint.to_text(),
             state: InstanceState::Ready,
@@ -55,6 +56,7 @@ impl Own {
         Self {
             record,
             fingerprint,
+            heartbeat: config.instance.heartbeat,
         }
     }
 }
@@ -88,6 +90,11 @@ impl Registry {
         }
     }
 
+    /// How often an instance says that it lives.
+    pub(crate) fn interval(&self) -> Duration {
+        self.own.heartbeat
+    }
+
     /// One heartbeat, in the state the process is in. Where the database does not take it, the next one tries again.
     pub(crate) async fn beat(&self, now: UnixMillis) -> Result<(), Cause> {
         let is_draining = self.phase.is_draining();
@@ -100,9 +107,10 @@ impl Registry {
             state,
             ..self.own.record.clone()
         };
+        let ttl = self.own.heartbeat * MISSED_MAX;
         // Side by side: one that hangs must not make this instance seem dead in the other.
-        let reporting = within(self.store.report_instance(&record, TTL, now));
-        let telling = self.shared.heartbeat(&record, TTL, now);
+        let reporting = within(self.store.report_instance(&record, ttl, now));
+        let telling = self.shared.heartbeat(&record, ttl, now);
         let (reported, told) = tokio::join!(reporting, telling);
         if let Err(error) = reported {
             tracing::debug!(%error, "the database does not know that this instance lives");

@@ -216,7 +216,7 @@ impl Instance {
             .map_err(|error| ServeError::Identity(error.into()))?;
         let metrics = Arc::new(metrics);
         let given_key = keys.given();
-        let own = Own::new(config, address.to_string(), now(), given_key.as_deref());
+        let own = Own::new(config, address, now(), given_key.as_deref());
         let (watch, counting) = (phase.clone(), metrics.clone());
         let registry = Registry::new(store.clone(), shared.clone(), own, watch, counting);
         let registry = Arc::new(registry);

@@ -54,7 +54,9 @@ pub use clients::{ClientLists, ConnectionsPerAddress, Forwarded, ForwardedBy, Pr
 pub use cluster::{
     Balance, Breaker, BreakerMode, Cluster, Ejection, Endpoint, HashKey, Queue, UpstreamTimeouts,
 };
-pub use discovery::{Discover, EndpointDefaults, Place, Source};
+pub use discovery::{
+    Discover, DnsPlace, DnsQuestion, EndpointDefaults, Family, Place, RedisPlace, Source,
+};
 pub use health::{
     CheckMethod, CheckPace, CheckTls, ExpectedHeader, GrpcQuestion, HealthCheck, HttpQuestion,
     Question, Role,

@@ -23,9 +23,15 @@ pub struct Via {
 }
 
 impl Via {
-    /// Differs whenever files of TLS changed: a connection that was made before must not be used.
+    /// Differs whenever files of TLS changed, or who must answer: a connection that was made before must not be used.
     pub(crate) fn identity(&self) -> u64 {
-        self.tls.as_ref().map_or(0, |tls| tls.current.identity)
+        let Some(tls) = &self.tls else {
+            return 0;
+        };
+        // Not that of all endpoints: others that come must not part this one from its connections.
+        let mut hasher = DefaultHasher::new();
+        (tls.current.identity, &tls.name).hash(&mut hasher);
+        hasher.finish()
     }
 
     /// Whether it is over TLS.
@@ -130,9 +136,6 @@ impl Dialling {
             .map(|tls| tls.identity())
             .hash(&mut hasher);
         (self.proxy_protocol, self.protocol).hash(&mut hasher);
-        let mut names: Vec<_> = self.names.iter().collect();
-        names.sort_by_key(|(address, _)| **address);
-        names.hash(&mut hasher);
         hasher.finish()
     }
 }

@@ -17,9 +17,13 @@ use crate::config::{Endpoint, Place, Source};
 use crate::control::Controller;
 use crate::state::Edge;
 
+mod dns;
 mod file;
 mod found;
 mod merge;
+mod redis;
+mod registry;
+mod service;
 
 pub(crate) use found::{Found, SourceStatus};
 
@@ -122,6 +126,8 @@ fn reconcile(
 async fn follow(desk: Desk, source: Arc<Source>) {
     match &source.place {
         Place::File(path) => file::follow(&desk, path, &source.defaults).await,
+        Place::Dns(place) => dns::follow(&desk, place, &source.defaults).await,
+        Place::Redis(place) => redis::follow(&desk, place, &source.defaults).await,
     }
 }
 
@@ -135,12 +141,30 @@ async fn renew(controller: &Arc<Controller>) {
 impl Desk {
     /// The source said which endpoints there are. None at all is taken for a failure.
     fn found(&self, endpoints: Vec<Endpoint>) {
+        self.found_but(endpoints, None);
+    }
+
+    /// The same, though a part of what it said cannot be used.
+    fn found_but(&self, endpoints: Vec<Endpoint>, problem: Option<String>) {
         if endpoints.is_empty() {
-            return self.failed("it knows of no endpoint".to_owned());
+            return self.failed(problem.unwrap_or_else(|| "it knows of no endpoint".to_owned()));
+        }
+        if let Some(problem) = &problem {
+            let (cluster, source) = (&self.cluster, &self.label);
+            self.edge.metrics.discovery_failures(cluster, source).inc();
+            if self.edge.keeper.found().failed(cluster, source, problem) {
+                tracing::warn!(
+                    cluster,
+                    source,
+                    problem,
+                    "a source of endpoints is not in order"
+                );
+            }
         }
         let now = Instant::now();
         let found = self.edge.keeper.found();
-        let Some(change) = found.answered(&self.cluster, &self.label, endpoints, now) else {
+        let Some(change) = found.answered(&self.cluster, &self.label, endpoints, problem, now)
+        else {
             return;
         };
         tracing::info!(

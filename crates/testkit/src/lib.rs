@@ -9,6 +9,7 @@ pub mod attack;
 pub mod certificates;
 pub mod client;
 pub mod deployment;
+pub mod dns;
 pub mod endpoint;
 pub mod fault;
 pub mod frames;

@@ -183,6 +183,20 @@ impl AuthInstance {
         self.process = None;
     }
 
+    /// Asks it to leave in good order.
+    pub(crate) fn terminate(&self) {
+        self.process
+            .as_ref()
+            .expect("it runs")
+            .signal(Signal::SIGTERM);
+    }
+
+    /// Whether its process is there.
+    pub(crate) fn is_running(&mut self) -> bool {
+        let process = self.process.as_mut();
+        process.is_some_and(|process| process.try_status().is_none())
+    }
+
     /// Takes the processor away: its kernel still accepts connections, and nobody answers.
     pub(crate) fn pause(&self) {
         self.process

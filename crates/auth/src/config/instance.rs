@@ -18,6 +18,16 @@ pub(super) const VARIABLES: &[Variable] = &[
         "auth-<port>",
         "name of this instance, sent as X-Instance-Id",
     ),
+    var(
+        "ADVERTISED_ADDRESS",
+        "the one it listens on",
+        "address and port at which others reach this instance: what the registry says to edges",
+    ),
+    var(
+        "HEARTBEAT_INTERVAL",
+        "5000",
+        "milliseconds between two signs of life in the registry; one that misses three is gone",
+    ),
     var("APP_NAME", "Auth Server", "service name in health answers"),
     var(
         "APP_VERSION",
@@ -61,6 +71,10 @@ const PRIVATE_RANGES: [&str; 7] = [
 pub struct Instance {
     /// Where to listen; `serve` takes a bound listener, so this is for its caller.
     pub address: SocketAddr,
+    /// Where others reach it, if not at the address it listens on.
+    pub advertised: Option<SocketAddr>,
+    /// Between two signs of life.
+    pub heartbeat: Duration,
     /// Sent as `X-Instance-Id`; unique among instances.
     pub id: String,
     /// Service name in health answers.
@@ -82,6 +96,8 @@ impl Instance {
         let address = SocketAddr::new(v.host(), v.number("PORT", 8000, 1..=65535) as u16);
         Self {
             address,
+            advertised: v.advertised(),
+            heartbeat: Duration::from_millis(v.number("HEARTBEAT_INTERVAL", 5000, 100..=60_000)),
             id: v.instance_id(address.port()),
             name: v.text("APP_NAME", "Auth Server"),
             version: v.text("APP_VERSION", env!("CARGO_PKG_VERSION")),
@@ -107,6 +123,19 @@ impl Values<'_> {
             );
             fallback
         })
+    }
+    fn advertised(&mut self) -> Option<SocketAddr> {
+        let text = self.get("ADVERTISED_ADDRESS")?;
+        let address = text.trim().parse::<SocketAddr>().ok();
+        let address = address.filter(|one| !one.ip().is_unspecified() && one.port() > 0);
+        if address.is_none() {
+            self.error(
+                "ADVERTISED_ADDRESS",
+                format!("{text:?} is no address with a port that others could reach"),
+                "use an IP address and a port, such as 10.0.1.7:8000",
+            );
+        }
+        address
     }
     fn instance_id(&mut self, port: u16) -> String {
         let default = format!("auth-{port}");

@@ -126,6 +126,34 @@ fn all_mistakes_are_reported_at_once_with_variable_and_hint() {
 }
 
 #[test]
+fn an_instance_says_where_it_is_reached_and_how_often() {
+    let config = from(&[
+        ("ADVERTISED_ADDRESS", "10.0.1.7:8000"),
+        ("HEARTBEAT_INTERVAL", "300"),
+    ])
+    .unwrap();
+    assert_eq!(config.instance.advertised, "10.0.1.7:8000".parse().ok());
+    assert_eq!(config.instance.heartbeat, Duration::from_millis(300));
+    for bad in [
+        "10.0.1.7",
+        "0.0.0.0:8000",
+        "10.0.1.7:0",
+        "auth.internal:8000",
+    ] {
+        assert_eq!(
+            faulty(&[("ADVERTISED_ADDRESS", bad)]),
+            ["ADVERTISED_ADDRESS"]
+        );
+    }
+    for bad in ["0", "99", "60001", "soon"] {
+        assert_eq!(
+            faulty(&[("HEARTBEAT_INTERVAL", bad)]),
+            ["HEARTBEAT_INTERVAL"]
+        );
+    }
+}
+
+#[test]
 fn what_goes_on_without_shared_state_is_chosen() {
     let default = from(&[]).unwrap();
     assert_eq!(default.degraded.revocations, RevocationFallback::Store);

@@ -42,6 +42,9 @@ const COPY_SECONDS: u64 = 600;
 /// No cluster of ours has more instances; a registry that does is not ours.
 const MAX_INSTANCES: usize = 1000;
 
+/// How long Redis says of an instance that it left: longer than an edge goes without looking.
+const LEFT: Duration = Duration::from_secs(60);
+
 /// [`Shared`] on Redis.
 pub struct RedisShared {
     lanes: Lanes,
@@ -300,10 +303,14 @@ impl Shared for RedisShared {
     }
 
     async fn leave(&self, id: &str) -> SharedResult<()> {
+        // Edges take an entry that is missing for one that Redis has lost, so that it says what became of it.
+        let end = UnixMillis::from_system(SystemTime::now()).plus(LEFT);
         let mut both = redis::pipe();
         both.atomic();
-        both.cmd("DEL").arg(format!("{INSTANCE}{id}")).ignore();
-        both.cmd("ZREM").arg(INSTANCES).arg(id).ignore();
+        both.cmd("SET").arg(format!("{INSTANCE}{id}"));
+        both.arg(entries::write_left(id)).arg("PX");
+        both.arg(LEFT.as_millis() as u64).ignore();
+        both.cmd("ZADD").arg(INSTANCES).arg(end.0).arg(id).ignore();
         let command = async |mut connection: MultiplexedConnection| -> RedisResult<()> {
             both.query_async(&mut connection).await
         };

@@ -31,7 +31,7 @@ pub(super) use admin::{Audit, FileAdmin};
 pub(super) use affinity::{By, FileAffinity, FileCookie};
 pub(super) use clients::FileClients;
 pub(super) use clusters::{FileCluster, FileEndpoint};
-pub(super) use discovery::{FilePlace, FileSource, endpoint_file};
+pub(super) use discovery::{FilePlace, FileRedis, FileSource, endpoint_file};
 pub(super) use health::{CheckKind, FileCheckTls, FileHealth};
 pub(super) use issuers::{FileAuth, FileIssuer};
 pub(super) use listeners::{FileCertificate, FileClientAuth, FileListener, FileTls};

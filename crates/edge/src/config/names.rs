@@ -171,6 +171,20 @@ pub(super) fn host_port(text: &str) -> Result<HostPort, Mistake> {
     Ok(HostPort::Name(host_name(host)?, port))
 }
 
+/// The name of a service, as SRV records have it (RFC 2782).
+pub(super) fn service(text: &str) -> Result<String, Mistake> {
+    let mut labels = text.splitn(3, '.');
+    let (service, protocol, host) = (labels.next(), labels.next(), labels.next());
+    let is_label = |label: Option<&str>| label.is_some_and(|label| label.starts_with('_'));
+    match (is_label(service) && is_label(protocol), host) {
+        (true, Some(_)) => host_name(text),
+        _ => {
+            let hint = "service, protocol and domain: _http._tcp.app.internal";
+            Err(Mistake::new("is not the name of a service", hint))
+        }
+    }
+}
+
 /// The path of a route, compared with what clients send byte by byte.
 pub(super) fn path(text: &str) -> Result<String, Mistake> {
     if text.contains(['?', '#']) {

@@ -13,6 +13,7 @@ use super::*;
 mod affinity;
 mod certificates;
 mod client_auth;
+mod discovery;
 mod examples;
 mod good;
 mod guide;

@@ -105,6 +105,7 @@ impl Found {
         cluster: &str,
         label: &str,
         mut endpoints: Vec<Endpoint>,
+        problem: Option<String>,
         now: Instant,
     ) -> Option<Difference> {
         // Name services turn their answers round.
@@ -112,7 +113,7 @@ impl Found {
         let mut clusters = self.lock();
         let said = find(&mut clusters, cluster, label)?;
         said.answered = Some(now);
-        said.problem = None;
+        said.problem = problem;
         if said.endpoints.as_deref() == Some(&endpoints[..]) {
             return None;
         }

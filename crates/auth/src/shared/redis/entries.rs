@@ -126,6 +126,11 @@ pub(super) fn write_instance(instance: &InstanceRecord) -> String {
     .to_string()
 }
 
+/// What stays of an instance that left in good order. No instance, for whoever lists them.
+pub(super) fn write_left(id: &str) -> String {
+    json!({ "id": id, "state": "left" }).to_string()
+}
+
 /// `None` for what this version cannot read.
 pub(super) fn read_instance(entry: &str) -> Option<InstanceRecord> {
     let entry: serde_json::Value = serde_json::from_str(entry).ok()?;

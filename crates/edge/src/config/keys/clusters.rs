@@ -95,5 +95,5 @@ static UPSTREAM_TIMEOUTS: Table = Table {
     ],
 };
 
-static HOST_PORT: Text = Text { what: "an address such as `10.0.1.10:8000`", pattern: "^.+:[0-9]+$" };
+pub(super) static HOST_PORT: Text = Text { what: "an address such as `10.0.1.10:8000`", pattern: "^.+:[0-9]+$" };
 static HASH_KEY: Text = Text { what: "what to hash, such as `source` or `header:x-user`", pattern: "^(source|path|host|(header|cookie|query):.+)$" };

@@ -276,6 +276,17 @@ const OTHER: &[(&str, &str)] = &[
 const ELSEWHERE: &[&str] = &[
     // Goes with `tls` or without.
     "clusters.<name>.protocol",
+    // Instead of `file`.
+    "clusters.<name>.discover[].dns",
+    "clusters.<name>.discover[].srv",
+    "clusters.<name>.discover[].family",
+    "clusters.<name>.discover[].resolver",
+    "clusters.<name>.discover[].min_ttl",
+    "clusters.<name>.discover[].max_ttl",
+    "clusters.<name>.discover[].redis.url",
+    "clusters.<name>.discover[].redis.registry",
+    "clusters.<name>.discover[].redis.ca",
+    "clusters.<name>.discover[].redis.interval",
     // Contradicts `ca`.
     "clusters.<name>.tls.verify",
     // Nothing else may be said beside it.

@@ -53,7 +53,11 @@ pub(super) fn full() -> (World, String) {
     let is_other = |line: &&str| others.iter().any(|other| line.contains(other));
     let lines = whole.lines().filter(|line| !is_other(line));
     let text: String = lines.map(|line| format!("{line}\n")).collect();
-    let text = without(&text, &ALTERNATIVES);
+    let text = without(
+        &without(&text, "routes", &ALTERNATIVES),
+        "clusters",
+        &SOURCES,
+    );
     // What is hashed is only said where something is.
     let text = text.replace("balance: least_conn", "balance: hash");
     (world, uncomment(&text))
@@ -64,14 +68,19 @@ const ALTERNATIVES: [&str; 7] = [
     "exact", "regex", "to", "split", "split_by", "redirect", "respond",
 ];
 
-/// The reference without these keys of routes and all that is below them.
-fn without(reference: &str, keys: &[&str]) -> String {
+/// Keys of a source of endpoints that exclude `file`.
+const SOURCES: [&str; 7] = [
+    "dns", "srv", "family", "resolver", "min_ttl", "max_ttl", "redis",
+];
+
+/// The reference without these keys of a part of it and all that is below them.
+fn without(reference: &str, part: &str, keys: &[&str]) -> String {
     let mut text = String::new();
     let mut below = usize::MAX;
-    let mut is_route = false;
+    let mut is_there = false;
     for line in reference.lines() {
         if line.starts_with(|first: char| first.is_ascii_lowercase()) {
-            is_route = line == "routes:";
+            is_there = line == format!("{part}:");
         }
         let key = line.trim_start_matches([' ', '#']);
         let depth = line.len() - key.len();
@@ -79,7 +88,7 @@ fn without(reference: &str, keys: &[&str]) -> String {
             continue;
         }
         below = usize::MAX;
-        if is_route && keys.iter().any(|name| key.starts_with(&format!("{name}:"))) {
+        if is_there && keys.iter().any(|name| key.starts_with(&format!("{name}:"))) {
             below = depth;
             continue;
         }
