@@ -64,6 +64,8 @@ mod queueing;
 mod rate_limits;
 #[path = "redirects.rs"]
 mod redirects;
+#[path = "reload.rs"]
+mod reload;
 #[path = "retries.rs"]
 mod retries;
 #[path = "retry_budget.rs"]

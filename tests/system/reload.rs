@@ -4,12 +4,13 @@
 use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
-use portcullis_testkit::{Behavior, Connection, Endpoint, free_port, wait_until};
+use portcullis_testkit::certificates::Identity;
+use portcullis_testkit::{Authority, Behavior, Connection, Endpoint, free_port, wait_until};
 use serde_json::{Value, json};
 
 use super::Setup;
-use crate::harness::Edge;
 use crate::harness::load::{Ask, Load, failures};
+use crate::harness::{Edge, open_tls};
 
 const FAILED: &str = "portcullis_edge_config_reload_failed";
 const UPGRADE: [(&str, &str); 2] = [("Connection", "Upgrade"), ("Upgrade", "websocket")];
@@ -516,4 +517,38 @@ async fn the_operator_is_told_the_mistakes_of_a_file() {
     edge.wait_for_metric(FAILED, &[], 1.0).await;
     let odd = edge.change("reload", &json!({ "plan": "yes" })).await;
     assert_eq!(odd.status, 400);
+}
+
+#[tokio::test]
+async fn sessions_of_tls_resume_and_connections_go_on_under_another_certificate() {
+    let (a, authority) = (Endpoint::start("a").await, Authority::new());
+    let (first, second) = (
+        authority.issue("first", &["app.example"]),
+        authority.issue("second", &["app.example"]),
+    );
+    let certificates =
+        |one: &Identity| json!({ "certificates": [{ "cert": one.cert, "key": one.key }] });
+    let keys = json!({ "tls": certificates(&first) });
+    let edge = Setup::new(&[&a]).listener("tls", &keys).start().await;
+    // One configuration remembers the sessions of all its connections.
+    let trusting = authority.client();
+    let open = async || {
+        let address = edge.listener(1);
+        let opened = Connection::open_tls(address, "app.example", trusting.clone()).await;
+        let mut opened = opened.unwrap();
+        assert_eq!(opened.get("/").await.unwrap().status, 200);
+        opened
+    };
+    let mut before = open().await;
+    assert_eq!(before.tls().unwrap().leaf, first.leaf);
+    let mut next = edge.config();
+    next["listeners"][1]["tls"] = certificates(&second);
+    edge.reload(&next).await;
+    assert_eq!(before.get("/").await.unwrap().status, 200, "it goes on");
+    assert!(
+        open().await.tls().unwrap().is_resumed,
+        "keys of tickets stay"
+    );
+    let stranger = open_tls(edge.listener(1), "app.example", &authority).await;
+    assert_eq!(stranger.tls().unwrap().leaf, second.leaf);
 }
