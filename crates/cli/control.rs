@@ -17,6 +17,7 @@ pub(crate) mod bans;
 mod client;
 pub(crate) mod endpoint;
 pub(crate) mod health_check;
+pub(crate) mod reload;
 pub(crate) mod route;
 pub(crate) mod status;
 

@@ -78,6 +78,10 @@ enum Command {
     #[cfg(feature = "edge")]
     HealthCheck(control::health_check::Arguments),
     #[cfg(feature = "edge")]
+    Reload(control::reload::Reload),
+    #[cfg(feature = "edge")]
+    Rollback(control::reload::Rollback),
+    #[cfg(feature = "edge")]
     Bans(control::bans::Bans),
     #[cfg(feature = "edge")]
     Ban(control::bans::Ban),
@@ -114,6 +118,10 @@ fn main() -> ExitCode {
         Command::Split(arguments) => control::route::split(&arguments),
         #[cfg(feature = "edge")]
         Command::HealthCheck(arguments) => control::health_check::run(&arguments),
+        #[cfg(feature = "edge")]
+        Command::Reload(arguments) => control::reload::reload(&arguments),
+        #[cfg(feature = "edge")]
+        Command::Rollback(arguments) => control::reload::rollback(&arguments),
         #[cfg(feature = "edge")]
         Command::Bans(arguments) => control::bans::bans(&arguments),
         #[cfg(feature = "edge")]

@@ -316,3 +316,30 @@ async fn an_endpoint_may_be_named_by_its_beginning_if_nobody_else_fits() {
     let cluster = refused(&edge, &["drain", "mian", "127.0.0.1"]).await;
     assert!(cluster.contains("Did you mean `main`?"), "{cluster}");
 }
+
+#[tokio::test]
+async fn a_reload_on_command_is_planned_made_undone_and_refused() {
+    let endpoint = Endpoint::start("a").await;
+    let edge = Setup::new(&[&endpoint]).with_token().start().await;
+    let file = edge.directory().join("edge.yaml");
+    let mut config: Value = serde_json::from_str(&std::fs::read_to_string(&file).unwrap()).unwrap();
+    config["routes"][0]["path"] = json!("/app");
+    std::fs::write(&file, config.to_string()).unwrap();
+    let planned = good(&edge, &["reload", "--plan"]).await;
+    assert!(
+        planned.contains("/app") && planned.contains("would come into force"),
+        "{planned}"
+    );
+    assert_eq!(edge.get("/").await.status, 200, "nothing was changed");
+    let made = document(&edge, &["reload"]).await;
+    assert_eq!(made["changes"].as_array().unwrap().len(), 1, "{made}");
+    assert_eq!(edge.get("/").await.status, 404);
+    good(&edge, &["rollback"]).await;
+    assert_eq!(edge.get("/").await.status, 200);
+    config["routes"][0]["cluster"] = json!("mian");
+    std::fs::write(&file, config.to_string()).unwrap();
+    let mistakes = refused(&edge, &["reload"]).await;
+    assert!(mistakes.contains("edge.yaml:1:"), "{mistakes}");
+    assert!(mistakes.contains("did you mean `main`?"), "{mistakes}");
+    assert_eq!(edge.get("/").await.status, 200, "the old one serves on");
+}

@@ -114,10 +114,11 @@ impl Client {
             };
         }
         let detail = document["detail"].as_str().ok_or_else(strange)?;
-        Err(Trouble::Refused {
-            status,
-            detail: detail.to_owned(),
-        })
+        let mut detail = detail.to_owned();
+        for mistake in super::list(&document, "errors") {
+            detail.push_str(&located(mistake));
+        }
+        Err(Trouble::Refused { status, detail })
     }
 
     fn connect(&self) -> io::Result<TcpStream> {
@@ -181,6 +182,21 @@ fn length(answer: &[u8]) -> Option<(usize, usize)> {
         is_length.then(|| value.trim().parse::<usize>().ok())?
     })?;
     Some((head.len() + END.len(), length))
+}
+
+/// A mistake of a configuration, below what it was refused with.
+fn located(mistake: &Value) -> String {
+    let told = |key: &str| mistake[key].as_str().unwrap_or_default();
+    let (line, column) = (&mistake["line"], &mistake["column"]);
+    let hint = match told("hint") {
+        "" => String::new(),
+        hint => format!("\n    hint: {hint}"),
+    };
+    format!(
+        "\n  {}:{line}:{column}: {}{hint}",
+        told("file"),
+        told("message")
+    )
 }
 
 /// Whether a good answer tells the state that it is of: `ETag: "r17"`.
