@@ -419,7 +419,7 @@ impl Cluster {
         });
     }
 
-    /// The operator gives an endpoint another weight, until the configuration is read again.
+    /// The operator gives an endpoint another weight, until the configuration says another than before.
     pub fn set_weight(&self, endpoint: &Endpoint, weight: u16, now: Instant) {
         self.core.change(now, |state| {
             state.selector.set_weight(endpoint.id(), weight);

@@ -132,7 +132,8 @@ impl Selector {
         self.members.reshape(settings, members, now);
     }
 
-    /// Another weight; at most [`MAX_WEIGHT`]. Zero takes no new clients.
+    /// Another weight; at most [`MAX_WEIGHT`]. Zero takes no new clients. It holds until a configuration
+    /// has another one than the last had.
     pub fn set_weight(&mut self, id: EndpointId, weight: u16) {
         self.members.set_weight(id, weight);
     }

@@ -18,6 +18,8 @@ pub(super) struct Slot {
     pub(super) id: EndpointId,
     pub(super) address: SocketAddr,
     pub(super) weight: u16,
+    /// What the configuration says it is; an operator may have said otherwise since.
+    written_weight: u16,
     pub(super) in_flight: u32,
     /// Whether it ever took a request, or came in by order: then its next return is one.
     pub(super) has_served: bool,
@@ -37,6 +39,7 @@ impl Slot {
             id: member.id,
             address: member.address,
             weight: member.weight.min(MAX_WEIGHT),
+            written_weight: member.weight.min(MAX_WEIGHT),
             in_flight: 0,
             has_served: false,
             place: (0, false),
@@ -58,14 +61,20 @@ impl Slot {
         slot
     }
 
-    /// The same endpoint under another configuration. Places are counted anew by the caller.
+    /// The same endpoint under another configuration, whose weight counts if it is another than before.
+    /// Places are counted anew by the caller.
     pub(super) fn with(&self, member: &Member) -> Self {
+        let next = Self::present_at_start(member);
         Self {
+            weight: match next.written_weight == self.written_weight {
+                true => self.weight,
+                false => next.weight,
+            },
             has_served: self.has_served,
             standing: self.standing,
             percent: self.percent,
             begun: self.begun,
-            ..Self::present_at_start(member)
+            ..next
         }
     }
 

@@ -143,6 +143,23 @@ fn a_weight_of_zero_takes_no_new_clients() {
 }
 
 #[test]
+fn a_weight_that_was_set_holds_until_the_configuration_has_another() {
+    let mut cluster = Played::of(Balance::RoundRobin, &[1, 1]);
+    cluster.selector.set_weight(EndpointId(0), 7);
+    let weight_after = |cluster: &mut Played, weights: &[u16]| {
+        let settings = Settings::new(Balance::RoundRobin);
+        cluster
+            .selector
+            .reshape(settings, &members(weights), cluster.now);
+        cluster.selector.weight(EndpointId(0))
+    };
+    // Another endpoint came: nothing was said of this one.
+    assert_eq!(weight_after(&mut cluster, &[1, 1, 1]), Some(7));
+    assert_eq!(weight_after(&mut cluster, &[2, 1, 1]), Some(2));
+    assert_eq!(weight_after(&mut cluster, &[1, 1, 1]), Some(1));
+}
+
+#[test]
 fn those_tried_are_picked_again_only_when_nobody_else_may_be() {
     let mut cluster = Played::of(Balance::RoundRobin, &[1, 1, 1]);
     assert_eq!(cluster.ask(&[0, 1], None), picked(2, Why::Balanced));

@@ -19,6 +19,8 @@ pub(crate) struct Cluster {
     pub(crate) containment: Containment,
     pub(crate) witness: Witness,
     members: Vec<Member>,
+    /// The same as the configuration has them.
+    written: Vec<Member>,
     /// More may have become free than a place given back.
     has_room: bool,
 }
@@ -40,6 +42,7 @@ impl Cluster {
             queue: Queue::new(settings.queue),
             containment: Containment::new(settings.policy.clone(), &ids, now),
             witness: Witness::new(settings, &members, now),
+            written: members.clone(),
             members,
             has_room: false,
         };
@@ -161,11 +164,14 @@ impl Cluster {
         }
     }
 
-    /// Other members.
-    pub(crate) fn reshape(&mut self, members: Vec<Member>, now: Instant) {
-        let ids: Vec<_> = members.iter().map(|member| member.id).collect();
+    /// Other members, as a configuration has them: what an operator said of a weight holds as long as
+    /// that says nothing new of it.
+    pub(crate) fn reshape(&mut self, written: Vec<Member>, now: Instant) {
+        let ids: Vec<_> = written.iter().map(|member| member.id).collect();
         let known: Vec<_> = self.members.iter().map(|member| member.id).collect();
-        self.selector.reshape(self.settings.clone(), &members, now);
+        let members: Vec<_> = written.iter().map(|member| self.in_force(member)).collect();
+        self.selector.reshape(self.settings.clone(), &written, now);
+        self.written = written;
         self.witness.reshaped(&members, now);
         self.has_room = true;
         let changes = self.containment.reshape(self.policy.clone(), &ids, now);
@@ -175,6 +181,21 @@ impl Cluster {
             self.apply_standing(id, now);
         }
         self.check_standings();
+    }
+
+    fn in_force(&self, written: &Member) -> Member {
+        let of = |members: &[Member]| {
+            let mut members = members.iter();
+            Some(members.find(|member| member.id == written.id)?.weight)
+        };
+        let weight = match of(&self.written) == Some(written.weight) {
+            true => of(&self.members).unwrap_or(written.weight),
+            false => written.weight,
+        };
+        Member {
+            weight,
+            ..written.clone()
+        }
     }
 
     /// Another weight, as an operator sets it at run time.

@@ -23,8 +23,8 @@ impl World {
                 self.cluster.tell(now, |it| it.drain(id, is_drained, now));
             }
             2 if endpoint.is_member => {
-                endpoint.member.weight = self.rng.u16(0..=self.settings.most_weight);
-                self.cluster.reweigh(id, endpoint.member.weight);
+                let weight = self.rng.u16(0..=self.settings.most_weight);
+                self.cluster.reweigh(id, weight);
             }
             3 => self.add(),
             4 => {
@@ -72,7 +72,6 @@ impl World {
         }
         for endpoint in &mut self.endpoints {
             endpoint.condition = Condition::Up;
-            endpoint.member.weight = endpoint.member.weight.max(1);
             endpoint.is_drained = false;
         }
         self.reshape();
@@ -80,6 +79,12 @@ impl World {
         for position in 0..self.endpoints.len() {
             let id = self.endpoints[position].member.id;
             self.cluster.tell(now, |it| it.drain(id, false, now));
+        }
+        let without = |member: &&Member| member.weight == 0;
+        let members = self.cluster.members().iter().filter(without);
+        let ids: Vec<_> = members.map(|member| member.id).collect();
+        for id in ids {
+            self.cluster.reweigh(id, 1);
         }
     }
 }
