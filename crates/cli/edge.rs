@@ -140,8 +140,12 @@ async fn serve(file: PathBuf, parsed: Parsed) -> anyhow::Result<()> {
 async fn reload_when_asked(hangups: &mut unix::Signal, controller: &Arc<Controller>) -> Infallible {
     loop {
         match hangups.recv().await {
-            // The controller tells how it went.
-            Some(()) => drop(controller.reload(Origin::Sighup).await),
+            Some(()) => {
+                manager::reloading();
+                // The controller tells how it went.
+                drop(controller.reload(Origin::Sighup).await);
+                manager::ready("serving");
+            }
             None => std::future::pending().await,
         }
     }

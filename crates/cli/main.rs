@@ -82,6 +82,8 @@ enum Command {
     #[cfg(feature = "edge")]
     Rollback(control::reload::Rollback),
     #[cfg(feature = "edge")]
+    Config(control::reload::Config),
+    #[cfg(feature = "edge")]
     Bans(control::bans::Bans),
     #[cfg(feature = "edge")]
     Ban(control::bans::Ban),
@@ -122,6 +124,8 @@ fn main() -> ExitCode {
         Command::Reload(arguments) => control::reload::reload(&arguments),
         #[cfg(feature = "edge")]
         Command::Rollback(arguments) => control::reload::rollback(&arguments),
+        #[cfg(feature = "edge")]
+        Command::Config(arguments) => control::reload::config(&arguments),
         #[cfg(feature = "edge")]
         Command::Bans(arguments) => control::bans::bans(&arguments),
         #[cfg(feature = "edge")]

@@ -343,3 +343,31 @@ async fn a_reload_on_command_is_planned_made_undone_and_refused() {
     assert!(mistakes.contains("did you mean `main`?"), "{mistakes}");
     assert_eq!(edge.get("/").await.status, 200, "the old one serves on");
 }
+
+#[tokio::test]
+async fn the_configuration_in_force_is_shown_without_secrets_before_and_after_a_reload() {
+    let endpoint = Endpoint::start("a").await;
+    let edge = Setup::new(&[&endpoint])
+        .with_token()
+        .set("routes.0.request_headers.set.X-Api-Key", json!("sesame"))
+        .start()
+        .await;
+    let started = document(&edge, &["config"]).await;
+    assert_eq!(started["origin"], "startup");
+    assert_eq!(started["config"]["routes"][0]["path"], "/");
+    let shown = good(&edge, &["config"]).await;
+    for secret in [ADMIN_TOKEN, "sesame"] {
+        assert!(!shown.contains(secret), "{shown}");
+    }
+    assert_eq!(shown.matches("(hidden)").count(), 2, "{shown}");
+    let file = edge.directory().join("edge.yaml");
+    let mut config: Value = serde_json::from_str(&std::fs::read_to_string(&file).unwrap()).unwrap();
+    config["routes"][0]["path"] = json!("/app");
+    std::fs::write(&file, config.to_string()).unwrap();
+    let before = document(&edge, &["config"]).await;
+    assert_eq!(before, started, "it is not the file that is shown");
+    good(&edge, &["reload"]).await;
+    let after = document(&edge, &["config"]).await;
+    assert_eq!(after["config"]["routes"][0]["path"], "/app");
+    assert_eq!(after["number"], 2);
+}

@@ -62,6 +62,13 @@ async fn a_service_manager_hears_when_the_edge_serves_lives_and_leaves() {
     );
     manager.told("WATCHDOG=1").await;
     manager.told("WATCHDOG=1").await;
+    edge.process.signal(Signal::SIGHUP);
+    let lines = manager.told("RELOADING=1").await;
+    assert!(
+        lines.iter().any(|line| line.starts_with("MONOTONIC_USEC=")),
+        "{lines:?}"
+    );
+    manager.told("READY=1").await;
     edge.process.signal(Signal::SIGTERM);
     let lines = manager.told("STOPPING=1").await;
     let wanted = "EXTEND_TIMEOUT_USEC=25000000".to_owned();

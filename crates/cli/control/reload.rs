@@ -1,4 +1,4 @@
-//! `portcullis reload` and `rollback`: another configuration for a running edge. Never reads the file: the edge
+//! `portcullis reload`, `rollback` and `config`: the configuration of a running edge. Never reads the file: the edge
 //! does, as it sees it.
 
 use std::process::ExitCode;
@@ -30,6 +30,26 @@ Exit codes:
   0  the earlier configuration is in force
   1  there is none, or the edge refused
   2  wrong usage of the command line, or no edge answers";
+
+const CONFIG_HELP: &str = "\
+Examples:
+  portcullis config                 as JSON, which is YAML too
+  portcullis config --json          with number, origin and file
+
+Secrets are hidden, and values from the environment are told by the names of their variables.
+
+Exit codes:
+  0  shown
+  1  the edge refused
+  2  wrong usage of the command line, or no edge answers";
+
+/// Show the configuration that a running edge has in force
+#[derive(Debug, Args)]
+#[command(after_help = CONFIG_HELP)]
+pub(crate) struct Config {
+    #[command(flatten)]
+    target: Target,
+}
 
 /// Have a running edge read its configuration again, whole or not at all
 #[derive(Debug, Args)]
@@ -69,6 +89,15 @@ pub(crate) fn rollback(arguments: &Rollback) -> anyhow::Result<ExitCode> {
     };
     let done = arguments.target.client()?.post("/v1/rollback", &body);
     Ok(told(&arguments.target, done))
+}
+
+pub(crate) fn config(arguments: &Config) -> anyhow::Result<ExitCode> {
+    let shown = arguments.target.client()?.get("/v1/config");
+    Ok(finish(shown.map(|shown| {
+        let page = format!("{:#}", shown["config"]);
+        arguments.target.console().answer(page, || shown.clone());
+        ExitCode::SUCCESS
+    })))
 }
 
 fn told(target: &Target, done: Result<Value, Trouble>) -> ExitCode {

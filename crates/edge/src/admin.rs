@@ -174,6 +174,7 @@ impl Desk {
                 "entries": edge.audit.latest(),
             }),
             Does::History => reload::history(&self.controller),
+            Does::Configuration => reload::configuration(&self.controller),
             Does::Document | Does::Reload | Does::RollBack | Does::Check | Does::Change(_) => {
                 openapi::document()
             }

@@ -140,6 +140,12 @@ impl Controller {
         self.file.as_deref()
     }
 
+    /// What the configuration in force says, without its secrets; `None` if it came from no file.
+    pub fn shown(&self) -> Option<Value> {
+        let text = lock(&self.in_force).text.clone();
+        text.map(|text| plan::told(&text))
+    }
+
     /// What was in force, oldest first, and the last refusal since.
     pub fn history(&self) -> (Vec<Entry>, Option<(Origin, String)>) {
         lock(&self.history).shown()

@@ -96,6 +96,18 @@ fn warn(body: &mut Value, warnings: &Diagnostics) {
     }
 }
 
+/// The configuration in force, and where it came from.
+pub(super) fn configuration(controller: &Controller) -> Value {
+    let (entries, _) = controller.history();
+    let last = entries.last();
+    json!({
+        "number": last.map(|entry| entry.number),
+        "origin": last.map(|entry| entry.origin.name()),
+        "file": controller.file().map(|file| file.display().to_string()),
+        "config": controller.shown(),
+    })
+}
+
 /// Which configurations ran, newest first, and why the file is not the one that does.
 pub(super) fn history(controller: &Controller) -> Value {
     let (entries, refused) = controller.history();

@@ -82,6 +82,7 @@ pub(super) enum Does {
     Bans,
     Audit,
     History,
+    Configuration,
     Reload,
     RollBack,
     Document,
@@ -123,6 +124,7 @@ pub(super) static OPERATIONS: &[Operation] = &[
     get("/v1/bans", READ, Does::Bans, "Networks that are kept out, and until when."),
     get("/v1/audit", READ, Does::Audit, "The latest changes: who asked for them, and what became of them."),
     get("/v1/history", READ, Does::History, "Which configurations ran in this process, and why the file is not in force if it is not."),
+    get("/v1/config", READ, Does::Configuration, "The configuration in force; secrets are hidden, values from the environment told by the names of their variables."),
     post("/v1/reload", Does::Reload, "Reads the file again and puts it into force, whole or not at all; 422 tells its mistakes.", &[may("plan", Takes::Flag, "Only tells what would change.")]),
     post("/v1/rollback", Does::RollBack, "An earlier configuration is in force again; the file stays as it is.", &[may("number", Takes::Number, "Which, of /v1/history; the last one that was different by default.")]),
     get("/v1/openapi.json", READ, Does::Document, "This document."),
@@ -138,6 +140,7 @@ pub(super) static OPERATIONS: &[Operation] = &[
     get("/api/v1/load-balancer/health", READ, Does::Balancer(Told::Health), "How every cluster and endpoint fares; 503 if nothing can be served."),
     get("/api/v1/load-balancer/metrics", READ, Does::Balancer(Told::Metrics), "The first figures as JSON; all of them are in /metrics."),
     get("/api/v1/load-balancer/instances", READ, Does::Balancer(Told::Instances), "All endpoints in one list."),
+    get("/api/v1/load-balancer/config", READ, Does::Configuration, "The same as /v1/config."),
     post("/api/v1/load-balancer/health-check", Does::Check, "Checks all endpoints now, and tells what was found.", &[may("cluster", Takes::Name, "Only those of this cluster.")]),
 ];
 

@@ -73,6 +73,15 @@ impl Plan {
     }
 }
 
+/// What a text says: secrets are hidden, and values from the environment are the names of their
+/// variables. The text must have been read without mistakes.
+pub(super) fn told(text: &str) -> serde_json::Value {
+    let read = Read::new(text);
+    let shape = Shape::Table(config::table());
+    let told = read.view().map(|view| shown(shape, "", view.written));
+    told.unwrap_or_default()
+}
+
 /// A text as it is meant, and as it is written: with the names of variables instead of what they hold.
 struct Read {
     meant: Option<Node>,
