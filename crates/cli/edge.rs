@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use clap::Args;
 use portcullis_edge::StartError;
-use portcullis_edge::config::{self, Config, Parsed};
+use portcullis_edge::config::{self, Parsed};
 use portcullis_edge::control::{Controller, Origin};
 use portcullis_ops::telemetry::{self, Format, Level};
 use portcullis_ops::{manager, orphans, signal};
@@ -152,7 +152,8 @@ async fn reload_when_asked(hangups: &mut unix::Signal, controller: &Arc<Controll
 }
 
 /// Starts the edge; a taken port is told with its holder.
-pub(crate) async fn start(config: Config) -> anyhow::Result<portcullis_edge::Running> {
+#[cfg(feature = "auth")]
+pub(crate) async fn start(config: config::Config) -> anyhow::Result<portcullis_edge::Running> {
     portcullis_edge::start(config).await.map_err(explain)
 }
 
