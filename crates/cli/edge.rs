@@ -2,9 +2,11 @@
 //! belongs to the access log.
 
 use std::convert::Infallible;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -77,14 +79,18 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     for warning in &parsed.warnings {
         tracing::warn!("{warning}");
     }
-    let mut runtime = tokio::runtime::Builder::new_multi_thread();
-    // Without a number tokio takes one worker per core.
-    if let Some(workers) = parsed.config.workers {
-        runtime.worker_threads(workers.get());
-    }
-    let runtime = runtime
+    // Without a number, one worker per core.
+    let cores = || std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+    let workers = parsed.config.workers.unwrap_or_else(cores).get();
+    let named = AtomicUsize::new(0);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(workers)
         .enable_all()
-        .thread_name("edge-worker")
+        // Workers are started first; whatever comes later looks at files.
+        .thread_name_fn(move || match named.fetch_add(1, Ordering::Relaxed) {
+            number if number < workers => "edge-worker".to_owned(),
+            _ => "edge-files".to_owned(),
+        })
         .build()
         .context("cannot start the runtime")?;
     runtime.block_on(serve(arguments.config.clone(), parsed))?;

@@ -25,11 +25,6 @@ use clap::{Parser, Subcommand};
 
 use console::Console;
 
-/// Small pieces that come and go with every request and handshake are what it is best at; with them
-/// go those of C libraries, such as aws-lc.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 const EXIT_CODES: &str = "\
 Exit codes:
   0  done, or stopped as asked
