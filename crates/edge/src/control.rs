@@ -15,14 +15,16 @@ use crate::config::{self, Config, Parsed};
 use crate::server::{Doors, Prepared, StartError};
 use crate::state::{BuildError, Edge, Snapshot};
 
+mod aside;
 mod follow;
 mod history;
 pub mod plan;
 
+use aside::aside;
 pub(crate) use follow::follow;
 use history::History;
 pub use history::{Entry, Origin};
-use plan::Plan;
+use plan::{Plan, Read};
 
 /// Replaces the configuration. Its calls block: they read files, ask for names and bind addresses.
 pub struct Controller {
@@ -43,6 +45,16 @@ struct InForce {
     config: Arc<Config>,
     /// `None` for an edge that was started from no file.
     text: Option<Arc<str>>,
+    /// The text as the first plan has read it.
+    read: Option<Read>,
+}
+
+impl InForce {
+    /// What plans compare with.
+    fn read(&mut self) -> &Read {
+        let text = self.text.as_deref().unwrap_or_default();
+        self.read.get_or_insert_with(|| Read::again(text))
+    }
 }
 
 /// A configuration came into force.
@@ -121,6 +133,7 @@ impl Controller {
             in_force: Mutex::new(InForce {
                 config: Arc::new(config),
                 text,
+                read: None,
             }),
         }
     }
@@ -194,15 +207,19 @@ impl Controller {
         .await
     }
 
-    /// On a thread that carries no requests.
+    /// On a thread that carries no requests, and frees there what nobody uses any more.
     async fn blocking<T: Send + 'static>(
         self: &Arc<Self>,
         call: impl FnOnce(&Arc<Self>) -> Result<T, Refusal> + Send + 'static,
     ) -> Result<T, Refusal> {
         let controller = Arc::clone(self);
-        let called = tokio::task::spawn_blocking(move || call(&controller)).await;
-        called.unwrap_or_else(|error| {
-            tracing::error!(%error, "a reload broke off");
+        let called = aside(move || {
+            let result = call(&controller);
+            controller.edge.sweep();
+            result
+        });
+        called.await.unwrap_or_else(|_| {
+            tracing::error!("a reload broke off");
             Err(Refusal::Failed)
         })
     }
@@ -244,9 +261,10 @@ impl Controller {
     fn plan_now(&self) -> Result<(Plan, Diagnostics), Refusal> {
         let source = self.read()?;
         let parsed = parse(&source)?;
-        let in_force = lock(&self.in_force);
-        let before = in_force.text.as_deref().unwrap_or_default();
-        let plan = Plan::between(before, source.text(), &in_force.config, &parsed.config);
+        let after = Read::new(source.text(), Some(parsed.tree));
+        let mut in_force = lock(&self.in_force);
+        let running = Arc::clone(&in_force.config);
+        let plan = Plan::between(in_force.read(), &after, &running, &parsed.config);
         Ok((plan, parsed.warnings))
     }
 
@@ -262,10 +280,14 @@ impl Controller {
             return Err(Refusal::Leaving);
         }
         let Parsed {
-            config, warnings, ..
+            config,
+            warnings,
+            tree,
+            ..
         } = parse(source)?;
-        let before = in_force.text.as_deref().unwrap_or_default();
-        let plan = Plan::between(before, source.text(), &in_force.config, &config);
+        let read = Read::new(source.text(), Some(tree));
+        let running = Arc::clone(&in_force.config);
+        let plan = Plan::between(in_force.read(), &read, &running, &config);
         let snapshot = self.edge.next_snapshot(&config)?;
         let doors = self.doors.prepare(&config, &snapshot)?;
         let ready = Ready {
@@ -279,6 +301,7 @@ impl Controller {
         *in_force = InForce {
             config: Arc::new(config),
             text: Some(Arc::clone(&text)),
+            read: Some(read),
         };
         let reloaded = Reloaded {
             number: lock(&self.history).came(origin, text),

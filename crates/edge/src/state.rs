@@ -33,11 +33,13 @@ use crate::tls::Terminator;
 use crate::tls::outward::Outward;
 
 mod made;
+mod retired;
 mod seats;
 mod targets;
 
 pub(crate) use seats::{Seat, Seated, Seats};
 
+use retired::Retired;
 pub(crate) use targets::Choice;
 use targets::Parts;
 pub use targets::{Share, SwitchError, Switched, Target, Targets, WEIGHT_MAX};
@@ -63,6 +65,8 @@ pub struct Edge {
     pub ids: IdSource,
     /// Held while targets or the snapshot are replaced, so that no change is lost.
     switching: Mutex<()>,
+    /// Generations before, until their last request has ended.
+    retired: Retired<Snapshot>,
     /// What clusters keep over all generations.
     pub keeper: Keeper,
     /// Which listener has which number.
@@ -125,6 +129,7 @@ impl Edge {
             is_cutting_off: AtomicBool::new(false),
             ids,
             switching: Mutex::new(()),
+            retired: Retired::default(),
             keeper,
             seats,
             generation: watch::Sender::new(1),
@@ -150,9 +155,14 @@ impl Edge {
             cluster.put_in_force(now);
         }
         next.renew_targets(&self.metrics);
-        self.snapshot.store(Arc::new(next));
+        self.retired.add(self.snapshot.swap(Arc::new(next)));
         self.keeper.ring();
         self.generation.send_replace(generation);
+    }
+
+    /// Frees generations that no request uses any more. May take milliseconds.
+    pub(crate) fn sweep(&self) {
+        self.retired.sweep();
     }
 
     /// The state in force is another one than before; its number.

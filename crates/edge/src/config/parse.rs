@@ -8,7 +8,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use portcullis_ops::decode::{Located, nearest};
 use portcullis_ops::diagnostic::{Diagnostics, Report, Source, Span};
-use portcullis_ops::yaml::{self, Lookup};
+use portcullis_ops::yaml::{self, Lookup, Node};
 
 use super::file::{CheckKind, FileAction, FileCluster, FileConfig, FileHealth};
 use super::names::Access;
@@ -39,6 +39,8 @@ pub struct Parsed {
     pub warnings: Diagnostics,
     /// What was read.
     pub text: String,
+    /// The same as a tree, its variables replaced.
+    pub tree: Node,
 }
 
 /// Everything outside the text that decides what it means.
@@ -87,21 +89,22 @@ pub(super) fn resolve(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
 pub fn parse_in(source: &Source, surroundings: &Surroundings<'_>) -> Result<Parsed, Diagnostics> {
     let report = Report::new(source);
     let root = yaml::load(&report, surroundings.variables);
-    let config = root.map(|root| {
-        let file = FileConfig::read(&root, &report);
-        Parser {
+    let config = root.map(|tree| {
+        let file = FileConfig::read(&tree, &report);
+        let parser = Parser {
             file: &file,
             surroundings,
             report: &report,
-        }
-        .config()
+        };
+        (parser.config(), tree)
     });
     let (errors, warnings) = report.finish();
     match config {
-        Some(config) if errors.is_empty() => Ok(Parsed {
+        Some((config, tree)) if errors.is_empty() => Ok(Parsed {
             config,
             warnings,
             text: source.text().to_owned(),
+            tree,
         }),
         _ => Err(errors),
     }

@@ -19,7 +19,9 @@ pub(crate) async fn follow(controller: Arc<Controller>, mut stopped: watch::Rece
     let mut stamps = Stamps::default();
     loop {
         let looked_at = Arc::clone(&files);
+        let edge = Arc::clone(&controller.edge);
         let looking = tokio::task::spawn_blocking(move || {
+            edge.sweep();
             let is_due = stamps.look(looked_at.as_slice());
             (stamps, is_due)
         });

@@ -43,12 +43,11 @@ impl Change {
 
 impl Plan {
     /// Both texts must have been read without mistakes, into these configurations.
-    pub fn between(before: &str, after: &str, running: &Config, wanted: &Config) -> Self {
+    pub(super) fn between(before: &Read, after: &Read, running: &Config, wanted: &Config) -> Self {
         let mut changes = Vec::new();
-        let (before, after) = (Read::new(before), Read::new(after));
         let shape = Shape::Table(config::table());
         let pairs = (before.view(), after.view());
-        if before.is_other_than(&after) {
+        if before.is_known() && after.is_known() {
             compare("", shape, pairs, &mut changes);
         }
         let mut warnings = Vec::new();
@@ -76,34 +75,31 @@ impl Plan {
 /// What a text says: secrets are hidden, and values from the environment are the names of their
 /// variables. The text must have been read without mistakes.
 pub(super) fn told(text: &str) -> serde_json::Value {
-    let read = Read::new(text);
+    let read = Read::again(text);
     let shape = Shape::Table(config::table());
     let told = read.view().map(|view| shown(shape, "", view.written));
     told.unwrap_or_default()
 }
 
 /// A text as it is meant, and as it is written: with the names of variables instead of what they hold.
-struct Read {
+pub(super) struct Read {
     meant: Option<Node>,
     /// `None` where both are the same.
     written: Option<Node>,
 }
 
 impl Read {
-    fn new(text: &str) -> Self {
-        let load = |lookup: &Lookup<'_>| {
-            let source = Source::new("", text);
-            let report = Report::new(&source);
-            yaml::load(&report, lookup)
-        };
-        // Large files take milliseconds.
-        let has_variables = text.contains("${");
+    /// What has been read of a text already: large files take milliseconds.
+    pub(super) fn new(text: &str, meant: Option<Node>) -> Self {
+        let written = || load(text, &|name| Some(format!("${{{name}}}")));
         Self {
-            meant: load(&|name| std::env::var(name).ok()),
-            written: has_variables
-                .then(|| load(&|name| Some(format!("${{{name}}}"))))
-                .flatten(),
+            meant,
+            written: text.contains("${").then(written).flatten(),
         }
+    }
+
+    pub(super) fn again(text: &str) -> Self {
+        Self::new(text, load(text, &|name| std::env::var(name).ok()))
     }
 
     fn view(&self) -> Option<View<'_>> {
@@ -114,9 +110,15 @@ impl Read {
         })
     }
 
-    fn is_other_than(&self, other: &Self) -> bool {
-        self.meant.is_some() && other.meant.is_some()
+    fn is_known(&self) -> bool {
+        self.meant.is_some()
     }
+}
+
+fn load(text: &str, lookup: &Lookup<'_>) -> Option<Node> {
+    let source = Source::new("", text);
+    let report = Report::new(&source);
+    yaml::load(&report, lookup)
 }
 
 /// One value, twice.
@@ -380,7 +382,8 @@ routes: [{ name: all, path: /, cluster: one }]
 
     fn plan(before: &str, after: &str) -> Plan {
         let config = || fake::config(fake::cluster(&["127.0.0.1:9"]));
-        Plan::between(before, after, &config(), &config())
+        let (before, after) = (Read::again(before), Read::again(after));
+        Plan::between(&before, &after, &config(), &config())
     }
 
     #[test]
@@ -457,7 +460,8 @@ routes: [{ name: all, path: /, cluster: one }]
             workers: std::num::NonZeroUsize::new(workers),
             ..fake::config(fake::cluster(&["127.0.0.1:9"]))
         };
-        let plan = Plan::between(BASE, BASE, &config(1), &config(2));
+        let read = Read::again(BASE);
+        let plan = Plan::between(&read, &read, &config(1), &config(2));
         assert_eq!(plan.warnings.len(), 1);
         assert!(plan.changes.is_empty());
     }
