@@ -97,7 +97,7 @@ impl Engine {
             .max_header_list_size(u32::try_from(listener.limits.header_bytes).unwrap_or(u32::MAX));
         proxy.h2_options = Some(h2_options);
         Self {
-            proxy: Arc::new(Watched(Arc::new(proxy))),
+            proxy: Arc::new(Watched::new(proxy)),
             keeps: Kept::of(listener),
         }
     }

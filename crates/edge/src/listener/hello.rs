@@ -1,7 +1,7 @@
 //! Reads a ClientHello off a connection without losing a byte of it, to learn the server name.
 //! Never answers and never decides where the connection goes.
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -146,6 +146,19 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Rewound<S> {
         Pin::new(&mut self.get_mut().io).poll_write(cx, data)
     }
 
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().io).poll_write_vectored(cx, slices)
+    }
+
+    /// TLS hands a flight over record by record: one write for all of them.
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.get_mut().io).poll_flush(cx)
     }
@@ -238,6 +251,15 @@ mod tests {
         let mut all = String::new();
         rewound.read_to_string(&mut all).await.unwrap();
         assert_eq!(all, "first second");
+    }
+
+    #[tokio::test]
+    async fn several_records_are_one_write() {
+        let (near, _far) = tokio::io::duplex(64);
+        let mut rewound = Rewound::new(Bytes::new(), near);
+        assert!(rewound.is_write_vectored());
+        let records = [IoSlice::new(b"ServerHello "), IoSlice::new(b"and more")];
+        assert_eq!(rewound.write_vectored(&records).await.unwrap(), 20);
     }
 
     #[tokio::test]

@@ -15,8 +15,8 @@ const READ_BYTES: usize = 1024;
 /// What one request takes of the runtime's budget for one turn of a task, 128 units: 8 begin in a turn.
 const UNITS_PER_STREAM: u64 = 16;
 
-/// A byte of a header block may stand for a whole field: 4 KB of them are a turn.
-const HEADER_BYTES_PER_UNIT: u64 = 32;
+/// A byte of a header block may stand for a whole field: 2 KB of them are a turn.
+const HEADER_BYTES_PER_UNIT: u64 = 16;
 
 /// What a client's frames have asked for since its connection began.
 #[derive(Clone, Copy, Debug, Default)]

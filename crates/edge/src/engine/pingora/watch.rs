@@ -5,9 +5,10 @@
 use std::future::{Future, poll_fn};
 use std::os::fd::RawFd;
 use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use nix::sys::socket::{Shutdown, shutdown};
@@ -22,12 +23,28 @@ use super::hooks::Hooks;
 use crate::engine::silence::is_silent;
 use crate::pipeline::{LEASE_LOOK, Lease, WATCH_INTERVAL, Waiting};
 
+/// 2^32 divided by the golden ratio: multiples of it, taken modulo 2^32, lie far from each other, however
+/// many there are.
+const GOLDEN: u32 = 0x9e37_79b9;
+
 tokio::task_local! {
     static WATCH: Arc<Watch>;
 }
 
 /// pingora's proxy, with an eye on each of its requests.
-pub(super) struct Watched(pub(super) Arc<HttpProxy<Hooks>>);
+pub(super) struct Watched {
+    proxy: Arc<HttpProxy<Hooks>>,
+    requests: AtomicU32,
+}
+
+impl Watched {
+    pub(super) fn new(proxy: HttpProxy<Hooks>) -> Self {
+        Self {
+            proxy: Arc::new(proxy),
+            requests: AtomicU32::new(0),
+        }
+    }
+}
 
 #[async_trait]
 impl HttpServerApp for Watched {
@@ -36,23 +53,28 @@ impl HttpServerApp for Watched {
         session: ServerSession,
         shutdown: &ShutdownWatch,
     ) -> Option<ReusedHttpStream> {
-        let watch = Arc::new(Watch::default());
-        let request = self.0.process_new_http(session, shutdown);
+        let number = self.requests.fetch_add(1, Ordering::Relaxed);
+        let watch = Arc::new(Watch::new(number));
+        let request = self.proxy.process_new_http(session, shutdown);
         watch.over(WATCH.scope(Arc::clone(&watch), request)).await
     }
 
     fn h2_options(&self) -> Option<H2Options> {
-        HttpServerApp::h2_options(&*self.0)
+        HttpServerApp::h2_options(&*self.proxy)
     }
 
     fn server_options(&self) -> Option<&HttpServerOptions> {
-        HttpServerApp::server_options(&*self.0)
+        HttpServerApp::server_options(&*self.proxy)
     }
 }
 
 /// What one request waits for.
-#[derive(Debug, Default)]
-pub(super) struct Watch(Mutex<State>);
+#[derive(Debug)]
+pub(super) struct Watch {
+    state: Mutex<State>,
+    /// When the first look of an interval is due, in parts of 2^32.
+    phase: u32,
+}
 
 #[derive(Debug, Default)]
 struct State {
@@ -72,6 +94,15 @@ struct State {
 }
 
 impl Watch {
+    /// Requests that came together are looked at one after the other: a hundred that end at the same
+    /// moment would hold a worker for milliseconds.
+    fn new(number: u32) -> Self {
+        Self {
+            state: Mutex::default(),
+            phase: number.wrapping_mul(GOLDEN),
+        }
+    }
+
     /// That of the request whose hook asks.
     pub(super) fn of_this_request() -> Option<Arc<Self>> {
         WATCH.try_with(Arc::clone).ok()
@@ -149,7 +180,7 @@ impl Watch {
                 return;
             }
         };
-        let timer = timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(interval)));
+        let timer = timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(self.first(interval))));
         while let Poll::Ready(()) = timer.as_mut().poll(cx) {
             state.cut_if_vain();
             state.cut_if_body_late();
@@ -159,8 +190,15 @@ impl Watch {
         }
     }
 
+    /// How long until the first look.
+    fn first(&self, interval: Duration) -> Duration {
+        interval.mul_f64(f64::from(self.phase) / f64::from(u32::MAX))
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock().expect("no code panics while holding this")
+        self.state
+            .lock()
+            .expect("no code panics while holding this")
     }
 }
 
@@ -194,6 +232,30 @@ impl State {
             // It fails if the endpoint has left meanwhile, which comes to the same.
             let _ = shutdown(socket, Shutdown::Both);
             self.is_cut = true;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_that_come_together_are_looked_at_one_after_the_other() {
+        const TOGETHER: u32 = 100;
+        let interval = Duration::from_millis(200);
+        for before in [0, 12_345, u32::MAX - 50] {
+            let numbers = (0..TOGETHER).map(|number| before.wrapping_add(number));
+            let mut looks: Vec<Duration> = numbers
+                .map(|number| Watch::new(number).first(interval))
+                .collect();
+            looks.sort();
+            assert!(looks[99] <= interval, "after {before}");
+            let apart = looks.windows(2).map(|two| two[1] - two[0]);
+            assert!(
+                apart.min().unwrap() > Duration::from_millis(1),
+                "after {before}"
+            );
         }
     }
 }
