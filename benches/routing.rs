@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use http::{HeaderName, Method};
+use portcullis_traffic::flag::FlagId;
 use portcullis_traffic::route::{
     Condition, Conditions, Details, HostPattern, PathPattern, Pattern, Regex, Router, Rule,
     ValuePattern,
@@ -61,6 +62,10 @@ impl Details for Sent {
 
     fn source(&self) -> Option<IpAddr> {
         Some([203, 0, 113, 9].into())
+    }
+
+    fn has_flag(&self, _: FlagId) -> bool {
+        false
     }
 }
 

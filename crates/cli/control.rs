@@ -16,6 +16,7 @@ use crate::console::Console;
 pub(crate) mod bans;
 mod client;
 pub(crate) mod endpoint;
+pub(crate) mod flag;
 pub(crate) mod health_check;
 pub(crate) mod reload;
 pub(crate) mod route;

@@ -71,6 +71,8 @@ enum Command {
     #[cfg(feature = "edge")]
     Split(control::route::Split),
     #[cfg(feature = "edge")]
+    Flag(control::flag::Flag),
+    #[cfg(feature = "edge")]
     HealthCheck(control::health_check::Arguments),
     #[cfg(feature = "edge")]
     Reload(control::reload::Reload),
@@ -113,6 +115,8 @@ fn main() -> ExitCode {
         Command::Switch(arguments) => control::route::switch(&arguments),
         #[cfg(feature = "edge")]
         Command::Split(arguments) => control::route::split(&arguments),
+        #[cfg(feature = "edge")]
+        Command::Flag(arguments) => control::flag::run(&arguments),
         #[cfg(feature = "edge")]
         Command::HealthCheck(arguments) => control::health_check::run(&arguments),
         #[cfg(feature = "edge")]

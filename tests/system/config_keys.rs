@@ -1439,6 +1439,30 @@ const OBSERVED: &[(&str, &str)] = &[
     ),
     ("workers", "keys::workers_are_as_many_threads"),
     (
+        "flags",
+        "flags::a_share_of_the_users_has_it_and_keeps_it_while_it_grows",
+    ),
+    (
+        "flags.<name>.percent",
+        "flags::a_share_of_the_users_has_it_and_keeps_it_while_it_grows",
+    ),
+    (
+        "flags.<name>.key",
+        "flags::clients_are_known_by_address_header_cookie_or_claim",
+    ),
+    (
+        "flags.<name>.on",
+        "flags::single_users_have_it_first_or_never",
+    ),
+    (
+        "flags.<name>.off",
+        "flags::single_users_have_it_first_or_never",
+    ),
+    (
+        "routes[].flags",
+        "flags::a_share_of_the_users_has_it_and_keeps_it_while_it_grows",
+    ),
+    (
         "zone",
         "balancing::the_own_zone_comes_first_and_others_help_out",
     ),

@@ -25,6 +25,8 @@ mod distribution;
 mod endpoint_phases;
 #[path = "failed_attempts.rs"]
 mod failed_attempts;
+#[path = "flags.rs"]
+mod flags;
 #[path = "forged_tokens.rs"]
 mod forged_tokens;
 #[path = "forwarding.rs"]

@@ -30,6 +30,7 @@ mod balancer;
 mod browser;
 mod change;
 mod check;
+mod flags;
 mod json;
 mod openapi;
 mod precondition;
@@ -168,6 +169,7 @@ impl Desk {
             Does::Balancer(told) => return balancer::tell(edge, told, now),
             Does::Status => status::status(edge, revision, now),
             Does::Bans => status::bans(edge),
+            Does::Flags => flags::all(edge),
             Does::Audit => json!({
                 "revision": revision,
                 "most": ENTRIES_MAX,

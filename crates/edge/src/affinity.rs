@@ -15,7 +15,7 @@ use http::HeaderValue;
 use crate::config::{self, AffinityBy, AffinityValue};
 use crate::pipeline::Head;
 
-mod claim;
+pub(crate) mod claim;
 mod cookie;
 mod rank;
 mod seal;

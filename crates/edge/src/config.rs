@@ -21,6 +21,7 @@ mod cluster;
 pub(crate) mod discovery;
 pub(crate) mod endpoint_file;
 mod file;
+mod flag;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzzing;
 mod health;
@@ -57,6 +58,7 @@ pub use cluster::{
 pub use discovery::{
     Discover, DnsPlace, DnsQuestion, EndpointDefaults, Family, Place, RedisPlace, Source,
 };
+pub use flag::{Flag, FlagKey};
 pub use health::{
     CheckMethod, CheckPace, CheckTls, ExpectedHeader, GrpcQuestion, HealthCheck, HttpQuestion,
     Question, Role,
@@ -68,6 +70,7 @@ pub use listener::{
 };
 pub use live_client::{ClientFiles, CurrentClient, LiveClient};
 pub use page::{Maintenance, Page, Words};
+pub(crate) use parse::FLAGS_MAX;
 pub use parse::{Parsed, Resolve, Surroundings, parse_in};
 pub use policies::{Cors, CorsPolicy, Origin, SecurityHeaders};
 pub use problem::Problem;
@@ -95,6 +98,8 @@ pub struct Config {
     pub issuers: Vec<Issuer>,
     /// How often clients may come; [`RateLimitId`] indexes this list.
     pub rate_limits: Vec<RateLimit>,
+    /// Features that are on for some clients; [`portcullis_traffic::flag::FlagId`] indexes this list.
+    pub flags: Vec<Flag>,
     /// Where this edge is; endpoints of the same zone come first. `None` (default): nowhere.
     pub zone: Option<String>,
     /// What to say with answers of ours; the first match wins.

@@ -19,6 +19,7 @@ use crate::state::Snapshot;
 mod control;
 mod discovery;
 mod feeds;
+mod flags;
 mod gates;
 mod listeners;
 mod passthrough;
@@ -31,6 +32,8 @@ pub use control::ControlMetrics;
 use discovery::DiscoveryVecs;
 pub use feeds::FeedMetrics;
 use feeds::FeedVecs;
+pub(crate) use flags::FlagMetrics;
+use flags::FlagVecs;
 pub use gates::{GateMetrics, GateVecs};
 pub use listeners::ListenerMetrics;
 use listeners::ListenerVecs;
@@ -64,6 +67,7 @@ pub struct Metrics {
     feeds: FeedVecs,
     discovery: DiscoveryVecs,
     gates: GateVecs,
+    flags: FlagVecs,
     limits: LimitVecs,
     generation: IntGauge,
     log_dropped: IntCounter,
@@ -270,6 +274,7 @@ impl Metrics {
             feeds: FeedVecs::new(&registry),
             discovery: DiscoveryVecs::new(&registry),
             gates: GateVecs::new(&registry),
+            flags: FlagVecs::new(&registry),
             limits: LimitVecs::new(&registry),
             generation: register(
                 &registry,
@@ -377,7 +382,9 @@ impl Metrics {
             self.tokens.forget();
             self.feeds.forget();
             self.discovery.forget();
+            self.flags.forget();
         }
+        self.flags.show(&snapshot.flags);
         for issuer in &snapshot.issuers {
             self.tokens.show(issuer, now);
             if let Some(follower) = issuer.revocations() {

@@ -28,7 +28,7 @@ use crate::config::{ClientTimeouts, Limits};
 use crate::connection::Connection;
 use crate::jwks::Wish;
 pub use crate::outcome::{Cause, Outcome};
-use crate::state::{Edge, RouteId, Snapshot, Target};
+use crate::state::{Decided, Edge, RouteId, Snapshot, Target};
 
 mod admit;
 mod aim;
@@ -45,6 +45,7 @@ mod fail;
 #[cfg(test)]
 pub(crate) mod fake;
 mod finish;
+mod flag;
 mod forward;
 mod forwarded;
 mod grpc;
@@ -203,14 +204,17 @@ impl Exchange {
         let let_in = let_in::check(&self.edge, &self.snapshot, head, &self.connection);
         let checked = let_in.and_then(|()| admit::check(head, self.limits()));
         let checked = checked.and_then(|()| misdirected::check(head, &self.connection));
+        let flags = Decided::default();
         let decided = checked.and(path).and_then(|()| {
             route::find(
                 &self.snapshot,
                 normal,
                 &self.connection,
                 self.snapshot.trust(),
+                &flags,
             )
         });
+        self.snapshot.flags.count(&flags);
         self.route = decided.ok();
         self.request = Some(admit::identify(
             head,

@@ -32,11 +32,13 @@ use crate::revocation::Follower;
 use crate::tls::Terminator;
 use crate::tls::outward::Outward;
 
+mod flags;
 mod made;
 mod retired;
 mod seats;
 mod targets;
 
+pub(crate) use flags::{Decided, Flags, Said, Standing};
 pub(crate) use seats::{Seat, Seated, Seats};
 
 use retired::Retired;
@@ -155,6 +157,7 @@ impl Edge {
             cluster.put_in_force(now);
         }
         next.renew_targets(&self.metrics);
+        next.flags.take_over(&self.snapshot.load().flags);
         self.retired.add(self.snapshot.swap(Arc::new(next)));
         self.keeper.ring();
         self.generation.send_replace(generation);
@@ -217,6 +220,8 @@ pub struct Snapshot {
     pub clusters: Vec<Arc<Cluster>>,
     /// Whose tokens are believed: [`config::IssuerId`] indexes this list.
     pub issuers: Vec<Arc<Issuer>>,
+    /// What is on for some of the clients.
+    pub(crate) flags: Flags,
     /// What limits clients: [`RateLimitId`] indexes this list.
     limiters: Vec<Limiter>,
     /// By listener: what limits all its requests.
@@ -381,6 +386,7 @@ impl Snapshot {
             generation: previous.map_or(1, |previous| previous.generation + 1),
             routes: config.routes.iter().map(route_state).collect(),
             issuers: made::issuers(config, metrics, previous),
+            flags: Flags::build(config, metrics),
             limiters: made::limiters(config, metrics, previous),
             listener_limits: made::listener_limits(config, &seated, previous),
             claim_fields: made::claim_fields(config),

@@ -22,7 +22,7 @@ pub use fields::Fields;
 pub use nearest::nearest;
 pub use paths::key_paths;
 pub use reference::reference;
-pub use scalar::{Mistake, parse_network, parse_size};
+pub use scalar::{Mistake, parse_network, parse_percent, parse_size};
 pub use schema::schema;
 
 /// A mapping with a fixed set of keys.
@@ -98,6 +98,8 @@ pub enum Scalar {
     StatusRange,
     /// A whole number in a range.
     Count(u64, u64),
+    /// From 0 to 100 with two digits behind the point at most; read as hundredths.
+    Percent,
     /// Bytes in a range, with `KiB`, `MiB` or `GiB`.
     Size(u64, u64),
     /// A length of time in a range, with `ms`, `s`, `m` or `h`.

@@ -6,7 +6,7 @@
 //!
 //! In the order a request meets them:
 //!
-//! 1. [`route`]: host and path to a target.
+//! 1. [`route`]: host and path to a target; [`flag`]: whether somebody has a feature already.
 //! 2. [`rate`]: whether its client comes too often.
 //! 3. [`containment`]: which endpoints may be picked now, from probes, failures of real traffic,
 //!    breakers and the operator's wish.
@@ -18,6 +18,7 @@ mod balance;
 pub mod breaker;
 pub mod containment;
 pub mod endpoint;
+pub mod flag;
 pub mod queue;
 pub mod rate;
 pub mod retry;

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::net::IpAddr;
 
 use http::{HeaderName, Method, header};
+use portcullis_traffic::flag::FlagId;
 use portcullis_traffic::route::{
     Condition, Conditions, Details, HostPattern, Part, PathPattern, Pattern, Regex, Router, Rule,
     ValuePattern, hidden,
@@ -79,7 +80,8 @@ fn random_conditions(rng: &mut fastrand::Rng) -> Conditions {
     let sources = (0..some(rng)).map(|_| one(rng, &NETWORKS).parse().expect("it is sound"));
     let sources = sources.collect();
     let values = (0..rng.usize(..3)).map(|_| random_condition(rng)).collect();
-    Conditions::new(methods, values, sources)
+    let flags = (0..some(rng)).map(|_| FlagId(rng.usize(..2))).collect();
+    Conditions::new(methods, values, sources).with_flags(flags)
 }
 
 fn random_pattern(rng: &mut fastrand::Rng) -> Pattern {
@@ -109,6 +111,7 @@ struct Sent {
     fields: Vec<(HeaderName, String)>,
     query: Option<String>,
     source: IpAddr,
+    flags: [bool; 2],
 }
 
 impl Sent {
@@ -133,6 +136,7 @@ impl Sent {
             fields,
             query: rng.bool().then(|| pairs(rng, "&")),
             source: one(rng, &ADDRESSES).parse().expect("it is sound"),
+            flags: [rng.bool(), rng.bool()],
         }
     }
 }
@@ -153,6 +157,10 @@ impl Details for Sent {
 
     fn source(&self) -> Option<IpAddr> {
         Some(self.source)
+    }
+
+    fn has_flag(&self, flag: FlagId) -> bool {
+        self.flags[flag.0]
     }
 }
 

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::answer::Refused;
 use super::change::{Change, EndpointChange, RouteChange};
-use super::status;
+use super::{flags, status};
 use crate::cluster::{Cluster, Endpoint, EndpointStatus};
 use crate::gate::{NEVER, unix_seconds};
 use crate::state::{Edge, Share, Snapshot, SwitchError, Targets};
@@ -64,6 +64,7 @@ pub(super) fn apply(edge: &Edge, change: &Change, now: Instant) -> Result<Applie
                 after: Value::Null,
             })
         }
+        Change::Flag { flag, to } => flags::change(edge, flag, *to),
         Change::Route { route, change } => apply_to_route(edge, route, change),
     }
 }

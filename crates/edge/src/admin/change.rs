@@ -6,9 +6,11 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use portcullis_ops::decode::parse_network;
+use portcullis_traffic::flag::Setting;
 use serde_json::{Map, Value};
 
 use super::answer::Refused;
+use super::flags;
 use super::json::{self, NoObject};
 use super::table::Kind;
 
@@ -31,6 +33,8 @@ pub(super) enum Change {
     },
     /// Lets it in again.
     Unban { network: IpNet },
+    /// To whom a feature is on for; `None` is whom file and environment say.
+    Flag { flag: String, to: Option<Setting> },
     /// To where a route's requests go.
     Route { route: String, change: RouteChange },
 }
@@ -71,6 +75,10 @@ impl Change {
             (Kind::Switch | Kind::SwitchBack | Kind::Split, [route]) => Ok(Self::Route {
                 change: route_change(kind, body)?,
                 route: decoded(route)?,
+            }),
+            (Kind::SetFlag | Kind::ResetFlag, [flag]) => Ok(Self::Flag {
+                to: flag_setting(kind, body)?,
+                flag: decoded(flag)?,
             }),
             (Kind::Ban, []) => ban(body),
             (Kind::Unban, []) => {
@@ -115,6 +123,16 @@ fn route_change(kind: Kind, body: &[u8]) -> Result<RouteChange, Refused> {
         }
         _ => nothing(body).map(|()| RouteChange::SwitchBack),
     }
+}
+
+fn flag_setting(kind: Kind, body: &[u8]) -> Result<Option<Setting>, Refused> {
+    if kind == Kind::ResetFlag {
+        return nothing(body).map(|()| None);
+    }
+    let fields = object(body, &["to"])?;
+    let to = fields.get("to").and_then(flags::setting);
+    let expected = "`to` must be `on`, `off`, or a number from 0 to 100 in steps of 0.01";
+    to.map(Some).ok_or_else(|| invalid(expected))
 }
 
 /// Which cluster to check: that of the path, else that of the body, else all.
@@ -308,6 +326,20 @@ mod tests {
                 ("green".to_owned(), 5)
             ])))
         );
+    }
+
+    #[test]
+    fn a_flag_is_set_and_given_back() {
+        let flag = |to| {
+            let flag = "new_search".to_owned();
+            Ok(Change::Flag { flag, to })
+        };
+        let set = |body| asked("/v1/flags/new_search/set", body);
+        assert_eq!(set(r#"{"to": "off"}"#), flag(Some(Setting::Off)));
+        assert_eq!(asked("/v1/flags/new_search/reset", ""), flag(None));
+        for wrong in ["", "{}", r#"{"to": 101}"#, r#"{"to": "20"}"#] {
+            assert!(matches!(set(wrong), Err(Refused::Invalid(_))), "{wrong}");
+        }
     }
 
     #[test]

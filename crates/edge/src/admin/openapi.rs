@@ -115,6 +115,10 @@ fn schema(takes: Takes) -> Value {
         }),
         Takes::Seconds | Takes::Number => json!({ "type": "integer", "minimum": 1 }),
         Takes::Flag => json!({ "type": "boolean" }),
+        Takes::Setting => json!({ "anyOf": [
+            { "enum": ["on", "off"] },
+            { "type": "number", "minimum": 0, "maximum": 100 },
+        ] }),
     }
 }
 

@@ -12,7 +12,7 @@ use time::format_description::well_known::Rfc3339;
 use super::answer::{Answer, Refused, document, tag};
 use super::change;
 use super::table::Does;
-use super::{Desk, collected, precondition};
+use super::{Desk, collected, flags, precondition};
 use crate::audit::Who;
 use crate::control::{Controller, Entry, Refusal, Reloaded};
 
@@ -105,6 +105,7 @@ pub(super) fn configuration(controller: &Controller) -> Value {
         "origin": last.map(|entry| entry.origin.name()),
         "file": controller.file().map(|file| file.display().to_string()),
         "config": controller.shown(),
+        "environment": flags::overrides(controller.edge()),
     })
 }
 

@@ -70,6 +70,8 @@ pub(super) enum Takes {
     Number,
     /// Yes or no.
     Flag,
+    /// `on`, `off` or a percentage.
+    Setting,
 }
 
 /// What an operation does.
@@ -80,6 +82,7 @@ pub(super) enum Does {
     Metrics,
     Status,
     Bans,
+    Flags,
     Audit,
     History,
     Configuration,
@@ -110,6 +113,8 @@ pub(super) enum Kind {
     Split,
     Ban,
     Unban,
+    SetFlag,
+    ResetFlag,
 }
 
 const READ: Needs = Needs::Role(AdminRole::Read);
@@ -122,6 +127,7 @@ pub(super) static OPERATIONS: &[Operation] = &[
     get("/metrics", Needs::Metrics, Does::Metrics, "All metrics as Prometheus text."),
     get("/v1/status", READ, Does::Status, "What runs and why: clusters, endpoints, routes, issuers, certificates, latest events."),
     get("/v1/bans", READ, Does::Bans, "Networks that are kept out, and until when."),
+    get("/v1/flags", READ, Does::Flags, "Feature flags: for whom they are on, who said so, and what that led to."),
     get("/v1/audit", READ, Does::Audit, "The latest changes: who asked for them, and what became of them."),
     get("/v1/history", READ, Does::History, "Which configurations ran in this process, and why the file is not in force if it is not."),
     get("/v1/config", READ, Does::Configuration, "The configuration in force; secrets are hidden, values from the environment told by the names of their variables."),
@@ -135,6 +141,8 @@ pub(super) static OPERATIONS: &[Operation] = &[
     change("/v1/routes/{route}/switch", Kind::Switch, "All requests of a route go to one cluster.", &[needs("cluster", Takes::Name, "Which.")]),
     change("/v1/routes/{route}/switch-back", Kind::SwitchBack, "What was in force before the last change of the route is in force again.", &[]),
     change("/v1/routes/{route}/split", Kind::Split, "Other weights for the clusters of a route's split; who is not named keeps its own.", &[needs("weights", Takes::Weights, "Weights by cluster.")]),
+    change("/v1/flags/{flag}/set", Kind::SetFlag, "A feature flag is on for others than the file says, until the file says something else.", &[needs("to", Takes::Setting, "`on` or `off` for everybody, or percent of the clients beside the keys that the file names.")]),
+    change("/v1/flags/{flag}/reset", Kind::ResetFlag, "It is as file and environment have it again.", &[]),
     change("/v1/bans/add", Kind::Ban, "Keeps a network out.", &[needs("network", Takes::Network, "Which."), may("ttl_seconds", Takes::Seconds, "For how long; as long as the process runs by default.")]),
     change("/v1/bans/remove", Kind::Unban, "Lets it in again.", &[needs("network", Takes::Network, "Which.")]),
     get("/api/v1/load-balancer/health", READ, Does::Balancer(Told::Health), "How every cluster and endpoint fares; 503 if nothing can be served."),

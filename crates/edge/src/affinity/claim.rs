@@ -1,5 +1,5 @@
 //! One claim of a bearer token. Never verifies it: what is read here decides which endpoint a request goes
-//! to, and nothing else. Never shows it to anybody.
+//! to and which features it has, and nothing else. Never shows it to anybody.
 
 use std::fmt;
 
@@ -13,7 +13,7 @@ use crate::pipeline::Fields;
 
 /// The value of a claim as bytes, if the request has a token in three parts whose payload has it
 /// as a text, a number or a flag.
-pub(super) fn read(fields: &impl Fields, claim: &str) -> Option<Vec<u8>> {
+pub(crate) fn read(fields: &impl Fields, claim: &str) -> Option<Vec<u8>> {
     let token = bearer(fields.first(&AUTHORIZATION)?)?;
     let mut parts = token.split(|byte| *byte == b'.');
     let (_, payload, _) = (parts.next()?, parts.next()?, parts.next()?);

@@ -16,6 +16,7 @@ mod affinity;
 mod clients;
 mod clusters;
 mod discovery;
+mod flags;
 mod health;
 mod issuers;
 mod listeners;
@@ -32,6 +33,7 @@ pub(super) use affinity::{By, FileAffinity, FileCookie};
 pub(super) use clients::FileClients;
 pub(super) use clusters::{FileCluster, FileEndpoint};
 pub(super) use discovery::{FilePlace, FileRedis, FileSource, endpoint_file};
+pub(super) use flags::FileFlag;
 pub(super) use health::{CheckKind, FileCheckTls, FileHealth};
 pub(super) use issuers::{FileAuth, FileIssuer};
 pub(super) use listeners::{FileCertificate, FileClientAuth, FileListener, FileTls};
@@ -50,6 +52,7 @@ pub(super) struct FileConfig {
     pub(super) routes: Vec<FileRoute>,
     pub(super) issuers: Vec<FileIssuer>,
     pub(super) rate_limits: Vec<FileRateLimit>,
+    pub(super) flags: Vec<FileFlag>,
     pub(super) zone: Option<Located<String>>,
     pub(super) pages: Vec<FilePage>,
     pub(super) trusted_proxies: Vec<Located<IpNet>>,
@@ -71,6 +74,8 @@ impl FileConfig {
     pub(super) fn read(root: &Node, report: &Report<'_>) -> Self {
         let file = Fields::root(&keys::FILE, root, report);
         let access_log = file.short("access_log");
+        let flags = flags::flags(&file);
+        let route = |fields: &Fields<'_>| routes::route(fields, &flags);
         Self {
             listeners: file
                 .tables("listeners")
@@ -82,7 +87,7 @@ impl FileConfig {
                 .into_iter()
                 .map(clusters::cluster)
                 .collect(),
-            routes: file.tables("routes").iter().map(routes::route).collect(),
+            routes: file.tables("routes").iter().map(route).collect(),
             issuers: file
                 .named("issuers")
                 .into_iter()
@@ -114,6 +119,7 @@ impl FileConfig {
             workers: file
                 .optional_number("workers")
                 .and_then(|workers| NonZeroUsize::new(workers.value)),
+            flags,
         }
     }
 }

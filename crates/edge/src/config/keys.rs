@@ -12,6 +12,7 @@ mod affinity;
 mod clients;
 mod clusters;
 mod discovery;
+mod flags;
 mod health;
 mod issuers;
 mod listeners;
@@ -26,6 +27,7 @@ mod upstream;
 use admin::{ADMIN, AUDIT_LOG};
 use clients::FORWARDED;
 use clusters::CLUSTER;
+use flags::FLAG;
 pub(super) use discovery::ENDPOINT_FILE;
 use issuers::ISSUER;
 use listeners::LISTENERS;
@@ -51,6 +53,7 @@ pub(super) static FILE: Table = Table {
         key("routes", Kind::List(&ROUTES), Usual(""), "What goes where; the most specific host, then path, wins in any order."),
         key("issuers", Kind::Named(&ISSUER, "main"), Optional(""), "Whose access tokens routes may ask for under `auth`, by names of your choice."),
         key("rate_limits", Kind::Named(&RATE_LIMIT, "per_client"), Optional(""), "How often clients may come and how many of their requests may run at once (docs/limits.md), by names of your choice that listeners and routes use."),
+        key("flags", Kind::Named(&FLAG, "new_search"), Optional(""), "Features that are on for some of the clients (docs/flags.md), by names of your choice that routes ask for; FF_NEW_SEARCH=on, off or a percentage in the environment goes before the file."),
         key("zone", text(&NAME), Optional("eu-1a"), "Where this edge is; endpoints of the same zone come first."),
         key("errors", Kind::List(&PAGES), Optional(""), "What the edge says with its own answers, instead of problem documents (RFC 9457); the first match wins."),
         key("trusted_proxies", Kind::List(&NETWORK), Optional("[10.0.0.0/8]"), "Networks whose forwarding headers are believed; none by default."),

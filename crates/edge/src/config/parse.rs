@@ -19,6 +19,7 @@ mod affinity;
 mod clients;
 pub(super) mod clusters;
 mod discovery;
+mod flags;
 mod health;
 mod issuers;
 mod listeners;
@@ -29,6 +30,8 @@ mod retries;
 mod revocations;
 mod routes;
 mod upstream;
+
+pub(crate) use flags::FLAGS_MAX;
 
 /// A usable configuration and what somebody should look at all the same.
 #[derive(Debug)]
@@ -129,6 +132,7 @@ impl Parser<'_> {
             routes: self.routes(),
             issuers: self.issuers(),
             rate_limits: self.rate_limits(),
+            flags: self.flags(),
             zone: self.file.zone.as_ref().map(|zone| zone.value.clone()),
             pages: self.pages(&self.file.pages),
             trusted_proxies: self

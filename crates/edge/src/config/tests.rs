@@ -15,6 +15,7 @@ mod certificates;
 mod client_auth;
 mod discovery;
 mod examples;
+mod flags;
 mod good;
 mod guide;
 mod health;
@@ -65,6 +66,8 @@ impl World {
             "ADA_TOKEN" => Some("a token of Ada of 40 characters ........".to_owned()),
             "DASHBOARD_TOKEN" => Some("a token of dashboards of 40 characters .".to_owned()),
             "INTERNAL_TOKEN" => Some("a-token-of-edges-of-40-characters-......".to_owned()),
+            "FF_SHARED" => Some("5%".to_owned()),
+            "FF_MISTAKEN" => Some("1".to_owned()),
             "AFFINITY_SECRET_BEFORE" => Some("fedcba9876543210fedcba9876543210".to_owned()),
             _ => None,
         };

@@ -250,6 +250,7 @@ pub(crate) fn config(cluster: config::Cluster) -> config::Config {
             access_log: true,
         }],
         rate_limits: Vec::new(),
+        flags: Vec::new(),
         zone: None,
         trusted_proxies: vec!["10.0.0.0/8".parse().unwrap()],
         forwarded: config::Forwarded::default(),

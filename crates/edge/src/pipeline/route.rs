@@ -4,61 +4,63 @@ use std::cell::Cell;
 use std::net::IpAddr;
 
 use http::{HeaderName, Method};
-use portcullis_traffic::route::{Details, PathRules, plain_path};
+use portcullis_traffic::flag::FlagId;
+use portcullis_traffic::route::{Details, plain_path};
 
 use super::admit::client_of;
 use super::client_address::Trust;
 use super::head::{Fields, Head};
-use super::{cors, path};
+use super::{cors, flag, path};
 use crate::connection::Connection;
 use crate::outcome::Cause;
-use crate::state::{RouteId, Snapshot};
+use crate::state::{Decided, RouteId, Snapshot};
 
-/// The most specific route that takes this request.
+/// The most specific route that takes this request; `flags` is what it has been decided to have.
 pub(super) fn find(
     snapshot: &Snapshot,
     head: &impl Head,
     connection: &Connection,
     trust: Trust<'_>,
+    flags: &Decided,
 ) -> Result<RouteId, Cause> {
-    let rules = &connection.listener.paths;
+    let find_by = |method: &Method| {
+        let asked = Asked {
+            snapshot,
+            flags,
+            head,
+            method,
+            connection,
+            trust,
+            client: Cell::new(None),
+        };
+        find_by(&asked)
+    };
     // A page asks what it may do with the method that it names, where the edge knows the answer.
     if let Some(method) = cors::asked_method(head) {
-        let asked = find_by(snapshot, head, connection, trust, rules, &method);
+        let asked = find_by(&method);
         if let Ok(route) = asked
             && snapshot.route(route).cors.is_some()
         {
             return Ok(route);
         }
     }
-    find_by(snapshot, head, connection, trust, rules, head.method())
+    find_by(head.method())
 }
 
-fn find_by(
-    snapshot: &Snapshot,
-    head: &impl Head,
-    connection: &Connection,
-    trust: Trust<'_>,
-    rules: &PathRules,
-    method: &Method,
-) -> Result<RouteId, Cause> {
-    let asked = Asked {
-        head,
-        method,
-        connection,
-        trust,
-        client: Cell::new(None),
-    };
+fn find_by(asked: &Asked<'_, impl Head>) -> Result<RouteId, Cause> {
+    let head = asked.head;
     let find = |path: &str| {
-        let found = snapshot.find(head.authority(), path, &asked);
+        let found = asked.snapshot.find(head.authority(), path, asked);
         found.ok_or(Cause::NoRoute)
     };
     let found = find(&plain_path(head.path()));
-    path::check_readings(head.path(), rules, found, find)
+    path::check_readings(head.path(), &asked.connection.listener.paths, found, find)
 }
 
 /// A request as conditions of routes see it.
 struct Asked<'a, H> {
+    snapshot: &'a Snapshot,
+    flags: &'a Decided,
     head: &'a H,
     method: &'a Method,
     connection: &'a Connection,
@@ -87,5 +89,12 @@ impl<H: Head> Details for Asked<'_, H> {
             .unwrap_or_else(|| client_of(self.head.fields(), self.connection, self.trust));
         self.client.set(Some(client));
         Some(client)
+    }
+
+    fn has_flag(&self, flag: FlagId) -> bool {
+        let flags = &self.snapshot.flags;
+        flags.is_on(flag, self.flags, |key| {
+            flag::key(key, self.head.fields(), || self.source())
+        })
     }
 }

@@ -60,12 +60,12 @@ pub(super) fn set_cookie(key: u64, is_https: bool) -> Option<HeaderValue> {
     .ok()
 }
 
-fn field<'f>(fields: &'f impl Fields, name: &HeaderName) -> Option<&'f [u8]> {
+pub(super) fn field<'f>(fields: &'f impl Fields, name: &HeaderName) -> Option<&'f [u8]> {
     let value = fields.first(name)?.trim_ascii();
     (!value.is_empty()).then_some(value)
 }
 
-fn cookie<'f>(fields: &'f impl Fields, name: &str) -> Option<&'f [u8]> {
+pub(super) fn cookie<'f>(fields: &'f impl Fields, name: &str) -> Option<&'f [u8]> {
     let pairs = fields
         .all(&header::COOKIE)
         .flat_map(|field| field.split(|byte| *byte == b';'))

@@ -22,6 +22,7 @@ fn admin_on_any_port() -> Admin {
 fn edge_config(endpoints: &[&Endpoint]) -> Config {
     let seconds = Duration::from_secs;
     Config {
+        flags: Vec::new(),
         listeners: vec![Listener {
             name: "main".to_owned(),
             address: ([127, 0, 0, 1], 0).into(),

@@ -52,6 +52,7 @@ impl Scalar {
             Self::Network => "a network such as `10.0.0.0/8`".to_owned(),
             Self::StatusRange => "status codes such as `200-299`".to_owned(),
             Self::Count(..) => "a whole number".to_owned(),
+            Self::Percent => "a percentage such as `20` or `0.25`".to_owned(),
             Self::Size(..) => "a size such as `1MiB`".to_owned(),
             Self::Duration(..) => "a duration such as `10s`".to_owned(),
         }
@@ -75,6 +76,9 @@ impl Scalar {
                 let number = parse_digits(text).ok_or_else(wrong)?;
                 within(number, *min, *max, u64::to_string).map(Parsed::Number)
             }
+            Self::Percent => parse_percent(text)
+                .map(|hundredths| Parsed::Number(hundredths.into()))
+                .ok_or_else(wrong),
             Self::Size(min, max) => {
                 let bytes = parse_size(text).ok_or_else(wrong)?;
                 within(bytes, *min, *max, format_size).map(Parsed::Number)
@@ -91,6 +95,7 @@ impl Scalar {
             Self::Duration(..) => "a number and a unit: 250ms, 10s, 5m or 1h",
             Self::Size(..) => "bytes, or a number and a unit: 65536, 32KiB, 1MiB or 1GiB",
             Self::Count(..) => "digits only, no sign, fraction or unit",
+            Self::Percent => "from 0 to 100, at most two digits behind the point",
             Self::StatusRange => "one code or two with a dash, between 100 and 599",
             _ => "write true or false",
         }
@@ -119,6 +124,20 @@ fn within<T: PartialOrd>(
         return Err(Mistake::new("is too large", hint()));
     }
     Ok(value)
+}
+
+/// A percentage in hundredths of a percent: 12.5 is 1250.
+pub fn parse_percent(text: &str) -> Option<u16> {
+    let (whole, rest) = text.split_once('.').unwrap_or((text, "0"));
+    let is_number = |digits: &str| !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
+    if !is_number(whole) || !is_number(rest) || whole.len() > 3 || rest.len() > 2 {
+        return None;
+    }
+    let tens = if rest.len() == 1 { 10 } else { 1 };
+    let hundredths = whole.parse::<u32>().ok()? * 100 + rest.parse::<u32>().ok()? * tens;
+    u16::try_from(hundredths)
+        .ok()
+        .filter(|found| *found <= 10_000)
 }
 
 /// `on` and `off` too: tools that rewrite YAML turn one pair into the other.
@@ -469,5 +488,26 @@ mod tests {
     fn empty_text_is_refused() {
         assert!(Scalar::Secret.parse("").is_err());
         assert_eq!(Scalar::Secret.parse("x"), Ok(Parsed::Text("x".to_owned())));
+    }
+
+    #[test]
+    fn percentages_have_two_digits_behind_the_point() {
+        for (text, hundredths) in [
+            ("0", 0),
+            ("1", 100),
+            ("0.25", 25),
+            ("12.5", 1_250),
+            ("099.99", 9_999),
+            ("100", 10_000),
+            ("100.00", 10_000),
+        ] {
+            assert_eq!(parse_percent(text), Some(hundredths), "{text}");
+        }
+        for text in [
+            "", ".5", "5.", "100.01", "1000", "-1", "+1", "1e1", "0.125", "5%", "1,5", "1.2.3",
+        ] {
+            assert_eq!(parse_percent(text), None, "{text}");
+            assert!(Scalar::Percent.parse(text).is_err(), "{text}");
+        }
     }
 }

@@ -59,6 +59,9 @@ fn default_value(scalar: &Scalar, text: &str) -> Value {
         Scalar::Count(..) => text
             .parse::<u64>()
             .map_or_else(|_| json!(text), |n| json!(n)),
+        Scalar::Percent => text
+            .parse::<f64>()
+            .map_or_else(|_| json!(text), |n| json!(n)),
         Scalar::Flag => json!(matches!(text, "true" | "on")),
         _ => json!(text),
     }
@@ -108,6 +111,7 @@ fn scalar_schema(scalar: &Scalar) -> Value {
             { "type": "string", "pattern": "^[1-5][0-9]{2} *(- *[1-5][0-9]{2})?$" },
         ] }),
         Scalar::Count(min, max) => integer(*min, *max),
+        Scalar::Percent => json!({ "type": "number", "minimum": 0, "maximum": 100 }),
         Scalar::Size(min, max) => json!({ "anyOf": [
             integer(*min, *max),
             { "type": "string", "pattern": "^[0-9]+([KMG]iB)?$" },

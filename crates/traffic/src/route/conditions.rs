@@ -8,6 +8,7 @@ use ipnet::IpNet;
 
 use super::details::{Details, Part};
 use super::regex::Regex;
+use crate::flag::FlagId;
 
 /// Everything a request must fulfil; none of it by default.
 ///
@@ -15,7 +16,8 @@ use super::regex::Regex;
 ///
 /// 1. the one with more conditions (all methods together are one, all networks together are one);
 /// 2. the one with more exact values, then with more expressions;
-/// 3. the one that names networks, then more headers, then more cookies, then more parameters;
+/// 3. the one that names networks, then more headers, then more cookies, then more parameters,
+///    then more flags;
 /// 4. the one with fewer methods, then the one with narrower or fewer networks;
 /// 5. the one whose text sorts later, so that the order is total.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -23,6 +25,7 @@ pub struct Conditions {
     methods: Vec<Method>,
     values: Vec<Condition>,
     sources: Vec<IpNet>,
+    flags: Vec<FlagId>,
 }
 
 /// One value that a request must carry.
@@ -66,12 +69,30 @@ impl Conditions {
             methods,
             values,
             sources,
+            flags: Vec::new(),
         }
+    }
+
+    /// The same, of requests that have all these features besides.
+    #[must_use]
+    pub fn with_flags(mut self, mut flags: Vec<FlagId>) -> Self {
+        flags.sort_unstable();
+        flags.dedup();
+        self.flags = flags;
+        self
+    }
+
+    /// Features that it asks for.
+    pub fn flags(&self) -> &[FlagId] {
+        &self.flags
     }
 
     /// Whether nothing is asked for.
     pub fn is_empty(&self) -> bool {
-        self.methods.is_empty() && self.values.is_empty() && self.sources.is_empty()
+        self.methods.is_empty()
+            && self.values.is_empty()
+            && self.sources.is_empty()
+            && self.flags.is_empty()
     }
 
     /// Whether a request fulfils all of it.
@@ -87,6 +108,7 @@ impl Conditions {
         (self.methods.is_empty() || has_method())
             && self.values.iter().all(|one| one.matches(details))
             && (self.sources.is_empty() || has_source())
+            && self.flags.iter().all(|flag| details.has_flag(*flag))
     }
 
     /// Whether every request that fulfils `other` fulfils this list, as far as that can be told.
@@ -98,7 +120,10 @@ impl Conditions {
         let has_all_sources = self.sources.is_empty()
             || (!other.sources.is_empty() && other.sources.iter().all(is_wider));
         let follows = |one: &Condition| other.values.iter().any(|given| one.follows_from(given));
-        has_all_methods && has_all_sources && self.values.iter().all(follows)
+        has_all_methods
+            && has_all_sources
+            && self.values.iter().all(follows)
+            && self.flags.iter().all(|flag| other.flags.contains(flag))
     }
 
     /// Whether it can cover a list other than itself that ranks lower.
@@ -116,17 +141,21 @@ impl Conditions {
         })
     }
 
-    fn counts(&self) -> [usize; 7] {
+    fn counts(&self) -> [usize; 8] {
         let count = |is: fn(&Condition) -> bool| self.values.iter().filter(|one| is(one)).count();
         let named_sources = usize::from(!self.sources.is_empty());
         [
-            self.values.len() + named_sources + usize::from(!self.methods.is_empty()),
+            self.values.len()
+                + self.flags.len()
+                + named_sources
+                + usize::from(!self.methods.is_empty()),
             count(|one| matches!(one.value, ValuePattern::Exact(_))),
             count(|one| matches!(one.value, ValuePattern::Matches(_))),
             named_sources,
             count(|one| matches!(one.part, Part::Header(_))),
             count(|one| matches!(one.part, Part::Cookie(_))),
             count(|one| matches!(one.part, Part::Query(_))),
+            self.flags.len(),
         ]
     }
 
@@ -160,6 +189,7 @@ impl Ord for Conditions {
             .then_with(|| ranks(self).cmp(&ranks(other)))
             .then_with(|| methods(self).cmp(&methods(other)))
             .then_with(|| self.sources.cmp(&other.sources))
+            .then_with(|| self.flags.cmp(&other.flags))
     }
 }
 
@@ -239,6 +269,11 @@ mod tests {
         Conditions::new(methods.to_vec(), Vec::new(), Vec::new())
     }
 
+    fn flags(flags: &[usize]) -> Conditions {
+        let flags = flags.iter().map(|flag| FlagId(*flag)).collect();
+        Conditions::default().with_flags(flags)
+    }
+
     fn sources(networks: &[&str]) -> Conditions {
         let networks = networks.iter().map(|net| net.parse().unwrap());
         Conditions::new(Vec::new(), Vec::new(), networks.collect())
@@ -250,6 +285,8 @@ mod tests {
             values(&[]),
             methods(&[Method::GET, Method::POST]),
             methods(&[Method::GET]),
+            flags(&[0]),
+            flags(&[1]),
             values(&[query("a")]),
             values(&[header("x-a", "*")]),
             sources(&["10.0.0.0/8", "192.168.0.0/16"]),
@@ -257,6 +294,7 @@ mod tests {
             sources(&["10.0.0.0/9", "10.128.0.0/9"]),
             values(&[header("x-a", "~[a-z]*")]),
             values(&[header("x-a", "a")]),
+            flags(&[0, 1]),
             values(&[header("x-a", "*"), query("a")]),
             values(&[header("x-a", "*"), header("x-b", "*")]),
             values(&[header("x-a", "a"), query("a")]),
@@ -290,6 +328,8 @@ mod tests {
             sources(&["10.0.0.0/8", "192.168.0.0/16"]),
             sources(&["10.0.0.0/8"]),
             sources(&["10.1.0.0/16"]),
+            flags(&[0]),
+            flags(&[1, 0, 1]),
         ];
         for (a, b) in lists.iter().flat_map(|a| lists.iter().map(move |b| (a, b))) {
             if a != b && a.covers(b) {
@@ -300,5 +340,6 @@ mod tests {
         assert!(!lists[3].covers(&lists[2]) && !lists[6].covers(&lists[5]));
         assert!(lists[7].covers(&lists[9]) && !lists[9].covers(&lists[7]));
         assert!(!lists[6].covers(&lists[0]) && !lists[8].covers(&lists[0]));
+        assert!(lists[10].covers(&lists[11]) && !lists[11].covers(&lists[10]));
     }
 }

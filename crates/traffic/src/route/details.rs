@@ -5,6 +5,8 @@ use std::net::IpAddr;
 use http::header::COOKIE;
 use http::{HeaderName, Method};
 
+use crate::flag::FlagId;
+
 /// A request, as far as conditions look at it. Engines and tests each answer over their own bytes.
 pub trait Details {
     /// The method; `None` fulfils no condition.
@@ -15,6 +17,8 @@ pub trait Details {
     fn query(&self) -> Option<&str>;
     /// The client, behind trusted proxies.
     fn source(&self) -> Option<IpAddr>;
+    /// Whether a feature is on for it.
+    fn has_flag(&self, flag: FlagId) -> bool;
 }
 
 /// A request of which nothing but host and path is known: fulfils no condition.
@@ -33,6 +37,10 @@ impl Details for () {
 
     fn source(&self) -> Option<IpAddr> {
         None
+    }
+
+    fn has_flag(&self, _: FlagId) -> bool {
+        false
     }
 }
 
@@ -168,6 +176,10 @@ mod tests {
 
         fn source(&self) -> Option<IpAddr> {
             None
+        }
+
+        fn has_flag(&self, _: FlagId) -> bool {
+            false
         }
     }
 

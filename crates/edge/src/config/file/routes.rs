@@ -9,6 +9,7 @@ use super::super::rate_limit::Criticality;
 use super::super::route::{HeaderChanges, Rewrite};
 use super::super::{HostPattern, PathPattern, Pattern};
 use super::clients::{self, FileClients};
+use super::flags::FileFlag;
 use super::issuers::{self, FileAuth};
 use super::pages::{self, FileMaintenance, FilePage};
 use super::policies;
@@ -44,7 +45,7 @@ pub(in crate::config) struct FileRoute {
     pub(in crate::config) access_log: bool,
 }
 
-pub(super) fn route(fields: &Fields<'_>) -> FileRoute {
+pub(super) fn route(fields: &Fields<'_>, flags: &[FileFlag]) -> FileRoute {
     let host = match fields.is_written("host") {
         true => fields.text("host", |text| Ok((text.to_owned(), names::host(text)?))),
         false => None,
@@ -53,7 +54,7 @@ pub(super) fn route(fields: &Fields<'_>) -> FileRoute {
     let (host_label, host) =
         host.map_or_else(|| ("*".to_owned(), HostPattern::Any), |host| host.value);
     let (path_label, path) = path(fields).unzip();
-    let conditions = conditions::conditions(fields);
+    let conditions = conditions::conditions(fields, flags);
     let action = action::action(fields);
     let is_forwarded = !matches!(
         action,

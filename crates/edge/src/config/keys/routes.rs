@@ -23,6 +23,7 @@ static ROUTE: Table = Table {
         key("query", Kind::List(&PARAMETERS), Optional(""), "Only requests with all of these parameters in the query, compared after decoding."),
         key("cookies", Kind::List(&COOKIES), Optional(""), "Only requests with all of these cookies."),
         key("source", Kind::List(&NETWORK), Optional("[10.0.0.0/8]"), "Only clients in one of these networks, as seen behind trusted proxies."),
+        key("flags", Kind::List(&FLAGS), Optional("[new_search]"), "Only clients that have all of these features, names under `flags`."),
         key("cluster", text(&NAME), Usual("auth"), "Where the requests go; instead of it one of `split`, `redirect` or `respond`."),
         key("split", Kind::List(&SPLIT), Optional(""), "Several clusters by weight; a user stays with one as long as the weights allow."),
         key("split_by", text(&SPLIT_BY), Optional("cookie"), "What a user of `split` is known by: `cookie` (one of ours, the default), \"cookie:NAME\" or \"header:NAME\"."),
@@ -45,6 +46,7 @@ static ROUTE: Table = Table {
 };
 
 static LIMIT_NAMES: Kind = text(&NAME);
+static FLAGS: Kind = text(&NAME);
 static METHOD: Kind = text(&METHOD_TEXT);
 static HEADERS: Kind = Kind::Short(&HEADER);
 static HEADER: Table = Table {

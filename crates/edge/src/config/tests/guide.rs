@@ -40,6 +40,11 @@ fn samples_of_the_guide_to_tokens_are_sound_and_warn_of_nothing() {
 }
 
 #[test]
+fn samples_of_the_guide_to_flags_are_sound_and_warn_of_nothing() {
+    assert!(sound_samples("flags.md") > 1);
+}
+
+#[test]
 fn samples_of_the_guide_to_operating_are_sound_and_warn_of_nothing() {
     assert!(sound_samples("admin.md") > 0);
 }

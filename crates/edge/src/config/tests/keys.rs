@@ -229,6 +229,10 @@ const OTHER: &[(&str, &str)] = &[
     ("routes[].auth.claims", "{ X-Another: org }"),
     ("routes[].auth.forward_token", "false"),
     ("routes[].auth.tunnels", "until_revoked"),
+    ("flags.<name>.percent", "20.01"),
+    ("flags.<name>.key", "\"cookie:other\""),
+    ("flags.<name>.on", "[\"192.0.2.9\"]"),
+    ("flags.<name>.off", "[\"192.0.2.9\"]"),
     ("zone", "other"),
     ("routes[].errors[].status", "599"),
     ("routes[].errors[].also_from_endpoints", "true"),
@@ -292,6 +296,8 @@ const ELSEWHERE: &[&str] = &[
     // Nothing else may be said beside it.
     "routes[].cors.owner",
     "routes[].exact",
+    // Names one of the reference, which has one only.
+    "routes[].flags",
     // Instead of `file`.
     "errors[].body",
     "routes[].errors[].body",

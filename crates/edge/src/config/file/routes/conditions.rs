@@ -6,12 +6,13 @@ use portcullis_ops::decode::{Fields, Located, Mistake};
 use portcullis_traffic::route::{Condition, Part, ValuePattern};
 
 use super::super::super::{Conditions, names, words};
+use super::super::flags::{self, FileFlag};
 use super::exclusive;
 
 /// `None` if one of them is mistaken.
-pub(super) fn conditions(fields: &Fields<'_>) -> Option<Conditions> {
+pub(super) fn conditions(fields: &Fields<'_>, flags: &[FileFlag]) -> Option<Conditions> {
     let mut is_sound = true;
-    for key in ["methods", "headers", "query", "cookies", "source"] {
+    for key in ["methods", "headers", "query", "cookies", "source", "flags"] {
         if fields.is_empty_list(key) {
             let message = format!("`{key}` names nothing, so no request could fulfil it");
             let hint = "leave it out where anything will do";
@@ -57,7 +58,10 @@ pub(super) fn conditions(fields: &Fields<'_>) -> Option<Conditions> {
     is_sound &= networks.is_empty() != fields.is_written("source");
     let sources = networks.into_iter().map(|network| network.value);
     let values = values.into_iter().map(|one| one.value).collect();
-    is_sound.then(|| Conditions::new(methods, values, sources.collect()))
+    let wanted = fields.texts("flags", |name| flags::wanted(flags, name));
+    is_sound &= wanted.is_empty() != fields.is_written("flags");
+    let wanted = wanted.into_iter().map(|flag| flag.value).collect();
+    is_sound.then(|| Conditions::new(methods, values, sources.collect()).with_flags(wanted))
 }
 
 fn value(fields: &Fields<'_>) -> Option<ValuePattern> {
