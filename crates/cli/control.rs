@@ -21,6 +21,7 @@ pub(crate) mod health_check;
 pub(crate) mod reload;
 pub(crate) mod route;
 pub(crate) mod status;
+pub(crate) mod upgrade;
 
 use client::{Client, Trouble};
 

@@ -11,9 +11,11 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use clap::Args;
-use portcullis_edge::StartError;
+use portcullis_edge::audit::Who;
 use portcullis_edge::config::{self, Parsed};
 use portcullis_edge::control::{Controller, Origin};
+use portcullis_edge::upgrade::{self, Launch, Predecessor};
+use portcullis_edge::{Lineage, StartError};
 use portcullis_ops::telemetry::{self, Format, Level};
 use portcullis_ops::{manager, orphans, signal};
 use tokio::signal::unix::{self, SignalKind};
@@ -37,6 +39,7 @@ Examples:
 The access log goes where the configuration says, standard output by default.
 SIGTERM or Ctrl-C drains; a second one ends the process at once. SIGHUP reads the
 configuration again and opens the access log anew; with mistakes the old one goes on.
+SIGUSR2 has the binary that is in the place of this one by now take over.
 
 Exit codes:
   0  drained and stopped as asked
@@ -59,6 +62,11 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
+    // Before anything else uses standard input, or another file is put in the place of the program.
+    let lineage = Lineage {
+        predecessor: Predecessor::find()?,
+        launch: Launch::of_this_process().ok(),
+    };
     let parsed = match config::load(&arguments.config) {
         Ok(parsed) => parsed,
         Err(errors) => {
@@ -93,17 +101,19 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         })
         .build()
         .context("cannot start the runtime")?;
-    runtime.block_on(serve(arguments.config.clone(), parsed))?;
+    runtime.block_on(serve(arguments.config.clone(), parsed, lineage))?;
     Ok(ExitCode::SUCCESS)
 }
 
-async fn serve(file: PathBuf, parsed: Parsed) -> anyhow::Result<()> {
+async fn serve(file: PathBuf, parsed: Parsed, lineage: Lineage) -> anyhow::Result<()> {
     let shutdown = signal::shutdown().context("cannot watch for signals")?;
-    let hangups = unix::signal(SignalKind::hangup());
-    let mut hangups = hangups.context("cannot watch for signals")?;
+    tokio::pin!(shutdown);
+    let watched = |kind| unix::signal(kind).context("cannot watch for signals");
+    let mut hangups = watched(SignalKind::hangup())?;
+    let mut upgrades = watched(SignalKind::user_defined2())?;
     let files = file_limit::raise();
     let max_connections = parsed.config.max_connections;
-    let mut running = start_from(file, parsed).await?;
+    let mut running = start_from(file, parsed, lineage).await?;
     for (listener, address) in &running.addresses {
         tracing::info!(listener, %address, "listening");
     }
@@ -120,26 +130,68 @@ async fn serve(file: PathBuf, parsed: Parsed) -> anyhow::Result<()> {
     }
     manager::ready("serving");
     let controller = Arc::clone(running.controller());
-    tokio::select! {
-        signal = shutdown => tracing::info!(
-            signal = signal.name(),
-            "asked to leave; a second signal ends the process at once"
-        ),
+    let is_succeeded = tokio::select! {
+        signal = &mut shutdown => {
+            told_to_leave(signal);
+            false
+        }
+        () = upgrade::succeeded(&controller) => true,
         () = running.failed() => bail!("a part of the edge ended unexpectedly"),
         never = reload_when_asked(&mut hangups, &controller) => match never {},
+        never = upgrade_when_asked(&mut upgrades, &controller) => match never {},
         never = manager::keep_alive() => match never {},
         Err(error) = orphans::bury() => {
             return Err(error).context("cannot watch for the ends of processes");
         }
-    }
-    manager::leaving(running.patience().saturating_add(LET_GO));
-    let leaving = running.shutdown();
-    tokio::select! {
-        _cut_off = leaving => {}
-        never = manager::keep_alive() => match never {},
+    };
+    if is_succeeded {
+        // The manager listens to the other process from now on.
+        let asked = async { told_to_leave(shutdown.await) };
+        tokio::select! {
+            _cut_off = running.retire(asked) => {}
+            never = reopen_when_asked(&mut hangups, &controller) => match never {},
+            never = upgrade_when_asked(&mut upgrades, &controller) => match never {},
+        }
+    } else {
+        manager::leaving(running.patience().saturating_add(LET_GO));
+        tokio::select! {
+            _cut_off = running.shutdown() => {}
+            never = manager::keep_alive() => match never {},
+        }
     }
     tracing::info!("stopped");
     Ok(())
+}
+
+fn told_to_leave(signal: signal::Signal) {
+    tracing::info!(
+        signal = signal.name(),
+        "asked to leave; a second signal ends the process at once"
+    );
+}
+
+/// Has the binary that is in the place of this one take over at every SIGUSR2.
+async fn upgrade_when_asked(asked: &mut unix::Signal, controller: &Arc<Controller>) -> Infallible {
+    loop {
+        if asked.recv().await.is_none() {
+            std::future::pending::<()>().await;
+        }
+        let controller = Arc::clone(controller);
+        // Who asks a second time meanwhile is told so. It tells itself how it went.
+        tokio::spawn(async move {
+            drop(upgrade::upgrade(&controller, Who::itself("sigusr2")).await);
+        });
+    }
+}
+
+/// Opens the access log anew at every SIGHUP: the configuration is the next process's.
+async fn reopen_when_asked(hangups: &mut unix::Signal, controller: &Arc<Controller>) -> Infallible {
+    loop {
+        match hangups.recv().await {
+            Some(()) => drop(controller.reload(Origin::Sighup).await),
+            None => std::future::pending().await,
+        }
+    }
 }
 
 /// Puts the file into force at every SIGHUP.
@@ -164,8 +216,12 @@ pub(crate) async fn start(config: config::Config) -> anyhow::Result<portcullis_e
 }
 
 /// The same for one that may be reloaded from its file.
-async fn start_from(file: PathBuf, parsed: Parsed) -> anyhow::Result<portcullis_edge::Running> {
-    portcullis_edge::start_from(file, parsed)
+async fn start_from(
+    file: PathBuf,
+    parsed: Parsed,
+    lineage: Lineage,
+) -> anyhow::Result<portcullis_edge::Running> {
+    portcullis_edge::start_from(file, parsed, lineage)
         .await
         .map_err(explain)
 }

@@ -81,6 +81,8 @@ enum Command {
     #[cfg(feature = "edge")]
     Config(control::reload::Config),
     #[cfg(feature = "edge")]
+    Upgrade(control::upgrade::Arguments),
+    #[cfg(feature = "edge")]
     Bans(control::bans::Bans),
     #[cfg(feature = "edge")]
     Ban(control::bans::Ban),
@@ -125,6 +127,8 @@ fn main() -> ExitCode {
         Command::Rollback(arguments) => control::reload::rollback(&arguments),
         #[cfg(feature = "edge")]
         Command::Config(arguments) => control::reload::config(&arguments),
+        #[cfg(feature = "edge")]
+        Command::Upgrade(arguments) => control::upgrade::run(&arguments),
         #[cfg(feature = "edge")]
         Command::Bans(arguments) => control::bans::bans(&arguments),
         #[cfg(feature = "edge")]

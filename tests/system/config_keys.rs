@@ -1434,6 +1434,14 @@ const OBSERVED: &[(&str, &str)] = &[
     ),
     ("shutdown.drain", "lifecycle::a_drain_ends_at_its_deadline"),
     (
+        "shutdown.upgrade_drain",
+        "upgrade::connections_of_the_process_before_last_until_upgrade_drain_and_no_longer",
+    ),
+    (
+        "shutdown.upgrade_timeout",
+        "upgrade::a_process_that_does_not_get_ready_changes_nothing_and_its_last_words_are_told",
+    ),
+    (
         "trusted_proxies",
         "forwarding::a_trusted_proxy_is_believed_and_a_stranger_beside_it_is_not",
     ),

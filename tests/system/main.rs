@@ -46,3 +46,4 @@ mod signing_keys;
 mod supervised;
 mod survival;
 mod termination;
+mod upgrade;

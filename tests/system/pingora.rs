@@ -84,6 +84,8 @@ mod splits;
 mod tls;
 #[path = "tokens.rs"]
 mod tokens;
+#[path = "upgrade/load.rs"]
+mod upgrade;
 #[path = "upgrades.rs"]
 mod upgrades;
 #[path = "upstream_http2.rs"]

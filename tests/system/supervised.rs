@@ -159,6 +159,42 @@ async fn as_process_1_the_edge_buries_orphans_and_ends_with_0_when_asked() {
 }
 
 #[tokio::test]
+async fn process_1_of_a_container_cannot_be_replaced_and_says_what_to_do() {
+    let a = Endpoint::start("a").await;
+    let mut edge = Setup::new(&[&a]).with_token().spawn_as(as_process_1);
+    edge.wait_for_admin("/readyz", 200).await;
+    let refused = edge.change("upgrade", &json!({})).await;
+    assert_eq!(refused.status, 409);
+    let text = refused.text();
+    assert!(text.contains("start another container"), "{text}");
+    let process = process_1(edge.process.id()).await;
+    signal_process(process, Signal::SIGUSR2);
+    edge.process.wait_for_line("nobody has taken over").await;
+    assert_eq!(edge.get("/").await.status, 200);
+}
+
+#[tokio::test]
+async fn a_service_manager_hears_which_process_took_over() {
+    let a = Endpoint::start("a").await;
+    let setup = Setup::new(&[&a]).with_token();
+    let (manager, path) = Manager::listen(&setup.directory());
+    let edge = setup.spawn_as(|mut command| {
+        command.env("NOTIFY_SOCKET", path);
+        command.env("WATCHDOG_USEC", "200000");
+        command
+    });
+    manager.told("READY=1").await;
+    let upgraded = edge.change("upgrade", &json!({})).await;
+    let process = upgraded.json()["pid"].as_u64().unwrap();
+    manager.told(&format!("MAINPID={process}")).await;
+    // By the other one, and after that: nothing of this one's end is heard.
+    manager.told("READY=1").await;
+    manager.told("WATCHDOG=1").await;
+    manager.told("WATCHDOG=1").await;
+    assert_eq!(edge.get("/").await.status, 200);
+}
+
+#[tokio::test]
 async fn as_process_1_a_second_signal_ends_the_drain_at_once() {
     let a = Endpoint::with("a", Behavior::Hang).await;
     let shutdown = json!({ "delay": "0s", "drain": "5m" });

@@ -14,6 +14,8 @@ use serde_json::{Value, json};
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// Longer than forced health checks may take.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
+/// The longest `shutdown.upgrade_timeout`, and a little for the answer.
+const PATIENT_TIMEOUT: Duration = Duration::from_secs(3600 + 15);
 /// The status of thousands of endpoints is some megabytes.
 const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
 
@@ -80,26 +82,35 @@ impl Client {
 
     /// What the edge shows.
     pub(super) fn get(&self, path: &str) -> Result<Value, Trouble> {
-        self.ask("GET", path, "")
+        self.ask("GET", path, "", ANSWER_TIMEOUT)
     }
 
     /// Has it do something; the members of `body` are for it.
     pub(super) fn post(&self, path: &str, body: &Value) -> Result<Value, Trouble> {
+        self.post_within(path, body, ANSWER_TIMEOUT)
+    }
+
+    /// The same for what may take as long as the configuration of the edge says.
+    pub(super) fn post_patiently(&self, path: &str, body: &Value) -> Result<Value, Trouble> {
+        self.post_within(path, body, PATIENT_TIMEOUT)
+    }
+
+    fn post_within(&self, path: &str, body: &Value, time: Duration) -> Result<Value, Trouble> {
         let is_empty = body.as_object().is_none_or(serde_json::Map::is_empty);
         let body = if is_empty {
             String::new()
         } else {
             body.to_string()
         };
-        self.ask("POST", path, &body)
+        self.ask("POST", path, &body, time)
     }
 
-    fn ask(&self, verb: &str, path: &str, body: &str) -> Result<Value, Trouble> {
+    fn ask(&self, verb: &str, path: &str, body: &str, time: Duration) -> Result<Value, Trouble> {
         let unreachable = |source| Trouble::Unreachable {
             address: self.name.clone(),
             source,
         };
-        let mut connection = self.connect().map_err(unreachable)?;
+        let mut connection = self.connect(time).map_err(unreachable)?;
         let request = self.request(verb, path, body);
         let sent = connection.write_all(request.expose().as_bytes());
         sent.map_err(unreachable)?;
@@ -115,18 +126,22 @@ impl Client {
         }
         let detail = document["detail"].as_str().ok_or_else(strange)?;
         let mut detail = detail.to_owned();
+        for words in super::list(&document, "last_words") {
+            detail.push_str("\n  ");
+            detail.push_str(words.as_str().unwrap_or_default());
+        }
         for mistake in super::list(&document, "errors") {
             detail.push_str(&located(mistake));
         }
         Err(Trouble::Refused { status, detail })
     }
 
-    fn connect(&self) -> io::Result<TcpStream> {
+    fn connect(&self, time: Duration) -> io::Result<TcpStream> {
         let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
         for address in &self.addresses {
             match TcpStream::connect_timeout(address, CONNECT_TIMEOUT) {
                 Ok(connection) => {
-                    connection.set_read_timeout(Some(ANSWER_TIMEOUT))?;
+                    connection.set_read_timeout(Some(time))?;
                     connection.set_write_timeout(Some(ANSWER_TIMEOUT))?;
                     return Ok(connection);
                 }

@@ -135,6 +135,7 @@ fn key(cluster: &Value, endpoint: &Value) -> Key {
 fn page(status: &Value, rates: &Rates) -> String {
     let leaving = match status["is_draining"].as_bool() {
         Some(true) => ", leaving",
+        _ if !status["predecessor"].is_null() => ", the process before still drains",
         _ => "",
     };
     let (revision, generation) = (&status["revision"], &status["generation"]);

@@ -37,6 +37,7 @@ mod precondition;
 mod reload;
 mod status;
 mod table;
+mod upgrade;
 
 pub(crate) use access::Access;
 use answer::{Answer, Refused, document, set, tag, text};
@@ -52,8 +53,30 @@ const BODY_BYTES_MAX: usize = 64 * 1024;
 /// After a failed accept, which is lack of descriptors: others may let go of some.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// Said to who comes too late.
+const SUCCEEDED: &str = "Another process has taken over: ask again, and it will answer.";
+
 /// A longer path is cut in the audit.
 const TOLD_CHARS_MAX: usize = 256;
+
+/// Connections of operators: at most so many at once.
+#[derive(Clone, Debug)]
+pub(crate) struct Places(Arc<Semaphore>);
+
+impl Default for Places {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(MAX_CONNECTIONS)))
+    }
+}
+
+impl Places {
+    /// Resolves when all are free.
+    pub(crate) async fn free(&self) {
+        let all = u32::try_from(MAX_CONNECTIONS).unwrap_or(u32::MAX);
+        // It is never closed.
+        drop(self.0.acquire_many(all).await);
+    }
+}
 
 /// What requests are answered from.
 struct Desk {
@@ -61,13 +84,14 @@ struct Desk {
     controller: Arc<Controller>,
 }
 
-/// Answers until `stop` turns true; that is after the drain, so that readiness can be seen failing.
+/// Answers until `stop` turns true: another configuration has another address, or another process has
+/// this one. While the edge drains it answers, so that readiness can be seen failing.
 pub(crate) async fn run(
     controller: Arc<Controller>,
-    socket: TcpListener,
+    socket: Arc<TcpListener>,
     mut stop: watch::Receiver<bool>,
+    places: Places,
 ) {
-    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let desk = Arc::new(Desk {
         edge: Arc::clone(controller.edge()),
         controller,
@@ -82,10 +106,10 @@ pub(crate) async fn run(
             tokio::time::sleep(ACCEPT_PAUSE).await;
             continue;
         };
-        let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
+        let Ok(place) = Arc::clone(&places.0).try_acquire_owned() else {
             continue;
         };
-        let desk = Arc::clone(&desk);
+        let (desk, mut stop) = (Arc::clone(&desk), stop.clone());
         tokio::spawn(async move {
             let service = service_fn(|request: Request<Incoming>| {
                 let answered = desk.answer(request, operator);
@@ -94,8 +118,20 @@ pub(crate) async fn run(
             let served = hyper::server::conn::http1::Builder::new()
                 .timer(TokioTimer::new())
                 .header_read_timeout(READ_TIMEOUT)
-                .serve_connection(TokioIo::new(stream), service)
-                .await;
+                .serve_connection(TokioIo::new(stream), service);
+            let stopped = async {
+                // Whoever could tell us may be gone.
+                let _ = stop.wait_for(|stop| *stop).await;
+            };
+            tokio::pin!(served);
+            let served = tokio::select! {
+                served = &mut served => served,
+                () = stopped => {
+                    // Whoever asks next finds who has the address then.
+                    served.as_mut().graceful_shutdown();
+                    served.await
+                }
+            };
             if let Err(error) = served {
                 tracing::debug!(%error, "admin connection ended early");
             }
@@ -131,6 +167,7 @@ impl Desk {
         match operation.does {
             Does::Change(kind) => self.change(kind, &steps, head, body, who).await,
             Does::Check => self.check(&steps, head, body, who).await,
+            Does::Upgrade => self.upgrade(head, body, who).await,
             Does::Reload | Does::RollBack => self.reload(operation.does, head, body, who).await,
             shown => Ok(self.show(shown)),
         }
@@ -177,9 +214,12 @@ impl Desk {
             }),
             Does::History => reload::history(&self.controller),
             Does::Configuration => reload::configuration(&self.controller),
-            Does::Document | Does::Reload | Does::RollBack | Does::Check | Does::Change(_) => {
-                openapi::document()
-            }
+            Does::Document
+            | Does::Reload
+            | Does::RollBack
+            | Does::Upgrade
+            | Does::Check
+            | Does::Change(_) => openapi::document(),
         };
         let mut answer = document(StatusCode::OK, &body);
         tag(&mut answer, revision);
@@ -199,6 +239,9 @@ impl Desk {
         let _one_at_a_time = self.edge.changing.lock().await;
         let made = body.and_then(|body| {
             precondition::check(&head.headers, &self.edge.audit)?;
+            if self.edge.succession.is_over() {
+                return Err(Refused::Conflict(SUCCEEDED.to_owned()));
+            }
             let change = Change::parse(kind, steps, &body)?;
             apply::apply(&self.edge, &change, Instant::now())
         });
@@ -294,26 +337,13 @@ fn readiness(edge: &Edge) -> Answer {
     if without_endpoint.len() == snapshot.clusters.len() {
         reasons.push("no cluster has an eligible endpoint");
     }
-    let now = Instant::now();
-    if snapshot.clusters.iter().any(|one| one.is_awaited(now)) {
-        reasons.push("the endpoints of a cluster are not found yet");
-    }
+    reasons.extend(snapshot.awaits(Instant::now()));
     let without_keys: Vec<&str> = snapshot
         .issuers
         .iter()
         .filter(|issuer| issuer.kids().is_empty())
         .map(|issuer| issuer.name())
         .collect();
-    if snapshot.issuers.iter().any(|issuer| issuer.is_awaited(now)) {
-        reasons.push("the keys of an issuer are not there yet");
-    }
-    let mut feeds = snapshot
-        .issuers
-        .iter()
-        .filter_map(|issuer| issuer.revocations());
-    if feeds.any(|follower| follower.is_awaited(now)) {
-        reasons.push("the revocations of an issuer are not there yet");
-    }
     let is_ready = reasons.is_empty();
     let status = if is_ready {
         StatusCode::OK

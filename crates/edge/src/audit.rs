@@ -147,6 +147,12 @@ impl Audit {
         book.revision
     }
 
+    /// Counts on from the number of another process.
+    pub(crate) fn resume(&self, revision: u64) {
+        let mut book = self.lock();
+        book.revision = book.revision.max(revision);
+    }
+
     /// Writes one line, and remembers it for who asks later.
     pub fn record(&self, record: Record) {
         let now = SystemTime::now();

@@ -32,6 +32,7 @@ pub(crate) mod clock;
 mod core;
 mod endpoint;
 mod events;
+mod past;
 mod policy;
 mod slot;
 mod status;
@@ -42,6 +43,7 @@ mod wait;
 use self::core::{Core, NoPlace, Shape};
 pub use endpoint::{Endpoint, OpaqueIds};
 pub use events::{Event, Events};
+pub(crate) use past::EndpointPast;
 pub use slot::Slot;
 pub use status::{ClusterStatus, EndpointStatus};
 

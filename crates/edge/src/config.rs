@@ -215,6 +215,10 @@ pub struct Shutdown {
     pub delay: Duration,
     /// Then: no new connections, what runs may finish (default 30 s).
     pub drain: Duration,
+    /// After an upgrade: how long connections of the process before may last (default 1 h).
+    pub upgrade_drain: Duration,
+    /// How long another binary may take to be ready (default 60 s).
+    pub upgrade_timeout: Duration,
 }
 
 #[cfg(test)]

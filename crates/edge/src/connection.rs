@@ -2,13 +2,14 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::time::Instant;
 
 use http::HeaderValue;
 use portcullis_traffic::route::PathRules;
 
 use crate::config::{self, ClientPolicies, ClientTimeouts, FrameLimits, Limits};
+use crate::listener::Departure;
 use crate::metrics::{ListenerMetrics, Metrics};
 use crate::state::Seat;
 pub use crate::tls::identity::ClientIdentity;
@@ -108,7 +109,7 @@ pub struct ListenerContext {
     #[expect(dead_code, reason = "it is there to be held")]
     seat: Option<Arc<Seat>>,
     /// Whether its door is closed: connections end politely after the exchange at hand.
-    is_closing: Arc<AtomicBool>,
+    departure: Arc<Departure>,
     /// Sizes and counts.
     pub limits: Limits,
     /// Deadlines towards the client.
@@ -142,7 +143,7 @@ impl ListenerContext {
             name: listener.name.clone(),
             index,
             seat: None,
-            is_closing: Arc::default(),
+            departure: Arc::default(),
             limits: listener.limits.clone(),
             timeouts: listener.timeouts.clone(),
             frames: listener.http2.frames,
@@ -167,17 +168,22 @@ impl ListenerContext {
         seat: &Arc<Seat>,
         port: u16,
         metrics: &Metrics,
-        is_closing: &Arc<AtomicBool>,
+        departure: &Arc<Departure>,
     ) -> Self {
         Self {
             seat: Some(Arc::clone(seat)),
-            is_closing: Arc::clone(is_closing),
+            departure: Arc::clone(departure),
             ..Self::new(listener, seat.number, port, metrics)
         }
     }
 
     /// Whether its connections shall end.
     pub(crate) fn is_closing(&self) -> bool {
-        self.is_closing.load(Ordering::Relaxed)
+        self.departure.has_begun()
+    }
+
+    /// Resolves when they shall.
+    pub(crate) async fn departs(&self) {
+        self.departure.begun().await;
     }
 }

@@ -89,6 +89,11 @@ pub enum Refusal {
     /// The edge is about to end.
     #[error("the edge is leaving: nothing is changed any more")]
     Leaving,
+    /// The next process may have read the configuration that is to be replaced.
+    #[error(
+        "an upgrade is running, and the new process reads the file itself: reload when it is done"
+    )]
+    Upgrading,
     /// Nothing that could be gone back to.
     #[error("there is no configuration {0} to go back to")]
     Unknown(String),
@@ -143,6 +148,11 @@ impl Controller {
         &self.edge
     }
 
+    /// The sockets that it is served at.
+    pub(crate) fn doors(&self) -> &Arc<Doors> {
+        &self.doors
+    }
+
     /// The configuration in force.
     pub fn config(&self) -> Arc<Config> {
         Arc::clone(&lock(&self.in_force).config)
@@ -167,6 +177,10 @@ impl Controller {
     /// Reads the file again and puts it into force, for nobody in particular. `None`: a look at the file
     /// found what runs already.
     pub async fn reload(self: &Arc<Self>, origin: Origin) -> Result<Option<Reloaded>, Refusal> {
+        if origin == Origin::File {
+            // Nobody would look a second time, should the next process not get ready.
+            self.edge.succession.rest().await;
+        }
         let _one_at_a_time = self.edge.changing.lock().await;
         let who = Who::itself(origin.name());
         self.blocking(move |controller| controller.reload_now(origin, who))
@@ -228,7 +242,9 @@ impl Controller {
         let mut in_force = lock(&self.in_force);
         let reloaded = self.read().and_then(|source| {
             let is_same = in_force.text.as_deref() == Some(source.text());
-            if is_same && origin == Origin::File {
+            // After an upgrade the file is the next process's.
+            let is_settled = is_same || self.edge.succession.is_over();
+            if is_settled && origin == Origin::File {
                 return Ok(None);
             }
             self.replace(&mut in_force, &source, origin).map(Some)
@@ -276,8 +292,11 @@ impl Controller {
         origin: Origin,
     ) -> Result<Reloaded, Refusal> {
         let started = Instant::now();
-        if self.edge.is_draining() {
+        if self.edge.is_draining() || self.edge.succession.is_over() {
             return Err(Refusal::Leaving);
+        }
+        if self.edge.succession.is_upgrading() {
+            return Err(Refusal::Upgrading);
         }
         let Parsed {
             config,

@@ -53,7 +53,8 @@ mod server;
 mod stamps;
 pub mod state;
 mod tls;
+pub mod upgrade;
 mod words;
 
 pub use config::Config;
-pub use server::{Running, StartError, start, start_from};
+pub use server::{Lineage, Running, StartError, start, start_from};

@@ -3,6 +3,7 @@
 
 mod arrival;
 mod crowd;
+mod departure;
 mod door;
 mod handshake;
 mod hello;
@@ -14,7 +15,7 @@ mod proxy_header;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -26,6 +27,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use self::arrival::{NoHeader, origin_of};
 use self::crowd::{Crowd, Guest};
+pub(crate) use self::departure::Departure;
 pub(crate) use self::door::Door;
 pub(crate) use self::hello::Rewound;
 use self::passthrough::Passthrough;
@@ -68,6 +70,13 @@ pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     let _ = socket.set_nodelay(true);
     socket.bind(address)?;
     socket.listen(BACKLOG)
+}
+
+/// A socket that another process has bound and listened on.
+pub(crate) fn adopt(socket: OwnedFd) -> io::Result<TcpListener> {
+    let socket = std::net::TcpListener::from(socket);
+    socket.set_nonblocking(true)?;
+    TcpListener::from_std(socket)
 }
 
 /// What the process tells its listeners and connections.
@@ -380,6 +389,7 @@ impl Listener {
         tokio::select! {
             () = &mut served => return,
             _ = drain.wait_for(|drain| *drain) => {}
+            () = self.context.departs(), if is_h2 => {}
             () = tokio::time::sleep_until(old_at.into()), if is_h2 => {}
             () = control.asked_to_leave() => {}
             () = control.idle_for(self.context.timeouts.keep_alive), if is_h2 => {}

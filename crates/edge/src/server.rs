@@ -1,6 +1,7 @@
 //! The composition root: binds, builds and starts everything, and ends it in order. Never touches a
 //! request.
 
+use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -19,7 +20,8 @@ use crate::engine::Pool;
 use crate::gate::follow;
 use crate::listener::{House, Slots};
 use crate::state::{BuildError, Edge};
-use crate::{discovery, jwks, probe, revocation, tls};
+use crate::upgrade::{Launch, Predecessor, Succession};
+use crate::{discovery, jwks, probe, revocation, tls, upgrade};
 
 mod doors;
 
@@ -30,6 +32,9 @@ const DRAIN_POLL: Duration = Duration::from_millis(10);
 
 /// How long connections that were cut off may take to let go.
 const CUT_OFF_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// How long an upgrade that came too late may take to end, and an operator to take an answer.
+const LAST_WORDS_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Why an edge could not start. Nothing is left running.
 #[derive(Debug, Error)]
@@ -72,29 +77,51 @@ impl std::fmt::Debug for Running {
     }
 }
 
+/// Which processes were there before, and which may come after.
+#[derive(Debug, Default)]
+pub struct Lineage {
+    /// How others are started; `None`: nobody comes after.
+    pub launch: Option<Launch>,
+    /// Who hands over.
+    pub predecessor: Option<Predecessor>,
+}
+
 /// Starts an edge: all addresses are bound before anything runs. There is no file that it could be
 /// reloaded from.
 ///
 /// # Errors
 /// When an address cannot be bound, TLS cannot be set up or the access log cannot be opened.
 pub async fn start(config: Config) -> Result<Running, StartError> {
-    start_with(config, None).await
+    start_with(config, None, Lineage::default()).await
 }
 
-/// The same for what was read from a file, which may be read again while the edge runs.
+/// The same for what was read from a file, which may be read again while the edge runs. One that takes
+/// over from another process serves when that process lets it.
 ///
 /// # Errors
 /// As [`start`].
-pub async fn start_from(file: PathBuf, parsed: Parsed) -> Result<Running, StartError> {
+pub async fn start_from(
+    file: PathBuf,
+    parsed: Parsed,
+    lineage: Lineage,
+) -> Result<Running, StartError> {
     let text = parsed.text.into();
-    start_with(parsed.config, Some((file, text))).await
+    start_with(parsed.config, Some((file, text)), lineage).await
 }
 
 async fn start_with(
     config: Config,
     file: Option<(PathBuf, Arc<str>)>,
+    lineage: Lineage,
 ) -> Result<Running, StartError> {
     let edge = Arc::new(Edge::build(&config)?);
+    let Lineage {
+        launch,
+        mut predecessor,
+    } = lineage;
+    if let Some(launch) = launch {
+        edge.succession.launched(launch);
+    }
     let slots = Arc::new(Slots::new(config.max_connections));
     let pool = Arc::new(Pool::new());
     let (stop, stopped) = watch::channel(false);
@@ -105,6 +132,9 @@ async fn start_with(
     };
     let (doors, loops) = Doors::new(house, stopped.clone());
     let doors = Arc::new(doors);
+    if let Some(predecessor) = &mut predecessor {
+        upgrade::inherit(&edge, &doors, predecessor);
+    }
     let prepared = doors.prepare(&config, &edge.snapshot.load())?;
     let controller = Controller::new(Arc::clone(&edge), Arc::clone(&doors), config, file);
     let controller = Arc::new(controller);
@@ -120,6 +150,10 @@ async fn start_with(
     tasks.spawn(control::follow(Arc::clone(&controller), stopped.clone()));
     tasks.spawn(pool.run(stopped));
     tasks.spawn(loops);
+    if let Some(predecessor) = predecessor {
+        let predecessor = upgrade::take_over(&edge, predecessor).await;
+        tasks.spawn(Succession::follow(Arc::clone(&edge), predecessor));
+    }
     doors.commit(prepared, &controller);
     Ok(Running {
         addresses: doors.addresses(),
@@ -148,15 +182,44 @@ impl Running {
     /// Leaves in order: readiness fails while everything is still served, then nothing new is
     /// accepted and idle connections close, then what runs may finish until the deadline.
     /// Returns how many connections the deadline cut off.
-    pub async fn shutdown(mut self) -> u64 {
+    pub async fn shutdown(self) -> u64 {
         self.edge.is_draining.store(true, Ordering::Relaxed);
         let shutdown = self.edge.snapshot.load().shutdown.clone();
         tracing::info!(delay = ?shutdown.delay, "draining: readiness fails from now on");
         tokio::time::sleep(shutdown.delay).await;
+        self.drain(shutdown.drain).await;
+        self.end().await
+    }
+
+    /// Leaves to another process what it has taken over: connections last as long as they like, but no
+    /// longer than until the deadline of upgrades, nor than a drain from when `asked` resolves. Returns
+    /// how many were cut off.
+    pub async fn retire(self, asked: impl Future<Output = ()>) -> u64 {
+        self.edge.is_draining.store(true, Ordering::Relaxed);
+        let shutdown = self.edge.snapshot.load().shutdown.clone();
+        tracing::info!(
+            connections = self.slots.open(),
+            upgrade_drain = ?shutdown.upgrade_drain,
+            "another process serves: draining"
+        );
+        tokio::select! {
+            _ = tokio::time::timeout(shutdown.upgrade_drain, self.all_closed()) => {}
+            () = asked => self.drain(shutdown.drain).await,
+        }
+        self.end().await
+    }
+
+    /// Nothing new is accepted, idle connections close, and what runs may finish for so long.
+    async fn drain(&self, longest: Duration) {
         self.doors.close();
-        let drained = tokio::time::timeout(shutdown.drain, self.all_closed()).await;
+        // Whoever waits for the deadline hears of it at the end.
+        let _ = tokio::time::timeout(longest, self.all_closed()).await;
+    }
+
+    /// Cuts off what is left.
+    async fn end(mut self) -> u64 {
         let cut_off = self.slots.open();
-        if drained.is_err() {
+        if cut_off > 0 {
             tracing::warn!(
                 connections = cut_off,
                 "drain deadline passed: cutting off what is left"
@@ -166,6 +229,14 @@ impl Running {
         let _ = self.stop.send(true);
         // What was cut off still writes its line to the access log.
         let _ = tokio::time::timeout(CUT_OFF_TIMEOUT, self.all_closed()).await;
+        // Nobody may take over from a process that was told to end; and who asked has an answer.
+        let last_words = async {
+            self.edge.succession.rest().await;
+            if self.edge.succession.is_over() {
+                self.doors.answered().await;
+            }
+        };
+        let _ = tokio::time::timeout(LAST_WORDS_TIMEOUT, last_words).await;
         self.tasks.shutdown().await;
         self.edge.access_log.close();
         self.edge.audit.close();

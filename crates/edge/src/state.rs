@@ -31,6 +31,7 @@ use crate::rate_limit::Limiter;
 use crate::revocation::Follower;
 use crate::tls::Terminator;
 use crate::tls::outward::Outward;
+use crate::upgrade::Succession;
 
 mod flags;
 mod made;
@@ -42,8 +43,8 @@ pub(crate) use flags::{Decided, Flags, Said, Standing};
 pub(crate) use seats::{Seat, Seated, Seats};
 
 use retired::Retired;
-pub(crate) use targets::Choice;
 use targets::Parts;
+pub(crate) use targets::{Choice, RoutePast};
 pub use targets::{Share, SwitchError, Switched, Target, Targets, WEIGHT_MAX};
 
 /// Everything requests share; built once by `server.rs`.
@@ -81,6 +82,8 @@ pub struct Edge {
     pub(crate) access: ArcSwap<Access>,
     /// Held by whoever changes what runs, so that a change that depends on a revision is made on it.
     pub(crate) changing: tokio::sync::Mutex<()>,
+    /// Which process comes after this one, and which was before.
+    pub(crate) succession: Succession,
 }
 
 /// The edge cannot run this configuration.
@@ -138,6 +141,7 @@ impl Edge {
             audit,
             access: ArcSwap::from_pointee(Access::new(config.admin.as_ref())),
             changing: tokio::sync::Mutex::default(),
+            succession: Succession::default(),
         })
     }
 
@@ -191,6 +195,10 @@ impl Edge {
         self.metrics.gates().show(self.bans.len());
         let revision = self.audit.revision();
         self.metrics.control().show_revision(revision);
+        let predecessor = self.succession.predecessor();
+        self.metrics
+            .control()
+            .show_predecessor(predecessor.is_some());
         self.metrics.render(&self.snapshot.load(), now)
     }
 
@@ -329,6 +337,25 @@ impl RouteState {
 }
 
 impl Snapshot {
+    /// What is still being asked for, of what requests will need.
+    pub(crate) fn awaits(&self, now: Instant) -> Vec<&'static str> {
+        let mut reasons = Vec::new();
+        if self.clusters.iter().any(|one| one.is_awaited(now)) {
+            reasons.push("the endpoints of a cluster are not found yet");
+        }
+        if self.issuers.iter().any(|issuer| issuer.is_awaited(now)) {
+            reasons.push("the keys of an issuer are not there yet");
+        }
+        let mut feeds = self
+            .issuers
+            .iter()
+            .filter_map(|issuer| issuer.revocations());
+        if feeds.any(|follower| follower.is_awaited(now)) {
+            reasons.push("the revocations of an issuer are not there yet");
+        }
+        reasons
+    }
+
     /// What keeps revocations known, of every issuer that has a feed.
     pub(crate) fn followers(&self) -> Vec<Arc<Follower>> {
         let followers = self

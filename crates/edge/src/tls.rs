@@ -26,6 +26,7 @@ mod tickets;
 pub(crate) mod watch;
 
 use store::CertificateStore;
+pub(crate) use tickets::{KEY_BYTES, TicketPast};
 use tickets::{TicketSecrets, Tickets};
 
 /// What terminates the TLS of one listener. Parts are replaced while it runs, each as a whole.
@@ -151,6 +152,16 @@ impl Terminator {
     /// The certificates in force.
     pub(crate) fn shown(&self) -> Vec<Shown> {
         lock(&self.shown).clone()
+    }
+
+    /// What another process needs to take the tickets of this one; nothing if a file has it.
+    pub(crate) fn ticket_past(&self) -> Option<TicketPast> {
+        self.secrets.past()
+    }
+
+    /// Takes the tickets of another process. Nobody may have come yet.
+    pub(crate) fn resume_tickets(&self, past: TicketPast) {
+        self.secrets.resume(past);
     }
 
     fn show_expiry(&self) {

@@ -28,6 +28,12 @@ pub fn leaving(longest: Duration) {
     ]);
 }
 
+/// Another process is the one to listen to and to look after from now on. Must be told by the one
+/// that was until now.
+pub fn succeeded_by(process: u32) {
+    tell(&[NotifyState::MainPid(process)]);
+}
+
 /// Reports twice in each span that the manager allows between signs of life, for as long as it is
 /// polled: on the runtime whose life is meant. Waits forever where the manager wants none.
 pub async fn keep_alive() -> Infallible {

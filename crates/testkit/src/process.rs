@@ -189,8 +189,11 @@ impl Drop for Process {
     fn drop(&mut self) {
         // Descendants first: once the parent is gone they cannot be found any more.
         let left = descendants(self.child.id());
-        if self.try_status().is_none() {
-            let _ = signal::killpg(self.pid(), Signal::SIGKILL);
+        let has_ended = self.try_status().is_some();
+        // Also when its leader has ended: who took over from it is in the group, and keeps the number of
+        // the group from being given to anybody else.
+        let _ = signal::killpg(self.pid(), Signal::SIGKILL);
+        if !has_ended {
             let _ = self.child.wait();
         }
         for id in left {

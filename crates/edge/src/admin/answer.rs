@@ -33,6 +33,11 @@ pub(super) enum Refused {
     ReadOnly,
     /// The configuration has these, and the old one goes on.
     Mistakes(Diagnostics),
+    /// It was tried and did not work out: why, and what the process that failed wrote last.
+    InVain {
+        detail: String,
+        last_words: Vec<String>,
+    },
     /// The state is another one than the request was made for: which, and what led to it.
     Stale { revision: u64, since: Vec<Value> },
 }
@@ -47,7 +52,7 @@ impl Refused {
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
             Self::ReadOnly | Self::Role(_) | Self::Foreign(_) => StatusCode::FORBIDDEN,
-            Self::Mistakes(_) => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::Mistakes(_) | Self::InVain { .. } => StatusCode::UNPROCESSABLE_ENTITY,
             Self::Stale { .. } => StatusCode::PRECONDITION_FAILED,
         }
     }
@@ -58,7 +63,8 @@ impl Refused {
             Self::Invalid(detail)
             | Self::NotFound(detail)
             | Self::Conflict(detail)
-            | Self::Foreign(detail) => detail.clone(),
+            | Self::Foreign(detail)
+            | Self::InVain { detail, .. } => detail.clone(),
             Self::Mistakes(_) => {
                 "The configuration has mistakes; the one in force goes on.".to_owned()
             }
@@ -91,6 +97,9 @@ impl Refused {
         if let Self::Stale { revision, since } = self {
             body["revision"] = json!(revision);
             body["changed_since"] = json!(since);
+        }
+        if let Self::InVain { last_words, .. } = self {
+            body["last_words"] = json!(last_words);
         }
         if let Self::Mistakes(mistakes) = self {
             let errors = serde_json::from_str(&mistakes.to_json());

@@ -192,7 +192,7 @@ fn weight(name: &str, value: &Value) -> Result<u16, Refused> {
 }
 
 /// No body, or an empty object.
-fn nothing(body: &[u8]) -> Result<(), Refused> {
+pub(super) fn nothing(body: &[u8]) -> Result<(), Refused> {
     if body.trim_ascii().is_empty() {
         return Ok(());
     }

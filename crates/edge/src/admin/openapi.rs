@@ -3,7 +3,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::table::{Field, Needs, OPERATIONS, Operation, Takes, Verb, is_variable};
+use super::table::{Does, Field, Needs, OPERATIONS, Operation, Takes, Verb, is_variable};
 use crate::config::AdminRole;
 use crate::state::WEIGHT_MAX;
 
@@ -38,6 +38,9 @@ fn of_operation(operation: &Operation) -> Value {
     let refusals = match (operation.needs, operation.verb) {
         (Needs::Nothing | Needs::Metrics, _) => &[][..],
         (Needs::Role(_), Verb::Get) => &["401", "403"],
+        (Needs::Role(_), Verb::Post) if is_tried(operation.does) => {
+            &["400", "401", "403", "404", "409", "412", "413", "422"]
+        }
         (Needs::Role(_), Verb::Post) => &["400", "401", "403", "404", "409", "412", "413"],
     };
     for status in refusals {
@@ -72,6 +75,11 @@ fn of_operation(operation: &Operation) -> Value {
         told["requestBody"] = of_body(operation.body);
     }
     told
+}
+
+/// Whether it may turn out that it cannot be done.
+fn is_tried(does: Does) -> bool {
+    matches!(does, Does::Reload | Does::RollBack | Does::Upgrade)
 }
 
 fn of_step(step: &str) -> Value {

@@ -131,9 +131,11 @@ impl From<Refusal> for Refused {
         match refusal {
             Refusal::Mistakes(mistakes) => Self::Mistakes(mistakes),
             Refusal::Unknown(_) => Self::NotFound(format!("{refusal}.")),
-            Refusal::Start(_) | Refusal::NoFile | Refusal::Leaving | Refusal::Failed => {
-                Self::Conflict(format!("{refusal}."))
-            }
+            Refusal::Start(_)
+            | Refusal::NoFile
+            | Refusal::Leaving
+            | Refusal::Upgrading
+            | Refusal::Failed => Self::Conflict(format!("{refusal}.")),
         }
     }
 }

@@ -26,6 +26,9 @@ pub(super) fn status(edge: &Edge, revision: u64, now: Instant) -> Value {
     let issuers = snapshot.issuers.iter().map(|one| issuer(one, now));
     let events = edge.keeper.events().latest();
     json!({
+        "pid": std::process::id(),
+        "version": env!("CARGO_PKG_VERSION"),
+        "predecessor": edge.succession.predecessor(),
         "revision": revision,
         "generation": snapshot.generation,
         "is_draining": edge.is_draining(),

@@ -9,7 +9,7 @@ use portcullis_ops::diagnostic::Report;
 use portcullis_ops::yaml::Node;
 
 use super::names::{self, Access};
-use super::{Forwarded, LogPrivacy, LogSample, PrivateField, Reload, Shutdown, keys};
+use super::{Forwarded, LogPrivacy, LogSample, PrivateField, Reload, keys};
 
 mod admin;
 mod affinity;
@@ -19,6 +19,7 @@ mod discovery;
 mod flags;
 mod health;
 mod issuers;
+mod lifecycle;
 mod listeners;
 mod pages;
 mod policies;
@@ -36,6 +37,7 @@ pub(super) use discovery::{FilePlace, FileRedis, FileSource, endpoint_file};
 pub(super) use flags::FileFlag;
 pub(super) use health::{CheckKind, FileCheckTls, FileHealth};
 pub(super) use issuers::{FileAuth, FileIssuer};
+pub(super) use lifecycle::FileShutdown;
 pub(super) use listeners::{FileCertificate, FileClientAuth, FileListener, FileTls};
 pub(super) use pages::{FileMaintenance, FilePage, FileWords};
 pub(super) use rate_limits::{FileRateLimit, PerPeriod};
@@ -63,7 +65,7 @@ pub(super) struct FileConfig {
     pub(super) logs_health_checks: bool,
     pub(super) log_privacy: LogPrivacy,
     pub(super) log_sample: LogSample,
-    pub(super) shutdown: Shutdown,
+    pub(super) shutdown: FileShutdown,
     pub(super) reload: Reload,
     pub(super) max_connections: Located<u32>,
     pub(super) workers: Option<NonZeroUsize>,
@@ -111,7 +113,7 @@ impl FileConfig {
                 percent: access_log.number("sample").value,
                 slow: access_log.duration("slow").value,
             },
-            shutdown: shutdown(&file.table("shutdown")),
+            shutdown: lifecycle::shutdown(&file.table("shutdown")),
             reload: Reload {
                 watches_file: file.table("reload").flag("watch").value,
             },
@@ -149,13 +151,6 @@ fn private_field(text: &str) -> Result<PrivateField, Mistake> {
             return Err(Mistake::new("is no field that can be hidden", hint));
         }
     })
-}
-
-fn shutdown(fields: &Fields<'_>) -> Shutdown {
-    Shutdown {
-        delay: fields.duration("delay").value,
-        drain: fields.duration("drain").value,
-    }
 }
 
 /// The table of keys begins these ranges at 1.

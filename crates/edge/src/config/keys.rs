@@ -15,6 +15,7 @@ mod discovery;
 mod flags;
 mod health;
 mod issuers;
+mod lifecycle;
 mod listeners;
 mod pages;
 mod policies;
@@ -30,6 +31,7 @@ use clusters::CLUSTER;
 use flags::FLAG;
 pub(super) use discovery::ENDPOINT_FILE;
 use issuers::ISSUER;
+use lifecycle::SHUTDOWN;
 use listeners::LISTENERS;
 use pages::PAGES;
 use rate_limits::RATE_LIMIT;
@@ -80,13 +82,6 @@ static ACCESS_LOG: Table = Table {
         key("drop", Kind::List(&PRIVATE_FIELD), Optional("[user_agent]"), "Those of them that are left out. Queries, cookies and tokens are never written."),
         key("salt_rotation", Kind::Scalar(Scalar::Duration(SECOND, SEVEN_DAYS)), Default("24h"), "How long a salt is used before another is drawn and it is forgotten; after that nobody can tell whose a hash was."),
         key("health_checks", Kind::Scalar(Scalar::Flag), Default("false"), "Whether GET and HEAD requests are written that were served below 400 on a path that a health check of this file asks for; metrics always count them."),
-    ],
-};
-
-static SHUTDOWN: Table = Table {
-    keys: &[
-        key("delay", Kind::Scalar(Scalar::Duration(Duration::ZERO, HOUR)), Default("15s"), "Readiness fails and everything is still served, so that others stop sending; 0s on a laptop."),
-        key("drain", Kind::Scalar(Scalar::Duration(Duration::ZERO, HOUR)), Default("30s"), "Then no new connections, and what runs may finish."),
     ],
 };
 

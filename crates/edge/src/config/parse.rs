@@ -22,6 +22,7 @@ mod discovery;
 mod flags;
 mod health;
 mod issuers;
+mod lifecycle;
 mod listeners;
 mod pages;
 mod policies;
@@ -148,13 +149,14 @@ impl Parser<'_> {
             logs_health_checks: self.file.logs_health_checks,
             log_privacy: self.file.log_privacy.clone(),
             log_sample: self.file.log_sample,
-            shutdown: self.file.shutdown.clone(),
+            shutdown: self.shutdown(),
             reload: self.file.reload,
             max_connections: self.file.max_connections.value,
             workers: self.file.workers,
         };
         self.check_trust();
         self.check_admin();
+        self.check_shutdown();
         self.check_use_of_clusters();
         self.check_use_of_issuers();
         self.check_affinity_cookies();

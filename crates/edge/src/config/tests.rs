@@ -21,6 +21,7 @@ mod guide;
 mod health;
 mod issuers;
 mod keys;
+mod lifecycle;
 mod mistakes;
 mod mutations;
 mod policies;

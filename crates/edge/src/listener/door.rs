@@ -3,8 +3,7 @@
 
 use std::future::poll_fn;
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -12,7 +11,7 @@ use arc_swap::ArcSwap;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-use super::{Listener, Signals};
+use super::{Departure, Listener, Signals};
 
 /// Wait after a failed accept (out of file descriptors), so that the loop does not spin.
 const ACCEPT_RETRY: Duration = Duration::from_millis(50);
@@ -25,23 +24,26 @@ pub(crate) struct Door {
     address: SocketAddr,
     listener: ArcSwap<Listener>,
     drain: watch::Sender<bool>,
-    /// The same, for whoever only looks.
-    is_closing: Arc<AtomicBool>,
+    departure: Arc<Departure>,
+    /// As long as it accepts.
+    socket: Weak<TcpListener>,
 }
 
 impl Door {
-    /// Not open before [`Door::run`]. `is_closing` is known to the listener's connections.
+    /// Not open before [`Door::run`]. `departure` is known to the listener's connections.
     pub(crate) fn new(
         (wanted, address): (SocketAddr, SocketAddr),
         listener: Arc<Listener>,
-        is_closing: Arc<AtomicBool>,
+        departure: Arc<Departure>,
+        socket: &Arc<TcpListener>,
     ) -> Self {
         Self {
             wanted,
             address,
             listener: ArcSwap::new(listener),
             drain: watch::Sender::new(false),
-            is_closing,
+            departure,
+            socket: Arc::downgrade(socket),
         }
     }
 
@@ -60,9 +62,14 @@ impl Door {
         self.listener.load_full()
     }
 
-    /// Turns true when it closes.
-    pub(crate) fn is_closing(&self) -> &Arc<AtomicBool> {
-        &self.is_closing
+    /// Begins when it closes.
+    pub(crate) fn departure(&self) -> &Arc<Departure> {
+        &self.departure
+    }
+
+    /// What it accepts from, if it still does.
+    pub(crate) fn socket(&self) -> Option<Arc<TcpListener>> {
+        self.socket.upgrade()
     }
 
     /// New connections are this listener's from now on; those that are open keep theirs.
@@ -70,24 +77,35 @@ impl Door {
         self.listener.store(listener);
     }
 
-    /// Accepts nothing more, and has what came in here end politely.
+    /// Accepts nothing more, and has what came in here end politely: idle connections at once.
     pub(crate) fn close(&self) {
-        self.is_closing.store(true, Ordering::Relaxed);
+        self.departure.begin();
         self.drain.send_replace(true);
+    }
+
+    /// The same, but for idle connections of HTTP/1.1: a request may be on its way on each. They end with
+    /// their next answer, or when they have been idle for as long as they may.
+    pub(crate) fn leave(&self) {
+        self.departure.begin();
     }
 
     /// Accepts until closed. Connections outlive the loop: they run as tasks of their own and end by
     /// the same signal.
-    pub(crate) async fn run(self: Arc<Self>, socket: TcpListener, stop: watch::Receiver<bool>) {
-        let mut drain = self.drain.subscribe();
+    pub(crate) async fn run(
+        self: Arc<Self>,
+        socket: Arc<TcpListener>,
+        stop: watch::Receiver<bool>,
+    ) {
         let signals = Signals {
-            drain: drain.clone(),
+            drain: self.drain.subscribe(),
             stop,
         };
+        let departure = self.departure.begun();
+        tokio::pin!(departure);
         loop {
             let accepted = tokio::select! {
                 biased;
-                _ = drain.wait_for(|drain| *drain) => break,
+                () = &mut departure => break,
                 accepted = socket.accept() => accepted,
             };
             match accepted {
@@ -100,7 +118,8 @@ impl Door {
                 }
             }
         }
-        // Closing the socket would reset what the kernel has accepted for us.
+        // Closing the socket would reset what the kernel has accepted for us, unless another process
+        // has it, too.
         while let Poll::Ready(Ok((stream, client))) = poll_once(|cx| socket.poll_accept(cx)).await {
             self.listener.load().admit(stream, client, &signals);
         }

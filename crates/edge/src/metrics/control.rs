@@ -11,7 +11,10 @@ use super::{Metrics, register};
 pub struct ControlMetrics {
     /// Lines the audit log could not take.
     pub audit_dropped: IntCounter,
+    /// Upgrades after which this process went on.
+    pub upgrades_failed: IntCounter,
     revision: IntGauge,
+    predecessor: IntGauge,
 }
 
 impl ControlMetrics {
@@ -24,6 +27,20 @@ impl ControlMetrics {
                     "Lines that the audit log could not take.",
                 ),
             ),
+            upgrades_failed: register(
+                registry,
+                IntCounter::new(
+                    "portcullis_edge_upgrades_failed_total",
+                    "Processes that were to take over and did not get ready.",
+                ),
+            ),
+            predecessor: register(
+                registry,
+                IntGauge::new(
+                    "portcullis_edge_predecessor_draining",
+                    "1 while the process that this one took over from has connections left.",
+                ),
+            ),
             revision: register(
                 registry,
                 IntGauge::new(
@@ -32,6 +49,11 @@ impl ControlMetrics {
                 ),
             ),
         }
+    }
+
+    /// Shows whether the process before is still there.
+    pub fn show_predecessor(&self, is_there: bool) {
+        self.predecessor.set(i64::from(is_there));
     }
 
     /// Shows the number of the state in force.

@@ -264,6 +264,8 @@ pub(crate) fn config(cluster: config::Cluster) -> config::Config {
         shutdown: config::Shutdown {
             delay: Duration::ZERO,
             drain: Duration::from_secs(1),
+            upgrade_drain: Duration::from_secs(1),
+            upgrade_timeout: Duration::from_secs(1),
         },
         reload: config::Reload::default(),
         max_connections: 100,

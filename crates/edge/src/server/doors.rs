@@ -2,10 +2,11 @@
 //! every new one is bound.
 
 use std::future::Future;
+use std::io;
 use std::net::SocketAddr;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::pin::Pin;
-use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
@@ -16,8 +17,9 @@ use crate::admin;
 use crate::config::{self, Config};
 use crate::connection::ListenerContext;
 use crate::control::Controller;
-use crate::listener::{self, Door, House, Listener};
+use crate::listener::{self, Departure, Door, House, Listener};
 use crate::state::{Seat, Snapshot};
+use crate::upgrade::Inherited;
 
 /// Where clients and the operator come in.
 pub(crate) struct Doors {
@@ -27,6 +29,8 @@ pub(crate) struct Doors {
     /// As many as a file has listeners.
     loops: mpsc::UnboundedSender<Loop>,
     stop: watch::Receiver<bool>,
+    /// What another process has bound for us, until the doors are open.
+    inherited: Mutex<Vec<Inherited>>,
 }
 
 /// Accepts until it is told to stop.
@@ -36,6 +40,9 @@ struct AdminDoor {
     wanted: SocketAddr,
     address: SocketAddr,
     close: watch::Sender<bool>,
+    /// As long as it accepts.
+    socket: Weak<TcpListener>,
+    desk: admin::Places,
 }
 
 /// Everything that a configuration needs, bound and built, but not open.
@@ -61,8 +68,8 @@ enum AdminFrame {
 struct Bound {
     wanted: SocketAddr,
     address: SocketAddr,
-    socket: TcpListener,
-    is_closing: Arc<AtomicBool>,
+    socket: Arc<TcpListener>,
+    departure: Arc<Departure>,
 }
 
 impl Doors {
@@ -78,8 +85,14 @@ impl Doors {
             admin: Mutex::default(),
             loops,
             stop,
+            inherited: Mutex::default(),
         };
         (doors, run(opened))
+    }
+
+    /// Takes these instead of binding what is asked for at the same addresses.
+    pub(crate) fn inherit(&self, sockets: Vec<Inherited>) {
+        *lock(&self.inherited) = sockets;
     }
 
     /// Binds what is not bound yet. `snapshot` must be of the same configuration. Dropping what comes
@@ -95,7 +108,7 @@ impl Doors {
             let same = known.iter().position(|door| is_for(door, listener));
             let frame = match same {
                 Some(position) => Frame::Known(known.swap_remove(position)),
-                None => Frame::New(Bound::new(&listener.name, listener.address)?),
+                None => Frame::New(self.bound(Some(&listener.name), listener.address)?),
             };
             let built = self.listener(listener, seat, &frame, snapshot);
             listeners.push((frame, built));
@@ -107,12 +120,30 @@ impl Doors {
         let admin = match &config.admin {
             None => AdminFrame::None,
             Some(_) if lock(&self.admin).as_ref().is_some_and(same_admin) => AdminFrame::Known,
-            Some(admin) => AdminFrame::New(Bound::new("admin", admin.address)?),
+            Some(admin) => AdminFrame::New(self.bound(None, admin.address)?),
         };
         Ok(Prepared {
             listeners,
             admin,
             max_connections: config.max_connections,
+        })
+    }
+
+    /// A socket that was inherited, or a new one. No name stands for the operator's listener.
+    fn bound(&self, listener: Option<&str>, wanted: SocketAddr) -> Result<Bound, StartError> {
+        let mut inherited = lock(&self.inherited);
+        let is_any = wanted.port() == 0;
+        let fits = |one: &Inherited| {
+            one.wanted == wanted && (!is_any || one.listener.as_deref() == listener)
+        };
+        let socket = match inherited.iter().position(fits) {
+            Some(position) => listener::adopt(inherited.swap_remove(position).socket),
+            None => listener::bind(wanted),
+        };
+        Bound::new(socket, wanted).map_err(|source| StartError::Bind {
+            listener: listener.unwrap_or("admin").to_owned(),
+            address: wanted,
+            source,
         })
     }
 
@@ -123,13 +154,13 @@ impl Doors {
         frame: &Frame,
         snapshot: &Snapshot,
     ) -> Arc<Listener> {
-        let (address, is_closing, previous) = match frame {
-            Frame::Known(door) => (door.address(), door.is_closing(), Some(door.listener())),
-            Frame::New(bound) => (bound.address, &bound.is_closing, None),
+        let (address, departure, previous) = match frame {
+            Frame::Known(door) => (door.address(), door.departure(), Some(door.listener())),
+            Frame::New(bound) => (bound.address, &bound.departure, None),
         };
         let metrics = &self.house.edge.metrics;
         let port = address.port();
-        let context = ListenerContext::seated(config, seat, port, metrics, is_closing);
+        let context = ListenerContext::seated(config, seat, port, metrics, departure);
         let context = Arc::new(context);
         let previous = previous.as_deref();
         let built = Listener::new(config, context, snapshot, &self.house, previous);
@@ -149,7 +180,8 @@ impl Doors {
                 }
                 Frame::New(bound) => {
                     let addresses = (bound.wanted, bound.address);
-                    let door = Arc::new(Door::new(addresses, listener, bound.is_closing));
+                    let door = Door::new(addresses, listener, bound.departure, &bound.socket);
+                    let door = Arc::new(door);
                     let accepting = Arc::clone(&door).run(bound.socket, self.stop.clone());
                     self.run(Box::pin(accepting));
                     door
@@ -163,6 +195,8 @@ impl Doors {
         }
         drop(open);
         self.commit_admin(prepared.admin, controller);
+        // What this configuration does not ask for is nobody's any more.
+        lock(&self.inherited).clear();
     }
 
     fn commit_admin(&self, frame: AdminFrame, controller: &Arc<Controller>) {
@@ -172,12 +206,17 @@ impl Doors {
             AdminFrame::None => None,
             AdminFrame::New(bound) => {
                 let (close, closed) = watch::channel(false);
-                let answering = admin::run(Arc::clone(controller), bound.socket, closed);
+                let desk = admin::Places::default();
+                let socket = Arc::downgrade(&bound.socket);
+                let answering =
+                    admin::run(Arc::clone(controller), bound.socket, closed, desk.clone());
                 self.run(Box::pin(answering));
                 Some(AdminDoor {
                     wanted: bound.wanted,
                     address: bound.address,
                     close,
+                    socket,
+                    desk,
                 })
             }
         };
@@ -195,6 +234,48 @@ impl Doors {
     pub(crate) fn close(&self) {
         for door in lock(&self.open).iter() {
             door.close();
+        }
+    }
+
+    /// Tells of every socket that accepts: whose it is, the address as the configuration has it, the
+    /// socket. No name stands for the operator's listener.
+    pub(crate) fn give(
+        &self,
+        mut give: impl FnMut(Option<&str>, SocketAddr, BorrowedFd<'_>) -> io::Result<()>,
+    ) -> io::Result<()> {
+        for door in lock(&self.open).clone() {
+            if let Some(socket) = door.socket() {
+                let listener = door.listener();
+                give(Some(listener.name()), door.wanted(), socket.as_fd())?;
+            }
+        }
+        let admin = lock(&self.admin);
+        let known = admin
+            .as_ref()
+            .map(|door| (door.wanted, door.socket.upgrade()));
+        drop(admin);
+        match known {
+            Some((wanted, Some(socket))) => give(None, wanted, socket.as_fd()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Leaves all sockets to another process, the operator's too. What came in here ends politely, and no
+    /// idle connection is closed that a request may be on its way on.
+    pub(crate) fn leave(&self) {
+        for door in lock(&self.open).iter() {
+            door.leave();
+        }
+        if let Some(admin) = lock(&self.admin).as_ref() {
+            admin.close.send_replace(true);
+        }
+    }
+
+    /// Resolves when no operator waits for an answer.
+    pub(crate) async fn answered(&self) {
+        let desk = lock(&self.admin).as_ref().map(|admin| admin.desk.clone());
+        if let Some(desk) = desk {
+            desk.free().await;
         }
     }
 
@@ -218,22 +299,14 @@ fn is_for(door: &Door, listener: &config::Listener) -> bool {
 }
 
 impl Bound {
-    fn new(listener: &str, wanted: SocketAddr) -> Result<Self, StartError> {
-        let bound = listener::bind(wanted)
-            .and_then(|socket| socket.local_addr().map(|address| (socket, address)));
-        match bound {
-            Ok((socket, address)) => Ok(Self {
-                wanted,
-                address,
-                socket,
-                is_closing: Arc::default(),
-            }),
-            Err(source) => Err(StartError::Bind {
-                listener: listener.to_owned(),
-                address: wanted,
-                source,
-            }),
-        }
+    fn new(socket: io::Result<TcpListener>, wanted: SocketAddr) -> io::Result<Self> {
+        let socket = socket?;
+        Ok(Self {
+            wanted,
+            address: socket.local_addr()?,
+            socket: Arc::new(socket),
+            departure: Arc::default(),
+        })
     }
 }
 

@@ -84,6 +84,8 @@ fn edge_config(endpoints: &[&Endpoint]) -> Config {
         shutdown: Shutdown {
             delay: Duration::ZERO,
             drain: seconds(5),
+            upgrade_drain: seconds(5),
+            upgrade_timeout: seconds(5),
         },
         reload: Reload::default(),
         max_connections: 1000,

@@ -57,6 +57,17 @@ struct Memory {
     changes: u64,
 }
 
+/// What another process takes over of a route that was changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct RoutePast {
+    /// As the file had it.
+    pub(crate) written: Vec<Share>,
+    /// As it was changed.
+    pub(crate) now: Vec<Share>,
+    /// As it was before.
+    pub(crate) before: Option<Vec<Share>>,
+}
+
 /// What a change of a route's targets did.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Switched {
@@ -162,6 +173,16 @@ impl Targets {
     /// Shares as the file has them.
     pub(crate) fn written(&self) -> Vec<Share> {
         lock(&self.memory).written.clone()
+    }
+
+    /// What was changed, if something was.
+    pub(crate) fn past(&self) -> Option<RoutePast> {
+        let memory = lock(&self.memory);
+        (memory.changes > 0).then(|| RoutePast {
+            written: memory.written.clone(),
+            now: memory.now.clone(),
+            before: memory.before.clone(),
+        })
     }
 
     /// Shares now, and what a switch back would lead to.
@@ -279,6 +300,19 @@ impl Edge {
             let before = memory.before.clone();
             before.ok_or_else(|| SwitchError::NothingBefore(route.to_owned()))
         })
+    }
+
+    /// Goes on where another process was, unless the file says something else of the route now.
+    pub(crate) fn resume_targets(&self, route: &str, past: RoutePast) {
+        let changed = self.change(route, |_, memory| match memory.written == past.written {
+            true => Ok(past.now.clone()),
+            false => Err(SwitchError::NothingBefore(route.to_owned())),
+        });
+        let snapshot = self.snapshot.load();
+        let targets = snapshot.route_named(route).map(|state| &state.targets);
+        if let (Ok(_), Some(Some(targets))) = (changed, targets) {
+            lock(&targets.memory).before = past.before;
+        }
     }
 
     fn change(

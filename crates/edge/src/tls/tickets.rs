@@ -80,6 +80,41 @@ impl TicketSecrets {
     }
 }
 
+/// What another process needs to take our tickets and make the same.
+pub(crate) struct TicketPast {
+    pub(crate) period: u64,
+    pub(crate) current: Option<Secret<[u8; KEY_BYTES]>>,
+    pub(crate) previous: Option<Secret<[u8; KEY_BYTES]>>,
+}
+
+impl TicketSecrets {
+    /// Nothing if they come from a file, which others read as well.
+    pub(super) fn past(&self) -> Option<TicketPast> {
+        let Self::Own(own) = self else {
+            return None;
+        };
+        let mut own = own.lock().unwrap_or_else(PoisonError::into_inner);
+        own.roll(unix_seconds() / PERIOD_SECONDS);
+        let copy = |secret: &Secret<[u8; KEY_BYTES]>| Secret::new(*secret.expose());
+        Some(TicketPast {
+            period: own.period,
+            current: own.current.as_ref().map(copy),
+            previous: own.previous.as_ref().map(copy),
+        })
+    }
+
+    /// Goes on where another process was. Nobody may have used them yet.
+    pub(super) fn resume(&self, past: TicketPast) {
+        if let Self::Own(own) = self {
+            *own.lock().unwrap_or_else(PoisonError::into_inner) = Own {
+                period: past.period,
+                current: past.current,
+                previous: past.previous,
+            };
+        }
+    }
+}
+
 impl Own {
     /// Where the system has no randomness there is no key, and no ticket.
     fn roll(&mut self, period: u64) {
@@ -233,7 +268,8 @@ fn unix_seconds() -> u64 {
 
 const LABEL: &[u8] = b"portcullis session ticket 1";
 const NAME_BYTES: usize = 16;
-const KEY_BYTES: usize = 32;
+/// Of a secret of our own, and of a key.
+pub(crate) const KEY_BYTES: usize = 32;
 
 #[cfg(test)]
 mod tests {
@@ -283,6 +319,19 @@ mod tests {
             None,
             "not even if the clock goes back"
         );
+    }
+
+    #[test]
+    fn who_takes_over_opens_what_was_made_before_and_makes_the_same() {
+        let (before, after) = (TicketSecrets::own(), TicketSecrets::own());
+        let (before, after) = (Arc::new(before), Arc::new(after));
+        let now = unix_seconds();
+        let ticket = tickets(&before).seal(b"session", now).unwrap();
+        after.resume(before.past().unwrap());
+        assert_eq!(tickets(&after).open(&ticket, now).unwrap(), b"session");
+        let next = tickets(&after).seal(b"session", now).unwrap();
+        assert!(tickets(&before).open(&next, now).is_some());
+        assert!(shared(&["one"]).past().is_none());
     }
 
     #[test]

@@ -27,6 +27,8 @@ fn seven_lines_are_a_useful_edge() {
     assert_eq!(config.max_connections, 50_000);
     assert_eq!(config.shutdown.delay, Duration::from_secs(15));
     assert_eq!(config.shutdown.drain, Duration::from_secs(30));
+    assert_eq!(config.shutdown.upgrade_drain, Duration::from_secs(3600));
+    assert_eq!(config.shutdown.upgrade_timeout, Duration::from_secs(60));
     assert!(config.trusted_proxies.is_empty());
     assert_eq!(config.workers, None);
 }

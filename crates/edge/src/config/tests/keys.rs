@@ -271,6 +271,8 @@ const OTHER: &[(&str, &str)] = &[
     ("access_log.slow", "9s"),
     ("shutdown.delay", "9s"),
     ("shutdown.drain", "9s"),
+    ("shutdown.upgrade_drain", "2h"),
+    ("shutdown.upgrade_timeout", "9s"),
     ("max_connections", "9"),
     ("workers", "9"),
 ];
