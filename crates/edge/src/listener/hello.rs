@@ -151,7 +151,12 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Rewound<S> {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().io).poll_write_vectored(cx, slices)
+        let io = Pin::new(&mut self.get_mut().io);
+        match slices {
+            // The system takes it faster so.
+            [one] => io.poll_write(cx, one),
+            several => io.poll_write_vectored(cx, several),
+        }
     }
 
     /// TLS hands a flight over record by record: one write for all of them.
