@@ -6,6 +6,7 @@ mod breakers;
 mod database;
 mod degraded;
 mod environment;
+mod flags;
 mod given_key;
 mod instance;
 mod internal;
@@ -21,6 +22,7 @@ mod values;
 pub use database::{Database, DatabasePlace};
 pub use degraded::{Degraded, RevocationFallback};
 pub use environment::Environment;
+pub use flags::Flags;
 pub(crate) use given_key::Parsed;
 pub use given_key::{GivenKey, PrivateKey};
 pub use instance::Instance;
@@ -43,6 +45,7 @@ const ROOMS: &[&[Variable]] = &[
     environment::VARIABLES,
     instance::VARIABLES,
     internal::VARIABLES,
+    flags::VARIABLES,
     database::VARIABLES,
     shared::VARIABLES,
     breakers::VARIABLES,
@@ -88,6 +91,8 @@ pub struct Config {
     pub instance: Instance,
     /// The listener for edges; `None` (default) without one.
     pub internal: Option<Internal>,
+    /// Features that can be switched off.
+    pub flags: Flags,
     /// The durable store.
     pub database: Database,
     /// The state that all instances share.
@@ -118,15 +123,16 @@ impl Config {
         let environment = Environment::read(&mut v);
         let instance = Instance::read(&mut v);
         let internal = Internal::read(&mut v, environment);
-        let database = Database::read(&mut v, environment);
+        let flags = Flags::read(&mut v, &instance);
+        let database = Database::read(&mut v, environment, flags);
         let shared_state = SharedState::read(&mut v, &database);
-        let breakers = breakers::read(&mut v);
+        let breakers = breakers::read(&mut v, flags);
         let degraded = Degraded::read(&mut v);
         let tokens = Tokens::read(&mut v, environment, instance.address.port());
         let sessions = Sessions::read(&mut v, environment, &tokens);
         let passwords = Passwords::read(&mut v, environment);
         let keys = Keys::read(&mut v, environment, &database);
-        let limits = Limits::read(&mut v);
+        let limits = Limits::read(&mut v, flags);
         let (errors, warnings) = v.finish();
         if !errors.is_empty() {
             return Err(ConfigErrors(errors));
@@ -135,6 +141,7 @@ impl Config {
             environment,
             instance,
             internal,
+            flags,
             database,
             shared_state,
             breakers,

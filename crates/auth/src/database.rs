@@ -24,7 +24,8 @@ pub(crate) async fn open(database: &Database, guard: &Arc<Guard>) -> StoreResult
                 pool_size: database.pool_size.get(),
                 max_overflow: database.max_overflow,
             };
-            Arc::new(sqlite::open(&options).await?)
+            let store = sqlite::open(&options).await?;
+            Arc::new(store.audited(database.is_audited))
         }
         DatabasePlace::Server(address) => {
             let options = PostgresOptions {
@@ -35,7 +36,8 @@ pub(crate) async fn open(database: &Database, guard: &Arc<Guard>) -> StoreResult
                 recycle_after: RECYCLE_AFTER,
                 guard: guard.clone(),
             };
-            Arc::new(postgres::open(&options).await?)
+            let store = postgres::open(&options).await?;
+            Arc::new(store.audited(database.is_audited))
         }
     })
 }

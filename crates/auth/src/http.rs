@@ -37,6 +37,7 @@ use ipnet::IpNet;
 
 use crate::app::health::{Checker, Dependencies};
 use crate::app::{App, Origin};
+use crate::config::Flags;
 use crate::domain::UnixMillis;
 use crate::lifecycle::PhaseWatch;
 use crate::metrics::Metrics;
@@ -137,6 +138,7 @@ pub(crate) struct Identity {
     pub(crate) name: String,
     pub(crate) version: String,
     pub(crate) environment: &'static str,
+    pub(crate) flags: Flags,
     pub(crate) started: Instant,
 }
 

@@ -417,6 +417,7 @@ fn identity(config: &Config) -> Identity {
         name: config.instance.name.clone(),
         version: config.instance.version.clone(),
         environment: config.environment.as_str(),
+        flags: config.flags,
         started: Instant::now(),
     }
 }

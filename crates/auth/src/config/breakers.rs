@@ -3,15 +3,10 @@
 use std::num::NonZeroU32;
 
 use super::values::Values;
-use super::{Variable, var};
+use super::{Flags, Variable, var};
 use crate::breaker::{BreakerMode, BreakerSettings};
 
 pub(super) const VARIABLES: &[Variable] = &[
-    var(
-        "FF_ENABLE_CIRCUIT_BREAKER",
-        "true",
-        "watch the database and the shared state with circuit breakers: true or false",
-    ),
     var(
         "CIRCUIT_BREAKER_MODE",
         "enforce",
@@ -32,7 +27,7 @@ pub(super) const VARIABLES: &[Variable] = &[
 /// Longer, and a dependency that came back would stay unused for no reason.
 const LONGEST_OPEN_MS: u64 = 3_600_000;
 
-pub(super) fn read(v: &mut Values<'_>) -> BreakerSettings {
+pub(super) fn read(v: &mut Values<'_>, flags: Flags) -> BreakerSettings {
     let failures = v.number("CIRCUIT_BREAKER_FAILURE_THRESHOLD", 5, 1..=1000) as u32;
     let open_for = v.milliseconds("CIRCUIT_BREAKER_TIMEOUT", 60_000, LONGEST_OPEN_MS);
     let mode = match v.get("CIRCUIT_BREAKER_MODE").as_deref() {
@@ -47,10 +42,13 @@ pub(super) fn read(v: &mut Values<'_>) -> BreakerSettings {
             BreakerMode::Enforce
         }
     };
-    let is_on = v.switch("FF_ENABLE_CIRCUIT_BREAKER", true);
     BreakerSettings {
         failures: NonZeroU32::new(failures).unwrap_or(NonZeroU32::MIN),
         open_for,
-        mode: if is_on { mode } else { BreakerMode::Off },
+        mode: if flags.circuit_breaker {
+            mode
+        } else {
+            BreakerMode::Off
+        },
     }
 }

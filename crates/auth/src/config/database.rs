@@ -6,7 +6,7 @@ use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 
 use super::values::Values;
-use super::{Environment, Variable, var};
+use super::{Environment, Flags, Variable, var};
 use crate::store::PostgresAddress;
 
 pub(super) const VARIABLES: &[Variable] = &[
@@ -49,6 +49,8 @@ pub struct Database {
     pub pool_size: NonZeroU32,
     /// Connections beyond that under load.
     pub max_overflow: u32,
+    /// Whether the audit log is written.
+    pub is_audited: bool,
 }
 
 /// Where the durable store is.
@@ -70,7 +72,7 @@ impl fmt::Display for DatabasePlace {
 }
 
 impl Database {
-    pub(super) fn read(v: &mut Values<'_>, environment: Environment) -> Self {
+    pub(super) fn read(v: &mut Values<'_>, environment: Environment, flags: Flags) -> Self {
         let place = v.database_place(environment);
         let defaults = match place {
             DatabasePlace::File(_) => (4, 4),
@@ -80,7 +82,12 @@ impl Database {
         Self {
             place,
             pool_size: NonZeroU32::new(pool_size).unwrap_or(NonZeroU32::MIN),
-            max_overflow,
+            max_overflow: if flags.enhanced_pooling {
+                max_overflow
+            } else {
+                0
+            },
+            is_audited: flags.audit_trail,
         }
     }
 

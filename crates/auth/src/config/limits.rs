@@ -3,7 +3,7 @@
 use std::num::{NonZeroU32, NonZeroUsize};
 
 use super::values::Values;
-use super::{Variable, var};
+use super::{Flags, Variable, var};
 
 pub(super) const VARIABLES: &[Variable] = &[
     var(
@@ -25,11 +25,6 @@ pub(super) const VARIABLES: &[Variable] = &[
         "AUTH_RATE_LIMIT_REFRESH",
         "6000",
         "refreshes a minute of one network, over all instances; 0 for no limit",
-    ),
-    var(
-        "FF_ENABLE_PRIORITIZED_RATE_LIMIT",
-        "true",
-        "when too much is under way at once, turn the least important requests away first: true or false",
     ),
     var(
         "MAX_REQUESTS_IN_FLIGHT",
@@ -64,16 +59,15 @@ pub struct Rates {
 }
 
 impl Limits {
-    pub(super) fn read(v: &mut Values<'_>) -> Self {
+    pub(super) fn read(v: &mut Values<'_>, flags: Flags) -> Self {
         let is_on = v.switch("AUTH_RATE_LIMIT_ENABLED", true);
         let in_flight = v.number("MAX_REQUESTS_IN_FLIGHT", 2000, 1..=100_000) as usize;
-        let is_prioritised = v.switch("FF_ENABLE_PRIORITIZED_RATE_LIMIT", true);
         let mut rate = |name, default| {
             let rate = v.number(name, default, 0..=HIGHEST_RATE) as u32;
             NonZeroU32::new(rate).filter(|_| is_on)
         };
         Self {
-            in_flight: NonZeroUsize::new(in_flight).filter(|_| is_prioritised),
+            in_flight: NonZeroUsize::new(in_flight).filter(|_| flags.prioritized_rate_limit),
             slows_guessing: is_on,
             rates: Rates {
                 logins: rate("AUTH_RATE_LIMIT_LOGIN", 600),

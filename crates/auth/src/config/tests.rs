@@ -195,10 +195,51 @@ fn room_for_requests_is_set_and_switched_off() {
     assert_eq!(room(&[("MAX_REQUESTS_IN_FLIGHT", "7")]), 7);
     assert_eq!(room(&[("FF_ENABLE_PRIORITIZED_RATE_LIMIT", "false")]), 0);
     let wrong = [
-        ("MAX_REQUESTS_IN_FLIGHT", "0"),
         ("FF_ENABLE_PRIORITIZED_RATE_LIMIT", "no"),
+        ("MAX_REQUESTS_IN_FLIGHT", "0"),
     ];
     assert_eq!(faulty(&wrong), wrong.map(|(name, _)| name));
+}
+
+#[test]
+fn enhanced_pooling_is_switched_off_or_on_for_some_instances() {
+    let most = |pairs: &[(&str, &str)]| {
+        let database = from(pairs).unwrap().database;
+        database.pool_size.get() + database.max_overflow
+    };
+    const FLAG: &str = "FF_ENABLE_ENHANCED_POOLING";
+    let sizes = [("DATABASE_POOL_SIZE", "3"), ("DATABASE_MAX_OVERFLOW", "5")];
+    let with = |more: &[(&'static str, &'static str)]| most(&[&sizes[..], more].concat());
+    assert_eq!(with(&[]), 8);
+    assert_eq!(with(&[(FLAG, "false")]), 3);
+    assert_eq!(with(&[(FLAG, "0%")]), 3);
+    assert_eq!(with(&[(FLAG, "100%")]), 8);
+    let ids = (0..100).map(|number| format!("auth-{number}"));
+    let having = ids.filter(|id| {
+        let pairs = [
+            sizes[0],
+            sizes[1],
+            (FLAG, "10%"),
+            ("INSTANCE_ID", id.as_str()),
+        ];
+        most(&pairs) == 8
+    });
+    assert!((2..25).contains(&having.count()));
+    for wrong in ["10", "perhaps", "101%", "%"] {
+        assert_eq!(faulty(&[(FLAG, wrong)]), [FLAG], "{wrong}");
+    }
+}
+
+#[test]
+fn an_audit_trail_that_is_switched_off_is_warned_of() {
+    let off = from(&[("FF_ENABLE_AUDIT_TRAIL", "false")]).unwrap();
+    assert!(!off.database.is_audited && !off.flags.audit_trail);
+    assert!(
+        off.warnings
+            .iter()
+            .any(|one| one.contains("FF_ENABLE_AUDIT_TRAIL"))
+    );
+    assert!(from(&[]).unwrap().database.is_audited);
 }
 
 fn redis(pairs: &[(&str, &str)]) -> crate::shared::RedisOptions {
@@ -282,10 +323,10 @@ fn circuit_breakers_are_set_watched_and_switched_off() {
     let off = breakers(&[("FF_ENABLE_CIRCUIT_BREAKER", "false")]);
     assert_eq!(off.mode, BreakerMode::Off);
     let wrong = [
+        ("FF_ENABLE_CIRCUIT_BREAKER", "perhaps"),
         ("CIRCUIT_BREAKER_FAILURE_THRESHOLD", "0"),
         ("CIRCUIT_BREAKER_TIMEOUT", "3600001"),
         ("CIRCUIT_BREAKER_MODE", "warn"),
-        ("FF_ENABLE_CIRCUIT_BREAKER", "perhaps"),
     ];
     assert_eq!(faulty(&wrong), wrong.map(|(name, _)| name));
 }

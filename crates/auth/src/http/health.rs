@@ -60,6 +60,7 @@ pub(super) async fn detailed(State(service): State<Arc<Service>>) -> Response {
         "shared_state": { "kind": shared_state, "status": word(dependencies.is_shared_state_up) },
     });
     body["data"]["circuitBreakers"] = service.circuit_breakers();
+    body["data"]["flags"] = service.flags();
     with_cause(dependencies.what_is_down(), Json(body))
 }
 
@@ -122,6 +123,16 @@ impl Service {
             "environment": self.identity.environment,
             "timestamp": now.0 as f64 / 1000.0,
         })
+    }
+
+    /// Which features this instance has.
+    fn flags(&self) -> Value {
+        let flags = self.identity.flags.named().into_iter();
+        Value::Object(
+            flags
+                .map(|(name, is_on)| (name.to_owned(), json!(is_on)))
+                .collect(),
+        )
     }
 
     fn circuit_breakers(&self) -> Value {

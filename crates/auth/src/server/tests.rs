@@ -323,6 +323,35 @@ async fn a_fresh_registry_entry_warns_of_nothing_and_is_listed() {
 }
 
 #[tokio::test]
+async fn an_instance_without_an_audit_trail_writes_none_and_says_so() {
+    use crate::domain::AuditEvent;
+    const FLAG: &str = "FF_ENABLE_AUDIT_TRAIL";
+    let directory = tempfile::tempdir().unwrap();
+    let without = inside_as(&directory, &[(FLAG, "false")]).await;
+    let login = json!({ "email": "a@example.com", "password": "correct horse" });
+    let (registered, _) = without.post("/api/v1/auth/register", login.clone()).await;
+    assert_eq!(registered.status(), 202);
+    let entries = async |inside: &Inside| {
+        let entries = inside
+            .stores
+            .store
+            .recent_audit(crate::store::PageLimit::MAX);
+        let entries = entries.await.unwrap().into_iter();
+        entries.map(|entry| entry.event).collect::<Vec<_>>()
+    };
+    assert_eq!(entries(&without).await, []);
+    let (_, detailed) = without.get("/health/detailed").await;
+    let flags = &detailed["data"]["flags"];
+    assert_eq!(
+        (&flags[FLAG], &flags["FF_ENABLE_CIRCUIT_BREAKER"]),
+        (&json!(false), &json!(true))
+    );
+    let with = inside_at(&directory).await;
+    with.post("/api/v1/auth/login", login).await;
+    assert_eq!(entries(&with).await, [AuditEvent::LoginSucceeded]);
+}
+
+#[tokio::test]
 async fn what_must_be_provable_later_is_in_the_audit_log() {
     use crate::domain::AuditEvent;
     let (directory, inside) = inside().await;

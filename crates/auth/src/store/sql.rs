@@ -44,6 +44,15 @@ impl SqlStore {
     pub(super) fn new(database: Database) -> Self {
         Self { database }
     }
+
+    /// Writes the audit log, or does not.
+    pub(crate) fn audited(mut self, is_audited: bool) -> Self {
+        match &mut self.database {
+            Database::Sqlite(file) => file.is_audited = is_audited,
+            Database::Postgres(pool) => pool.is_audited = is_audited,
+        }
+        self
+    }
 }
 
 #[cfg(test)]

@@ -70,6 +70,8 @@ pub(crate) struct Pool {
     wait: Duration,
     answers: Arc<Answers>,
     guard: Arc<Guard>,
+    /// Whether writes go into the audit log, too.
+    pub(crate) is_audited: bool,
 }
 
 /// When the server last answered anybody, and when it last failed to.
@@ -124,6 +126,7 @@ impl Pool {
             wait: options.acquire_timeout,
             answers,
             guard: options.guard.clone(),
+            is_audited: true,
         })
     }
 

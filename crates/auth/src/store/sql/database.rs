@@ -44,6 +44,7 @@ const ANNOUNCE: &str = "SELECT set_config('idle_in_transaction_session_timeout',
 pub(super) struct Write {
     attempted: &'static str,
     transaction: Begun,
+    pub(super) is_audited: bool,
 }
 
 enum Begun {
@@ -71,9 +72,14 @@ impl Database {
             Self::Sqlite(file) => Begun::Sqlite(file.write(attempted).await?),
             Self::Postgres(pool) => Begun::Postgres(pool.write(attempted, urgency).await?),
         };
+        let is_audited = match self {
+            Self::Sqlite(file) => file.is_audited,
+            Self::Postgres(pool) => pool.is_audited,
+        };
         Ok(Write {
             attempted,
             transaction,
+            is_audited,
         })
     }
 

@@ -47,6 +47,8 @@ pub(crate) struct DatabaseFile {
     identity: (u64, u64),
     writer: SqlitePool,
     readers: SqlitePool,
+    /// Whether writes go into the audit log, too.
+    pub(crate) is_audited: bool,
 }
 
 impl DatabaseFile {
@@ -78,6 +80,7 @@ impl DatabaseFile {
             identity,
             writer,
             readers,
+            is_audited: true,
         })
     }
 
