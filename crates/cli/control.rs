@@ -13,6 +13,7 @@ use serde_json::Value;
 
 use crate::console::Console;
 
+pub(crate) mod audit;
 pub(crate) mod bans;
 mod client;
 pub(crate) mod endpoint;
@@ -78,6 +79,21 @@ impl Target {
         let named = std::env::var("PORTCULLIS_ADMIN").ok();
         let named = named.filter(|address| !address.is_empty());
         Ok(named.unwrap_or_else(|| DEFAULT_ADDRESS.to_owned()))
+    }
+}
+
+/// What an edge must not have become before something of it is changed
+#[derive(Debug, Args)]
+pub(crate) struct Precondition {
+    /// Change it only if the edge still has this revision, as `portcullis status` tells it
+    #[arg(long, value_name = "REVISION")]
+    if_match: Option<u64>,
+}
+
+impl Precondition {
+    /// One that asks for changes of this state only.
+    fn client(&self, target: &Target) -> anyhow::Result<Client> {
+        Ok(target.client()?.changing(self.if_match))
     }
 }
 

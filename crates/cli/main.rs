@@ -83,6 +83,10 @@ enum Command {
     #[cfg(feature = "edge")]
     Upgrade(control::upgrade::Arguments),
     #[cfg(feature = "edge")]
+    History(control::audit::History),
+    #[cfg(feature = "edge")]
+    Audit(control::audit::Audit),
+    #[cfg(feature = "edge")]
     Bans(control::bans::Bans),
     #[cfg(feature = "edge")]
     Ban(control::bans::Ban),
@@ -129,6 +133,10 @@ fn main() -> ExitCode {
         Command::Config(arguments) => control::reload::config(&arguments),
         #[cfg(feature = "edge")]
         Command::Upgrade(arguments) => control::upgrade::run(&arguments),
+        #[cfg(feature = "edge")]
+        Command::History(arguments) => control::audit::history(&arguments),
+        #[cfg(feature = "edge")]
+        Command::Audit(arguments) => control::audit::audit(&arguments),
         #[cfg(feature = "edge")]
         Command::Bans(arguments) => control::bans::bans(&arguments),
         #[cfg(feature = "edge")]

@@ -64,6 +64,77 @@ fn complaint(output: &Output) -> String {
 }
 
 #[tokio::test]
+async fn the_later_of_two_operators_is_told_what_the_other_one_changed() {
+    let (a, b) = (Endpoint::start("a").await, Endpoint::start("b").await);
+    let edge = Setup::new(&[&a, &b]).with_token().start().await;
+    let (one, other) = (a.address().to_string(), b.address().to_string());
+    let seen = document(&edge, &["status"]).await["revision"].to_string();
+    good(&edge, &["drain", "main", &one, "--if-match", &seen]).await;
+    let told = refused(&edge, &["drain", "main", &other, "--if-match", &seen]).await;
+    let change = format!("revision 2 by admin: clusters/main/endpoints/{one}/drain");
+    assert!(
+        told.contains("look again") && told.contains(&change),
+        "{told}"
+    );
+    assert_eq!(
+        edge.get("/").await.endpoint(),
+        "b",
+        "nothing else was drained"
+    );
+    for command in [
+        &["weight", "main", &other, "5"][..],
+        &["undrain", "main", &one],
+        &["switch", "all", "main"],
+        &["split", "all", "main=5"],
+        &["flag", "x", "on"],
+        &["ban", "192.0.2.1"],
+        &["unban", "192.0.2.1"],
+        &["reload"],
+        &["rollback"],
+    ] {
+        let told = refused(&edge, &[command, &["--if-match", "1"]].concat()).await;
+        assert!(
+            told.contains("decided before revision 2"),
+            "{command:?}: {told}"
+        );
+    }
+    good(&edge, &["undrain", "main", &one, "--if-match", "2"]).await;
+}
+
+#[tokio::test]
+async fn what_was_changed_and_which_configurations_ran_is_listed() {
+    let a = Endpoint::start("a").await;
+    let edge = Setup::new(&[&a]).with_token().start().await;
+    good(&edge, &["ban", "192.0.2.1"]).await;
+    refused(&edge, &["unban", "192.0.2.2"]).await;
+    let shown = good(&edge, &["audit"]).await;
+    let lines: Vec<&str> = shown.lines().collect();
+    assert!(lines[1].contains("admin  bans/add     done"), "{shown}");
+    assert!(lines[2].contains("admin  bans/remove  refused"), "{shown}");
+    let last = document(&edge, &["audit", "--last", "1"]).await;
+    assert_eq!(last["entries"].as_array().unwrap().len(), 1);
+    assert_eq!(last["entries"][0]["what"], "bans/remove");
+    let mut next = edge.config();
+    next["zone"] = json!("elsewhere");
+    edge.reload(&next).await;
+    edge.write_text("listeners: [");
+    refused(&edge, &["reload"]).await;
+    let shown = good(&edge, &["history"]).await;
+    let lines: Vec<&str> = shown.lines().collect();
+    assert!(
+        lines[1].starts_with("2 ") && lines[1].ends_with("sighup (in force)"),
+        "{shown}"
+    );
+    assert!(
+        lines[2].starts_with("1 ") && lines[2].ends_with("startup"),
+        "{shown}"
+    );
+    assert!(lines[3].starts_with("refused since (admin): "), "{shown}");
+    let history = document(&edge, &["history"]).await;
+    assert_eq!(history["configurations"][0]["number"], 2);
+}
+
+#[tokio::test]
 async fn commands_change_endpoints_and_tell_what_is_in_force() {
     let (a, b) = (Endpoint::start("a").await, Endpoint::start("b").await);
     let edge = Setup::new(&[&a, &b]).with_token().start().await;

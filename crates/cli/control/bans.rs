@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::Args;
 use serde_json::json;
 
-use super::{Target, finish, list, printable, row, table, text};
+use super::{Precondition, Target, finish, list, printable, row, table, text};
 
 const BANS_HELP: &str = "\
 Examples:
@@ -53,6 +53,8 @@ pub(crate) struct Ban {
     #[arg(long = "for", value_name = "SECONDS")]
     seconds: Option<u64>,
     #[command(flatten)]
+    precondition: Precondition,
+    #[command(flatten)]
     target: Target,
 }
 
@@ -62,6 +64,8 @@ pub(crate) struct Ban {
 pub(crate) struct Unban {
     /// As `bans` has it
     network: String,
+    #[command(flatten)]
+    precondition: Precondition,
     #[command(flatten)]
     target: Target,
 }
@@ -87,7 +91,10 @@ pub(crate) fn ban(arguments: &Ban) -> anyhow::Result<ExitCode> {
     if let Some(seconds) = arguments.seconds {
         body["ttl_seconds"] = json!(seconds);
     }
-    let banned = arguments.target.client()?.post("/v1/bans/add", &body);
+    let banned = arguments
+        .precondition
+        .client(&arguments.target)?
+        .post("/v1/bans/add", &body);
     Ok(finish(banned.map(|banned| {
         let until = banned["ban"]["until"].as_str().unwrap_or("the edge ends");
         let line = format!(
@@ -104,7 +111,10 @@ pub(crate) fn ban(arguments: &Ban) -> anyhow::Result<ExitCode> {
 
 pub(crate) fn unban(arguments: &Unban) -> anyhow::Result<ExitCode> {
     let body = json!({ "network": arguments.network });
-    let freed = arguments.target.client()?.post("/v1/bans/remove", &body);
+    let freed = arguments
+        .precondition
+        .client(&arguments.target)?
+        .post("/v1/bans/remove", &body);
     Ok(finish(freed.map(|freed| {
         let line = format!("{} may come in again", text(&freed, "network"));
         arguments

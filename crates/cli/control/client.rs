@@ -25,6 +25,8 @@ pub(super) struct Client {
     name: String,
     addresses: Vec<SocketAddr>,
     token: Option<Secret<String>>,
+    /// The state that changes are for; any by default.
+    revision: Option<u64>,
 }
 
 /// Why there is no good answer.
@@ -77,7 +79,14 @@ impl Client {
             name: name.to_owned(),
             addresses,
             token: token.map(Secret::new),
+            revision: None,
         })
+    }
+
+    /// The same, for changes of this state only.
+    pub(super) fn changing(mut self, revision: Option<u64>) -> Self {
+        self.revision = revision;
+        self
     }
 
     /// What the edge shows.
@@ -133,6 +142,9 @@ impl Client {
         for mistake in super::list(&document, "errors") {
             detail.push_str(&located(mistake));
         }
+        for change in super::list(&document, "changed_since") {
+            detail.push_str(&changed(change));
+        }
         Err(Trouble::Refused { status, detail })
     }
 
@@ -161,8 +173,12 @@ impl Client {
             .first()
             .map_or_else(String::new, ToString::to_string);
         let length = body.len();
+        let precondition = match (verb, self.revision) {
+            ("POST", Some(revision)) => format!("If-Match: \"r{revision}\"\r\n"),
+            _ => String::new(),
+        };
         Secret::new(format!(
-            "{verb} {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n{token}Content-Length: {length}\r\n\r\n{body}"
+            "{verb} {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n{token}{precondition}Content-Length: {length}\r\n\r\n{body}"
         ))
     }
 }
@@ -212,6 +228,14 @@ fn located(mistake: &Value) -> String {
         told("file"),
         told("message")
     )
+}
+
+/// What somebody else changed, below what was refused for it.
+fn changed(change: &Value) -> String {
+    let told = |key: &str| change[key].as_str().unwrap_or_default();
+    let (revision, before, after) = (&change["revision"], &change["before"], &change["after"]);
+    let (who, what) = (told("who"), told("what"));
+    format!("\n  revision {revision} by {who}: {what} {before} -> {after}")
 }
 
 /// Whether a good answer tells the state that it is of: `ETag: "r17"`.

@@ -8,7 +8,7 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::client::{Client, Trouble, nothing};
-use super::{Target, finish, list, step, text};
+use super::{Precondition, Target, finish, list, step, text};
 
 const DRAIN_HELP: &str = "\
 Examples:
@@ -53,6 +53,8 @@ struct One {
     /// Address of the endpoint, or the beginning of it if that fits one alone
     endpoint: String,
     #[command(flatten)]
+    precondition: Precondition,
+    #[command(flatten)]
     target: Target,
 }
 
@@ -90,7 +92,7 @@ pub(crate) struct Weight {
 }
 
 pub(crate) fn drain(arguments: &Drain) -> anyhow::Result<ExitCode> {
-    let client = arguments.one.target.client()?;
+    let client = arguments.one.client()?;
     let ended = change(&client, &arguments.one, "drain", &nothing()).and_then(|endpoint| {
         match arguments.wait {
             true => wait(
@@ -108,7 +110,7 @@ pub(crate) fn drain(arguments: &Drain) -> anyhow::Result<ExitCode> {
 }
 
 pub(crate) fn undrain(arguments: &Undrain) -> anyhow::Result<ExitCode> {
-    let client = arguments.one.target.client()?;
+    let client = arguments.one.client()?;
     let ended = change(&client, &arguments.one, "undrain", &nothing());
     Ok(finish(
         ended.map(|endpoint| told(&arguments.one, &endpoint)),
@@ -116,12 +118,18 @@ pub(crate) fn undrain(arguments: &Undrain) -> anyhow::Result<ExitCode> {
 }
 
 pub(crate) fn weight(arguments: &Weight) -> anyhow::Result<ExitCode> {
-    let client = arguments.one.target.client()?;
+    let client = arguments.one.client()?;
     let body = json!({ "weight": arguments.weight });
     let ended = change(&client, &arguments.one, "weight", &body);
     Ok(finish(
         ended.map(|endpoint| told(&arguments.one, &endpoint)),
     ))
+}
+
+impl One {
+    fn client(&self) -> anyhow::Result<Client> {
+        self.precondition.client(&self.target)
+    }
 }
 
 fn told(one: &One, endpoint: &Value) -> ExitCode {

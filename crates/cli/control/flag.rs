@@ -7,7 +7,7 @@ use portcullis_ops::decode::parse_percent;
 use serde_json::{Value, json};
 
 use super::client::{Client, Trouble, nothing};
-use super::{Target, finish, list, printable, row, step, table, text};
+use super::{Precondition, Target, finish, list, printable, row, step, table, text};
 
 const HELP: &str = "\
 Examples:
@@ -37,6 +37,8 @@ pub(crate) struct Flag {
     #[arg(long, requires = "name", conflicts_with = "to")]
     reset: bool,
     #[command(flatten)]
+    precondition: Precondition,
+    #[command(flatten)]
     target: Target,
 }
 
@@ -53,7 +55,7 @@ fn setting(text: &str) -> Result<Value, String> {
 }
 
 pub(crate) fn run(arguments: &Flag) -> anyhow::Result<ExitCode> {
-    let client = arguments.target.client()?;
+    let client = arguments.precondition.client(&arguments.target)?;
     let console = arguments.target.console();
     let answered = match (&arguments.name, &arguments.to) {
         (Some(name), Some(to)) => {

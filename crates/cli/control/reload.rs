@@ -7,7 +7,7 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::client::{Trouble, nothing};
-use super::{Target, finish, list, printable, row, table, text};
+use super::{Precondition, Target, finish, list, printable, row, table, text};
 
 const RELOAD_HELP: &str = "\
 Examples:
@@ -59,6 +59,8 @@ pub(crate) struct Reload {
     #[arg(long)]
     plan: bool,
     #[command(flatten)]
+    precondition: Precondition,
+    #[command(flatten)]
     target: Target,
 }
 
@@ -70,6 +72,8 @@ pub(crate) struct Rollback {
     #[arg(long, value_name = "NUMBER")]
     to: Option<u64>,
     #[command(flatten)]
+    precondition: Precondition,
+    #[command(flatten)]
     target: Target,
 }
 
@@ -78,7 +82,10 @@ pub(crate) fn reload(arguments: &Reload) -> anyhow::Result<ExitCode> {
         true => json!({ "plan": true }),
         false => nothing(),
     };
-    let done = arguments.target.client()?.post("/v1/reload", &body);
+    let done = arguments
+        .precondition
+        .client(&arguments.target)?
+        .post("/v1/reload", &body);
     Ok(told(&arguments.target, done))
 }
 
@@ -87,7 +94,10 @@ pub(crate) fn rollback(arguments: &Rollback) -> anyhow::Result<ExitCode> {
         Some(number) => json!({ "number": number }),
         None => nothing(),
     };
-    let done = arguments.target.client()?.post("/v1/rollback", &body);
+    let done = arguments
+        .precondition
+        .client(&arguments.target)?
+        .post("/v1/rollback", &body);
     Ok(told(&arguments.target, done))
 }
 

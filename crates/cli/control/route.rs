@@ -6,7 +6,7 @@ use clap::Args;
 use serde_json::{Map, Value, json};
 
 use super::client::{Trouble, nothing};
-use super::{Target, finish, printable, step, text};
+use super::{Precondition, Target, finish, printable, step, text};
 
 const SWITCH_HELP: &str = "\
 Examples:
@@ -43,6 +43,8 @@ pub(crate) struct Switch {
     #[arg(long)]
     back: bool,
     #[command(flatten)]
+    precondition: Precondition,
+    #[command(flatten)]
     target: Target,
 }
 
@@ -55,6 +57,8 @@ pub(crate) struct Split {
     /// Weights from 0 to 1000 by cluster
     #[arg(required = true, value_name = "CLUSTER=WEIGHT", value_parser = share)]
     weights: Vec<(String, u16)>,
+    #[command(flatten)]
+    precondition: Precondition,
     #[command(flatten)]
     target: Target,
 }
@@ -75,7 +79,7 @@ pub(crate) fn switch(arguments: &Switch) -> anyhow::Result<ExitCode> {
         Some(cluster) => ("switch", json!({ "cluster": cluster })),
         None => ("switch-back", nothing()),
     };
-    let client = arguments.target.client()?;
+    let client = arguments.precondition.client(&arguments.target)?;
     let changed = client.post(&format!("/v1/routes/{route}/{verb}"), &body);
     Ok(told(&arguments.target, changed))
 }
@@ -88,7 +92,7 @@ pub(crate) fn split(arguments: &Split) -> anyhow::Result<ExitCode> {
         }
     }
     let path = format!("/v1/routes/{}/split", step(&arguments.route));
-    let client = arguments.target.client()?;
+    let client = arguments.precondition.client(&arguments.target)?;
     let changed = client.post(&path, &json!({ "weights": weights }));
     Ok(told(&arguments.target, changed))
 }
