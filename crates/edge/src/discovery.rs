@@ -24,8 +24,10 @@ mod merge;
 mod redis;
 mod registry;
 mod service;
+mod told;
 
 pub(crate) use found::{Found, SourceStatus};
+use told::Endpoints;
 
 /// Changes that come within this time make one generation.
 const GATHER: Duration = Duration::from_millis(100);
@@ -133,8 +135,13 @@ async fn follow(desk: Desk, source: Arc<Source>) {
 
 /// The next generation of the configuration in force, with what was found.
 async fn renew(controller: &Arc<Controller>) {
-    if let Err(error) = controller.renew().await {
-        tracing::error!(%error, "endpoints that were found cannot be used");
+    let edge = controller.edge();
+    // Nobody changes anything meanwhile, so that what is written down is the sources' doing.
+    let _one_at_a_time = edge.changing.lock().await;
+    let before = Endpoints::of(&edge.snapshot.load());
+    match controller.renew().await {
+        Ok(()) => before.record_change(edge),
+        Err(error) => tracing::error!(%error, "endpoints that were found cannot be used"),
     }
 }
 

@@ -45,6 +45,36 @@ async fn endpoints_of_a_file_come_and_go_under_load() {
 }
 
 #[tokio::test]
+async fn what_came_and_went_is_in_the_audit() {
+    let (a, b) = (Endpoint::start("a").await, Endpoint::start("b").await);
+    let setup = with_sources(json!([{ "file": "endpoints.yaml" }]));
+    let file = setup.directory().join("endpoints.yaml");
+    replace(&file, &list(&[&a]));
+    let edge = setup.start().await;
+    wait_for_endpoints(&edge, &[&a]).await;
+    replace(&file, &list(&[&b]));
+    let wanted = json!({
+        "endpoints": 1,
+        "added": [b.address().to_string()],
+        "removed": [a.address().to_string()],
+    });
+    let (entry, revision) = wait_until("the change in the audit", async || {
+        let audit = client::get(edge.admin(), "/v1/audit").await.ok()?.json();
+        let mut entries = audit["entries"].as_array()?.iter();
+        let entry = entries.find(|entry| entry["after"] == wanted)?.clone();
+        Some((entry, audit["revision"].clone()))
+    })
+    .await;
+    assert_eq!(entry["who"], "discovery");
+    assert_eq!(entry["what"], "clusters/main/endpoints");
+    assert_eq!(entry["before"], json!({ "endpoints": 1 }));
+    assert_eq!(
+        (&entry["outcome"], &entry["revision"]),
+        (&json!("done"), &revision)
+    );
+}
+
+#[tokio::test]
 async fn a_file_that_is_bad_or_gone_changes_nothing() {
     let (a, b) = (Endpoint::start("a").await, Endpoint::start("b").await);
     let setup = with_sources(json!([{ "file": "endpoints.yaml" }]));
