@@ -226,6 +226,7 @@ async fn what_operators_did_and_what_checks_found_goes_over() {
             "routes.1",
             json!({ "name": "moved", "path": "/moved", "cluster": "main" }),
         )
+        .set("flags.beta", json!({ "percent": 5 }))
         .set("clusters.main.health", health);
     let edge = start(setup).await;
     let changes = [
@@ -241,6 +242,7 @@ async fn what_operators_did_and_what_checks_found_goes_over() {
             "routes/moved/switch".to_owned(),
             json!({ "cluster": "other" }),
         ),
+        ("flags/beta/set".to_owned(), json!({ "to": "on" })),
     ];
     for (path, body) in &changes {
         assert_eq!(edge.change(path, body).await.status, 200, "{path}");
@@ -254,7 +256,29 @@ async fn what_operators_did_and_what_checks_found_goes_over() {
     assert_eq!(edge.get("/moved").await.endpoint(), "c");
     let status = edge.ask("status").await.json();
     assert_eq!(status["bans"], 1);
-    assert_eq!(status["revision"], 5);
+    assert_eq!(status["revision"], 6);
+    let flags = edge.ask("flags").await.json();
+    assert_eq!(flags["flags"][0]["said_by"], "operator");
+    let audit = edge.ask("audit").await.json();
+    let what: Vec<_> = audit["entries"].as_array().unwrap().iter().collect();
+    assert_eq!(what[0]["what"], "upgrade", "{audit}");
+    assert_eq!(what[2]["what"], "flags/beta/set", "who did what is known");
+}
+
+#[tokio::test]
+async fn clients_stay_where_their_cookies_lead_though_nobody_wrote_down_a_secret() {
+    let (a, b) = (Endpoint::start("a").await, Endpoint::start("b").await);
+    let edge = start(Setup::new(&[&a, &b]).set("clusters.main.affinity", json!({}))).await;
+    let first = edge.get("/").await;
+    let cookie = first.field("set-cookie").unwrap();
+    let cookie = cookie.split(';').next().unwrap();
+    upgrade(&edge).await;
+    for _ in 0..6 {
+        let mut client = edge.connect().await;
+        let fields = [("Cookie", cookie)];
+        let answer = client.request("GET", "/", &fields, b"").await.unwrap();
+        assert_eq!(answer.endpoint(), first.endpoint());
+    }
 }
 
 #[tokio::test]
@@ -358,10 +382,10 @@ async fn one_that_took_over_ends_like_any_other() {
     let edge = start(Setup::new(&[&a])).await;
     let process = upgrade(&edge).await;
     assert_eq!(served_by(&edge).await, "a");
+    wait_for_output(&edge, "the process before is gone").await;
     signal_process(process, Signal::SIGTERM);
     wait_until("its end", async || (!is_running(process)).then_some(())).await;
     assert!(Connection::open(edge.http()).await.is_err());
-    assert!(edge.process.output().contains("the process before is gone"));
 }
 
 #[tokio::test]

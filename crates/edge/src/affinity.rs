@@ -86,13 +86,15 @@ impl Bond {
 
 impl Affinity {
     /// From the configuration. What was drawn or learned is kept from the previous generation, so
-    /// that a reload does not end bindings.
+    /// that a reload does not end bindings, or else from the process before.
     pub(crate) fn build(
         config: &config::Affinity,
         cluster: &str,
         previous: Option<&Arc<Self>>,
+        inherited: Option<[u8; 32]>,
     ) -> Result<Arc<Self>, KeyError> {
-        let drawn = match (&config.secret, previous.and_then(|previous| previous.drawn)) {
+        let known = previous.and_then(|previous| previous.drawn).or(inherited);
+        let drawn = match (&config.secret, known) {
             (Some(_), _) => None,
             (None, Some(drawn)) => Some(drawn),
             (None, None) => {
@@ -119,6 +121,11 @@ impl Affinity {
             },
         };
         Ok(Arc::new(Self { by, drawn }))
+    }
+
+    /// What all keys come from, if no configuration has it.
+    pub(crate) fn drawn(&self) -> Option<[u8; 32]> {
+        self.drawn
     }
 
     /// Where the client of this request belongs.

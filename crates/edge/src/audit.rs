@@ -147,10 +147,23 @@ impl Audit {
         book.revision
     }
 
-    /// Counts on from the number of another process.
-    pub(crate) fn resume(&self, revision: u64) {
+    /// A line as it will be told, without writing it.
+    pub(crate) fn told(&self, record: &Record) -> Value {
+        Entry::new(record, self.revision(), SystemTime::now(), 0).told
+    }
+
+    /// Counts on from the number of another process, and remembers what it did: oldest first.
+    pub(crate) fn resume(&self, revision: u64, entries: impl IntoIterator<Item = Value>) {
         let mut book = self.lock();
         book.revision = book.revision.max(revision);
+        let known = entries.into_iter().filter_map(|told| {
+            Some(Entry {
+                revision: told["revision"].as_u64()?,
+                is_done: told["outcome"] == "done",
+                told,
+            })
+        });
+        book.latest.extend(known.take(ENTRIES_MAX));
     }
 
     /// Writes one line, and remembers it for who asks later.

@@ -5,6 +5,7 @@
 //! how busy, who waits. A request takes a place with [`Cluster::acquire`] and holds it as a
 //! [`Slot`]; every change of an endpoint's standing is told by [`Events`].
 
+use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -12,6 +13,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Instant;
 
 use bytes::Bytes;
+use portcullis_ops::Secret;
 use portcullis_traffic::containment::Trouble;
 use portcullis_traffic::endpoint::{EndpointId, Standing};
 use portcullis_traffic::retry::Budget;
@@ -55,6 +57,8 @@ pub struct Keeper {
     events: Arc<Events>,
     alarm: Arc<Notify>,
     found: Arc<Found>,
+    /// By cluster: what the process before drew for affinity.
+    affinity: HashMap<String, Secret<[u8; 32]>>,
 }
 
 impl Keeper {
@@ -66,7 +70,15 @@ impl Keeper {
             events: Arc::new(Events::new()),
             alarm: Arc::new(Notify::new()),
             found: Arc::default(),
+            affinity: HashMap::new(),
         }
+    }
+
+    /// Goes on with what the process before drew for affinity, by cluster.
+    #[must_use]
+    pub(crate) fn with_affinity(mut self, affinity: HashMap<String, Secret<[u8; 32]>>) -> Self {
+        self.affinity = affinity;
+        self
     }
 
     /// Endpoints that were found while the edge runs.
@@ -195,7 +207,12 @@ impl Cluster {
             },
             health: config.health.clone(),
             affinity: match &config.affinity {
-                Some(affinity) => Some(Affinity::build(affinity, &config.name, known_affinity)?),
+                Some(affinity) => {
+                    let inherited = keeper.affinity.get(&config.name);
+                    let inherited = inherited.map(|secret| *secret.expose());
+                    let name = &config.name;
+                    Some(Affinity::build(affinity, name, known_affinity, inherited)?)
+                }
                 None => None,
             },
             timeouts: config.timeouts,

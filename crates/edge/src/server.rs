@@ -114,11 +114,13 @@ async fn start_with(
     file: Option<(PathBuf, Arc<str>)>,
     lineage: Lineage,
 ) -> Result<Running, StartError> {
-    let edge = Arc::new(Edge::build(&config)?);
     let Lineage {
         launch,
         mut predecessor,
     } = lineage;
+    let affinity = predecessor.as_mut().map(Predecessor::affinity);
+    let edge = Edge::build_after(&config, affinity.unwrap_or_default())?;
+    let edge = Arc::new(edge);
     if let Some(launch) = launch {
         edge.succession.launched(launch);
     }

@@ -1,6 +1,6 @@
 //! What requests share: one [`Edge`] for the process, one [`Snapshot`] per generation of the configuration. Never does IO after it is built.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -9,6 +9,7 @@ use std::time::Instant;
 use arc_swap::ArcSwap;
 use http::HeaderName;
 use ipnet::IpNet;
+use portcullis_ops::Secret;
 use portcullis_traffic::route::{
     Conditions, Conflict, Details, HostPattern, PathPattern, Pattern, Router, Rule, normalize_host,
 };
@@ -117,8 +118,16 @@ pub enum BuildError {
 impl Edge {
     /// Builds everything requests share. Opens the access log.
     pub fn build(config: &Config) -> Result<Self, BuildError> {
+        Self::build_after(config, HashMap::new())
+    }
+
+    /// The same, with what the process before drew for affinity, by cluster.
+    pub(crate) fn build_after(
+        config: &Config,
+        affinity: HashMap<String, Secret<[u8; 32]>>,
+    ) -> Result<Self, BuildError> {
         let metrics = Metrics::new();
-        let keeper = Keeper::new(OpaqueIds::new(&random::<32>()?));
+        let keeper = Keeper::new(OpaqueIds::new(&random::<32>()?)).with_affinity(affinity);
         let ids = IdSource::new(u128::from_ne_bytes(random()?));
         let seats = Seats::default();
         let snapshot = Snapshot::build(config, &metrics, &keeper, &seats, None)?;

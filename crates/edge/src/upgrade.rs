@@ -22,6 +22,7 @@ use serde_json::{Value, json};
 use thiserror::Error;
 use tokio::sync::watch;
 
+use crate::affinity::Affinity;
 use crate::audit::{Outcome, Record, Who};
 use crate::control::Controller;
 use crate::server::Doors;
@@ -242,8 +243,8 @@ pub async fn succeeded(controller: &Controller) {
 pub async fn upgrade(controller: &Arc<Controller>, who: Who) -> Result<Upgraded, Failure> {
     let controller = Arc::clone(controller);
     let upgrading = tokio::spawn(async move {
-        let upgraded = attempt(&controller).await;
-        tell(controller.edge(), who, &upgraded);
+        let upgraded = attempt(&controller, &who).await;
+        tell(controller.edge(), &who, &upgraded);
         upgraded
     });
     upgrading.await.unwrap_or_else(|error| {
@@ -252,7 +253,7 @@ pub async fn upgrade(controller: &Arc<Controller>, who: Who) -> Result<Upgraded,
     })
 }
 
-async fn attempt(controller: &Arc<Controller>) -> Result<Upgraded, Failure> {
+async fn attempt(controller: &Arc<Controller>, who: &Who) -> Result<Upgraded, Failure> {
     let edge = controller.edge();
     if std::process::id() == FIRST {
         return Err(Failure::FirstProcess);
@@ -272,8 +273,13 @@ async fn attempt(controller: &Arc<Controller>) -> Result<Upgraded, Failure> {
     if edge.is_draining() {
         return Err(given_up(successor, None).await);
     }
-    let revision = edge.revise();
-    let last = estate::of(edge, Instant::now());
+    let upgraded = Upgraded {
+        pid,
+        version: ready["version"].as_str().unwrap_or_default().to_owned(),
+        revision: edge.revise(),
+        took: started.elapsed(),
+    };
+    let last = estate::of(edge, &upgraded.record(who), Instant::now());
     let line = successor.line();
     // The manager hears of it first: it would not listen to anybody else.
     manager::succeeded_by(pid);
@@ -288,12 +294,7 @@ async fn attempt(controller: &Arc<Controller>) -> Result<Upgraded, Failure> {
     turn.over();
     controller.doors().leave();
     successor.release();
-    Ok(Upgraded {
-        pid,
-        version: ready["version"].as_str().unwrap_or_default().to_owned(),
-        revision,
-        took: started.elapsed(),
-    })
+    Ok(upgraded)
 }
 
 /// Takes sockets and keys from the process before, for a configuration that nobody has bound yet.
@@ -372,7 +373,13 @@ fn give(controller: &Controller, line: &Line) -> io::Result<Option<Value>> {
         let words = json!({ "socket": wanted.to_string(), "listener": listener });
         line.give(&words, socket)
     })?;
-    for terminator in &controller.edge().snapshot.load().terminators {
+    let snapshot = controller.edge().snapshot.load_full();
+    for cluster in &snapshot.clusters {
+        if let Some(drawn) = cluster.affinity().and_then(Affinity::drawn) {
+            line.tell(&predecessor::affinity_words(cluster.name(), &drawn))?;
+        }
+    }
+    for terminator in &snapshot.terminators {
         if let Some(past) = terminator.ticket_past() {
             line.tell(&predecessor::ticket_words(terminator.listener(), &past))?;
         }
@@ -421,8 +428,8 @@ async fn blocking<T: Send + 'static>(call: impl FnOnce() -> T + Send + 'static) 
     }
 }
 
-fn tell(edge: &Edge, who: Who, upgraded: &Result<Upgraded, Failure>) {
-    let (after, outcome) = match upgraded {
+fn tell(edge: &Edge, who: &Who, upgraded: &Result<Upgraded, Failure>) {
+    edge.audit.record(match upgraded {
         Ok(upgraded) => {
             tracing::info!(
                 pid = upgraded.pid,
@@ -430,20 +437,29 @@ fn tell(edge: &Edge, who: Who, upgraded: &Result<Upgraded, Failure>) {
                 took_ms = upgraded.took.as_secs_f64() * 1_000.0,
                 "another process has taken over"
             );
-            let after = json!({ "pid": upgraded.pid, "version": upgraded.version });
-            (after, Outcome::Done(upgraded.revision))
+            upgraded.record(who)
         }
         Err(failure) => {
             tracing::error!(error = %failure, "nobody has taken over: this process serves on");
             edge.metrics.control().upgrades_failed.inc();
-            (Value::Null, Outcome::Refused(failure.to_string()))
+            record(who, Value::Null, Outcome::Refused(failure.to_string()))
         }
-    };
-    edge.audit.record(Record {
-        who,
+    });
+}
+
+impl Upgraded {
+    fn record(&self, who: &Who) -> Record {
+        let after = json!({ "pid": self.pid, "version": self.version });
+        record(who, after, Outcome::Done(self.revision))
+    }
+}
+
+fn record(who: &Who, after: Value, outcome: Outcome) -> Record {
+    Record {
+        who: who.clone(),
         what: "upgrade".to_owned(),
         before: json!({ "pid": std::process::id(), "version": env!("CARGO_PKG_VERSION") }),
         after,
         outcome,
-    });
+    }
 }

@@ -41,7 +41,7 @@ fn cookie_of(config: &mut config::Affinity) -> &mut AffinityCookie {
 }
 
 fn build(config: &config::Affinity) -> Arc<Affinity> {
-    Affinity::build(config, "auth", None).unwrap()
+    Affinity::build(config, "auth", None, None).unwrap()
 }
 
 fn affinity() -> Arc<Affinity> {
@@ -175,7 +175,7 @@ fn forged_and_foreign_cookies_count_as_absent() {
     let cookie = fresh(&affinity_here);
     let mut flipped = cookie.clone().into_bytes();
     flipped[10] = if flipped[10] == b'A' { b'B' } else { b'A' };
-    let shop = Affinity::build(&config(&["one"]), "shop", None).unwrap();
+    let shop = Affinity::build(&config(&["one"]), "shop", None, None).unwrap();
     for (forged, why) in [
         (String::from_utf8(flipped).unwrap(), "a digit changed"),
         (cookie[..cookie.len() - 1].to_owned(), "cut short"),
@@ -307,7 +307,7 @@ fn drawn_key_and_learned_places_survive_a_reload() {
     let before = build(&config(&[]));
     let mut changed = config(&[]);
     changed.ttl = Duration::from_secs(60);
-    let after = Affinity::build(&changed, "auth", Some(&before)).unwrap();
+    let after = Affinity::build(&changed, "auth", Some(&before), None).unwrap();
     assert_eq!(endpoint(&after, &[&fresh(&before)], NOW), Some(7));
     assert_eq!(
         endpoint(&after, &[&fresh(&before)], NOW + 60),
@@ -320,7 +320,7 @@ fn drawn_key_and_learned_places_survive_a_reload() {
     let before = build(&by_header);
     let visit = FakeHead::get("/?u=1");
     before.settle(before.recognise(&visit, NOW), 7, NOW, false);
-    let after = Affinity::build(&by_header, "auth", Some(&before)).unwrap();
+    let after = Affinity::build(&by_header, "auth", Some(&before), None).unwrap();
     assert_eq!(after.recognise(&visit, NOW).endpoint(), Some(7));
 }
 

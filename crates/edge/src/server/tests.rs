@@ -19,6 +19,16 @@ fn admin_on_any_port() -> Admin {
     }
 }
 
+fn shutdown() -> Shutdown {
+    let seconds = Duration::from_secs;
+    Shutdown {
+        delay: Duration::ZERO,
+        drain: seconds(5),
+        upgrade_drain: seconds(5),
+        upgrade_timeout: seconds(5),
+    }
+}
+
 fn edge_config(endpoints: &[&Endpoint]) -> Config {
     let seconds = Duration::from_secs;
     Config {
@@ -81,12 +91,7 @@ fn edge_config(endpoints: &[&Endpoint]) -> Config {
         logs_health_checks: false,
         log_privacy: LogPrivacy::default(),
         log_sample: fake::log_sample(),
-        shutdown: Shutdown {
-            delay: Duration::ZERO,
-            drain: seconds(5),
-            upgrade_drain: seconds(5),
-            upgrade_timeout: seconds(5),
-        },
+        shutdown: shutdown(),
         reload: Reload::default(),
         max_connections: 1000,
         workers: None,

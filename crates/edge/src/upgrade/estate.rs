@@ -5,13 +5,16 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use ipnet::IpNet;
+use portcullis_traffic::flag::{Percent, Setting};
 use serde_json::{Value, json};
 
+use crate::audit::Record;
 use crate::cluster::EndpointPast;
-use crate::state::{Edge, RoutePast, Share};
+use crate::state::{Edge, RoutePast, Said, Share};
 
-/// All that the next process may want to know. It tells nothing secret.
-pub(super) fn of(edge: &Edge, now: Instant) -> Value {
+/// All that the next process may want to know, and the line of the audit that it came by. It tells
+/// nothing secret.
+pub(super) fn of(edge: &Edge, upgraded: &Record, now: Instant) -> Value {
     let snapshot = edge.snapshot.load();
     let bans = edge.bans.list().into_iter();
     let bans = bans.map(|(network, until)| json!([network.to_string(), until]));
@@ -37,8 +40,22 @@ pub(super) fn of(edge: &Edge, now: Instant) -> Value {
             })
         })
     });
+    let flags = snapshot.flags.all().into_iter();
+    let flags = flags.filter(|flag| flag.said() == Said::Operator);
+    let flags = flags.map(|flag| {
+        json!({
+            "flag": flag.name(),
+            "written": words(flag.config().written()),
+            "to": words(flag.setting()),
+        })
+    });
+    let mut audit = edge.audit.latest();
+    audit.reverse();
+    audit.push(edge.audit.told(upgraded));
     json!({
         "revision": edge.audit.revision(),
+        "audit": audit,
+        "flags": flags.collect::<Vec<_>>(),
         "bans": bans.collect::<Vec<_>>(),
         "routes": routes.collect::<Vec<_>>(),
         "endpoints": endpoints.collect::<Vec<_>>(),
@@ -48,7 +65,8 @@ pub(super) fn of(edge: &Edge, now: Instant) -> Value {
 /// Goes on where the process before was, as far as the configuration still has what it is about.
 pub(super) fn resume(edge: &Edge, estate: &Value, now: Instant) {
     if let Some(revision) = estate["revision"].as_u64() {
-        edge.audit.resume(revision);
+        let entries = list(&estate["audit"]).iter().cloned();
+        edge.audit.resume(revision, entries);
     }
     for ban in list(&estate["bans"]) {
         let network = ban[0].as_str().and_then(|text| text.parse::<IpNet>().ok());
@@ -63,6 +81,15 @@ pub(super) fn resume(edge: &Edge, estate: &Value, now: Instant) {
         }
     }
     let snapshot = edge.snapshot.load();
+    for flag in list(&estate["flags"]) {
+        let name = flag["flag"].as_str().unwrap_or_default();
+        let known = snapshot.flags.named(name);
+        let is_same = known.is_some_and(|known| words(known.config().written()) == flag["written"]);
+        if let (true, Some(to)) = (is_same, setting(&flag["to"])) {
+            // It is there.
+            let _ = edge.set_flag(name, Some(to));
+        }
+    }
     for endpoint in list(&estate["endpoints"]) {
         let cluster = endpoint["cluster"].as_str();
         let cluster = cluster.and_then(|name| snapshot.cluster_named(name));
@@ -112,6 +139,24 @@ fn endpoint_past(endpoint: &Value) -> EndpointPast {
     }
 }
 
+/// Hundredths of a percent, or a word.
+fn words(setting: Setting) -> Value {
+    match setting {
+        Setting::On => json!("on"),
+        Setting::Off => json!("off"),
+        Setting::Share(percent) => json!(percent.hundredths()),
+    }
+}
+
+fn setting(words: &Value) -> Option<Setting> {
+    match words.as_str() {
+        Some("on") => Some(Setting::On),
+        Some("off") => Some(Setting::Off),
+        Some(_) => None,
+        None => Percent::from_hundredths(number(words)?).map(Setting::Share),
+    }
+}
+
 fn number(value: &Value) -> Option<u16> {
     value.as_u64().and_then(|number| u16::try_from(number).ok())
 }
@@ -123,6 +168,7 @@ fn list(value: &Value) -> &[Value] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::audit::{Outcome, Who};
     use crate::config;
 
     const TEXT: &str = "\
@@ -132,6 +178,7 @@ access_log: off
 clusters:
   blue: { endpoints: ['127.0.0.1:1', '127.0.0.1:2'], health: { path: /up } }
   green: { endpoints: ['127.0.0.1:3'] }
+flags: { beta: { percent: 5 }, gamma: { percent: 1 } }
 routes:
   - { name: all, path: /, cluster: blue }
   - { name: split, path: /split, split: [{ cluster: blue, weight: 9 }, { cluster: green, weight: 1 }] }
@@ -164,8 +211,27 @@ routes:
             .add("10.0.0.0/8".parse().unwrap(), u64::MAX)
             .unwrap();
         edge.switch("all", "green").unwrap();
-        edge.audit.revise();
+        let share = Percent::from_hundredths(1_250).map(Setting::Share);
+        edge.set_flag("beta", share).unwrap();
+        edge.set_flag("gamma", Some(Setting::On)).unwrap();
+        edge.audit.record(upgraded(edge.audit.revise()));
         edge
+    }
+
+    fn upgraded(revision: u64) -> Record {
+        Record {
+            who: Who::itself("sigusr2"),
+            what: "upgrade".to_owned(),
+            before: Value::Null,
+            after: Value::Null,
+            outcome: Outcome::Done(revision),
+        }
+    }
+
+    fn estate(now: Instant) -> Value {
+        let old = old(now);
+        let revision = old.revise();
+        of(&old, &upgraded(revision), now)
     }
 
     #[test]
@@ -173,14 +239,28 @@ routes:
         let now = Instant::now();
         let next = edge(TEXT);
         assert_eq!(endpoint(&next, "blue", 1, now).0, "out", "not asked yet");
-        resume(&next, &of(&old(now), now), now);
+        resume(&next, &estate(now), now);
         assert_eq!(endpoint(&next, "blue", 0, now), ("draining".to_owned(), 1));
         assert_eq!(endpoint(&next, "blue", 1, now), ("in".to_owned(), 7));
         assert_eq!(
             next.bans.list(),
             [("10.0.0.0/8".parse().unwrap(), u64::MAX)]
         );
-        assert_eq!(next.audit.revision(), 2);
+        assert_eq!(next.audit.revision(), 3);
+        let since: Vec<_> = next
+            .audit
+            .since(1)
+            .iter()
+            .map(|one| one["revision"].clone())
+            .collect();
+        assert_eq!(since, [2, 3], "and who did it");
+        let snapshot = next.snapshot.load_full();
+        let flag = |name| snapshot.flags.named(name).unwrap();
+        assert_eq!(flag("beta").setting().to_string(), "12.5 %");
+        assert_eq!(
+            (flag("gamma").setting(), flag("gamma").said()),
+            (Setting::On, Said::Operator)
+        );
         let back = next.switch_back("all").unwrap();
         assert_eq!(
             (&*back.before[0].cluster, &*back.now[0].cluster),
@@ -201,10 +281,15 @@ routes:
                 "endpoints: ['127.0.0.1:1', '127.0.0.1:2']",
                 "endpoints: [{ address: '127.0.0.1:2', weight: 3 }]",
             )
-            .replace("path: /, cluster: blue", "path: /, cluster: green");
+            .replace("path: /, cluster: blue", "path: /, cluster: green")
+            .replace("beta: { percent: 5 }", "beta: { percent: 6 }");
         let next = edge(&text);
-        resume(&next, &of(&old(now), now), now);
+        resume(&next, &estate(now), now);
         assert_eq!(endpoint(&next, "blue", 0, now), ("in".to_owned(), 3));
+        assert_eq!(
+            next.snapshot.load().flags.named("beta").unwrap().said(),
+            Said::File
+        );
         assert!(
             next.switch_back("all").is_err(),
             "nobody has changed this route"
@@ -218,11 +303,17 @@ routes:
             json!(null),
             json!([1]),
             json!({ "bans": [["x", 1], 7, ["10.0.0.0/8"]], "routes": [{}, { "route": "all", "written": [[1, 2]] }] }),
+            json!({ "revision": 1, "audit": [1, {}, { "revision": "x" }] }),
+            json!({ "flags": [{}, { "flag": "beta", "written": 500, "to": "maybe" }] }),
             json!({ "endpoints": [{ "cluster": "blue", "endpoint": "127.0.0.1:1", "weight": ["a", 9], "passes": "yes" }] }),
         ] {
             resume(&next, &strange, Instant::now());
         }
-        assert!(next.bans.list().is_empty());
+        assert!(next.bans.list().is_empty() && next.audit.latest().is_empty());
+        assert_eq!(
+            next.snapshot.load().flags.named("beta").unwrap().said(),
+            Said::File
+        );
         assert_eq!(next.audit.revision(), 1);
         assert_eq!(
             endpoint(&next, "blue", 0, Instant::now()),

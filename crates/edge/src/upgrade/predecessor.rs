@@ -1,6 +1,7 @@
 //! The process that hands over, as seen by the one that takes over. Never serves anybody before it
 //! is told to.
 
+use std::collections::HashMap;
 use std::env;
 use std::fs::File;
 use std::io::{self, stdin};
@@ -29,6 +30,7 @@ pub struct Predecessor {
     stream: Arc<UnixStream>,
     sockets: Vec<Inherited>,
     tickets: Vec<(String, TicketPast)>,
+    affinity: HashMap<String, Secret<[u8; 32]>>,
     stderr: Option<OwnedFd>,
 }
 
@@ -55,7 +57,10 @@ pub(crate) struct Inherited {
 #[derive(Debug, Error)]
 pub enum TakeOverError {
     /// Nobody hands over.
-    #[error("{HANDOVER} is for processes that an edge starts to take over: unset it")]
+    #[error(
+        "{HANDOVER} does not name the parent of this process, which would hand over: whatever an edge \
+         starts in place of its binary must become that binary (exec); anybody else must unset it"
+    )]
     Nobody,
     /// What comes is not understood, or breaks off.
     #[error("cannot take over: {0}")]
@@ -87,6 +92,7 @@ impl Predecessor {
             stream: Arc::new(stream),
             sockets: Vec::new(),
             tickets: Vec::new(),
+            affinity: HashMap::new(),
             stderr: None,
         };
         loop {
@@ -98,6 +104,11 @@ impl Predecessor {
             }
             if let Some(tickets) = tickets(words) {
                 predecessor.tickets.push(tickets);
+            }
+            if let (Some(cluster), Some(drawn)) =
+                (words["affinity"].as_str(), secret(&words["drawn"]))
+            {
+                predecessor.affinity.insert(cluster.to_owned(), drawn);
             }
             // What an edge of another version has to give may be of no use to this one.
             let Some(descriptor) = parcel.descriptor else {
@@ -132,6 +143,11 @@ impl Predecessor {
         std::mem::take(&mut self.tickets)
     }
 
+    /// By cluster: what affinity rests on that is in no file. Once.
+    pub(crate) fn affinity(&mut self) -> HashMap<String, Secret<[u8; 32]>> {
+        std::mem::take(&mut self.affinity)
+    }
+
     /// Tells it that everything could be served from now on, and waits until it shall be. Returns what
     /// the process before knew last; nothing if that process is gone. Blocks.
     pub(crate) fn take_over(&mut self) -> Value {
@@ -163,30 +179,35 @@ impl Predecessor {
 
 /// One listener's secrets, as they travel.
 pub(super) fn ticket_words(listener: &str, past: &TicketPast) -> Value {
-    let words = |secret: &Option<Secret<[u8; KEY_BYTES]>>| {
-        secret
-            .as_ref()
-            .map(|secret| STANDARD.encode(secret.expose()))
-    };
     json!({
         "tickets": listener,
         "period": past.period,
-        "current": words(&past.current),
-        "previous": words(&past.previous),
+        "current": past.current.as_ref().map(|secret| words(secret.expose())),
+        "previous": past.previous.as_ref().map(|secret| words(secret.expose())),
     })
 }
 
+/// What one cluster's affinity rests on, as it travels.
+pub(super) fn affinity_words(cluster: &str, drawn: &[u8; KEY_BYTES]) -> Value {
+    json!({ "affinity": cluster, "drawn": words(drawn) })
+}
+
+fn words(secret: &[u8; KEY_BYTES]) -> String {
+    STANDARD.encode(secret)
+}
+
 fn tickets(words: &Value) -> Option<(String, TicketPast)> {
-    let secret = |key: &str| {
-        let bytes = STANDARD.decode(words[key].as_str()?).ok()?;
-        <[u8; KEY_BYTES]>::try_from(bytes).ok().map(Secret::new)
-    };
     let past = TicketPast {
         period: words["period"].as_u64()?,
-        current: secret("current"),
-        previous: secret("previous"),
+        current: secret(&words["current"]),
+        previous: secret(&words["previous"]),
     };
     Some((words["tickets"].as_str()?.to_owned(), past))
+}
+
+fn secret(words: &Value) -> Option<Secret<[u8; KEY_BYTES]>> {
+    let bytes = STANDARD.decode(words.as_str()?).ok()?;
+    <[u8; KEY_BYTES]>::try_from(bytes).ok().map(Secret::new)
 }
 
 #[cfg(test)]
@@ -214,6 +235,7 @@ mod tests {
             let words = json!({ "socket": "127.0.0.1:0", "listener": "web" });
             wire::send(stream, &words, Some(socket.as_fd())).unwrap();
             wire::send(stream, &ticket_words("web", &past), None).unwrap();
+            wire::send(stream, &affinity_words("main", &[9; KEY_BYTES]), None).unwrap();
             wire::send(stream, &json!({ "news": 1 }), Some(socket.as_fd())).unwrap();
             wire::send(stream, &json!({ "end": true }), None).unwrap();
         })
@@ -223,6 +245,8 @@ mod tests {
         assert_eq!(tickets[0].1.period, 5);
         assert_eq!(tickets[0].1.current.as_ref().unwrap().expose(), &[7; 32]);
         assert!(tickets[0].1.previous.is_none());
+        let affinity = predecessor.affinity();
+        assert_eq!(affinity["main"].expose(), &[9; KEY_BYTES]);
         let sockets = predecessor.sockets();
         let [inherited] = <[Inherited; 1]>::try_from(sockets).unwrap();
         assert_eq!(inherited.listener.as_deref(), Some("web"));
