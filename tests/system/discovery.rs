@@ -15,6 +15,7 @@ use crate::native::Setup;
 mod dns;
 mod files;
 mod registry;
+mod reloading;
 
 /// An edge whose only cluster has no endpoint but what these sources find.
 fn with_sources(sources: Value) -> Setup {

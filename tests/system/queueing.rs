@@ -286,3 +286,24 @@ async fn a_full_endpoint_is_passed_over_and_may_have_a_limit_of_its_own() {
     }
     assert_eq!((narrow.in_flight_max(), wide.in_flight_max()), (1, 3));
 }
+
+#[tokio::test]
+async fn who_waits_is_served_across_a_reload_and_the_limit_holds() {
+    let (endpoint, gate) = gated().await;
+    let edge = narrow(&endpoint, json!({ "timeout": "20s" })).start().await;
+    let mut waiting = vec![asking(&edge, "/served")];
+    wait_for_requests(&endpoint, 1).await;
+    waiting.push(asking(&edge, "/before"));
+    wait_for_queue(&edge, 1).await;
+    let mut next = edge.config();
+    next["routes"][0]["response_headers"] = json!({ "set": { "x-reload": "1" } });
+    edge.reload(&next).await;
+    waiting.push(asking(&edge, "/after"));
+    wait_for_queue(&edge, 2).await;
+    gate.add_permits(3);
+    for request in waiting {
+        assert_eq!(request.await.unwrap().status, 200);
+    }
+    assert_eq!(endpoint.requests(), 3);
+    assert_eq!(endpoint.in_flight_max(), 1, "both generations count as one");
+}

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
-use portcullis_testkit::{Authority, Behavior, Connection, Endpoint, wait_until};
+use portcullis_testkit::{Authority, Behavior, Connection, Endpoint, free_port, wait_until};
 use serde_json::{Value, json};
 
 use super::frames::*;
@@ -169,4 +169,29 @@ async fn silence_of_a_tunnel_is_bounded() {
         client.expect_close().await;
         edge.expect_nothing_left().await;
     }
+}
+
+#[tokio::test]
+async fn a_listener_that_goes_says_goodbye_and_lets_streams_finish() {
+    let a = Endpoint::start("a").await;
+    let authority = Authority::new();
+    let edge = edge(&a, json!({})).await;
+    a.behave(Behavior::Slow(Duration::from_millis(500)));
+    let mut busy = Raw::open(&edge, &authority, Way::Clear).await;
+    busy.send(&get(1, "/slow")).await;
+    wait_until("the request to arrive", async || {
+        (a.in_flight() == 1).then_some(())
+    })
+    .await;
+    let another = free_port();
+    let mut next = edge.config();
+    next["listeners"] = json!([{ "name": "another", "address": another.address().to_string() }]);
+    edge.reload(&next).await;
+    let goodbye = busy.until(|frame| frame.kind == GOAWAY).await.unwrap();
+    assert_eq!(goodbye.code(), NO_ERROR);
+    assert_eq!(busy.status(1).await, Ok(200));
+    wait_until("the listener to close", async || {
+        Connection::open(edge.http()).await.err()
+    })
+    .await;
 }

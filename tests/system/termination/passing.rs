@@ -1,6 +1,6 @@
 //! TLS that is passed through unopened: what the log and the metrics say of it.
 
-use portcullis_testkit::{Authority, Endpoint, TlsOrigin, free_port, wait_until};
+use portcullis_testkit::{Authority, Connection, Endpoint, TlsOrigin, free_port, wait_until};
 use serde_json::json;
 
 use super::certificates;
@@ -71,15 +71,39 @@ async fn without_an_endpoint_the_line_says_why() {
         .listener("tls", &keys)
         .start()
         .await;
-    let client = portcullis_testkit::Connection::open_tls(
-        edge.listener(1),
-        "legacy.example",
-        authority.client(),
-    );
+    let client = Connection::open_tls(edge.listener(1), "legacy.example", authority.client());
     assert!(client.await.is_err());
     let line = wait_until("the line", async || edge.log().into_iter().next()).await;
     assert_eq!(line["outcome"], "failed_connect_refused", "{line}");
     assert_eq!(line["server_name"], "legacy.example");
     let labels = [("outcome", "failed_connect_refused")];
+    edge.wait_for_metric(CONNECTIONS, &labels, 1.0).await;
+}
+
+#[tokio::test]
+async fn a_connection_passed_through_outlives_its_listener() {
+    let (a, authority) = (Endpoint::start("a").await, Authority::new());
+    let legacy = TlsOrigin::start(&authority, "legacy.example").await;
+    let keys = json!({ "passthrough": [{ "sni": "legacy.example", "cluster": "legacy" }] });
+    let endpoint = legacy.address().to_string();
+    let edge = Setup::new(&[&a])
+        .set("clusters.legacy", json!({ "endpoints": [endpoint] }))
+        .listener("tls", &keys)
+        .start()
+        .await;
+    let mut client = open_tls(edge.listener(1), "legacy.example", &authority).await;
+    client.send(b"before").await.unwrap();
+    assert!(!client.read_some().await.unwrap().is_empty());
+    let mut next = edge.config();
+    next["listeners"].as_array_mut().unwrap().truncate(1);
+    edge.reload(&next).await;
+    wait_until("the listener to close", async || {
+        Connection::open(edge.listener(1)).await.err()
+    })
+    .await;
+    client.send(b"after").await.unwrap();
+    assert!(!client.read_some().await.unwrap().is_empty());
+    drop(client);
+    let labels = [("cluster", "legacy"), ("outcome", "passed_through")];
     edge.wait_for_metric(CONNECTIONS, &labels, 1.0).await;
 }
