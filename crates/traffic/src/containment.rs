@@ -102,7 +102,7 @@ pub enum Role {
 }
 
 /// Health, ejections, breakers and drains of one cluster.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Containment {
     policy: Policy,
     /// Sorted; of the same length as `members`.

@@ -140,6 +140,16 @@ impl Table {
         verdict
     }
 
+    /// What [`Table::take`] would answer.
+    pub fn peek(&self, rate: &Rate, ask: &Ask) -> Verdict {
+        let (bucket, place, is_known) = self.place(ask.key);
+        let entry = &self.buckets[bucket][place];
+        let known = if is_known { entry.full_at } else { 0 };
+        let (mut verdict, _) = rate.take(known, ask);
+        verdict.has_evicted = verdict.is_admitted && !is_known && entry.full_at > nanos(ask.now);
+        verdict
+    }
+
     /// Undoes what [`Table::take`] took: the request was refused for another reason.
     pub fn give_back(&mut self, rate: &Rate, ask: &Ask) {
         let (bucket, place, is_known) = self.place(ask.key);

@@ -29,7 +29,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::fmt;
 
-pub use conditions::{Condition, Conditions, ValuePattern};
+pub use conditions::{Condition, Conditions, Unmet, ValuePattern};
 pub use details::{Details, Part, REPETITIONS_MAX, VALUE_BYTES_MAX};
 pub use host::normalize_host;
 pub use normal::{

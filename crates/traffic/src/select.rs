@@ -10,6 +10,7 @@
 //! 4. panic: when nobody is eligible, whoever still accepts connections.
 
 mod algorithm;
+mod candidates;
 mod keyed;
 mod levels;
 mod members;
@@ -22,6 +23,7 @@ use std::time::{Duration, Instant};
 
 use crate::endpoint::{EndpointId, Standing};
 
+pub use candidates::{Candidate, Rehearsal, Skipped};
 use members::Members;
 pub use settings::{Balance, MAX_WEIGHT, Member, Settings, SlowStart, Zone};
 

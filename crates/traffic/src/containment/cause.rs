@@ -28,7 +28,7 @@ pub(super) enum Ruling {
 }
 
 /// What the last probes of one check say, over all endpoints that can be reached.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Survey {
     /// The last time one of them passed.
     passed: Option<Instant>,
@@ -37,7 +37,7 @@ pub(super) struct Survey {
     is_mixed: bool,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Named {
     cause: Trouble,
     by: u32,
@@ -116,7 +116,7 @@ fn voices(cause: &Trouble) -> u32 {
 const MAX_CAUSES: usize = 8;
 
 /// What traffic lately says about one endpoint, kept to compare it with the others.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Traffic {
     window: Window,
     last_success: Option<Instant>,
@@ -222,7 +222,7 @@ pub(super) fn sum_up(
 pub(super) const MEMORY: Duration = Duration::from_secs(10);
 
 /// The causes that are shared at present, and where they were seen.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Shared {
     /// By the position of the check.
     pub(super) checks: Vec<Option<Trouble>>,

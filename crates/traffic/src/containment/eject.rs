@@ -60,7 +60,7 @@ impl Default for Policy {
 }
 
 /// What traffic says against one endpoint, and until when it is out for it.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Ejection {
     /// Failures without an answer since the last one that came, oldest first; at most
     /// `Policy::failures`, since only that many can matter.

@@ -10,7 +10,7 @@ use super::{Change, Changes, Policy, Reason, Role, Trouble, Verdict, What};
 use crate::breaker::{Breaker, Mode, State};
 use crate::endpoint::{EndpointId, Standing};
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Member {
     pub(super) id: EndpointId,
     /// As many as the policy has.

@@ -103,13 +103,31 @@ impl Part {
         }
     }
 
+    /// `header`, `cookie` or `query`.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Header(_) => "header",
+            Self::Cookie(_) => "cookie",
+            Self::Query(_) => "query",
+        }
+    }
+
+    /// The name of the field, cookie or parameter.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Header(name) => name.as_str(),
+            Self::Cookie(name) | Self::Query(name) => name,
+        }
+    }
+
     /// Kind and name, for an order.
     pub(super) fn rank(&self) -> (u8, &str) {
-        match self {
-            Self::Header(name) => (2, name.as_str()),
-            Self::Cookie(name) => (1, name),
-            Self::Query(name) => (0, name),
-        }
+        let kind = match self {
+            Self::Header(_) => 2,
+            Self::Cookie(_) => 1,
+            Self::Query(_) => 0,
+        };
+        (kind, self.name())
     }
 }
 

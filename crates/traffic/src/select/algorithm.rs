@@ -146,6 +146,35 @@ impl Board {
         }
     }
 
+    /// What is compared at a position, per weight of 1: the least score first, and among equals the
+    /// most that a turn is worth.
+    pub(super) fn stands(&self, position: usize, unit: i32) -> (Option<f64>, Option<f64>) {
+        let score = f32::from_bits(self.turns.score(position).cast_unsigned());
+        let score = f64::from(score) * f64::from(unit);
+        let turn = self
+            .turns
+            .credit(position)
+            .wrapping_add(self.turns.weight(position));
+        let turn = f64::from(turn) / f64::from(unit);
+        match &self.algorithm {
+            Algorithm::RoundRobin | Algorithm::Hash(_) => (None, Some(turn)),
+            Algorithm::LeastConn(_) | Algorithm::PeakEwma(..) => (Some(score), Some(turn)),
+            Algorithm::P2c(_) => (Some(score), None),
+        }
+    }
+
+    /// The two of a range that chance puts up, where it does.
+    pub(super) fn drawn(
+        &self,
+        range: Range<usize>,
+        ask: &Ask<'_>,
+    ) -> Option<(usize, Option<usize>)> {
+        match &self.algorithm {
+            Algorithm::P2c(parts) => parts.draw().two(range, ask.chance),
+            _ => None,
+        }
+    }
+
     /// One of a range, by any algorithm that needs no key.
     pub(super) fn pick(&mut self, range: Range<usize>, ask: &Ask<'_>) -> Option<usize> {
         match &mut self.algorithm {

@@ -8,7 +8,7 @@ use crate::balance::chance;
 
 /// Points to look at before giving up on the ring. Only where hardly anybody of many is eligible
 /// does it come to that.
-const MAX_STEPS: usize = 256;
+pub(super) const MAX_STEPS: usize = 256;
 
 /// So many times a key is sent on by endpoints that are to have only a part of theirs; then there is
 /// probably nobody else, and the first of them takes it after all.
@@ -63,7 +63,7 @@ impl Members {
         }
     }
 
-    fn bound_of(&self, level: usize) -> Bound {
+    pub(super) fn bound_of(&self, level: usize) -> Bound {
         let Balance::Hash {
             bounded_load_percent: Some(percent),
         } = self.settings.balance
@@ -84,7 +84,7 @@ pub(super) struct NoKey;
 pub(super) const WHOLE_PART: u32 = 10_000;
 
 /// The most that endpoints may have in flight, per weight: `busy / weight`.
-struct Bound {
+pub(super) struct Bound {
     busy: u128,
     weight: u128,
 }
@@ -92,7 +92,7 @@ struct Bound {
 impl Bound {
     /// Whether one more leaves the endpoint within its bound, rounded up: so that one request is
     /// always allowed, and somebody is always below.
-    fn admits(&self, members: &Members, position: usize) -> bool {
+    pub(super) fn admits(&self, members: &Members, position: usize) -> bool {
         let slot = &members.slots[position];
         let counted = u128::from(slot.counts().eligible);
         self.weight == 0 || u128::from(slot.in_flight) * self.weight < self.busy * counted

@@ -129,6 +129,12 @@ impl Levels {
         *busy = busy.saturating_sub(places.into());
     }
 
+    /// How much of the traffic goes to a level, in percent, rounded up: nothing is nothing.
+    pub(super) fn percent(&self, level: usize) -> u8 {
+        let load = self.levels[level].part.load;
+        u8::try_from((load * 100).div_ceil(WHOLE)).unwrap_or(100)
+    }
+
     /// Places taken at the eligible members of a level.
     pub(super) fn busy(&self, level: usize) -> u64 {
         self.levels[level].busy

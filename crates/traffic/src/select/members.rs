@@ -346,6 +346,11 @@ impl Members {
         self.position(id).map(|at| &self.slots[at])
     }
 
+    /// What the algorithm goes by at a position: the least first, and among equals the most.
+    pub(super) fn stands(&self, position: usize) -> (Option<f64>, Option<f64>) {
+        self.board.stands(position, self.unit)
+    }
+
     pub(super) fn latency_seconds(&self, id: EndpointId, now: Instant) -> Option<f64> {
         self.board.latency_seconds(self.position(id)?, now)
     }

@@ -139,6 +139,10 @@ impl Slot {
         self.weight > 0 && self.standing.is_eligible()
     }
 
+    pub(super) fn max_in_flight(&self) -> u32 {
+        self.max_in_flight
+    }
+
     pub(super) fn is_full(&self) -> bool {
         self.in_flight >= self.max_in_flight
     }
