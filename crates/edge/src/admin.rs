@@ -30,6 +30,7 @@ mod balancer;
 mod browser;
 mod change;
 mod check;
+mod explain;
 mod flags;
 mod json;
 mod openapi;
@@ -168,6 +169,7 @@ impl Desk {
             Does::Change(kind) => self.change(kind, &steps, head, body, who).await,
             Does::Check => self.check(&steps, head, body, who).await,
             Does::Upgrade => self.upgrade(head, body, who).await,
+            Does::Explain => self.explain(body).await,
             Does::Reload | Does::RollBack => self.reload(operation.does, head, body, who).await,
             shown => Ok(self.show(shown)),
         }
@@ -219,6 +221,7 @@ impl Desk {
             | Does::RollBack
             | Does::Upgrade
             | Does::Check
+            | Does::Explain
             | Does::Change(_) => openapi::document(),
         };
         let mut answer = document(StatusCode::OK, &body);

@@ -130,13 +130,31 @@ impl Affinity {
 
     /// Where the client of this request belongs.
     pub(crate) fn recognise(&self, head: &impl Head, now_unix_seconds: u64) -> Bond {
+        self.bond(head, now_unix_seconds, |table, hash| {
+            table.find(hash, now_unix_seconds)
+        })
+    }
+
+    /// The same for a request that does not count as a use.
+    pub(crate) fn look_up(&self, head: &impl Head, now_unix_seconds: u64) -> Bond {
+        self.bond(head, now_unix_seconds, |table, hash| {
+            table.peek(hash, now_unix_seconds)
+        })
+    }
+
+    fn bond(
+        &self,
+        head: &impl Head,
+        now_unix_seconds: u64,
+        find: impl FnOnce(&Table, u64) -> Option<u64>,
+    ) -> Bond {
         match &self.by {
             By::Cookie(cookie) => cookie
                 .read(head.fields(), now_unix_seconds)
                 .map_or(Bond::None, Bond::Cookie),
             By::Value { source, key, table } => {
                 value::hash(source, key, head).map_or(Bond::None, |hash| {
-                    let endpoint = table.find(hash, now_unix_seconds);
+                    let endpoint = find(table, hash);
                     Bond::Value { hash, endpoint }
                 })
             }

@@ -36,6 +36,7 @@ mod endpoint;
 mod events;
 mod past;
 mod policy;
+mod rehearse;
 mod slot;
 mod status;
 #[cfg(test)]
@@ -46,7 +47,9 @@ use self::core::{Core, NoPlace, Shape};
 pub use endpoint::{Endpoint, OpaqueIds};
 pub use events::{Event, Events};
 pub(crate) use past::EndpointPast;
+pub(crate) use rehearse::{Rehearsed, Would};
 pub use slot::Slot;
+pub(crate) use status::obstacle_name;
 pub use status::{ClusterStatus, EndpointStatus};
 
 /// What the clusters of one edge share over all generations.

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use crate::access_log;
 use crate::audit::{Outcome, Record, Who};
 use crate::config::{self, Config, Parsed};
+use crate::connection::ListenerContext;
 use crate::server::{Doors, Prepared, StartError};
 use crate::state::{BuildError, Edge, Snapshot};
 
@@ -156,6 +157,11 @@ impl Controller {
     /// The configuration in force.
     pub fn config(&self) -> Arc<Config> {
         Arc::clone(&lock(&self.in_force).config)
+    }
+
+    /// What clients come in by.
+    pub(crate) fn listeners(&self) -> Vec<Arc<ListenerContext>> {
+        self.doors.contexts()
     }
 
     /// Where it is read.

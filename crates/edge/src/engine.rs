@@ -23,7 +23,7 @@ pub(crate) use dial::{connect, connect_with};
 pub(crate) use guard::{Abuse, Guard};
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use h1::fuzzing;
-pub(crate) use h1::{Engine as NativeEngine, Pool, responses};
+pub(crate) use h1::{Engine as NativeEngine, Pool, requests, responses};
 pub(crate) use h2::Bridge;
 pub(crate) use linger::linger;
 pub(crate) use pingora::Engine as PingoraEngine;

@@ -33,6 +33,17 @@ enum List {
     File(Arc<NetworkFile>),
 }
 
+/// What a gate thinks of a client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Opinion {
+    /// It may pass.
+    Passes,
+    /// It may pass because the gate runs dry.
+    WouldBeRefused,
+    /// It may not.
+    Refused,
+}
+
 /// What a gate says of a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
@@ -69,16 +80,26 @@ impl Gate {
     /// Whether the client may pass: it is on no `deny` list, and on an `allow` list if there are
     /// any. A gate that runs dry only counts.
     pub(crate) fn judge(&self, client: IpAddr) -> Verdict {
-        let now = unix_seconds();
-        if self.lets_in(client, now) {
-            return Verdict::Pass;
+        match self.opinion(client) {
+            Opinion::Passes => Verdict::Pass,
+            Opinion::WouldBeRefused => {
+                self.metrics.would_refuse.inc();
+                Verdict::Pass
+            }
+            Opinion::Refused => {
+                self.metrics.refused.inc();
+                Verdict::Refused
+            }
         }
-        if self.is_dry_run {
-            self.metrics.would_refuse.inc();
-            return Verdict::Pass;
+    }
+
+    /// The same without counting.
+    pub(crate) fn opinion(&self, client: IpAddr) -> Opinion {
+        match (self.lets_in(client, unix_seconds()), self.is_dry_run) {
+            (true, _) => Opinion::Passes,
+            (false, true) => Opinion::WouldBeRefused,
+            (false, false) => Opinion::Refused,
         }
-        self.metrics.refused.inc();
-        Verdict::Refused
     }
 
     /// Whether it only counts. Then connections need not be asked, their requests are.

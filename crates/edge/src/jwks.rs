@@ -137,6 +137,28 @@ impl Issuer {
         Ok(passport)
     }
 
+    /// What [`Issuer::read`] would say. Remembers nothing and counts nothing.
+    ///
+    /// # Errors
+    /// See [`Unread`].
+    pub(crate) fn examine(
+        &self,
+        token: &str,
+        now: i64,
+        at: Instant,
+    ) -> Result<Arc<Passport>, Unread> {
+        let keys = self.keys.load();
+        let Some(keys) = keys.as_ref().filter(|_| self.age(at) <= self.max_stale) else {
+            return Err(Unread::NoKeys);
+        };
+        if token.len() > TOKEN_BYTES_MAX {
+            let error = VerifyError::Malformed("too long");
+            return Err(Unread::Refused(error));
+        }
+        let token = self.verifier.verify(token, &keys.set, now);
+        Ok(Arc::new(Passport::new(token.map_err(Unread::Refused)?)))
+    }
+
     /// Takes a key set as published. The previous one stays if this one is no good.
     ///
     /// # Errors

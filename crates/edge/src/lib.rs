@@ -36,6 +36,7 @@ pub mod control;
 mod dialling;
 pub mod discovery;
 mod engine;
+pub mod explain;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
 pub mod fuzzing;

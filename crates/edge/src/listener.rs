@@ -200,6 +200,11 @@ impl Listener {
         &self.context.name
     }
 
+    /// What its connections share.
+    pub(crate) fn context(&self) -> Arc<ListenerContext> {
+        Arc::clone(&self.context)
+    }
+
     /// Counts the connection and serves it in a task of its own, or refuses it at a limit.
     fn admit(self: &Arc<Self>, stream: TcpStream, peer: SocketAddr, signals: &Signals) {
         let metrics = &self.context.metrics;

@@ -60,6 +60,7 @@ mod misdirected;
 mod passed;
 mod path;
 mod redirect;
+mod rehearsal;
 mod respond;
 mod retry;
 mod retry_after;
@@ -89,8 +90,10 @@ pub use lease::{LEASE_LOOK, Lease, LeaseEnd, lease_over};
 pub(crate) use let_in::refuses_connection;
 use limit::Stage;
 pub(crate) use passed::{Passed, report_passed};
+pub(crate) use rehearsal::{AskedLimit, Findings, told, would_refuse_connection};
 pub(crate) use respond::{announces_draining, cause};
 use retry::Setback;
+pub(crate) use route::{Missed, asked_for};
 pub(crate) use select::octets;
 pub use step::{Answer, Attempt, End, ResponseStep};
 pub use unparsed::{Told, answer_unparsed, report_handshake, report_unparsed};
@@ -143,6 +146,8 @@ pub struct Exchange {
     endpoint_time: Option<Duration>,
     endpoint_status: Option<StatusCode>,
     body: Body,
+    /// Nothing takes effect then.
+    rehearsal: Option<Box<rehearsal::Rehearsal>>,
     /// Set once: the first failure is the reason, later ones follow from it.
     failed: Option<Outcome>,
     /// What the route's own answer counts as.
@@ -155,6 +160,15 @@ impl Exchange {
     pub fn new(edge: Arc<Edge>, connection: Arc<Connection>, now: Instant) -> Self {
         connection.requests.fetch_add(1, Ordering::Relaxed);
         let snapshot = edge.snapshot.load_full();
+        Self::begin(edge, connection, snapshot, now)
+    }
+
+    fn begin(
+        edge: Arc<Edge>,
+        connection: Arc<Connection>,
+        snapshot: Arc<Snapshot>,
+        now: Instant,
+    ) -> Self {
         Self {
             edge,
             connection,
@@ -184,6 +198,7 @@ impl Exchange {
             endpoint_time: None,
             endpoint_status: None,
             body: Body::default(),
+            rehearsal: None,
             failed: None,
             answered: None,
             has_ended: false,
@@ -201,8 +216,9 @@ impl Exchange {
             path: changed.as_deref().unwrap_or(head.path()),
             head,
         };
-        let let_in = let_in::check(&self.edge, &self.snapshot, head, &self.connection);
-        let checked = let_in.and_then(|()| admit::check(head, self.limits()));
+        let checked = self
+            .lets_in(head)
+            .and_then(|()| admit::check(head, self.limits()));
         let checked = checked.and_then(|()| misdirected::check(head, &self.connection));
         let flags = Decided::default();
         let decided = checked.and(path).and_then(|()| {
@@ -214,13 +230,15 @@ impl Exchange {
                 &flags,
             )
         });
-        self.snapshot.flags.count(&flags);
+        if !self.is_rehearsed() {
+            self.snapshot.flags.count(&flags);
+        }
         self.route = decided.ok();
         self.request = Some(admit::identify(
             head,
             &self.connection,
             self.snapshot.trust(),
-            &self.edge.ids,
+            self.ids(),
             finish::is_logged(&self.edge, &self.snapshot, self.route),
         ));
         if matches!(decided, Ok(_) | Err(Cause::NoRoute))
@@ -279,7 +297,7 @@ impl Exchange {
     /// Edits of the request head for this attempt. The engine removes hop-by-hop fields from the
     /// client's head first and applies these after, so that `Connection` cannot name ours.
     pub fn on_forward(&mut self, head: &impl Head) -> Vec<HeaderEdit> {
-        let span = self.edge.ids.draw_span();
+        let span = self.ids().draw_span();
         let Some(request) = &self.request else {
             return Vec::new();
         };

@@ -102,10 +102,8 @@ impl Limiter {
 
     /// Takes what the request costs, and a place, if there is both.
     pub(crate) fn take(&self, question: &Question) -> Result<Given, Refused> {
-        let place = match self.policy.concurrent {
-            Some(most) => {
-                let kept = u64::from(most.get()) * u64::from(question.reserve) / 100;
-                let open = u64::from(most.get()).saturating_sub(kept).max(1);
+        let place = match self.open(question) {
+            Some(open) => {
                 let place = Memory::enter(&self.memory, question.key, open);
                 Some(place.ok_or(Refused::Concurrency)?)
             }
@@ -124,6 +122,38 @@ impl Limiter {
                 Ok(Given { verdict, place })
             }
         }
+    }
+
+    /// What [`Limiter::take`] would answer; takes nothing, so nothing is to be given back.
+    pub(crate) fn peek(&self, question: &Question) -> Result<Given, Refused> {
+        let running = u64::from(self.running(question));
+        if self.open(question).is_some_and(|open| running >= open) {
+            return Err(Refused::Concurrency);
+        }
+        let verdict = question.rate.map(|rate| {
+            let ask = self.memory.ask(question);
+            self.memory.table(question.key).peek(&rate, &ask)
+        });
+        match verdict {
+            Some(verdict) if !verdict.is_admitted => Err(Refused::Rate(verdict)),
+            verdict => Ok(Given {
+                verdict,
+                place: None,
+            }),
+        }
+    }
+
+    /// How many of its key run.
+    pub(crate) fn running(&self, question: &Question) -> u32 {
+        let running = lock(&self.memory.running[shard(question.key)]);
+        running.get(&question.key).copied().unwrap_or(0)
+    }
+
+    /// How many of its key may run; `None`: as many as they like.
+    pub(crate) fn open(&self, question: &Question) -> Option<u64> {
+        let most = u64::from(self.policy.concurrent?.get());
+        let kept = most * u64::from(question.reserve) / 100;
+        Some(most.saturating_sub(kept).max(1))
     }
 
     /// The request was refused by another limit, so it counts for nothing here.

@@ -285,6 +285,8 @@ pub struct Snapshot {
 pub struct RouteState {
     /// The `route` label.
     pub name: String,
+    /// Which requests it takes.
+    pub(crate) pattern: Pattern,
     /// What becomes of its requests.
     pub action: Action,
     /// What it asks of tokens.
@@ -325,6 +327,7 @@ impl RouteState {
         let targets = known.and_then(|known| known.targets.as_ref());
         Self {
             name: route.name.clone(),
+            pattern: route.pattern.clone(),
             action: route.action.clone(),
             auth: route.auth.clone(),
             cors: route.cors.clone(),

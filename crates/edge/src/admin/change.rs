@@ -199,12 +199,17 @@ pub(super) fn nothing(body: &[u8]) -> Result<(), Refused> {
     object(body, &[]).map(drop)
 }
 
-/// A JSON object without other keys.
-fn object(body: &[u8], known: &[&str]) -> Result<Map<String, Value>, Refused> {
-    let fields = json::object(body).map_err(|error| match error {
+/// A JSON object, whatever is in it.
+pub(super) fn members(body: &[u8]) -> Result<Map<String, Value>, Refused> {
+    json::object(body).map_err(|error| match error {
         NoObject::Twice => invalid("The body has a name twice: it must stand for one value"),
         NoObject::Other => invalid("The body must be a JSON object"),
-    })?;
+    })
+}
+
+/// A JSON object without other keys.
+fn object(body: &[u8], known: &[&str]) -> Result<Map<String, Value>, Refused> {
+    let fields = members(body)?;
     match fields.keys().find(|key| !known.contains(&key.as_str())) {
         Some(_) if known.is_empty() => Err(invalid("This change takes no values")),
         Some(_) => Err(invalid(&format!(

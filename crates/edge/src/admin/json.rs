@@ -1,11 +1,11 @@
-//! JSON bodies of changes. Never lets a name stand for two values: whoever wrote it meant one of them.
+//! JSON bodies of requests. Never lets a name stand for two values: whoever wrote it meant one of them.
 
 use std::fmt;
 
-use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
+use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
-/// An object, with the objects in it, if no name is there twice. Changes hold no lists.
+/// An object, with the objects and lists in it, if no name is there twice.
 pub(super) fn object(body: &[u8]) -> Result<Map<String, Value>, NoObject> {
     match serde_json::from_slice::<Unique>(body) {
         Ok(Unique(Value::Object(fields))) => Ok(fields),
@@ -39,7 +39,7 @@ impl<'de> Visitor<'de> for UniqueVisitor {
     type Value = Value;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("names, texts and numbers")
+        f.write_str("JSON")
     }
 
     fn visit_unit<E>(self) -> Result<Value, E> {
@@ -66,6 +66,14 @@ impl<'de> Visitor<'de> for UniqueVisitor {
         Ok(text.into())
     }
 
+    fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Value, A::Error> {
+        let mut list = Vec::new();
+        while let Some(Unique(value)) = elements.next_element()? {
+            list.push(value);
+        }
+        Ok(Value::Array(list))
+    }
+
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
         let mut fields = Map::new();
         while let Some((name, Unique(value))) = entries.next_entry::<String, _>()? {
@@ -87,6 +95,7 @@ mod tests {
             r#"{"weight": 1, "weight": 1}"#,
             r#"{"weight": 1, "w\u0065ight": 2}"#,
             r#"{"weights": {"blue": 1, "blue": 2}}"#,
+            r#"{"list": [{"blue": 1, "blue": 2}]}"#,
         ] {
             assert_eq!(object(twice.as_bytes()), Err(NoObject::Twice), "{twice}");
         }
@@ -96,8 +105,8 @@ mod tests {
 
     #[test]
     fn what_is_no_object_is_refused() {
-        let deep = "{\"a\":".repeat(50_000);
-        for other in ["", "[]", "{} {}", "{\"a\": [1]}", "1", &deep] {
+        let (deep, long) = ("{\"a\":".repeat(50_000), "[".repeat(50_000));
+        for other in ["", "[]", "{} {}", "{\"a\": [1}", "1", &deep, &long] {
             assert_eq!(object(other.as_bytes()), Err(NoObject::Other));
         }
     }

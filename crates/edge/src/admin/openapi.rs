@@ -41,6 +41,7 @@ fn of_operation(operation: &Operation) -> Value {
         (Needs::Role(_), Verb::Post) if is_tried(operation.does) => {
             &["400", "401", "403", "404", "409", "412", "413", "422"]
         }
+        (Needs::Role(AdminRole::Read), Verb::Post) => &["400", "401", "403", "404", "413"],
         (Needs::Role(_), Verb::Post) => &["400", "401", "403", "404", "409", "412", "413"],
     };
     for status in refusals {
@@ -49,7 +50,7 @@ fn of_operation(operation: &Operation) -> Value {
             "content": { "application/problem+json": {} },
         });
     }
-    if operation.verb == Verb::Post {
+    if operation.needs == Needs::Role(AdminRole::Operate) {
         parameters.push(json!({
             "name": "If-Match",
             "in": "header",
@@ -127,6 +128,16 @@ fn schema(takes: Takes) -> Value {
             { "enum": ["on", "off"] },
             { "type": "number", "minimum": 0, "maximum": 100 },
         ] }),
+        Takes::Endpoints => json!({ "type": "array", "items": { "type": "string" } }),
+        Takes::Pairs => json!({
+            "type": "array",
+            "items": {
+                "type": "array",
+                "items": { "type": "string" },
+                "minItems": 2,
+                "maxItems": 2,
+            },
+        }),
     }
 }
 

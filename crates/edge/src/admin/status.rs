@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use crate::cluster::{Cluster, EndpointStatus, Event};
+use crate::cluster::{Cluster, EndpointStatus, Event, obstacle_name};
 use crate::discovery::SourceStatus;
 use crate::gate::{BANS_MAX, Gate};
 use crate::jwks::Issuer;
@@ -187,7 +187,7 @@ fn obstacle(obstacle: &Obstacle, now: Instant) -> Value {
     });
     let trouble = obstacle.trouble.as_ref().map(ToString::to_string);
     let mut told = json!({
-        "reason": reason(obstacle.kind),
+        "reason": obstacle_name(obstacle.kind),
         "trouble": trouble,
         "since_seconds": seconds_since(obstacle.since, now),
         "ends_in_seconds": until,
@@ -202,19 +202,6 @@ fn obstacle(obstacle: &Obstacle, now: Instant) -> Value {
         told["times"] = json!(times);
     }
     told
-}
-
-fn reason(kind: ObstacleKind) -> &'static str {
-    match kind {
-        ObstacleKind::Unproven { .. } => "unproven",
-        ObstacleKind::Unhealthy { .. } => "unhealthy",
-        ObstacleKind::Degraded { .. } => "degraded",
-        ObstacleKind::Ejected { .. } => "ejected",
-        ObstacleKind::BreakerOpen => "breaker open",
-        ObstacleKind::BreakerHalfOpen => "breaker half-open",
-        ObstacleKind::Drained => "drained by the operator",
-        ObstacleKind::AnnouncedDraining => "announced draining",
-    }
 }
 
 fn of_check(check: &CheckReport, now: Instant) -> Value {

@@ -72,6 +72,10 @@ pub(super) enum Takes {
     Flag,
     /// `on`, `off` or a percentage.
     Setting,
+    /// Pairs of texts.
+    Pairs,
+    /// A list of endpoints.
+    Endpoints,
 }
 
 /// What an operation does.
@@ -92,6 +96,7 @@ pub(super) enum Does {
     Document,
     Balancer(Told),
     Check,
+    Explain,
     Change(Kind),
 }
 
@@ -135,6 +140,17 @@ pub(super) static OPERATIONS: &[Operation] = &[
     post("/v1/reload", Does::Reload, "Reads the file again and puts it into force, whole or not at all; 422 tells its mistakes.", &[may("plan", Takes::Flag, "Only tells what would change.")]),
     post("/v1/rollback", Does::RollBack, "An earlier configuration is in force again; the file stays as it is.", &[may("number", Takes::Number, "Which, of /v1/history; the last one that was different by default.")]),
     post("/v1/upgrade", Does::Upgrade, "The binary that is at the path of this one now takes over, with all listeners and without losing a connection; answers when it serves.", &[]),
+    ask("/v1/explain", Does::Explain, "What would become of a request, and why: route, policies, endpoints with their scores. Changes nothing.", &[
+        needs("method", Takes::Name, "Its method."),
+        needs("target", Takes::Name, "Path and query, as they would be sent."),
+        may("host", Takes::Name, "Its host; localhost by default."),
+        may("headers", Takes::Pairs, "Its other header fields, each a name and a value."),
+        may("client", Takes::Network, "The address it comes from; 127.0.0.1 by default."),
+        may("listener", Takes::Name, "Where it arrives; at the first one that speaks plain HTTP by default."),
+        may("server_name", Takes::Name, "What TLS is asked for; its host by default."),
+        may("tried", Takes::Endpoints, "Endpoints at which attempts have failed already."),
+        may("seed", Takes::Name, "What chance is drawn from, in hexadecimal digits; drawn and told by default."),
+    ]),
     get("/v1/openapi.json", READ, Does::Document, "This document."),
     post("/v1/clusters/{cluster}/check", Does::Check, "Checks all endpoints of a cluster now, and tells what was found.", &[]),
     change("/v1/clusters/{cluster}/endpoints/{endpoint}/drain", Kind::Drain, "An endpoint takes no new clients; those bound to it stay.", &[]),
@@ -178,6 +194,19 @@ const fn post(
         does,
         summary,
         body,
+    }
+}
+
+/// Changes nothing, but what it asks for needs a body.
+const fn ask(
+    path: &'static str,
+    does: Does,
+    summary: &'static str,
+    body: &'static [Field],
+) -> Operation {
+    Operation {
+        needs: READ,
+        ..post(path, does, summary, body)
     }
 }
 

@@ -79,6 +79,14 @@ impl Table {
         Some(entry.endpoint)
     }
 
+    /// The same of a value that is only asked for: it is as unused as before.
+    pub(super) fn peek(&self, hash: u64, now_seconds: u64) -> Option<u64> {
+        let shard = self.shard(hash);
+        let position = *shard.positions.get(&hash)?;
+        let entry = &shard.entries[at(position)];
+        (!self.is_over(entry, now_seconds)).then_some(entry.endpoint)
+    }
+
     /// Binds a value to an endpoint from now on.
     pub(super) fn remember(&self, hash: u64, endpoint: u64, now_seconds: u64) {
         let mut shard = self.shard(hash);

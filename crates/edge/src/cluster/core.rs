@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use portcullis_traffic::containment::{Change, Changes, Containment, Policy, Trouble};
 use portcullis_traffic::endpoint::{EndpointId, Standing};
 use portcullis_traffic::queue::{Limits, Queue};
-use portcullis_traffic::select::{Ask, Member, Picked, Selector, Settings};
+use portcullis_traffic::select::{Ask, Member, Picked, Selector, Settings, Why};
 use tokio::sync::Notify;
 
 use super::events::Events;
@@ -51,9 +51,9 @@ pub(super) struct State {
     pub(super) queue: Queue,
     pub(super) waiting: Waiting,
     /// By id.
-    endpoints: Vec<Arc<Endpoint>>,
+    pub(super) endpoints: Vec<Arc<Endpoint>>,
     /// As [`Containment::next_change`] said last.
-    next_change: Option<Instant>,
+    pub(super) next_change: Option<Instant>,
 }
 
 /// What is left to do when the lock is free.
@@ -65,6 +65,13 @@ pub(super) struct Aftermath {
     is_sooner: bool,
     /// The last eligible endpoint is lost.
     is_lost: bool,
+}
+
+/// An endpoint for a request, and how it came to be this one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Chosen {
+    pub(super) id: EndpointId,
+    pub(super) why: Why,
 }
 
 /// Why there is no place.
@@ -137,11 +144,8 @@ impl Core {
     pub(super) fn take(self: &Arc<Self>, ask: &Ask<'_>) -> Result<Slot, NoPlace> {
         let mut state = self.lock();
         let mut aftermath = state.tick(ask.now);
-        let taken = if state.queue.must_wait() && !state.is_bound_to_draining(ask) {
-            Err(NoPlace::Full)
-        } else {
-            state.take(self, ask, &mut aftermath)
-        };
+        let chosen = state.choose_at_once(ask, &mut aftermath);
+        let taken = chosen.and_then(|chosen| state.hold(self, chosen, ask.now));
         drop(state);
         self.see_to(aftermath);
         taken
@@ -248,26 +252,54 @@ impl State {
         ask: &Ask<'_>,
         aftermath: &mut Aftermath,
     ) -> Result<Slot, NoPlace> {
+        let chosen = self.choose(ask, aftermath)?;
+        self.hold(core, chosen, ask.now)
+    }
+
+    /// Chooses, unless others wait already.
+    pub(super) fn choose_at_once(
+        &mut self,
+        ask: &Ask<'_>,
+        aftermath: &mut Aftermath,
+    ) -> Result<Chosen, NoPlace> {
+        match self.queue.must_wait() && !self.is_bound_to_draining(ask) {
+            true => Err(NoPlace::Full),
+            false => self.choose(ask, aftermath),
+        }
+    }
+
+    /// Chooses an endpoint, whoever waits, and counts a place of it as taken.
+    pub(super) fn choose(
+        &mut self,
+        ask: &Ask<'_>,
+        aftermath: &mut Aftermath,
+    ) -> Result<Chosen, NoPlace> {
         match self.selector.pick(ask) {
             Picked::Endpoint { id, why } => {
                 let changes = self.containment.attempted(id, ask.now);
                 self.apply(changes, ask.now, aftermath);
-                let Some(endpoint) = self.endpoint(id) else {
-                    // Selector and endpoints change together, so this cannot happen.
-                    self.selector.release(id, None, ask.now);
-                    return Err(NoPlace::Nobody);
-                };
-                core.metrics.count_pick(why);
-                Ok(Slot::new(
-                    Arc::clone(core),
-                    Arc::clone(endpoint),
-                    why,
-                    ask.now,
-                ))
+                Ok(Chosen { id, why })
             }
             Picked::Full => Err(NoPlace::Full),
             Picked::Nobody => Err(NoPlace::Nobody),
         }
+    }
+
+    /// The place that was counted becomes somebody's.
+    pub(super) fn hold(
+        &mut self,
+        core: &Arc<Core>,
+        chosen: Chosen,
+        now: Instant,
+    ) -> Result<Slot, NoPlace> {
+        let Some(endpoint) = self.endpoint(chosen.id) else {
+            // Selector and endpoints change together, so this cannot happen.
+            self.selector.release(chosen.id, None, now);
+            return Err(NoPlace::Nobody);
+        };
+        let endpoint = Arc::clone(endpoint);
+        core.metrics.count_pick(chosen.why);
+        Ok(Slot::new(Arc::clone(core), endpoint, chosen.why, now))
     }
 
     /// Lets time act if there is something to do.

@@ -75,6 +75,20 @@ impl EndpointStatus {
     }
 }
 
+/// What stands between an endpoint and traffic, in words.
+pub(crate) fn obstacle_name(kind: ObstacleKind) -> &'static str {
+    match kind {
+        ObstacleKind::Unproven { .. } => "unproven",
+        ObstacleKind::Unhealthy { .. } => "unhealthy",
+        ObstacleKind::Degraded { .. } => "degraded",
+        ObstacleKind::Ejected { .. } => "ejected",
+        ObstacleKind::BreakerOpen => "breaker open",
+        ObstacleKind::BreakerHalfOpen => "breaker half-open",
+        ObstacleKind::Drained => "drained by the operator",
+        ObstacleKind::AnnouncedDraining => "announced draining",
+    }
+}
+
 impl State {
     pub(super) fn status(&self, endpoints: &[Arc<Endpoint>], now: Instant) -> ClusterStatus {
         let status = |endpoint| self.endpoint_status(endpoint, now);

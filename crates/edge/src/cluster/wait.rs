@@ -9,7 +9,7 @@ use portcullis_traffic::queue::{Takes, Ticket};
 use portcullis_traffic::select::Ask;
 use tokio::sync::Notify;
 
-use super::core::{Aftermath, Core, NoPlace, State};
+use super::core::{Aftermath, Chosen, Core, NoPlace, State};
 use super::{Refusal, Slot};
 
 /// How to wake those in line. By ticket, so by arrival.
@@ -87,52 +87,75 @@ pub(super) async fn wait(core: &Arc<Core>, ask: &Ask<'_>) -> Result<Slot, Refusa
 fn join<'c>(core: &'c Arc<Core>, ask: &Ask<'_>) -> Result<Joined<'c>, Refusal> {
     let mut aftermath = Aftermath::default();
     let mut state = core.lock();
-    let taken = if state.queue.must_wait() {
-        Err(NoPlace::Full)
-    } else {
-        state.take(core, ask, &mut aftermath)
-    };
-    let joined = match taken {
-        Ok(slot) => Ok(Joined::Served(slot)),
-        Err(NoPlace::Nobody) => Err(Refusal::NoEndpoint),
-        Err(NoPlace::Full) => match state.queue.join(takes(ask), ask.now) {
-            Ok(ticket) => {
-                let deadline = state.queue.deadline(ticket).unwrap_or(ask.now);
-                let wake = state.waiting.add(ticket);
-                let turn = Turn {
-                    core,
-                    ticket: Some(ticket),
-                    is_counted: false,
-                };
-                Ok(Joined::Waits(turn, wake, deadline))
-            }
-            Err(full) => {
-                let again = go_again(core, &mut state, ask, &mut aftermath);
-                again.map(Joined::Served).ok_or_else(|| {
-                    core.metrics.queue_refused.inc();
-                    Refusal::QueueFull {
-                        retry_after_seconds: full.retry_after_seconds,
-                    }
-                })
-            }
+    let joined = match state.line_up(ask, &mut aftermath) {
+        Ok(Lined::Chosen(chosen)) => match state.hold(core, chosen, ask.now) {
+            Ok(slot) => Ok(Joined::Served(slot)),
+            Err(NoPlace::Nobody | NoPlace::Full) => Err(Refusal::NoEndpoint),
         },
+        Ok(Lined::Waits(ticket)) => {
+            let deadline = state.queue.deadline(ticket).unwrap_or(ask.now);
+            let wake = state.waiting.add(ticket);
+            let turn = Turn {
+                core,
+                ticket: Some(ticket),
+                is_counted: false,
+            };
+            Ok(Joined::Waits(turn, wake, deadline))
+        }
+        Err(refusal) => {
+            if matches!(refusal, Refusal::QueueFull { .. }) {
+                core.metrics.queue_refused.inc();
+            }
+            Err(refusal)
+        }
     };
     drop(state);
     core.see_to(aftermath);
     joined
 }
 
-/// A retry that may not wait takes what it declined, unless others wait for that.
-fn go_again(
-    core: &Arc<Core>,
-    state: &mut State,
-    ask: &Ask<'_>,
-    aftermath: &mut Aftermath,
-) -> Option<Slot> {
-    if ask.tried.is_empty() || state.queue.must_wait() {
-        return None;
+/// What comes of asking for a position in line.
+#[derive(Debug)]
+pub(super) enum Lined {
+    /// There is a place after all.
+    Chosen(Chosen),
+    /// This is the position.
+    Waits(Ticket),
+}
+
+impl State {
+    /// A position in line where no place is free.
+    pub(super) fn line_up(
+        &mut self,
+        ask: &Ask<'_>,
+        aftermath: &mut Aftermath,
+    ) -> Result<Lined, Refusal> {
+        let chosen = match self.queue.must_wait() {
+            true => Err(NoPlace::Full),
+            false => self.choose(ask, aftermath),
+        };
+        match chosen {
+            Ok(chosen) => Ok(Lined::Chosen(chosen)),
+            Err(NoPlace::Nobody) => Err(Refusal::NoEndpoint),
+            Err(NoPlace::Full) => match self.queue.join(takes(ask), ask.now) {
+                Ok(ticket) => Ok(Lined::Waits(ticket)),
+                Err(full) => {
+                    let again = self.go_again(ask, aftermath).map(Lined::Chosen);
+                    again.ok_or(Refusal::QueueFull {
+                        retry_after_seconds: full.retry_after_seconds,
+                    })
+                }
+            },
+        }
     }
-    state.take(core, &ask.whoever_has_room(), aftermath).ok()
+
+    /// A retry that may not wait takes what it declined, unless others wait for that.
+    fn go_again(&mut self, ask: &Ask<'_>, aftermath: &mut Aftermath) -> Option<Chosen> {
+        if ask.tried.is_empty() || self.queue.must_wait() {
+            return None;
+        }
+        self.choose(&ask.whoever_has_room(), aftermath).ok()
+    }
 }
 
 /// A retry declines what is free at endpoints it has tried.

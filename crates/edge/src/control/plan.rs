@@ -347,7 +347,7 @@ fn name_of(path: &str) -> &str {
 }
 
 /// Whether a header field of this name usually carries one.
-fn tells_of_secret(name: &str) -> bool {
+pub(crate) fn tells_of_secret(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     let words = [
         "authorization",

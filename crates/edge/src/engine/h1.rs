@@ -40,7 +40,7 @@ use tokio::sync::watch;
 
 /// Reads requests that the relay has written, for whoever carries them on.
 pub(crate) mod requests {
-    pub(crate) use super::codec::{BodyDecoder, HeadLimits, RequestParser};
+    pub(crate) use super::codec::{BodyDecoder, HeadLimits, RequestHead, RequestParser};
 }
 pub(crate) use self::codec::trailers;
 use self::outgoing::Outgoing;
@@ -348,16 +348,12 @@ impl<S: Stream> Session<'_, S> {
     }
 
     fn blame(&self, error: HeadError) -> Cause {
-        match error {
-            HeadError::Malformed(what) => {
-                let client = self.connection.client;
-                let client = || self.edge.shown(client);
-                tracing::debug!(client = client(), what, "malformed request head");
-                Cause::HeadMalformed
-            }
-            HeadError::TooLarge => Cause::HeadTooLarge,
-            HeadError::TargetTooLong => Cause::TargetTooLong,
+        if let HeadError::Malformed(what) = error {
+            let client = self.connection.client;
+            let client = || self.edge.shown(client);
+            tracing::debug!(client = client(), what, "malformed request head");
         }
+        error.cause()
     }
 
     /// Answers what never became a request, and reports it.

@@ -22,10 +22,13 @@ impl Exchange {
         let (Some(targets), Some(request)) = (&state.targets, &self.request) else {
             return Err(self.answer_by_itself(route, head));
         };
-        let (target, key) = split::choose(&targets.now(), head, request, &self.edge.ids);
+        let (target, key) = split::choose(&targets.now(), head, request, self.ids());
         self.is_keyed = state.idempotency_key && idempotency::is_keyed(head.fields());
         if let Some(affinity) = target.as_ref().and_then(|target| target.cluster.affinity()) {
-            self.bond = affinity.recognise(head, unix_seconds());
+            self.bond = match self.is_rehearsed() {
+                true => affinity.look_up(head, unix_seconds()),
+                false => affinity.recognise(head, unix_seconds()),
+            };
         }
         let hash = target.as_ref().and_then(|target| target.cluster.hash_key());
         self.balancing_key = hash.and_then(|hash| select::key(hash, head, request.client));

@@ -9,7 +9,7 @@ use portcullis_traffic::retry::is_repeatable;
 
 use super::retry::{self, Setback};
 use super::{Answer, Attempt, Cause, Exchange};
-use crate::cluster::{Ask, Endpoint, Refusal};
+use crate::cluster::{Ask, Cluster, Endpoint, Refusal};
 use crate::state::Target;
 
 /// A repeatable request that waits at an endpoint, seen from outside its exchange.
@@ -60,14 +60,7 @@ impl Exchange {
             }
             now = tokio::time::Instant::now().into_std();
         }
-        let ask = Ask {
-            bound: cluster.preferred(self.bond, &self.tried),
-            key: self.balancing_key.as_deref(),
-            tried: &self.tried,
-            now,
-            chance: self.edge.ids.draw_span(),
-        };
-        let slot = match cluster.acquire(&ask).await {
+        let slot = match cluster.acquire(&self.ask(cluster, now)).await {
             Ok(slot) => slot,
             Err(refusal) => return Err(self.on_refusal(refusal)),
         };
@@ -90,6 +83,17 @@ impl Exchange {
         self.endpoint = Some(Arc::clone(slot.endpoint()));
         self.slot = Some(slot);
         Ok(attempt)
+    }
+
+    /// What the next attempt asks of its cluster.
+    pub(super) fn ask(&self, cluster: &Cluster, now: Instant) -> Ask<'_> {
+        Ask {
+            bound: cluster.preferred(self.bond, &self.tried),
+            key: self.balancing_key.as_deref(),
+            tried: &self.tried,
+            now,
+            chance: self.ids().draw_span(),
+        }
     }
 
     /// Whether endpoints are spoken to over HTTP/2.
@@ -178,7 +182,7 @@ impl Exchange {
     }
 
     /// There is no place for an attempt.
-    fn on_refusal(&mut self, refusal: Refusal) -> Answer {
+    pub(super) fn on_refusal(&mut self, refusal: Refusal) -> Answer {
         match refusal {
             Refusal::NoEndpoint => self.on_failure(Cause::NoEndpoint),
             Refusal::QueueFull {

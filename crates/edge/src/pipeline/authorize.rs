@@ -57,13 +57,13 @@ fn bearer(fields: &impl Fields) -> Result<Option<&str>, TokenResult> {
     }
 }
 
-/// Reads the token of a request, and asks what the route asks.
+/// Reads the token of a request by `read`, and asks what the route asks.
 fn authorize(
     auth: &Auth,
     issuer: &Issuer,
     fields: &impl Fields,
-    now: i64,
     at: Instant,
+    read: impl FnOnce(&str) -> Result<Arc<Passport>, Unread>,
 ) -> Result<Principal, TokenResult> {
     let Some(token) = bearer(fields)? else {
         return match auth.is_optional {
@@ -71,7 +71,7 @@ fn authorize(
             false => Err(TokenResult::Missing),
         };
     };
-    let passport = issuer.read(token, now, at).map_err(result)?;
+    let passport = read(token).map_err(result)?;
     if !passport.claims.is_for(&auth.audience) {
         return Err(TokenResult::WrongAudience);
     }
@@ -156,7 +156,18 @@ impl Exchange {
         };
         let issuer = &snapshot.issuers[auth.issuer.0];
         let at = self.started;
-        match authorize(auth, issuer, head.fields(), now(), at) {
+        let decided = match self.is_rehearsed() {
+            true => {
+                let read = |token: &str| issuer.examine(token, now(), at);
+                let decided = authorize(auth, issuer, head.fields(), at, read);
+                return self.decide(issuer, decided);
+            }
+            false => {
+                let read = |token: &str| issuer.read(token, now(), at);
+                authorize(auth, issuer, head.fields(), at, read)
+            }
+        };
+        match decided {
             Err(TokenResult::UnknownKey) if self.wish.is_none() => {
                 self.wish = issuer.wish(at);
                 match self.wish {
@@ -187,7 +198,9 @@ impl Exchange {
             return Err(self.on_failure(Cause::Internal));
         };
         let issuer = &snapshot.issuers[auth.issuer.0];
-        let decided = authorize(auth, issuer, head.fields(), now(), Instant::now());
+        let at = Instant::now();
+        let read = |token: &str| issuer.read(token, now(), at);
+        let decided = authorize(auth, issuer, head.fields(), at, read);
         self.decide(issuer, decided)?;
         self.with_path(head, |exchange, head| exchange.go_on(route, head))
     }
@@ -203,7 +216,8 @@ impl Exchange {
                     Principal::Nobody => TokenResult::Absent,
                     Principal::Verified(_) => TokenResult::Verified,
                 };
-                issuer.metrics().of(result).inc();
+                self.count(issuer.metrics().of(result));
+                self.note_token(result);
                 self.principal = principal;
                 Ok(())
             }
@@ -212,7 +226,8 @@ impl Exchange {
     }
 
     fn refuse(&mut self, issuer: &Issuer, result: TokenResult) -> Answer {
-        issuer.metrics().of(result).inc();
+        self.count(issuer.metrics().of(result));
+        self.note_token(result);
         let cause = result.cause().unwrap_or(Cause::Internal);
         self.on_failure(cause)
     }

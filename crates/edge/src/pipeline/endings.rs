@@ -70,7 +70,7 @@ impl Exchange {
 
     /// Always the last call: releases guards, feeds metrics and access log. Later calls do nothing.
     pub fn on_end(&mut self, end: End, now: Instant) {
-        if std::mem::replace(&mut self.has_ended, true) {
+        if std::mem::replace(&mut self.has_ended, true) || self.is_rehearsed() {
             return;
         }
         let gone = (end.failure.is_none() && end.status.is_none()).then_some(Cause::ClientGone);

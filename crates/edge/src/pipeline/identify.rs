@@ -28,6 +28,15 @@ impl IdSource {
         (u128::from(high) << 64 | u128::from(low)).max(1)
     }
 
+    /// A source that gives what this one would give next.
+    #[cfg(test)]
+    pub(crate) fn fork(&self) -> Self {
+        Self {
+            keys: self.keys,
+            next: AtomicU64::new(self.next.load(Ordering::Relaxed)),
+        }
+    }
+
     /// A span id: never zero.
     pub fn draw_span(&self) -> u64 {
         (self.draw() as u64).max(1)

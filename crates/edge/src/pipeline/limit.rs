@@ -12,11 +12,12 @@ use portcullis_traffic::route::{normalize_host, plain_path};
 
 use super::authorize::Principal;
 use super::head::{Fields, Head, HeaderEdit};
+use super::rehearsal::AskedLimit;
 use super::select::{cookie, parameter};
 use super::{Answer, Exchange};
 use crate::config::{KeyPart, LimitFields, RateLimitId};
 use crate::outcome::Cause;
-use crate::rate_limit::{Limiter, Place, Question, Refused};
+use crate::rate_limit::{Given, Limiter, Place, Question, Refused};
 use crate::state::{RouteId, Snapshot};
 
 const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
@@ -128,11 +129,12 @@ impl Exchange {
                 continue;
             }
             if self.is_exempt(limiter, head, &snapshot) {
-                limiter.metrics.exempt.inc();
+                self.count(&limiter.metrics.exempt);
+                self.note_limit(position, None);
                 continue;
             }
             let question = self.question(limiter, route, head, &snapshot);
-            match limiter.take(&question) {
+            match self.ask_limit(limiter, position, &question) {
                 Ok(given) => {
                     self.limited.places.extend(given.place);
                     if limiter.policy.fields != LimitFields::Off && !limiter.policy.is_dry_run {
@@ -144,16 +146,14 @@ impl Exchange {
                     self.limited.by.get_or_insert(position);
                     let is_dry_run = limiter.policy.is_dry_run;
                     let metrics = &limiter.metrics;
-                    match (refused, is_dry_run) {
-                        (Refused::Rate(_), false) => metrics.rate.inc(),
-                        (Refused::Rate(_), true) => metrics.would_rate.inc(),
-                        (Refused::Concurrency, false) => metrics.concurrency.inc(),
-                        (Refused::Concurrency, true) => metrics.would_concurrency.inc(),
-                    }
+                    self.count(match (refused, is_dry_run) {
+                        (Refused::Rate(_), false) => &metrics.rate,
+                        (Refused::Rate(_), true) => &metrics.would_rate,
+                        (Refused::Concurrency, false) => &metrics.concurrency,
+                        (Refused::Concurrency, true) => &metrics.would_concurrency,
+                    });
                     if !is_dry_run {
-                        for (limiter, question) in &taken {
-                            limiter.give_back(question);
-                        }
+                        self.give_back_limits(&taken);
                         self.limited.by = Some(position);
                         return Err(self.refuse_limited(limiter, position, &question, refused));
                     }
@@ -161,9 +161,46 @@ impl Exchange {
             }
         }
         for (limiter, _) in taken {
-            limiter.metrics.admitted.inc();
+            self.count(&limiter.metrics.admitted);
         }
         Ok(())
+    }
+
+    /// Takes, unless it is a rehearsal.
+    fn ask_limit(
+        &mut self,
+        limiter: &Limiter,
+        position: usize,
+        question: &Question,
+    ) -> Result<Given, Refused> {
+        if !self.is_rehearsed() {
+            return limiter.take(question);
+        }
+        let peeked = limiter.peek(question);
+        let verdict = match &peeked {
+            Ok(given) => given.verdict,
+            Err(Refused::Rate(verdict)) => Some(*verdict),
+            Err(Refused::Concurrency) => None,
+        };
+        let asked = AskedLimit {
+            is_admitted: peeked.is_ok(),
+            verdict,
+            rate: question.rate,
+            cost: question.cost,
+            running: limiter.open(question).map(|_| limiter.running(question)),
+            may_run: limiter.open(question),
+        };
+        self.note_limit(position, Some(asked));
+        peeked
+    }
+
+    fn give_back_limits(&self, taken: &[(&Limiter, Question)]) {
+        if self.is_rehearsed() {
+            return;
+        }
+        for (limiter, question) in taken {
+            limiter.give_back(question);
+        }
     }
 
     fn refuse_limited(

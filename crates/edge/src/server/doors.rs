@@ -147,6 +147,13 @@ impl Doors {
         })
     }
 
+    /// What stands behind the doors for clients, in the order of the configuration.
+    pub(crate) fn contexts(&self) -> Vec<Arc<ListenerContext>> {
+        let open = lock(&self.open);
+        let contexts = open.iter().map(|door| door.listener().context());
+        contexts.collect()
+    }
+
     fn listener(
         &self,
         config: &config::Listener,

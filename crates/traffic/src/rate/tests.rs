@@ -43,6 +43,25 @@ fn a_burst_is_admitted_and_refills_evenly() {
 }
 
 #[test]
+fn a_peek_answers_what_is_taken_then_and_takes_nothing() {
+    let seed = fastrand::u64(..);
+    let mut rng = fastrand::Rng::with_seed(seed);
+    let (rate, mut table) = (rate(5, SECOND, 3), Table::new(4));
+    let mut now = SECOND;
+    for step in 0..10_000 {
+        now += Duration::from_millis(rng.u64(..90));
+        let ask = Ask {
+            cost: rng.u32(1..3),
+            ..ask(rng.u64(..30), now)
+        };
+        let before = format!("{table:?}");
+        let peeked = table.peek(&rate, &ask);
+        assert_eq!(format!("{table:?}"), before, "seed {seed}, step {step}");
+        assert_eq!(peeked, table.take(&rate, &ask), "seed {seed}, step {step}");
+    }
+}
+
+#[test]
 fn what_is_given_back_can_be_taken_again() {
     let (rate, mut table) = (rate(1, SECOND, 1), Table::new(10));
     let ask = ask(1, SECOND);

@@ -2,7 +2,6 @@
 //! Never looks a request up: it says yes or no.
 
 use std::cmp::{Ordering, Reverse};
-use std::fmt;
 
 use http::{HeaderName, Method};
 use ipnet::IpNet;
@@ -10,6 +9,10 @@ use ipnet::IpNet;
 use super::details::{Details, Part};
 use super::regex::Regex;
 use crate::flag::FlagId;
+
+mod unmet;
+
+pub use unmet::Unmet;
 
 /// Everything a request must fulfil; none of it by default.
 ///
@@ -48,54 +51,6 @@ pub enum ValuePattern {
     /// Exactly this one.
     Exact(String),
 }
-
-/// One thing that a request does not fulfil.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unmet<'a> {
-    /// Its method is none of these.
-    Method(&'a [Method]),
-    /// It carries no such value.
-    Value(&'a Condition),
-    /// Its client is in none of these networks.
-    Source(&'a [IpNet]),
-}
-
-/// As a clause that says what would have to be.
-impl fmt::Display for Unmet<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Method(methods) => {
-                let names: Vec<_> = methods.iter().map(Method::as_str).collect();
-                write!(f, "method: {}", names.join(", "))
-            }
-            Self::Value(condition) => write!(f, "{condition}"),
-            Self::Source(networks) => {
-                let named = networks.iter().take(NETWORKS_TOLD_MAX);
-                let named: Vec<_> = named.map(ToString::to_string).collect();
-                let more = if named.len() < networks.len() {
-                    ", …"
-                } else {
-                    ""
-                };
-                write!(f, "client: {}{more}", named.join(", "))
-            }
-        }
-    }
-}
-
-impl fmt::Display for Condition {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (kind, name) = (self.part.kind(), self.part.name());
-        match &self.value {
-            ValuePattern::Present => write!(f, "{kind} {name}: any"),
-            ValuePattern::Matches(regex) => write!(f, "{kind} {name}: /{}/", regex.source()),
-            ValuePattern::Exact(value) => write!(f, "{kind} {name}: {value}"),
-        }
-    }
-}
-
-/// As many as somebody reads.
-const NETWORKS_TOLD_MAX: usize = 8;
 
 impl Conditions {
     /// Of all requests with one of `methods`, with all `values`, from one of `sources`; an empty
@@ -158,21 +113,6 @@ impl Conditions {
             && self.values.iter().all(|one| one.matches(details))
             && (self.sources.is_empty() || has_source())
             && self.flags.iter().all(|flag| details.has_flag(*flag))
-    }
-
-    /// What of it a request does not fulfil; nothing if it [matches](Self::matches).
-    pub fn unmet(&self, details: &impl Details) -> Vec<Unmet<'_>> {
-        let method = details.method();
-        let has_method =
-            self.methods.is_empty() || method.is_some_and(|method| self.methods.contains(method));
-        let source = details.source();
-        let is_within = |source| self.sources.iter().any(|net| net.contains(&source));
-        let has_source = self.sources.is_empty() || source.is_some_and(is_within);
-        let method = (!has_method).then_some(Unmet::Method(&self.methods));
-        let values = self.values.iter().filter(|one| !one.matches(details));
-        let source = (!has_source).then_some(Unmet::Source(&self.sources));
-        let unmet = method.into_iter().chain(values.map(Unmet::Value));
-        unmet.chain(source).collect()
     }
 
     /// Whether every request that fulfils `other` fulfils this list, as far as that can be told.

@@ -7,6 +7,8 @@
 //!
 //! Parsers are fed a buffer that grows, and answer the same however the bytes were cut.
 
+use crate::outcome::Cause;
+
 mod body;
 mod chunked;
 mod edits;
@@ -58,6 +60,17 @@ pub(crate) enum HeadError {
     TooLarge,
     /// The request target alone is longer than the limits allow.
     TargetTooLong,
+}
+
+impl HeadError {
+    /// What a client hears of it.
+    pub(crate) fn cause(self) -> Cause {
+        match self {
+            Self::Malformed(_) => Cause::HeadMalformed,
+            Self::TooLarge => Cause::HeadTooLarge,
+            Self::TargetTooLong => Cause::TargetTooLong,
+        }
+    }
 }
 
 /// Where the body of a message ends (RFC 9112, 6).

@@ -40,8 +40,7 @@ impl<'a> Request<'a> {
             is_http10: head.version() == http::Version::HTTP_10,
             keeps_alive: parser.keeps_alive(),
             expects_continue: parser.expects_continue(),
-            // A body would stand between the request and the other protocol.
-            asks_for_upgrade: parser.asks_for_upgrade() && framing == Framing::None,
+            asks_for_upgrade: parser.wants_another_protocol(),
         };
         Self {
             head,

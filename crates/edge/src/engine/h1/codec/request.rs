@@ -116,6 +116,11 @@ impl RequestParser {
         self.line.version == Version::HTTP_11 && self.message.upgrade().is_some()
     }
 
+    /// The same where nothing stands between the request and the other protocol: no body.
+    pub(crate) fn wants_another_protocol(&self) -> bool {
+        self.asks_for_upgrade() && self.framing() == Framing::None
+    }
+
     fn take(
         &mut self,
         window: &[u8],
