@@ -17,6 +17,7 @@ pub(crate) mod audit;
 pub(crate) mod bans;
 mod client;
 pub(crate) mod endpoint;
+pub(crate) mod explain;
 pub(crate) mod flag;
 pub(crate) mod health_check;
 pub(crate) mod reload;

@@ -36,6 +36,7 @@ Examples:
   portcullis up                            try everything on this machine
   portcullis check edge.yaml               find every mistake in a configuration
   portcullis edge --config edge.yaml       run the load balancer
+  portcullis explain 'GET /api'            see what it would do with a request, and why
   portcullis status --watch                see what a running one does
   portcullis probe http://127.0.0.1:8080   try a running one as a stranger would
   PORT=8001 portcullis auth                run one auth instance";
@@ -58,6 +59,8 @@ enum Command {
     Auth(auth::Arguments),
     #[cfg(feature = "edge")]
     Check(check::Arguments),
+    #[cfg(feature = "edge")]
+    Explain(Box<control::explain::Arguments>),
     #[cfg(feature = "edge")]
     Status(control::status::Arguments),
     #[cfg(feature = "edge")]
@@ -109,6 +112,8 @@ fn main() -> ExitCode {
         Command::Auth(arguments) => auth::run(&arguments),
         #[cfg(feature = "edge")]
         Command::Check(arguments) => check::run(&arguments),
+        #[cfg(feature = "edge")]
+        Command::Explain(arguments) => control::explain::run(&arguments),
         #[cfg(feature = "edge")]
         Command::Status(arguments) => control::status::run(&arguments),
         #[cfg(feature = "edge")]

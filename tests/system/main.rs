@@ -29,6 +29,7 @@ mod dependencies;
 mod differential;
 mod discovery;
 mod examples;
+mod explain;
 mod failures;
 mod health_grpc;
 mod http2;
