@@ -120,9 +120,15 @@ impl Door {
         }
         // Closing the socket would reset what the kernel has accepted for us, unless another process
         // has it, too.
-        while let Poll::Ready(Ok((stream, client))) = poll_once(|cx| socket.poll_accept(cx)).await {
-            self.listener.load().admit(stream, client, &signals);
-        }
+        let rest = async {
+            while let Poll::Ready(Ok((stream, client))) =
+                poll_once(|cx| socket.poll_accept(cx)).await
+            {
+                self.listener.load().admit(stream, client, &signals);
+            }
+        };
+        // A task that is told to come back later would take the rest for nobody.
+        tokio::task::unconstrained(rest).await;
     }
 }
 
