@@ -26,6 +26,9 @@ Exit codes:
   1  the question is wrong, or the edge refused
   2  wrong usage of the command line, or no edge answers";
 
+/// As many endpoints as fit on a screen; the one that is chosen comes first.
+const ENDPOINTS_TOLD_MAX: usize = 40;
+
 /// Tell what would become of a request, and why
 #[derive(Debug, Args)]
 #[command(after_help = HELP)]
@@ -202,7 +205,7 @@ fn endpoints(explained: &Value) -> Option<String> {
         &"WHY NOT",
     ];
     let mut rows = vec![row(head)];
-    for one in all {
+    for one in all.iter().take(ENDPOINTS_TOLD_MAX) {
         let number = |key: &str| match one[key].as_f64() {
             Some(number) => format!("{number}"),
             None => "-".to_owned(),
@@ -228,7 +231,11 @@ fn endpoints(explained: &Value) -> Option<String> {
         ];
         rows.push(row(cells));
     }
-    Some(table(&rows))
+    let page = table(&rows);
+    Some(match all.len().saturating_sub(ENDPOINTS_TOLD_MAX) {
+        0 => page,
+        more => format!("{page}\nand {more} more: --json has them"),
+    })
 }
 
 fn sent(explained: &Value) -> Option<String> {
@@ -293,5 +300,13 @@ mod tests {
             "{page}"
         );
         assert!(!page.contains('\u{1b}'), "{page}");
+    }
+
+    #[test]
+    fn of_many_endpoints_the_first_are_told_and_the_others_counted() {
+        let one = json!({ "address": "10.0.0.1:80", "chosen": false, "skipped": "behind" });
+        let told = endpoints(&json!({ "endpoints": vec![one; 50] })).unwrap();
+        assert_eq!(told.lines().count(), 1 + ENDPOINTS_TOLD_MAX + 1);
+        assert!(told.ends_with("and 10 more: --json has them"), "{told}");
     }
 }

@@ -1,5 +1,6 @@
 //! An explanation as a JSON document. Never shows what may be a secret of the configuration.
 
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use http::HeaderValue;
@@ -232,16 +233,14 @@ fn balance(rule: Balance) -> &'static str {
 }
 
 fn endpoints(rehearsed: &Rehearsed, chosen: Option<EndpointId>, now: Instant) -> Value {
-    let status = |id| {
-        let mut all = rehearsed.status.endpoints.iter();
-        all.find(|status| status.endpoint.id() == id)
-    };
+    let all = rehearsed.status.endpoints.iter();
+    let status: HashMap<EndpointId, _> = all.map(|one| (one.endpoint.id(), one)).collect();
     let mut candidates: Vec<_> = rehearsed.candidates.iter().collect();
     // The one that it is about first, so that no cut takes it.
     candidates.sort_by_key(|(endpoint, _)| Some(endpoint.id()) != chosen);
     let told = candidates.iter().take(ENDPOINTS_MAX);
     let told = told.filter_map(|(endpoint, candidate)| {
-        let status = status(endpoint.id())?;
+        let status = status.get(&endpoint.id())?;
         Some(one_endpoint(status, candidate, chosen, now))
     });
     told.collect()
