@@ -22,7 +22,7 @@ use crate::audit::{self, Audit};
 use crate::cluster::{Cluster, Keeper, OpaqueIds};
 use crate::config::{
     self, Action, Auth, ClusterId, Config, Cors, Criticality, HeaderChanges, LogSample,
-    Maintenance, Page, RateLimitId, Rewrite, SecurityHeaders, Words,
+    Maintenance, Page, RateLimitId, Rewrite, SecurityHeaders,
 };
 use crate::gate::{Bans, Gate};
 use crate::jwks::Issuer;
@@ -37,6 +37,7 @@ use crate::upgrade::Succession;
 mod awaited;
 mod flags;
 mod made;
+mod pages;
 mod retired;
 mod seats;
 mod targets;
@@ -511,27 +512,6 @@ impl Snapshot {
     /// Which requests the access log gets.
     pub(crate) fn log_sample(&self) -> LogSample {
         self.log_sample
-    }
-
-    /// The operator's words for an answer of ours.
-    pub(crate) fn words(&self, route: Option<RouteId>, status: u16) -> Option<&Words> {
-        let page = self
-            .pages_of(route)
-            .find(|page| page.statuses.contains(&status))?;
-        Some(&page.words)
-    }
-
-    /// The operator's words in place of an endpoint's.
-    pub(crate) fn words_instead(&self, route: Option<RouteId>, status: u16) -> Option<&Words> {
-        let mut pages = self.pages_of(route);
-        let page =
-            pages.find(|page| page.also_from_endpoints && page.statuses.contains(&status))?;
-        Some(&page.words)
-    }
-
-    fn pages_of(&self, route: Option<RouteId>) -> impl Iterator<Item = &Page> {
-        let of_route = route.map_or(&[][..], |route| &self.route(route).pages);
-        of_route.iter().chain(&self.pages)
     }
 
     /// A route of this generation.
