@@ -81,6 +81,8 @@ mod rewriting;
 mod routing;
 #[path = "security_headers.rs"]
 mod security_headers;
+#[path = "series.rs"]
+mod series;
 #[path = "splits.rs"]
 mod splits;
 #[path = "tls.rs"]

@@ -1,5 +1,6 @@
 //! Every metric name and label of the edge, once. Never decides anything and never labels by path or client.
 
+use std::collections::BTreeMap;
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Instant;
 
@@ -8,7 +9,7 @@ use prometheus::core::Collector;
 use prometheus::proto::MetricFamily;
 use prometheus::{
     Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
-    Registry, TextEncoder,
+    TextEncoder,
 };
 
 use crate::cluster::ClusterStatus;
@@ -25,6 +26,7 @@ mod listeners;
 mod passthrough;
 mod rate_limits;
 mod reloads;
+mod series;
 mod tls;
 mod tokens;
 
@@ -44,6 +46,7 @@ use passthrough::PassthroughVecs;
 pub(crate) use rate_limits::LimitMetrics;
 use rate_limits::LimitVecs;
 use reloads::ReloadVecs;
+use series::{Labelled, Registry};
 pub use tls::TlsMetrics;
 use tls::TlsVecs;
 pub use tokens::IssuerMetrics;
@@ -74,6 +77,8 @@ pub struct Metrics {
     generation: IntGauge,
     log_dropped: IntCounter,
     control: ControlMetrics,
+    /// Requests by outcome whose series are gone.
+    departed: Mutex<BTreeMap<String, f64>>,
     /// The generation that the gauges were read from last.
     shown: Mutex<u64>,
 }
@@ -173,7 +178,7 @@ impl RequestCounters {
 impl Metrics {
     /// Registers everything with a registry of its own.
     pub fn new() -> Self {
-        let registry = Registry::new();
+        let registry = Registry::default();
         Self {
             requests: counters(
                 &registry,
@@ -231,6 +236,7 @@ impl Metrics {
                 ),
             ),
             control: ControlMetrics::new(&registry),
+            departed: Mutex::default(),
             log_dropped: register(
                 &registry,
                 IntCounter::new(
@@ -389,20 +395,30 @@ impl ClusterVecs {
 }
 
 fn counters(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
-    register(registry, IntCounterVec::new(Opts::new(name, help), labels))
+    labelled(registry, IntCounterVec::new(Opts::new(name, help), labels))
 }
 
 fn histograms(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> HistogramVec {
     let options = HistogramOpts::new(name, help).buckets(DURATION_BUCKETS_SECONDS.to_vec());
-    register(registry, HistogramVec::new(options, labels))
+    labelled(registry, HistogramVec::new(options, labels))
 }
 
 fn gauges(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
-    register(registry, IntGaugeVec::new(Opts::new(name, help), labels))
+    labelled(registry, IntGaugeVec::new(Opts::new(name, help), labels))
 }
 
 fn gauge(registry: &Registry, name: &str, help: &str) -> IntGauge {
     register(registry, IntGauge::new(name, help))
+}
+
+/// One whose series come and go.
+fn labelled<C: Collector + Clone + Into<Labelled> + 'static>(
+    registry: &Registry,
+    made: prometheus::Result<C>,
+) -> C {
+    let family = register(registry, made);
+    registry.keep(family.clone().into());
+    family
 }
 
 fn register<C: Collector + Clone + 'static>(registry: &Registry, made: prometheus::Result<C>) -> C {

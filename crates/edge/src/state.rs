@@ -37,12 +37,14 @@ use crate::upgrade::Succession;
 mod awaited;
 mod flags;
 mod made;
+mod names;
 mod pages;
 mod retired;
 mod seats;
 mod targets;
 
 pub(crate) use flags::{Decided, Flags, Said, Standing};
+pub(crate) use names::Names;
 pub(crate) use seats::{Seat, Seated, Seats};
 
 use retired::Retired;
@@ -73,6 +75,8 @@ pub struct Edge {
     switching: Mutex<()>,
     /// Generations before, until their last request has ended.
     retired: Retired<Snapshot>,
+    /// What the names followed from whose series were looked through last.
+    forgotten: Mutex<names::Roots>,
     /// What clusters keep over all generations.
     pub keeper: Keeper,
     /// Which listener has which number.
@@ -146,6 +150,7 @@ impl Edge {
             ids,
             switching: Mutex::new(()),
             retired: Retired::default(),
+            forgotten: Mutex::default(),
             keeper,
             seats,
             generation: watch::Sender::new(1),

@@ -22,6 +22,7 @@ pub(crate) async fn follow(controller: Arc<Controller>, mut stopped: watch::Rece
         let edge = Arc::clone(&controller.edge);
         let looking = tokio::task::spawn_blocking(move || {
             edge.sweep();
+            edge.forget_gone();
             let is_due = stamps.look(looked_at.as_slice());
             (stamps, is_due)
         });

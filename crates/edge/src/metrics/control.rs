@@ -1,10 +1,13 @@
 //! Metrics of what is changed while the edge runs. Never labels by who changed it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
+use std::sync::PoisonError;
 
-use prometheus::{IntCounter, IntGauge, Registry};
+use prometheus::{IntCounter, IntGauge};
 
-use super::{Metrics, register};
+use super::series::Labels;
+use super::{Metrics, Registry, register};
+use crate::state::Names;
 
 /// The state in force, and how well changes are written down.
 #[derive(Debug)]
@@ -67,7 +70,12 @@ impl ControlMetrics {
 impl Metrics {
     /// Requests by how they ended.
     pub fn requests_by_outcome(&self) -> BTreeMap<String, f64> {
-        self.sums("portcullis_edge_requests_total", "outcome")
+        let mut sums = self.sums(REQUESTS, "outcome");
+        let departed = self.departed.lock().unwrap_or_else(PoisonError::into_inner);
+        for (outcome, count) in departed.iter() {
+            *sums.entry(outcome.clone()).or_insert(0.0) += count;
+        }
+        sums
     }
 
     /// Connections open now, by listener.
@@ -78,6 +86,42 @@ impl Metrics {
     /// Further attempts, by cluster.
     pub fn retries_by_cluster(&self) -> BTreeMap<String, f64> {
         self.sums("portcullis_edge_retries_total", "cluster")
+    }
+
+    /// Takes out the series of everything that has none of these names.
+    pub(crate) fn forget_all_but(&self, names: &Names) {
+        let is_gone = |labels: &Labels<'_>| {
+            let lacks = |label: &str, known: &HashSet<String>| {
+                let name = labels.get(label).copied().unwrap_or_default();
+                !name.is_empty() && !known.contains(name)
+            };
+            // Lists of clients tell whose they are in two labels.
+            let owner = match labels.get("by").copied() {
+                Some("listener") => lacks("name", &names.listeners),
+                Some("route") => lacks("name", &names.routes),
+                _ => false,
+            };
+            let endpoint = labels.get("cluster").zip(labels.get("endpoint"));
+            let is_endpoint_gone = endpoint.is_some_and(|(cluster, endpoint)| {
+                let endpoint = ((*cluster).to_owned(), (*endpoint).to_owned());
+                !names.endpoints.contains(&endpoint)
+            });
+            owner
+                || is_endpoint_gone
+                || lacks("listener", &names.listeners)
+                || lacks("route", &names.routes)
+                || lacks("cluster", &names.clusters)
+                || lacks("limit", &names.limits)
+                || lacks("issuer", &names.issuers)
+                || lacks("flag", &names.flags)
+        };
+        let mut departed = self.departed.lock().unwrap_or_else(PoisonError::into_inner);
+        self.registry.forget(is_gone, |family, labels, count| {
+            if family == REQUESTS {
+                let outcome = labels.get("outcome").copied().unwrap_or_default();
+                *departed.entry(outcome.to_owned()).or_insert(0.0) += count;
+            }
+        });
     }
 
     /// The sum of a counter or gauge by one of its labels.
@@ -95,3 +139,5 @@ impl Metrics {
         sums
     }
 }
+
+const REQUESTS: &str = "portcullis_edge_requests_total";

@@ -2,9 +2,9 @@
 
 use std::time::Instant;
 
-use prometheus::{GaugeVec, IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry};
+use prometheus::{GaugeVec, IntCounter, IntCounterVec, IntGaugeVec, Opts};
 
-use super::{Metrics, counters, gauges, register};
+use super::{Metrics, Registry, counters, gauges, register};
 use crate::discovery::SourceStatus;
 
 #[derive(Debug)]

@@ -2,11 +2,9 @@
 
 use std::time::Instant;
 
-use prometheus::{
-    Gauge, GaugeVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
-};
+use prometheus::{Gauge, GaugeVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts};
 
-use super::{Metrics, counters, gauges, register};
+use super::{Metrics, Registry, counters, gauges, register};
 use crate::revocation::Follower;
 
 #[derive(Debug)]

@@ -1,9 +1,9 @@
 //! Metrics of feature flags. Never labels by who has one.
 
 use portcullis_traffic::flag::{Percent, Setting};
-use prometheus::{GaugeVec, IntCounter, IntCounterVec, Opts, Registry};
+use prometheus::{GaugeVec, IntCounter, IntCounterVec, Opts};
 
-use super::{Metrics, counters, register};
+use super::{Metrics, Registry, counters, register};
 use crate::state::Flags;
 
 #[derive(Debug)]

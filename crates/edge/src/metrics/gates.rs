@@ -1,8 +1,8 @@
 //! Metrics of lists of clients. Never labels by client.
 
-use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts, Registry};
+use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts};
 
-use super::{Metrics, counters, register};
+use super::{Metrics, Registry, counters, register};
 
 /// What the lists of the process feed.
 #[derive(Debug)]

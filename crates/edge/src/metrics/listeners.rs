@@ -1,8 +1,8 @@
 //! Metrics of listeners and their connections. Never labels by client.
 
-use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry};
+use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
 
-use super::{Metrics, TlsMetrics, counters, gauges};
+use super::{Metrics, Registry, TlsMetrics, counters, gauges};
 use crate::engine::Abuse;
 
 #[derive(Debug)]

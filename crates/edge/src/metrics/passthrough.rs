@@ -1,8 +1,9 @@
 //! Metrics of TLS that is passed through. Never labels by client or server name.
 
-use prometheus::{IntCounterVec, IntGauge, IntGaugeVec, Registry};
+use prometheus::core::Collector;
+use prometheus::{IntCounterVec, IntGauge, IntGaugeVec};
 
-use super::{Metrics, counters, gauges};
+use super::{Metrics, Registry, counters, gauges};
 use crate::outcome::Outcome;
 
 #[derive(Debug)]
@@ -34,6 +35,18 @@ impl Metrics {
             cluster: cluster.to_owned(),
             open,
         }
+    }
+}
+
+impl Metrics {
+    /// Clusters that bytes are passed through to, whether or not the configuration still has them.
+    pub(crate) fn passed_clusters(&self) -> Vec<String> {
+        let families = self.passthrough.open.collect();
+        let series = families.iter().flat_map(|family| family.get_metric());
+        let open = series.filter(|one| one.get_gauge().get_value() > 0.0);
+        let labels = open.flat_map(|one| one.get_label());
+        let clusters = labels.filter(|label| label.name() == "cluster");
+        clusters.map(|label| label.value().to_owned()).collect()
     }
 }
 

@@ -1,8 +1,8 @@
 //! Metrics of limits of how often and how many at once. Never labels by a key.
 
-use prometheus::{IntCounter, IntCounterVec, Registry};
+use prometheus::{IntCounter, IntCounterVec};
 
-use super::{Metrics, counters};
+use super::{Metrics, Registry, counters};
 
 #[derive(Debug)]
 pub(super) struct LimitVecs {

@@ -1,8 +1,8 @@
 //! Metrics of the configuration. Never labels by what is in it.
 
-use prometheus::{IntCounterVec, IntGauge, Registry};
+use prometheus::{IntCounterVec, IntGauge};
 
-use super::{Metrics, counters};
+use super::{Metrics, Registry, counters};
 
 #[derive(Debug)]
 pub(super) struct ReloadVecs {

@@ -1,8 +1,8 @@
 //! Metrics of TLS towards clients. Never labels by client or server name.
 
-use prometheus::{IntCounterVec, IntGaugeVec, Registry};
+use prometheus::{IntCounterVec, IntGaugeVec};
 
-use super::{Metrics, counters, gauges};
+use super::{Metrics, Registry, counters, gauges};
 use crate::connection::TlsFacts;
 
 #[derive(Debug)]

@@ -2,9 +2,9 @@
 
 use std::time::Instant;
 
-use prometheus::{IntCounter, IntCounterVec, IntGaugeVec, Registry};
+use prometheus::{IntCounter, IntCounterVec, IntGaugeVec};
 
-use super::{Metrics, counters, gauges};
+use super::{Metrics, Registry, counters, gauges};
 use crate::jwks::Issuer;
 use crate::outcome::TokenResult;
 use crate::pipeline::LeaseEnd;

@@ -20,6 +20,12 @@ impl<T> Retired<T> {
         kept.push(one);
     }
 
+    /// Those that somebody still uses, or that nobody has freed yet.
+    pub(super) fn kept(&self) -> Vec<Arc<T>> {
+        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.clone()
+    }
+
     /// Frees those that nobody uses any more.
     pub(super) fn sweep(&self) {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);

@@ -34,6 +34,13 @@ impl Seats {
             names: seats.iter().map(name).collect(),
         }
     }
+
+    /// Of all listeners of which anything lives.
+    pub(super) fn names(&self) -> Vec<String> {
+        let seats = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let living = seats.iter().filter_map(Weak::upgrade);
+        living.map(|seat| seat.name.clone()).collect()
+    }
 }
 
 fn seat(seats: &mut Vec<Weak<Seat>>, name: &str) -> Arc<Seat> {
