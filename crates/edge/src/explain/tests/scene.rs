@@ -30,7 +30,7 @@ access_log: off
 issuers: { main: { issuer: "http://127.0.0.1:1", audience: api } }
 rate_limits:
   all: { rate: 4/s, burst: 10, max_keys: 64 }
-  tight: { key: ["header:x-user"], rate: 6/m, burst: 2, max_keys: 64 }
+  tight: { key: ["header:x-user"], rate: 1/m, burst: 2, max_keys: 64 }
   few: { key: [all], concurrent: 1, max_keys: 64 }
   by_role: { key: ["claim:sub"], rate: 12/m, burst: 2, max_keys: 64 }
   watched: { rate: 1/s, dry_run: true, max_keys: 64 }
@@ -91,6 +91,11 @@ const PATHS: &[&str] = &[
     "/small/2",
     "/small?3",
     "/full",
+    "/full/2",
+    "/full?3",
+    "/h2",
+    "/h2",
+    "/h2",
     "/h2",
     "/split/1",
     "/users",
@@ -102,12 +107,18 @@ const PATHS: &[&str] = &[
     "/inside",
     "/guests",
     "/page",
+    "/page",
+    "/page",
     "/tight",
+    "/tight/2",
+    "/tight?3",
     "/few",
     "/few/2",
     "/few/3",
     "/token",
     "/token/admin",
+    "/token/admin",
+    "/token/admin/x",
     "/least?test=7",
     "/a/../least",
     "//least",
@@ -124,6 +135,9 @@ const METHODS: &[&str] = &[
 const HOSTS: &[&str] = &[
     "any.example",
     "any.example",
+    "any.example",
+    "any.example",
+    "any.example",
     "other.example:80",
     "a.example.com",
     "b.example.com:8080",
@@ -138,7 +152,7 @@ const CLIENTS: &[&str] = &[
     "198.51.100.9",
     "2001:db8::1",
 ];
-const LISTENERS: &[&str] = &["web", "web", "web", "inner", "inner", "old"];
+const LISTENERS: &[&str] = &["web", "web", "web", "web", "web", "inner", "inner", "old"];
 
 /// Waits in line, with what it will have come to.
 type Waiting = Pin<Box<dyn Future<Output = (Exchange, Result<Attempt, Answer>)>>>;
@@ -195,8 +209,12 @@ impl Scene {
     pub(super) fn asked(&mut self) -> Asked {
         let path = self.one_of(PATHS);
         let headers = self.headers(path);
+        let method = match path == "/page" && self.rng.bool() {
+            true => "OPTIONS",
+            false => self.one_of(METHODS),
+        };
         let question = json!({
-            "method": self.one_of(METHODS),
+            "method": method,
             "target": path,
             "host": self.one_of(HOSTS),
             "headers": headers,
@@ -239,7 +257,7 @@ impl Scene {
                 add("Access-Control-Request-Method", "GET");
             }
         }
-        match self.rng.u8(..40) {
+        match self.rng.u8(..30) {
             0 => add("Content-Length", "99999999999"),
             1 => add("Content-Length", "x"),
             2 => add("X-Long", &"x".repeat(40_000)),
@@ -281,7 +299,7 @@ impl Scene {
             let leaves = self.rng.usize(..self.waiting.len());
             drop(self.waiting.swap_remove(leaves));
         }
-        while self.open.len() > 30 || (!self.open.is_empty() && self.rng.u8(..3) == 0) {
+        while self.open.len() > 30 || (!self.open.is_empty() && self.rng.u8(..4) == 0) {
             let mut exchange = self.open.swap_remove(self.rng.usize(..self.open.len()));
             let now = self.now + Duration::from_millis(self.rng.u64(1..80));
             if self.rng.u8(..6) == 0 {
