@@ -79,15 +79,18 @@ async fn a_bad_file_changes_nothing_and_its_mistakes_are_told_with_their_places(
     assert_eq!(served_by(&edge).await, "a");
     assert!(!is_open(new.address()).await, "nothing of it is in force");
     edge.wait_for_metric(FAILED, &[], 1.0).await;
-    let output = edge.process.output();
     let text = std::fs::read_to_string(edge.directory().join("edge.yaml")).unwrap();
     let line = text
         .lines()
         .position(|line| line.contains("clutser"))
         .unwrap()
         + 1;
-    assert!(output.contains("clutser"), "{output}");
-    assert!(output.contains(&format!("line={line}")), "{output}");
+    wait_until("the mistake and its place in the log", async || {
+        let output = edge.process.output();
+        let place = format!("line={line}");
+        (output.contains("clutser") && output.contains(&place)).then_some(())
+    })
+    .await;
     edge.reload(&edge.config()).await;
     edge.wait_for_metric(FAILED, &[], 0.0).await;
 }
