@@ -35,6 +35,7 @@ use crate::tls::outward::Outward;
 use crate::upgrade::Succession;
 
 mod awaited;
+mod before;
 mod flags;
 mod made;
 mod names;
@@ -47,6 +48,7 @@ pub(crate) use flags::{Decided, Flags, Said, Standing};
 pub(crate) use names::Names;
 pub(crate) use seats::{Seat, Seated, Seats};
 
+use before::Before;
 use retired::Retired;
 use targets::Parts;
 pub(crate) use targets::{Choice, RoutePast};
@@ -373,16 +375,12 @@ impl Snapshot {
         seats: &Seats,
         previous: Option<&Self>,
     ) -> Result<Self, BuildError> {
+        let before = Before::new(previous);
         let mut clusters = Vec::with_capacity(config.clusters.len());
         for cluster in &config.clusters {
-            let known = previous.and_then(|snapshot| snapshot.cluster_named(&cluster.name));
-            let cluster = Cluster::build(
-                cluster,
-                config.zone.as_deref(),
-                metrics,
-                keeper,
-                known.map(Arc::as_ref),
-            )?;
+            let known = before.cluster(&cluster.name);
+            let zone = config.zone.as_deref();
+            let cluster = Cluster::build(cluster, zone, metrics, keeper, known)?;
             clusters.push(Arc::new(cluster));
         }
         let names = config.listeners.iter().map(|one| one.name.as_str());
@@ -393,10 +391,8 @@ impl Snapshot {
             listeners,
             metrics,
         };
-        let route_state = |route: &config::Route| {
-            let known = previous.and_then(|snapshot| snapshot.route_named(&route.name));
-            RouteState::build(route, &parts, known)
-        };
+        let route_state =
+            |route: &config::Route| RouteState::build(route, &parts, before.route(&route.name));
         let rule = |(position, route): (usize, &config::Route)| Rule {
             pattern: route.pattern.clone(),
             target: RouteId(position),

@@ -6,9 +6,9 @@ use std::thread;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
-/// How much the thread steps back (`setpriority(2)`): where all cores are busy it gets a tenth of what
-/// one that carries requests does, where one is idle all it can use.
-const NICENESS: i32 = 10;
+/// How much the thread steps back (`setpriority(2)`): from a busy core it gets a quarter, from an idle one
+/// all it can use.
+const NICENESS: i32 = 5;
 
 /// The work did not come to its end; the log tells why.
 #[derive(Debug)]

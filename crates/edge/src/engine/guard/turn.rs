@@ -12,8 +12,9 @@ use tokio::task::coop;
 /// it is given into requests before anything else is done.
 const READ_BYTES: usize = 1024;
 
-/// What one request takes of the runtime's budget for one turn of a task, 128 units: 8 begin in a turn.
-const UNITS_PER_STREAM: u64 = 16;
+/// What one request takes of the runtime's budget for one turn of a task, 128 units: 4 begin in a turn.
+/// Each of them may be a connection to an endpoint.
+const UNITS_PER_STREAM: u64 = 32;
 
 /// A byte of a header block may stand for a whole field: 2 KB of them are a turn.
 const HEADER_BYTES_PER_UNIT: u64 = 16;
@@ -121,7 +122,7 @@ mod tests {
             streams: 1,
             header_bytes: 20,
         };
-        assert_eq!(most_in_a_turn(request).await, 8);
+        assert_eq!(most_in_a_turn(request).await, 4);
         let crumbs = Work {
             streams: 1,
             header_bytes: 3000,
