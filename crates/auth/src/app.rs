@@ -24,7 +24,9 @@ use portcullis_token::Skew;
 
 use crate::breaker::Breakers;
 use crate::config::{Rates, RevocationFallback};
-use crate::domain::{InvalidEmail, PasswordRefused, UnixMillis};
+use crate::domain::{
+    AccountId, Actor, AuditEntry, AuditEvent, InvalidEmail, PasswordRefused, RequestId, UnixMillis,
+};
 use crate::keys::KeyRing;
 use crate::metrics::{Ending, Metrics};
 use crate::password::{HashError, PasswordHasher};
@@ -68,6 +70,26 @@ pub(crate) struct Policy {
 pub(crate) struct Origin {
     pub(crate) now: UnixMillis,
     pub(crate) client: IpAddr,
+    pub(crate) request: Option<RequestId>,
+}
+
+impl Origin {
+    /// A line of the audit log about what an account's owner asked for.
+    pub(crate) fn audit(&self, event: AuditEvent, account: AccountId) -> AuditEntry {
+        AuditEntry {
+            request: self.request,
+            ..AuditEntry::of(self.now, event, account, Some(self.client))
+        }
+    }
+
+    /// A line of the audit log about what was asked for by somebody.
+    pub(crate) fn audit_by(&self, actor: Actor, event: AuditEvent) -> AuditEntry {
+        AuditEntry {
+            client: Some(self.client),
+            request: self.request,
+            ..AuditEntry::by(actor, self.now, event)
+        }
+    }
 }
 
 /// Why a use case did not do what was asked; one variant per answer.

@@ -2,6 +2,7 @@
 //! settings is one file, joined here. Never reads the process environment or a file itself,
 //! and never shows a secret's value in a message.
 
+mod audit;
 mod breakers;
 mod database;
 mod degraded;
@@ -19,6 +20,7 @@ mod shared;
 mod tokens;
 mod values;
 
+pub use audit::Audit;
 pub use database::{Database, DatabasePlace};
 pub use degraded::{Degraded, RevocationFallback};
 pub use environment::Environment;
@@ -55,6 +57,7 @@ const ROOMS: &[&[Variable]] = &[
     passwords::VARIABLES,
     keys::VARIABLES,
     limits::VARIABLES,
+    audit::VARIABLES,
 ];
 
 /// Every variable that has an effect, with its default and meaning: the
@@ -111,6 +114,8 @@ pub struct Config {
     pub keys: Keys,
     /// What is limited.
     pub limits: Limits,
+    /// What the audit log keeps.
+    pub audit: Audit,
     /// What works but deserves a look; for the caller to print.
     pub warnings: Vec<String>,
 }
@@ -133,6 +138,7 @@ impl Config {
         let passwords = Passwords::read(&mut v, environment);
         let keys = Keys::read(&mut v, environment, &database);
         let limits = Limits::read(&mut v, flags);
+        let audit = Audit::read(&mut v, flags);
         let (errors, warnings) = v.finish();
         if !errors.is_empty() {
             return Err(ConfigErrors(errors));
@@ -151,6 +157,7 @@ impl Config {
             passwords,
             keys,
             limits,
+            audit,
             warnings,
         })
     }

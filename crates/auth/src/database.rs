@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::breaker::Guard;
 use crate::config::{Database, DatabasePlace};
-use crate::store::{PostgresOptions, SqliteOptions, Store, StoreResult, postgres, sqlite};
+use crate::store::{PostgresOptions, SqliteOptions, Store, StoreResult, Trail, postgres, sqlite};
 
 /// How long an operation waits for a free connection to a server.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(30);
@@ -16,7 +16,11 @@ const RECYCLE_AFTER: Duration = Duration::from_secs(3600);
 const SHARE_PERCENT: u64 = 90;
 
 /// Opens the store and brings its schema up to date.
-pub(crate) async fn open(database: &Database, guard: &Arc<Guard>) -> StoreResult<Arc<dyn Store>> {
+pub(crate) async fn open(
+    database: &Database,
+    trail: Trail,
+    guard: &Arc<Guard>,
+) -> StoreResult<Arc<dyn Store>> {
     Ok(match &database.place {
         DatabasePlace::File(path) => {
             let options = SqliteOptions {
@@ -25,7 +29,7 @@ pub(crate) async fn open(database: &Database, guard: &Arc<Guard>) -> StoreResult
                 max_overflow: database.max_overflow,
             };
             let store = sqlite::open(&options).await?;
-            Arc::new(store.audited(database.is_audited))
+            Arc::new(store.audited(trail))
         }
         DatabasePlace::Server(address) => {
             let options = PostgresOptions {
@@ -37,7 +41,7 @@ pub(crate) async fn open(database: &Database, guard: &Arc<Guard>) -> StoreResult
                 guard: guard.clone(),
             };
             let store = postgres::open(&options).await?;
-            Arc::new(store.audited(database.is_audited))
+            Arc::new(store.audited(trail))
         }
     })
 }

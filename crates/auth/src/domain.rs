@@ -9,13 +9,14 @@ mod instance;
 mod key_plan;
 mod password;
 mod refresh;
+mod request_id;
 mod revocation;
 mod setup;
 mod signing_key;
 mod time;
 
 pub use account::{Account, AccountId, AccountStatus, InvalidRole, PasswordHash, Role};
-pub use audit::{AuditEntry, AuditEvent};
+pub use audit::{Actor, AddressPolicy, AuditEntry, AuditEvent, AuditOutcome};
 pub use email::{Email, InvalidEmail};
 pub use instance::{InstanceRecord, InstanceState};
 pub use key_plan::{KeyPlan, KeyStep, PUBLISHED_AHEAD, wait_until_known};
@@ -24,6 +25,7 @@ pub use refresh::{
     Family, FamilyId, RETRY_GRACE, RefreshRecord, RefreshToken, SessionId, TokenHash, TokenState,
     Verdict, judge,
 };
+pub use request_id::RequestId;
 pub use revocation::{Revocation, TokenFacts};
 pub use setup::{SETUP_TOKEN_TTL, SetupToken};
 pub use signing_key::{KeyState, SigningKeyRecord};

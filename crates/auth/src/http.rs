@@ -38,10 +38,12 @@ use ipnet::IpNet;
 use crate::app::health::{Checker, Dependencies};
 use crate::app::{App, Origin};
 use crate::config::Flags;
-use crate::domain::UnixMillis;
+use crate::domain::{RequestId, UnixMillis};
 use crate::lifecycle::PhaseWatch;
 use crate::metrics::Metrics;
 use client::Client;
+#[cfg(test)]
+pub(crate) use client::Peer;
 use error::ApiError;
 pub(crate) use internal::Desk;
 
@@ -146,10 +148,12 @@ impl Service {
     /// When and from where a request came, for the use cases.
     fn origin(&self, request: &Request) -> Origin {
         let client = request.extensions().get::<Client>();
-        let client = client
-            .expect("the envelope puts the client into every request")
-            .addr;
-        Origin { now: now(), client }
+        let client = client.expect("the envelope puts the client into every request");
+        Origin {
+            now: now(),
+            client: client.addr,
+            request: RequestId::parse(&client.request_id),
+        }
     }
 
     async fn dependencies(&self) -> Dependencies {

@@ -268,6 +268,7 @@ mod tests {
     use crate::domain::Revocation;
     use crate::server::tests::inside;
     use crate::shared::CounterKey;
+    use crate::store::Trail;
 
     #[tokio::test]
     async fn sec_d05_a_clock_that_jumped_ahead_deletes_no_revocation_that_lasts() {
@@ -281,7 +282,9 @@ mod tests {
             mode: BreakerMode::Off,
         };
         let guard = Arc::new(Guard::new("database", settings));
-        let store = database::open(&config, &guard).await.unwrap();
+        let store = database::open(&config, Trail::default(), &guard)
+            .await
+            .unwrap();
         let (_directory, inside) = inside().await;
         let shared = &inside.stores.shared;
         let revocation = Revocation::Token {

@@ -37,7 +37,7 @@ use crate::registry::{self, Own, Registry};
 use crate::shared::guarded::GuardedShared;
 use crate::shared::redis::RedisSetupError;
 use crate::shared::{EmbeddedShared, RedisShared, Shared};
-use crate::store::{SetupCreation, Store, StoreError};
+use crate::store::{SetupCreation, Store, StoreError, Trail};
 pub use internal::InternalError;
 use internal::Opened;
 
@@ -340,7 +340,7 @@ impl Stores {
     /// Opens both and brings their schemas up to date.
     pub(crate) async fn open(config: &Config) -> Result<Self, OpenError> {
         let breakers = Breakers::new(config.breakers);
-        let store = database::open(&config.database, &breakers.database).await;
+        let store = database::open(&config.database, trail(config), &breakers.database).await;
         let store = store.map_err(|source| OpenError::Store {
             place: config.database.place.to_string(),
             source,
@@ -375,6 +375,13 @@ impl Stores {
     pub(crate) async fn close(&self) {
         self.shared.close().await;
         self.store.close().await;
+    }
+}
+
+fn trail(config: &Config) -> Trail {
+    Trail {
+        is_written: config.audit.is_written,
+        addresses: config.audit.addresses,
     }
 }
 

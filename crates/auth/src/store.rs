@@ -16,6 +16,7 @@ mod schema;
 pub mod sealed;
 mod sql;
 pub mod sqlite;
+mod trail;
 mod types;
 
 use std::collections::BTreeSet;
@@ -32,6 +33,7 @@ pub use error::StoreError;
 pub use postgres::{PostgresAddress, PostgresOptions};
 pub use sql::SqlStore;
 pub use sqlite::SqliteOptions;
+pub use trail::Trail;
 pub use types::{
     AccountCreation, FamilyCreation, FirstKey, PageLimit, PoolMetrics, Purged, RefreshGrant,
     RevocationPosition, Rotation, RotationOutcome, SetupCreation, SetupOutcome,

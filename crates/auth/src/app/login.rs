@@ -4,8 +4,8 @@
 use super::attempts::Attempt;
 use super::{App, FIRST_PARTY, Grant, Origin, Outcome, Refusal};
 use crate::domain::{
-    Account, AccountStatus, AuditEntry, AuditEvent, Email, Family, FamilyId, PresentedPassword,
-    RefreshToken, SessionId,
+    Account, AccountStatus, Actor, AuditEntry, AuditEvent, Email, Family, FamilyId,
+    PresentedPassword, RefreshToken, SessionId,
 };
 use crate::random;
 use crate::store::FamilyCreation;
@@ -55,11 +55,8 @@ impl App {
         origin: Origin,
     ) -> Outcome<Grant> {
         let audit = AuditEntry {
-            at: origin.now,
-            event: AuditEvent::LoginFailed,
             account: account.map(|account| account.id),
-            session: None,
-            client: Some(origin.client),
+            ..origin.audit_by(Actor::Unproven, AuditEvent::LoginFailed)
         };
         self.attempt_failed(attempt, origin.now).await?;
         self.store.append_audit(&audit).await?;
@@ -82,13 +79,9 @@ impl App {
         let expires_at = now
             .plus(self.policy.refresh_idle_ttl)
             .min(family.absolute_expires_at);
-        let mut audit = AuditEntry::of(
-            now,
-            AuditEvent::LoginSucceeded,
-            account.id,
-            Some(origin.client),
-        );
-        audit.session = Some(session);
+        let audit = origin
+            .audit(AuditEvent::LoginSucceeded, account.id)
+            .in_session(session);
         let created = self
             .store
             .create_family(&family, &refresh_token.hash(), expires_at, &audit)

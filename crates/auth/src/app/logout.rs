@@ -4,7 +4,7 @@
 use portcullis_token::Claims;
 
 use super::{App, Origin, Outcome, Refusal};
-use crate::domain::{AccountId, AuditEntry, AuditEvent, SessionId, UnixMillis};
+use crate::domain::{AccountId, AuditEvent, SessionId, UnixMillis};
 
 impl App {
     /// Revokes the session's refresh tokens and every access token of it.
@@ -30,13 +30,9 @@ impl App {
     ) -> Outcome<()> {
         let session = SessionId::parse(&claims.sid).ok_or(Refusal::InvalidToken)?;
         let account = AccountId::parse(&claims.sub).ok_or(Refusal::InvalidToken)?;
-        let mut audit = AuditEntry::of(
-            origin.now,
-            AuditEvent::LoggedOut,
-            account,
-            Some(origin.client),
-        );
-        audit.session = Some(session);
+        let audit = origin
+            .audit(AuditEvent::LoggedOut, account)
+            .in_session(session);
         let until = self.tokens_end(origin.now).max(end);
         let revocation = self.store.revoke_session(session, until, &audit).await?;
         self.share(revocation).await
@@ -58,6 +54,7 @@ mod tests {
         let at = |seconds: i64| Origin {
             now: UnixMillis::from_seconds(1_800_000_000 + seconds),
             client: [192, 0, 2, 1].into(),
+            request: None,
         };
         let (email, password) = ("ada@example.com", "correct horse battery");
         let (old, new) = (long.app(), short.app());

@@ -19,6 +19,7 @@ impl App {
         let successor = RefreshToken::from_random(random::bytes());
         let rotation = Rotation {
             client_address: Some(origin.client),
+            request: origin.request,
             ..Rotation::new(
                 &presented,
                 &successor,

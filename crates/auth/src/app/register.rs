@@ -3,9 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::{App, Origin, Outcome};
-use crate::domain::{
-    Account, AccountId, AccountStatus, AuditEntry, AuditEvent, Email, NewPassword, Role,
-};
+use crate::domain::{Account, AccountId, AccountStatus, AuditEvent, Email, NewPassword, Role};
 use crate::random;
 use crate::store::AccountCreation;
 
@@ -26,7 +24,7 @@ impl App {
         let account = self
             .new_account(email, password, BTreeSet::new(), origin)
             .await?;
-        let audit = registered(&account, AuditEvent::Registered, origin);
+        let audit = origin.audit(AuditEvent::Registered, account.id);
         match self.store.create_account(&account, &audit).await? {
             AccountCreation::Created => tracing::info!(account = %account.id, "registered"),
             AccountCreation::EmailTaken => tracing::info!("registration of a known address"),
@@ -54,8 +52,4 @@ impl App {
             created_at: origin.now,
         })
     }
-}
-
-pub(super) fn registered(account: &Account, event: AuditEvent, origin: Origin) -> AuditEntry {
-    AuditEntry::of(origin.now, event, account.id, Some(origin.client))
 }

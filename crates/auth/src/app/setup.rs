@@ -27,7 +27,7 @@ impl App {
         let token = SetupToken::parse(token).ok_or(Refusal::InvalidSetupToken)?;
         let roles = [Role::admin()].into();
         let administrator = self.new_account(email, password, roles, origin).await?;
-        let audit = super::register::registered(&administrator, AuditEvent::SetUp, origin);
+        let audit = origin.audit(AuditEvent::SetUp, administrator.id);
         match self
             .store
             .consume_setup_token(&token.hash(), &administrator, &audit)

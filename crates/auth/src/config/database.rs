@@ -49,8 +49,6 @@ pub struct Database {
     pub pool_size: NonZeroU32,
     /// Connections beyond that under load.
     pub max_overflow: u32,
-    /// Whether the audit log is written.
-    pub is_audited: bool,
 }
 
 /// Where the durable store is.
@@ -87,7 +85,6 @@ impl Database {
             } else {
                 0
             },
-            is_audited: flags.audit_trail,
         }
     }
 

@@ -233,13 +233,27 @@ fn enhanced_pooling_is_switched_off_or_on_for_some_instances() {
 #[test]
 fn an_audit_trail_that_is_switched_off_is_warned_of() {
     let off = from(&[("FF_ENABLE_AUDIT_TRAIL", "false")]).unwrap();
-    assert!(!off.database.is_audited && !off.flags.audit_trail);
+    assert!(!off.audit.is_written && !off.flags.audit_trail);
     assert!(
         off.warnings
             .iter()
             .any(|one| one.contains("FF_ENABLE_AUDIT_TRAIL"))
     );
-    assert!(from(&[]).unwrap().database.is_audited);
+    assert!(from(&[]).unwrap().audit.is_written);
+}
+
+#[test]
+fn the_audit_log_keeps_as_much_of_addresses_as_is_said() {
+    use crate::domain::AddressPolicy;
+    const NAME: &str = "AUDIT_CLIENT_ADDRESS";
+    let kept = |pairs: &[(&str, &str)]| from(pairs).unwrap().audit.addresses;
+    assert_eq!(kept(&[]), AddressPolicy::Truncated);
+    assert_eq!(kept(&[(NAME, "full")]), AddressPolicy::Full);
+    assert_eq!(kept(&[(NAME, " none ")]), AddressPolicy::None);
+    assert_eq!(kept(&[(NAME, "truncated")]), AddressPolicy::Truncated);
+    for wrong in ["half", "Full", "true", "/24"] {
+        assert_eq!(faulty(&[(NAME, wrong)]), [NAME], "{wrong}");
+    }
 }
 
 fn redis(pairs: &[(&str, &str)]) -> crate::shared::RedisOptions {

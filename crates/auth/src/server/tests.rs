@@ -1,6 +1,7 @@
 //! What only shows when something inside breaks: dependencies that are down, and
 //! handlers that panic or never end.
 
+mod audit;
 mod down;
 
 use axum::Router;
@@ -193,7 +194,11 @@ async fn sec_d06_without_shared_state_the_setting_says_who_knows_of_revocations(
     }
     let (live, ended) = (&tokens[0], &tokens[1]);
     let client = [192, 0, 2, 1].into();
-    let origin = crate::app::Origin { now: now(), client };
+    let origin = crate::app::Origin {
+        now: now(),
+        client,
+        request: None,
+    };
     inside.app().log_out(ended, origin).await.unwrap();
     let unavailable = (503, json!("shared_state_unavailable"));
     let refused = (401, json!("invalid_token"));

@@ -23,7 +23,7 @@ use async_trait::async_trait;
 
 use super::{
     AccountCreation, FamilyCreation, FirstKey, PageLimit, PoolMetrics, Purged, RevocationPosition,
-    Rotation, RotationOutcome, SetupCreation, SetupOutcome, Store, StoreResult,
+    Rotation, RotationOutcome, SetupCreation, SetupOutcome, Store, StoreResult, Trail,
 };
 use crate::domain::{
     Account, AccountId, AccountStatus, AuditEntry, Email, Family, InstanceRecord, KeyState,
@@ -45,11 +45,11 @@ impl SqlStore {
         Self { database }
     }
 
-    /// Writes the audit log, or does not.
-    pub(crate) fn audited(mut self, is_audited: bool) -> Self {
+    /// Writes the audit log in this way.
+    pub(crate) fn audited(mut self, trail: Trail) -> Self {
         match &mut self.database {
-            Database::Sqlite(file) => file.is_audited = is_audited,
-            Database::Postgres(pool) => pool.is_audited = is_audited,
+            Database::Sqlite(file) => file.trail = trail,
+            Database::Postgres(pool) => pool.trail = trail,
         }
         self
     }

@@ -2,7 +2,8 @@
 
 use super::sealed;
 use crate::domain::{
-    Account, AccountId, Family, RefreshToken, Revocation, SessionId, TokenHash, UnixMillis,
+    Account, AccountId, Family, RefreshToken, RequestId, Revocation, SessionId, TokenHash,
+    UnixMillis,
 };
 
 /// How many rows one call may touch: no caller can ask for all of a table.
@@ -61,6 +62,8 @@ pub struct Rotation<'a> {
     pub now: UnixMillis,
     /// Where the request came from, for the audit line of a reuse.
     pub client_address: Option<std::net::IpAddr>,
+    /// Which request it was, for the same line.
+    pub request: Option<RequestId>,
 }
 
 impl<'a> Rotation<'a> {
@@ -82,6 +85,7 @@ impl<'a> Rotation<'a> {
             revoked_until,
             now,
             client_address: None,
+            request: None,
         }
     }
 }

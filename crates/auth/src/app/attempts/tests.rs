@@ -18,6 +18,7 @@ fn at(seconds: u64, client: &str) -> Origin {
     Origin {
         now,
         client: client.parse().unwrap(),
+        request: None,
     }
 }
 

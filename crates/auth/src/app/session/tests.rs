@@ -15,6 +15,7 @@ fn at(seconds: i64) -> Origin {
     Origin {
         now: UnixMillis::from_seconds(1_800_000_000 + seconds),
         client: [192, 0, 2, 1].into(),
+        request: None,
     }
 }
 

@@ -5,7 +5,8 @@ use std::net::IpAddr;
 use super::refresh::rotation;
 use super::{Instances, START, account, after, all_at_once, entry, roles, token};
 use crate::domain::{
-    Account, AccountId, AccountStatus, AuditEntry, AuditEvent, Email, PasswordHash, Revocation,
+    Account, AccountId, AccountStatus, Actor, AuditEntry, AuditEvent, AuditOutcome, Email,
+    PasswordHash, RequestId, Revocation,
 };
 use crate::store::{
     AccountCreation, FamilyCreation, PageLimit, RevocationPosition, RotationOutcome,
@@ -361,13 +362,24 @@ pub(crate) async fn a_password_hash_is_upgraded_only_from_what_was_read(instance
 pub(crate) async fn the_audit_log_is_read_newest_first(instances: Instances) {
     let ada = account("ada@example.com");
     let mut expected = Vec::new();
-    for (i, event) in (0..).zip(AuditEvent::ALL) {
+    let actors = [
+        Actor::Account(ada.id),
+        Actor::Client("billing".to_owned()),
+        Actor::Operator,
+        Actor::System,
+        Actor::Unproven,
+    ];
+    for (i, event) in (0..).zip(AuditEvent::ALL.iter().copied()) {
         let client: Option<IpAddr> = ["2001:db8::1", "192.0.2.7"]
             .get(i % 2)
             .map(|text| text.parse().unwrap());
         let line = AuditEntry {
             client: client.filter(|_| i != 4),
             account: (i != 5).then_some(ada.id),
+            object: (i == 1).then(|| "billing'; DROP TABLE audit; --".to_owned()),
+            request: (i != 2).then(|| RequestId::parse("018f-a.b_c").unwrap()),
+            outcome: AuditOutcome::Refused,
+            actor: actors[i % actors.len()].clone(),
             ..entry(event, &ada)
         };
         instances.next().append_audit(&line).await.unwrap();

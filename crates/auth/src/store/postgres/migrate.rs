@@ -22,9 +22,11 @@ pub(super) const LOCK: i64 = 0x706f_7274_0000_0000;
 pub(super) fn store() -> Migrator {
     let accounts = include_str!("../../../migrations/postgres/0001_accounts_and_tokens.sql");
     let instances = include_str!("../../../migrations/postgres/0002_living_instances.sql");
+    let organisation = include_str!("../../../migrations/postgres/0003_organisation.sql");
     migrator(&[
         (1, "accounts and tokens", accounts),
         (2, "living instances", instances),
+        (3, "organisation", organisation),
     ])
 }
 

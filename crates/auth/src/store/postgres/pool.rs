@@ -17,7 +17,7 @@ use sqlx::{ConnectOptions as _, Connection as _};
 
 use super::super::attempt::Attempt as _;
 use super::super::sql::statement::{Row, Statement};
-use super::super::{PoolMetrics, StoreError, StoreResult};
+use super::super::{PoolMetrics, StoreError, StoreResult, Trail};
 use super::PostgresOptions;
 use crate::breaker::Guard;
 use crate::domain::UnixMillis;
@@ -70,8 +70,8 @@ pub(crate) struct Pool {
     wait: Duration,
     answers: Arc<Answers>,
     guard: Arc<Guard>,
-    /// Whether writes go into the audit log, too.
-    pub(crate) is_audited: bool,
+    /// How writes go into the audit log, too.
+    pub(crate) trail: Trail,
 }
 
 /// When the server last answered anybody, and when it last failed to.
@@ -126,7 +126,7 @@ impl Pool {
             wait: options.acquire_timeout,
             answers,
             guard: options.guard.clone(),
-            is_audited: true,
+            trail: Trail::default(),
         })
     }
 

@@ -87,7 +87,28 @@ fn three_cold_starts_at_once_all_succeed() {
             })
             .collect();
         contract::all_at_once(starts).await;
-        assert_eq!(server.query("SELECT count(*) FROM _sqlx_migrations"), "2");
+        assert_eq!(server.query("SELECT count(*) FROM _sqlx_migrations"), "3");
+    });
+}
+
+#[test]
+fn a_login_leaves_no_line_where_nobody_wants_a_trail() {
+    block_on(async {
+        let server = Postgres::start().await;
+        let untrailed = crate::store::Trail {
+            is_written: false,
+            ..crate::store::Trail::default()
+        };
+        let store = opened(&server).await.audited(untrailed);
+        let (account, line) = account_and_line();
+        store.create_account(&account, &line).await.unwrap();
+        let (family, first) = (contract::family(&account), contract::token());
+        let end = contract::after(60);
+        let created = store
+            .create_family(&family, &first.hash(), end, &line)
+            .await;
+        assert_eq!(created.unwrap(), crate::store::FamilyCreation::Created);
+        assert!(store.recent_audit(PageLimit::MAX).await.unwrap().is_empty());
     });
 }
 

@@ -8,7 +8,7 @@ use sqlx::{Sqlite, SqliteConnection, Transaction};
 use super::super::attempt::Attempt as _;
 use super::super::postgres::pool::{Pool, PoolWrite, Urgency};
 use super::super::sqlite::file::DatabaseFile;
-use super::super::{PoolMetrics, StoreResult};
+use super::super::{PoolMetrics, StoreResult, Trail};
 use super::statement::{Row, Statement};
 use crate::domain::UnixMillis;
 
@@ -44,7 +44,7 @@ const ANNOUNCE: &str = "SELECT set_config('idle_in_transaction_session_timeout',
 pub(super) struct Write {
     attempted: &'static str,
     transaction: Begun,
-    pub(super) is_audited: bool,
+    pub(super) trail: Trail,
 }
 
 enum Begun {
@@ -72,15 +72,19 @@ impl Database {
             Self::Sqlite(file) => Begun::Sqlite(file.write(attempted).await?),
             Self::Postgres(pool) => Begun::Postgres(pool.write(attempted, urgency).await?),
         };
-        let is_audited = match self {
-            Self::Sqlite(file) => file.is_audited,
-            Self::Postgres(pool) => pool.is_audited,
-        };
         Ok(Write {
             attempted,
             transaction,
-            is_audited,
+            trail: self.trail().clone(),
         })
+    }
+
+    /// How the audit log is written.
+    pub(super) fn trail(&self) -> &Trail {
+        match self {
+            Self::Sqlite(file) => &file.trail,
+            Self::Postgres(pool) => &pool.trail,
+        }
     }
 
     /// Fails once the file of an embedded database has been deleted or replaced.

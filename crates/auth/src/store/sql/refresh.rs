@@ -9,8 +9,8 @@ use super::database::{Database, Write};
 use super::statement::{Row, Statement};
 use super::{TENANT, account, audit, revocation};
 use crate::domain::{
-    AccountId, AccountStatus, AuditEntry, AuditEvent, Family, FamilyId, RefreshRecord, Revocation,
-    SessionId, TokenHash, TokenState, UnixMillis, Verdict, judge,
+    AccountId, AccountStatus, Actor, AuditEntry, AuditEvent, Family, FamilyId, RefreshRecord,
+    Revocation, SessionId, TokenHash, TokenState, UnixMillis, Verdict, judge,
 };
 
 const CREATING: &str = "starting a refresh token family";
@@ -130,12 +130,13 @@ async fn reused(
     family: &Family,
     rotation: &Rotation<'_>,
 ) -> StoreResult<RotationOutcome> {
+    let event = AuditEvent::RefreshReused;
     let entry = AuditEntry {
-        at: rotation.now,
-        event: AuditEvent::RefreshReused,
         account: Some(family.account),
         session: Some(family.session),
         client: rotation.client_address,
+        request: rotation.request,
+        ..AuditEntry::by(Actor::Unproven, rotation.now, event)
     };
     let revocation = end_session(write, family.session, rotation.revoked_until, &entry).await?;
     Ok(RotationOutcome::Reused {

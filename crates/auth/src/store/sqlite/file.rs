@@ -18,7 +18,7 @@ use sqlx::sqlite::{
 use sqlx::{ConnectOptions, Connection as _, Transaction};
 
 use super::super::attempt::{Attempt as _, is_busy};
-use super::super::{PoolMetrics, StoreError, StoreResult};
+use super::super::{PoolMetrics, StoreError, StoreResult, Trail};
 
 /// How long a write waits for other processes before it is refused.
 pub(crate) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -47,8 +47,8 @@ pub(crate) struct DatabaseFile {
     identity: (u64, u64),
     writer: SqlitePool,
     readers: SqlitePool,
-    /// Whether writes go into the audit log, too.
-    pub(crate) is_audited: bool,
+    /// How writes go into the audit log, too.
+    pub(crate) trail: Trail,
 }
 
 impl DatabaseFile {
@@ -80,7 +80,7 @@ impl DatabaseFile {
             identity,
             writer,
             readers,
-            is_audited: true,
+            trail: Trail::default(),
         })
     }
 

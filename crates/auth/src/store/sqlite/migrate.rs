@@ -14,9 +14,11 @@ use super::file::DatabaseFile;
 pub(super) fn store() -> Migrator {
     let accounts = include_str!("../../../migrations/sqlite/0001_accounts_and_tokens.sql");
     let instances = include_str!("../../../migrations/sqlite/0002_living_instances.sql");
+    let organisation = include_str!("../../../migrations/sqlite/0003_organisation.sql");
     migrator(&[
         (1, "accounts and tokens", accounts),
         (2, "living instances", instances),
+        (3, "organisation", organisation),
     ])
 }
 

@@ -4,7 +4,7 @@
 use super::super::super::{FamilyCreation, RefreshGrant, Rotation, StoreResult};
 use super::super::database::Database;
 use super::super::statement::Statement;
-use super::super::{TENANT, account};
+use super::super::{TENANT, account, audit};
 use super::{CREATING, ROTATING, family_from_row};
 use crate::domain::{AuditEntry, Family, TokenHash, UnixMillis};
 
@@ -20,8 +20,8 @@ const CREATE: &str = "
         INSERT INTO refresh_token (hash, family_id, issued_at, expires_at)
         SELECT $9, id, $6, LEAST($10, $7) FROM family
     ), entry AS (
-        INSERT INTO audit (tenant_id, at, event, account_id, session_id, client)
-        SELECT $2, $11, $12, $13, $14, $15 FROM family
+        INSERT INTO audit (tenant_id, at, event, outcome, actor_kind, actor_id, account_id, session_id, object, client, request_id)
+        SELECT $2, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21 FROM family WHERE $11 = 1
     )
     SELECT id FROM family";
 
@@ -36,7 +36,8 @@ pub(super) async fn create_family(
     let Database::Postgres(_) = database else {
         return Ok(None);
     };
-    let created = Statement::new(CREATING, CREATE)
+    let line = database.trail().kept(entry);
+    let statement = Statement::new(CREATING, CREATE)
         .bind(family.id.to_string())
         .bind(TENANT)
         .bind(family.account.to_string())
@@ -47,11 +48,8 @@ pub(super) async fn create_family(
         .bind(family.revoked_at.map(|at| at.0))
         .bind(first.as_bytes().as_slice())
         .bind(expires_at.0)
-        .bind(entry.at.0)
-        .bind(entry.event.as_str())
-        .bind(entry.account.map(|id| id.to_string()))
-        .bind(entry.session.map(|id| id.to_string()))
-        .bind(entry.client.map(|addr| addr.to_string()))
+        .bind(i64::from(line.is_some()));
+    let created = audit::bind(statement, line.as_ref().unwrap_or(entry))
         .soon()
         .once()
         .fetch_optional(database)

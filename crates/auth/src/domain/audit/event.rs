@@ -1,0 +1,76 @@
+//! The closed list of what the audit log tells. New ones come at the end.
+
+use super::AuditOutcome;
+
+/// The events that are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum AuditEvent {
+    /// The right password for an active account.
+    LoginSucceeded,
+    /// Wrong password, unknown or disabled account.
+    LoginFailed,
+    /// A new account.
+    Registered,
+    /// Somebody registered an address that has an account.
+    RegisteredAgain,
+    /// A spent refresh token came back: somebody holds a copy.
+    RefreshReused,
+    /// The session was ended by its owner.
+    LoggedOut,
+    /// An operator shut the account.
+    Disabled,
+    /// An operator opened the account again.
+    Enabled,
+    /// An operator changed the roles.
+    RolesChanged,
+    /// The one-time set-up token made the first administrator.
+    SetUp,
+}
+
+impl AuditEvent {
+    /// Every event, for tables and tests.
+    pub const ALL: &[Self] = &[
+        Self::LoginSucceeded,
+        Self::LoginFailed,
+        Self::Registered,
+        Self::RegisteredAgain,
+        Self::RefreshReused,
+        Self::LoggedOut,
+        Self::Disabled,
+        Self::Enabled,
+        Self::RolesChanged,
+        Self::SetUp,
+    ];
+
+    /// The stored word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::LoginSucceeded => "login_succeeded",
+            Self::LoginFailed => "login_failed",
+            Self::Registered => "registered",
+            Self::RegisteredAgain => "registered_again",
+            Self::RefreshReused => "refresh_reused",
+            Self::LoggedOut => "logged_out",
+            Self::Disabled => "disabled",
+            Self::Enabled => "enabled",
+            Self::RolesChanged => "roles_changed",
+            Self::SetUp => "set_up",
+        }
+    }
+
+    /// Reads the stored word.
+    pub fn parse(text: &str) -> Option<Self> {
+        let mut all = Self::ALL.iter().copied();
+        all.find(|event| event.as_str() == text)
+    }
+
+    /// What became of what was asked for, where nothing else is said.
+    pub fn outcome(self) -> AuditOutcome {
+        match self {
+            Self::LoginFailed | Self::RegisteredAgain | Self::RefreshReused => {
+                AuditOutcome::Refused
+            }
+            _ => AuditOutcome::Done,
+        }
+    }
+}
