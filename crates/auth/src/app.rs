@@ -8,10 +8,12 @@ mod instances;
 mod limits;
 mod login;
 mod logout;
+mod owner;
 mod refresh;
 mod register;
 pub(crate) mod revocations;
 pub(crate) mod session;
+mod sessions;
 mod setup;
 mod verify;
 
@@ -35,6 +37,7 @@ use crate::store::{Store, StoreError};
 
 pub(crate) use grant::Grant;
 pub(crate) use limits::Limited;
+pub(crate) use owner::Owner;
 use session::SessionPolicy;
 
 /// The OAuth client of everyone who logs in with a password here.
@@ -115,6 +118,8 @@ pub(crate) enum Refusal {
     ForgedRequest,
     /// Only said to the holder of the set-up token.
     EmailTaken,
+    /// The owner has none of this id, whoever else may.
+    NoSuchSession,
     Busy {
         retry_after: Duration,
     },
@@ -177,7 +182,8 @@ impl Refusal {
             | Self::InvalidSetupToken
             | Self::Forbidden
             | Self::ForgedRequest
-            | Self::EmailTaken => false,
+            | Self::EmailTaken
+            | Self::NoSuchSession => false,
         }
     }
 

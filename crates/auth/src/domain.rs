@@ -7,10 +7,12 @@ mod audit;
 mod email;
 mod instance;
 mod key_plan;
+mod network;
 mod password;
 mod refresh;
 mod request_id;
 mod revocation;
+mod session;
 mod setup;
 mod signing_key;
 mod time;
@@ -20,6 +22,7 @@ pub use audit::{Actor, AddressPolicy, AuditEntry, AuditEvent, AuditOutcome};
 pub use email::{Email, InvalidEmail};
 pub use instance::{InstanceRecord, InstanceState};
 pub use key_plan::{KeyPlan, KeyStep, PUBLISHED_AHEAD, wait_until_known};
+pub use network::Network;
 pub use password::{NewPassword, PasswordRefused, PresentedPassword};
 pub use refresh::{
     Family, FamilyId, RETRY_GRACE, RefreshRecord, RefreshToken, SessionId, TokenHash, TokenState,
@@ -27,6 +30,7 @@ pub use refresh::{
 };
 pub use request_id::RequestId;
 pub use revocation::{Revocation, TokenFacts};
+pub use session::{SessionCursor, SessionRecord};
 pub use setup::{SETUP_TOKEN_TTL, SetupToken};
 pub use signing_key::{KeyState, SigningKeyRecord};
 pub use time::UnixMillis;

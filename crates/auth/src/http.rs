@@ -16,10 +16,12 @@ pub(crate) mod load_balancer;
 mod login;
 mod logout;
 mod metrics;
+mod owner;
 mod priority;
 mod refresh;
 mod register;
 pub(crate) mod session;
+mod sessions;
 mod setup;
 mod tokens;
 mod verify;
@@ -31,7 +33,7 @@ use std::time::{Instant, SystemTime};
 
 use axum::Router;
 use axum::extract::Request;
-use axum::routing::{MethodRouter, get, post};
+use axum::routing::{MethodRouter, delete, get, post};
 use http::HeaderValue;
 use ipnet::IpNet;
 
@@ -65,12 +67,15 @@ pub(crate) fn router(service: Arc<Service>) -> Router {
 const METRICS: &str = "/metrics";
 
 /// One list, so that whatever must hold for every path can be tried on all of them.
-fn routes() -> [(&'static str, MethodRouter<Arc<Service>>); 20] {
+fn routes() -> [(&'static str, MethodRouter<Arc<Service>>); 23] {
     [
         ("/api/v1/auth/register", post(register::handle)),
         ("/api/v1/auth/login", post(login::handle)),
         ("/api/v1/auth/refresh", post(refresh::handle)),
         ("/api/v1/auth/logout", post(logout::handle)),
+        ("/api/v1/auth/logout-all", post(sessions::end_all)),
+        ("/api/v1/auth/sessions", get(sessions::list)),
+        ("/api/v1/auth/sessions/{id}", delete(sessions::end_one)),
         ("/api/v1/auth/verify", get(verify::handle)),
         ("/api/v1/auth/setup", post(setup::handle)),
         ("/.well-known/jwks.json", get(jwks::handle)),

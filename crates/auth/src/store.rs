@@ -14,6 +14,7 @@ mod error;
 pub mod postgres;
 mod schema;
 pub mod sealed;
+mod sessions;
 mod sql;
 pub mod sqlite;
 mod trail;
@@ -31,6 +32,7 @@ use crate::domain::{
 
 pub use error::StoreError;
 pub use postgres::{PostgresAddress, PostgresOptions};
+pub use sessions::SessionStore;
 pub use sql::SqlStore;
 pub use sqlite::SqliteOptions;
 pub use trail::Trail;
@@ -44,7 +46,7 @@ pub type StoreResult<T> = Result<T, StoreError>;
 
 /// What must survive the death of every process.
 #[async_trait]
-pub trait Store: Send + Sync + 'static {
+pub trait Store: SessionStore + Send + Sync + 'static {
     /// Stores a new account and its audit line. When the address is taken, a line about its owner is all that is
     /// stored, by a commit that takes as long.
     async fn create_account(

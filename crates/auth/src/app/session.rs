@@ -68,13 +68,15 @@ impl App {
 
     async fn try_log_out_session(&self, token: &str, csrf: &str, origin: Origin) -> Outcome<()> {
         let session = self.try_verify_session(token, origin.now).await?;
-        let expected = self.csrf(&session.claims.sid);
-        aws_lc_rs::constant_time::verify_slices_are_equal(expected.as_bytes(), csrf.as_bytes())
-            .map_err(|_| Refusal::ForgedRequest)?;
+        self.check_csrf(&session.claims.sid, csrf)?;
         self.end_session(&session.claims, origin.now, origin).await
     }
 
-    async fn try_verify_session(&self, token: &str, now: UnixMillis) -> Outcome<Session> {
+    pub(super) async fn try_verify_session(
+        &self,
+        token: &str,
+        now: UnixMillis,
+    ) -> Outcome<Session> {
         let policy = self.policy.sessions.as_ref().ok_or(Refusal::InvalidToken)?;
         let verified = self.try_verify_as(&policy.verifier, token, now).await?;
         let claims = &verified.claims;
@@ -137,6 +139,13 @@ impl App {
             token,
             expires_in: UnixMillis::from_seconds(claims.exp).since(now),
         }))
+    }
+
+    /// Refuses a CSRF token that is not that of the session.
+    pub(super) fn check_csrf(&self, sid: &str, csrf: &str) -> Outcome<()> {
+        let expected = self.csrf(sid);
+        aws_lc_rs::constant_time::verify_slices_are_equal(expected.as_bytes(), csrf.as_bytes())
+            .map_err(|_| Refusal::ForgedRequest)
     }
 
     /// The CSRF token of a session: nobody else can make it, and another session's does not fit.

@@ -130,6 +130,19 @@ const INTERNAL: Problem = Problem(
     "Something went wrong on our side.",
 );
 
+/// What owners of accounts are told about what is theirs.
+fn owners(refusal: &Refusal) -> Problem {
+    use StatusCode as S;
+    match refusal {
+        Refusal::NoSuchSession => Problem(
+            S::NOT_FOUND,
+            "no_such_session",
+            "None of your sessions has this id.",
+        ),
+        _ => INTERNAL,
+    }
+}
+
 fn refused(refusal: &Refusal) -> Problem {
     use StatusCode as S;
     match refusal {
@@ -193,6 +206,7 @@ fn refused(refusal: &Refusal) -> Problem {
             "email_taken",
             "The email belongs to another account.",
         ),
+        Refusal::NoSuchSession => owners(refusal),
         Refusal::Busy { .. }
         | Refusal::StoreUnavailable(_)
         | Refusal::SharedUnavailable(_)

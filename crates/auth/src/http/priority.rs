@@ -19,7 +19,11 @@ const LEAST: Share = Share::Percent(50);
 fn share(endpoint: &str) -> Option<Share> {
     let share = match endpoint {
         "/api/v1/auth/verify" => Share::Percent(100),
-        "/api/v1/auth/refresh" | "/api/v1/auth/logout" => Share::Percent(90),
+        "/api/v1/auth/refresh"
+        | "/api/v1/auth/logout"
+        | "/api/v1/auth/logout-all"
+        | "/api/v1/auth/sessions/{id}" => Share::Percent(90),
+        "/api/v1/auth/sessions" => Share::Percent(75),
         "/api/v1/auth/login" => Share::Percent(75),
         "/api/v1/auth/register" => Share::Percent(60),
         "/api/v1/load-balancer/instances"

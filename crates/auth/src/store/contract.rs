@@ -55,6 +55,13 @@ macro_rules! every_case {
             ]
             sessions: [
                 a_session_is_found_by_its_newest_family,
+                sec_f06_owners_see_their_sessions_and_no_others,
+                a_session_is_listed_for_as_long_as_it_can_go_on,
+                pages_of_sessions_are_bounded_ordered_and_complete,
+                sec_f06_only_the_owner_ends_a_session,
+                sec_d04_the_end_of_all_sessions_covers_every_token_issued_before,
+                a_login_from_before_the_end_of_all_sessions_begins_none,
+                sec_d04_of_logins_beside_the_end_of_all_sessions_none_survives,
             ]
             setup: [
                 sec_a10_of_many_uses_one_makes_the_administrator,

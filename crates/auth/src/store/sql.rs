@@ -12,6 +12,7 @@ mod instance;
 mod purge;
 mod refresh;
 mod revocation;
+mod sessions;
 mod setup;
 mod signing_key;
 pub(super) mod statement;

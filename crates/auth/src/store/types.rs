@@ -39,7 +39,7 @@ pub enum AccountCreation {
 pub enum FamilyCreation {
     /// Stored.
     Created,
-    /// The account has been disabled or deleted since it was read.
+    /// The account has been disabled or deleted since it was read, or all its sessions were ended since the login began.
     AccountNotActive,
 }
 

@@ -40,6 +40,7 @@ mod limits;
 mod login;
 mod operator;
 mod outage;
+mod own_sessions;
 mod postgres;
 mod published;
 mod registry;

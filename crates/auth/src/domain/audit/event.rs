@@ -25,6 +25,10 @@ pub enum AuditEvent {
     RolesChanged,
     /// The one-time set-up token made the first administrator.
     SetUp,
+    /// The owner ended one session by name.
+    SessionEnded,
+    /// The owner ended every session.
+    LoggedOutEverywhere,
 }
 
 impl AuditEvent {
@@ -40,6 +44,8 @@ impl AuditEvent {
         Self::Enabled,
         Self::RolesChanged,
         Self::SetUp,
+        Self::SessionEnded,
+        Self::LoggedOutEverywhere,
     ];
 
     /// The stored word.
@@ -55,6 +61,8 @@ impl AuditEvent {
             Self::Enabled => "enabled",
             Self::RolesChanged => "roles_changed",
             Self::SetUp => "set_up",
+            Self::SessionEnded => "session_ended",
+            Self::LoggedOutEverywhere => "logged_out_everywhere",
         }
     }
 

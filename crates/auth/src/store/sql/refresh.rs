@@ -3,14 +3,14 @@
 mod at_once;
 
 use super::super::{
-    FamilyCreation, RefreshGrant, Rotation, RotationOutcome, StoreError, StoreResult,
+    FamilyCreation, RefreshGrant, Rotation, RotationOutcome, StoreError, StoreResult, Trail,
 };
 use super::database::{Database, Write};
 use super::statement::{Row, Statement};
 use super::{TENANT, account, audit, revocation};
 use crate::domain::{
-    AccountId, AccountStatus, Actor, AuditEntry, AuditEvent, Family, FamilyId, RefreshRecord,
-    Revocation, SessionId, TokenHash, TokenState, UnixMillis, Verdict, judge,
+    AccountId, AccountStatus, Actor, AuditEntry, AuditEvent, Family, FamilyId, Network,
+    RefreshRecord, Revocation, SessionId, TokenHash, TokenState, UnixMillis, Verdict, judge,
 };
 
 const CREATING: &str = "starting a refresh token family";
@@ -30,9 +30,10 @@ pub(super) async fn create_family(
         return Ok(created);
     }
     let mut write = database.write_soon(CREATING).await?;
-    let inserted = Statement::new(CREATING, "INSERT INTO refresh_family (id, tenant_id, account_id, client_id, session_id, created_at, absolute_expires_at, revoked_at)
-         SELECT $1, $2, $3, $4, $5, $6, $7, $8
-         WHERE EXISTS (SELECT 1 FROM account WHERE id = $3 AND tenant_id = $2 AND status = 'active')")
+    let inserted = Statement::new(CREATING, "INSERT INTO refresh_family (id, tenant_id, account_id, client_id, session_id, created_at, absolute_expires_at, revoked_at, began_from)
+         SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9
+         WHERE EXISTS (SELECT 1 FROM account WHERE id = $3 AND tenant_id = $2 AND status = 'active'
+                           AND COALESCE(sessions_from, 0) <= $6)")
     .bind(family.id.to_string())
     .bind(TENANT)
     .bind(family.account.to_string())
@@ -40,7 +41,8 @@ pub(super) async fn create_family(
     .bind(family.session.to_string())
     .bind(family.created_at.0)
     .bind(family.absolute_expires_at.0)
-    .bind(family.revoked_at.map(|at| at.0)).execute(&mut write).await?;
+    .bind(family.revoked_at.map(|at| at.0))
+    .bind(network(database.trail(), entry)).execute(&mut write).await?;
     if inserted == 0 {
         return Ok(FamilyCreation::AccountNotActive);
     }
@@ -48,6 +50,12 @@ pub(super) async fn create_family(
     audit::insert(&mut write, entry).await?;
     write.commit().await?;
     Ok(FamilyCreation::Created)
+}
+
+/// Where a session begins, as far as that is kept.
+fn network(trail: &Trail, login: &AuditEntry) -> Option<String> {
+    let kept = trail.addresses.keep(login.client?)?;
+    Some(Network::of(kept).to_string())
 }
 
 /// What is judged is locked first, so that it cannot change before it is written; the update still compares

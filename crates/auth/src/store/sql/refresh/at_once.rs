@@ -5,17 +5,18 @@ use super::super::super::{FamilyCreation, RefreshGrant, Rotation, StoreResult};
 use super::super::database::Database;
 use super::super::statement::Statement;
 use super::super::{TENANT, account, audit};
-use super::{CREATING, ROTATING, family_from_row};
+use super::{CREATING, ROTATING, family_from_row, network};
 use crate::domain::{AuditEntry, Family, TokenHash, UnixMillis};
 
 /// The account stays as it is until the family is there: whoever shuts it waits, and then ends this family, too. One
 /// that was shut meanwhile is compared again and matches nothing. One round trip instead of seven.
 const CREATE: &str = "
     WITH owner AS (
-        SELECT id FROM account WHERE id = $3 AND tenant_id = $2 AND status = 'active' FOR SHARE
+        SELECT id FROM account WHERE id = $3 AND tenant_id = $2 AND status = 'active'
+            AND COALESCE(sessions_from, 0) <= $6 FOR SHARE
     ), family AS (
-        INSERT INTO refresh_family (id, tenant_id, account_id, client_id, session_id, created_at, absolute_expires_at, revoked_at)
-        SELECT $1, $2, id, $4, $5, $6, $7, $8 FROM owner RETURNING id
+        INSERT INTO refresh_family (id, tenant_id, account_id, client_id, session_id, created_at, absolute_expires_at, revoked_at, began_from)
+        SELECT $1, $2, id, $4, $5, $6, $7, $8, $22 FROM owner RETURNING id
     ), token AS (
         INSERT INTO refresh_token (hash, family_id, issued_at, expires_at)
         SELECT $9, id, $6, LEAST($10, $7) FROM family
@@ -50,6 +51,7 @@ pub(super) async fn create_family(
         .bind(expires_at.0)
         .bind(i64::from(line.is_some()));
     let created = audit::bind(statement, line.as_ref().unwrap_or(entry))
+        .bind(network(database.trail(), entry))
         .soon()
         .once()
         .fetch_optional(database)
