@@ -9,11 +9,13 @@ mod guard;
 mod h1;
 mod h2;
 mod linger;
+mod parts;
 mod pingora;
 mod refusal;
 mod signal;
 mod silence;
 mod stream;
+mod text;
 mod tunnel;
 
 use std::time::Duration;
@@ -24,7 +26,7 @@ pub(crate) use guard::{Abuse, Guard};
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use h1::fuzzing;
 pub(crate) use h1::{Engine as NativeEngine, Pool, requests, responses};
-pub(crate) use h2::Bridge;
+pub(crate) use h2::{Bridge, Engine as Http2Engine};
 pub(crate) use linger::linger;
 pub(crate) use pingora::Engine as PingoraEngine;
 pub(crate) use refusal::{refusal, to_http1};

@@ -43,7 +43,8 @@ pub(crate) use self::proxy_header::write::{of_client, of_ourselves};
 use crate::config;
 use crate::connection::{Connection, ListenerContext, TlsFacts};
 use crate::engine::{
-    Control, Guard, NativeEngine, PingoraEngine, Pool, Signal, Stream, linger, refusal, to_http1,
+    Control, Guard, Http2Engine, NativeEngine, PingoraEngine, Pool, Signal, Stream, linger,
+    refusal, to_http1,
 };
 use crate::outcome::Cause;
 use crate::pipeline::{self, Told};
@@ -94,9 +95,8 @@ pub(crate) struct Listener {
     context: Arc<ListenerContext>,
     tls: Option<Arc<Terminator>>,
     passthrough: Passthrough,
-    pingora: PingoraEngine,
-    /// Carries HTTP/1.1 unless the listener asks for pingora.
-    native: Option<NativeEngine>,
+    http2: Http2Engine,
+    http1: Http1Engine,
     max_connections: u32,
     crowd: Option<Arc<Crowd>>,
     proxy_protocol: Option<config::ProxyProtocol>,
@@ -104,6 +104,12 @@ pub(crate) struct Listener {
     /// Our end of every connection; `None` where it depends on the connection.
     local: Option<SocketAddr>,
     slots: Arc<Slots>,
+}
+
+/// Who carries HTTP/1.1, as the listener asks.
+enum Http1Engine {
+    Native(NativeEngine),
+    Pingora(PingoraEngine),
 }
 
 /// What all listeners of an edge share.
@@ -168,19 +174,30 @@ impl Listener {
         previous: Option<&Self>,
     ) -> Self {
         let House { edge, slots, pool } = house;
-        let same_engine = previous
-            .map(|previous| &previous.pingora)
-            .filter(|pingora| pingora.keeps_limits_of(config));
-        let pingora = || PingoraEngine::new(Arc::clone(edge), config, Arc::clone(pool));
+        let same_http2 = previous
+            .map(|previous| &previous.http2)
+            .filter(|http2| http2.keeps_limits_of(config));
+        let http2 = || Http2Engine::new(Arc::clone(edge), config, Arc::clone(pool));
+        let same_http1 = previous.map(|previous| &previous.http1);
+        let http1 = match (config.engine, same_http1) {
+            (config::Engine::Native, _) => {
+                Http1Engine::Native(NativeEngine::new(Arc::clone(edge), Arc::clone(pool)))
+            }
+            (config::Engine::Pingora, Some(Http1Engine::Pingora(same))) => {
+                Http1Engine::Pingora(same.clone())
+            }
+            (config::Engine::Pingora, _) => {
+                Http1Engine::Pingora(PingoraEngine::new(Arc::clone(edge), Arc::clone(pool)))
+            }
+        };
         let known_crowd = previous.and_then(|previous| previous.crowd.as_deref());
         let crowd = |policy| {
             let trusted = &snapshot.trusted_proxies;
             Arc::new(Crowd::new(policy, trusted, known_crowd))
         };
         Self {
-            pingora: same_engine.cloned().unwrap_or_else(pingora),
-            native: (config.engine == config::Engine::Native)
-                .then(|| NativeEngine::new(Arc::clone(edge), Arc::clone(pool))),
+            http2: same_http2.cloned().unwrap_or_else(http2),
+            http1,
             tls: snapshot.terminator(&config.name).cloned(),
             passthrough: Passthrough::new(&config.passthrough, snapshot),
             max_connections: config.max_connections,
@@ -356,19 +373,19 @@ impl Listener {
     ) where
         S: Stream + Sync + 'static,
     {
-        match &self.native {
-            Some(native) if !connection.is_h2() => {
+        match &self.http1 {
+            Http1Engine::Native(native) if !connection.is_h2() => {
                 native.serve(stream, connection, Signal::new(drain)).await;
                 drop(place);
             }
-            _ => Box::pin(self.carry_by_pingora(stream, raw_fd, connection, place, drain)).await,
+            _ => Box::pin(self.carry_guarded(stream, raw_fd, connection, place, drain)).await,
         }
     }
 
-    /// Asks pingora to end the connection when the edge drains, or when an HTTP/2 connection is old, has
+    /// Asks the engine to end the connection when the edge drains, or when an HTTP/2 connection is old, has
     /// served enough or is idle. An HTTP/1.1 connection then ends with its next answer, which says so:
     /// closing it while idle could meet a request on its way.
-    async fn carry_by_pingora<S>(
+    async fn carry_guarded<S>(
         &self,
         stream: S,
         raw_fd: RawFd,
@@ -381,15 +398,26 @@ impl Listener {
         let control = Arc::new(Control::holding(place));
         let old_at = connection.opened + self.context.limits.connection_age;
         let is_h2 = connection.is_h2();
+        let connection = Arc::new(connection);
         let guard = Guard::new(
             stream,
             raw_fd,
             Arc::clone(&self.edge),
-            Arc::new(connection),
+            Arc::clone(&connection),
             Arc::clone(&control),
         );
         let (stop, stopped) = watch::channel(false);
-        let served = self.pingora.serve(guard, &stopped);
+        let served = async {
+            match &self.http1 {
+                Http1Engine::Pingora(pingora) if !is_h2 => pingora.serve(guard, &stopped).await,
+                _ => {
+                    let stopped = stopped.clone();
+                    self.http2
+                        .serve(guard, &connection, &control, stopped)
+                        .await;
+                }
+            }
+        };
         tokio::pin!(served);
         tokio::select! {
             () = &mut served => return,

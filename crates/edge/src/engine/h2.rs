@@ -1,15 +1,17 @@
-//! Requests to endpoints that speak HTTP/2: many on one connection. To the relay each of them is a
-//! stream of HTTP/1.1 like any other; here it becomes HTTP/2 and back. Never decides about another
-//! attempt, and leaves no task behind its connection.
+//! Requests over HTTP/2, many on one connection: of clients, and to endpoints that speak it. To the relay
+//! each of them is a stream of HTTP/1.1 like any other; here it becomes HTTP/2 and back. Never decides
+//! about another attempt, and leaves no task behind its connection.
 //!
 //! | room | holds |
 //! |---|---|
+//! | `h2/clients` | connections of clients and their requests; the others are about endpoints |
 //! | `h2/connections` | connections to endpoints, who may use them and when they end |
 //! | `h2/bridge` | one request as the relay sees it |
 //! | `h2/request`, `h2/response` | its two ways |
 //! | `h2/end` | what an end without an answer means |
 
 mod bridge;
+mod clients;
 mod connections;
 mod end;
 mod request;
@@ -21,6 +23,7 @@ use h2::{Ping, PingPong};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 pub(crate) use self::bridge::Bridge;
+pub(crate) use self::clients::Engine;
 pub(crate) use self::connections::{Connections, Wish};
 use crate::outcome::Cause;
 

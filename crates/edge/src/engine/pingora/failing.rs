@@ -39,9 +39,6 @@ pub(super) fn with_connection(
         e.set_retry(true);
         return e;
     }
-    if ctx.watch.as_ref().is_some_and(|watch| watch.is_body_late()) {
-        ctx.failure = Some(Cause::BodyTimeout);
-    }
     // A hook that refused the client's body knows better than the error it had to return.
     let known = ctx.failure.filter(|cause| !cause.is_endpoint_fault());
     let cause = known.unwrap_or_else(|| cause::of_exchange(&e, ctx.has_response_head));

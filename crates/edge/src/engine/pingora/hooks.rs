@@ -14,14 +14,14 @@ use pingora::prelude::{Error, ErrorType, HttpPeer, ProxyHttp, Result, Session};
 use pingora::protocols::Digest;
 use pingora::proxy::FailToProxy;
 
-use super::leaving::has_left;
-use super::message::{PingoraHead, apply, asks_for_upgrade, write_answer};
+use super::message::{apply, asks_for_upgrade, write_answer};
 use super::peer::{Kind, peer};
 use super::request::RequestContext;
 use super::watch::Watch;
-use super::{cause, failing, handover, message};
+use super::{cause, failing, handover};
 use crate::connection::Connection;
 use crate::engine::guard::ConnectionHandle;
+use crate::engine::parts::PartsHead;
 use crate::engine::silence::is_silent;
 use crate::engine::{NativeEngine, Pool};
 use crate::outcome::Cause;
@@ -69,9 +69,6 @@ impl ProxyHttp for Hooks {
         let connection = Arc::clone(&handle.connection);
         let control = Arc::clone(&handle.control);
         control.begin_request();
-        if session.is_http2() {
-            message::suit_http1(session.req_header_mut())?;
-        }
 
         let timeouts = connection.listener.timeouts.clone();
         let now = Instant::now();
@@ -80,10 +77,6 @@ impl ProxyHttp for Hooks {
         // HTTP/1.0 without keep-alive and `Connection: close` stay as they are.
         if exchange.must_close(now) {
             session.set_keepalive(None);
-            // HTTP/2 has no keep-alive: its farewell is the connection's GOAWAY.
-            if session.is_http2() {
-                control.ask_to_leave();
-            }
         } else if session.get_keepalive().is_some() {
             session.set_keepalive(Some(timeouts.keep_alive.as_secs().max(1)));
         }
@@ -100,7 +93,7 @@ impl ProxyHttp for Hooks {
         session: &mut Session,
         ctx: &mut RequestContext,
     ) -> Result<bool> {
-        let head = PingoraHead::new(session.req_header());
+        let head = PartsHead::new(session.req_header());
         let exchange = ctx.exchange();
         // The first endpoint is chosen here, so that "no endpoint" is an ordinary answer that
         // leaves the connection usable.
@@ -122,10 +115,6 @@ impl ProxyHttp for Hooks {
         if admitted.is_ok() && handover::is_due(ctx.exchange(), session) {
             let handed = ctx.exchange.take().zip(connection(session));
             if let Some((exchange, connection)) = handed {
-                if has_left(session.as_downstream_mut()).await {
-                    // What the dropped exchange says of itself.
-                    return Ok(true);
-                }
                 // Large, and a part of few requests.
                 let served = handover::serve(&self.native, exchange, connection, session);
                 Box::pin(served).await?;
@@ -163,7 +152,6 @@ impl ProxyHttp for Hooks {
         if end_of_stream && body.as_ref().is_some_and(Bytes::is_empty) {
             *body = None;
         }
-        ctx.watch_body(session, !end_of_stream && !ctx.has_response_head);
         let received = ctx.count_body(body.as_ref().map_or(0, Bytes::len));
         let now = Instant::now();
         let accepted = ctx.exchange().on_request_body(received, now);
@@ -226,7 +214,7 @@ impl ProxyHttp for Hooks {
     /// pingora knows what its runtime has heard; the kernel knows more.
     async fn connected_to_upstream(
         &self,
-        session: &mut Session,
+        _session: &mut Session,
         reused: bool,
         _peer: &HttpPeer,
         fd: RawFd,
@@ -241,8 +229,6 @@ impl ProxyHttp for Hooks {
         }
         ctx.exchange().on_connection(reused);
         ctx.begin_attempt(fd);
-        let is_body_due = !session.as_mut().is_body_done();
-        ctx.watch_body(session, is_body_due);
         Ok(())
     }
 
@@ -259,7 +245,7 @@ impl ProxyHttp for Hooks {
         }
         let edits = ctx
             .exchange()
-            .on_forward(&PingoraHead::new(session.req_header()));
+            .on_forward(&PartsHead::new(session.req_header()));
         if let Some(target) = ctx.exchange().forwarded_target() {
             upstream_request.set_raw_path(target.as_bytes())?;
         }
@@ -313,7 +299,6 @@ impl ProxyHttp for Hooks {
         match step {
             ResponseStep::Deliver(edits) => {
                 ctx.has_response_head = true;
-                ctx.watch_body(session, false);
                 ctx.failure = None;
                 apply(edits, upstream_response)?;
             }

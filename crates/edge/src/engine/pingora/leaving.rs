@@ -29,16 +29,6 @@ pub(super) async fn while_client_stays<T>(
     Box::pin(first(work, session)).await
 }
 
-/// Whether an HTTP/2 client has reset its stream by now: floods of resets arrive together with their
-/// requests, and an endpoint need not hear of any.
-pub(super) async fn has_left(session: &mut ServerSession) -> bool {
-    let Some(closed) = session.watch_h2_stream_close() else {
-        return false;
-    };
-    let mut closed = pin!(closed);
-    poll_fn(|cx| Poll::Ready(closed.as_mut().poll(cx).is_ready())).await
-}
-
 async fn first<T>(
     work: Pin<&mut impl Future<Output = T>>,
     session: &mut ServerSession,
@@ -50,13 +40,8 @@ async fn first<T>(
     }
 }
 
-/// Resolves when the client has reset its stream, or closed its side of the connection.
+/// Resolves when the client has closed its side of the connection.
 async fn left(session: &mut ServerSession) {
-    if let Some(closed) = session.watch_h2_stream_close() {
-        // An error means that the connection is gone.
-        let _ = closed.await;
-        return;
-    }
     let watched = match twin(session) {
         Some(socket) => closed(socket).await,
         None => Err(io::ErrorKind::Unsupported.into()),

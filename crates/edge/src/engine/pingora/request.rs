@@ -85,20 +85,6 @@ impl RequestContext {
         self.body.sent = 0;
     }
 
-    /// The client of an HTTP/2 stream owes the next piece of its body, if `is_due`.
-    pub(super) fn watch_body(&mut self, session: &Session, is_due: bool) {
-        let Some(watch) = &self.watch else {
-            return;
-        };
-        match self.socket.filter(|_| is_due && session.is_http2()) {
-            Some(socket) => {
-                let patience = self.exchange.as_ref().map(Exchange::body_timeout);
-                watch.await_body(socket, Instant::now() + patience.unwrap_or_default());
-            }
-            None => watch.end_body(),
-        }
-    }
-
     /// The attempt at hand has become a tunnel, which lasts no longer than its token.
     pub(super) fn begin_tunnel(&mut self) {
         let lease = self.exchange().lease();

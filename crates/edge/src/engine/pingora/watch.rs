@@ -14,7 +14,6 @@ use async_trait::async_trait;
 use nix::sys::socket::{Shutdown, shutdown};
 use pingora::apps::{HttpServerApp, HttpServerOptions, ReusedHttpStream};
 use pingora::protocols::http::ServerSession;
-use pingora::protocols::http::v2::server::H2Options;
 use pingora::proxy::HttpProxy;
 use pingora::server::ShutdownWatch;
 use tokio::time::Sleep;
@@ -59,10 +58,6 @@ impl HttpServerApp for Watched {
         watch.over(WATCH.scope(Arc::clone(&watch), request)).await
     }
 
-    fn h2_options(&self) -> Option<H2Options> {
-        HttpServerApp::h2_options(&*self.proxy)
-    }
-
     fn server_options(&self) -> Option<&HttpServerOptions> {
         HttpServerApp::server_options(&*self.proxy)
     }
@@ -82,9 +77,6 @@ struct State {
     /// wait run in the poll in which pingora closes it, and the looks are between two polls.
     waits: Option<(RawFd, Waiting)>,
     is_cut: bool,
-    /// The same connection while the client owes a piece of its body, and until when.
-    body: Option<(RawFd, Instant)>,
-    is_body_late: bool,
     /// How long the tunnel may last that the request has opened.
     lease: Option<Lease>,
     /// That was it.
@@ -113,22 +105,6 @@ impl Watch {
         self.lock().waits = Some((socket, waiting));
     }
 
-    /// The client has until then for the next piece of its body. pingora knows no such deadline over
-    /// HTTP/2.
-    pub(super) fn await_body(&self, socket: RawFd, deadline: Instant) {
-        self.lock().body = Some((socket, deadline));
-    }
-
-    /// The body is complete, or no longer waited for.
-    pub(super) fn end_body(&self) {
-        self.lock().body = None;
-    }
-
-    /// Whether the connection was cut because the body did not come.
-    pub(super) fn is_body_late(&self) -> bool {
-        self.lock().is_body_late
-    }
-
     /// The request has opened a tunnel, which lasts no longer than this.
     pub(super) fn lend(&self, lease: Lease) {
         self.lock().lease = Some(lease);
@@ -151,7 +127,6 @@ impl Watch {
     pub(super) fn end(&self) -> bool {
         let mut state = self.lock();
         state.waits = None;
-        state.body = None;
         std::mem::take(&mut state.is_cut)
     }
 
@@ -171,8 +146,7 @@ impl Watch {
 
     fn look(&self, timer: &mut Option<Pin<Box<Sleep>>>, cx: &mut Context<'_>) {
         let mut state = self.lock();
-        let waits = state.waits.is_some() || state.body.is_some();
-        let interval = match (waits, &state.lease) {
+        let interval = match (state.waits.is_some(), &state.lease) {
             (true, _) => WATCH_INTERVAL,
             (false, Some(_)) => LEASE_LOOK,
             (false, None) => {
@@ -183,7 +157,6 @@ impl Watch {
         let timer = timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(self.first(interval))));
         while let Poll::Ready(()) = timer.as_mut().poll(cx) {
             state.cut_if_vain();
-            state.cut_if_body_late();
             state.end_if_over();
             let next = tokio::time::Instant::now() + interval;
             timer.as_mut().reset(next);
@@ -211,15 +184,6 @@ impl State {
             if let Some(reader) = self.reader.take() {
                 reader.wake();
             }
-        }
-    }
-
-    fn cut_if_body_late(&mut self) {
-        let now = Instant::now();
-        let late = self.body.take_if(|(_, deadline)| *deadline <= now);
-        if let Some((socket, _)) = late {
-            let _ = shutdown(socket, Shutdown::Both);
-            self.is_body_late = true;
         }
     }
 

@@ -1,13 +1,13 @@
 //! The answer of the native path, from text to pingora. Never takes an answer for whole that is not.
 
-use bytes::{Buf as _, Bytes, BytesMut};
+use bytes::{Buf as _, BytesMut};
 use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
-use http::{HeaderName, HeaderValue, Method, StatusCode, Version};
+use http::{HeaderName, HeaderValue, Method, StatusCode};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::prelude::{Error, ErrorType, Result, Session};
 
-use super::super::message::write_head;
-use crate::engine::h1::responses::{BodyDecoder, HeadLimits, ResponseHead, ResponseParser};
+use crate::engine::h1::responses::{BodyDecoder, ResponseHead, ResponseParser};
+use crate::engine::text::ANSWER_LIMITS;
 use crate::pipeline::Fields as _;
 
 /// How an answer ended.
@@ -24,7 +24,6 @@ pub(super) struct ResponseText {
     parser: ResponseParser,
     body: Option<BodyDecoder>,
     is_head: bool,
-    is_http2: bool,
 }
 
 impl ResponseText {
@@ -34,7 +33,6 @@ impl ResponseText {
             parser: ResponseParser::default(),
             body: None,
             is_head: asked.method == Method::HEAD,
-            is_http2: asked.version == Version::HTTP_2,
         }
     }
 
@@ -51,7 +49,7 @@ impl ResponseText {
         is_over: bool,
     ) -> Result<Option<Delivered>> {
         while self.body.is_none() {
-            let parsed = self.parser.advance(&self.received, &LIMITS);
+            let parsed = self.parser.advance(&self.received, &ANSWER_LIMITS);
             let Some(bytes) = parsed.map_err(|_| broken())? else {
                 return Ok(is_over.then_some(Delivered::Truncated));
             };
@@ -70,7 +68,7 @@ impl ResponseText {
             if head.headers.get(CONNECTION).is_some() {
                 session.set_keepalive(None);
             }
-            write_head(session, head, is_done).await?;
+            session.write_response_header(head, is_done).await?;
             if is_done {
                 return Ok(Some(Delivered::Whole));
             }
@@ -91,20 +89,13 @@ impl ResponseText {
             let mut piece = self.received.split_to(decoded.consumed);
             piece.truncate(decoded.data);
             let is_done = body.is_done();
-            let trailers = crate::engine::h1::trailers(body.trailers());
-            if !piece.is_empty() || (is_done && trailers.is_empty()) {
-                let is_end = is_done && (trailers.is_empty() || !self.is_http2);
-                let piece = Some(piece.freeze());
-                session.write_response_body(piece, is_end).await?;
+            if !piece.is_empty() || is_done {
+                // pingora cannot send trailers to HTTP/1.1.
+                session
+                    .write_response_body(Some(piece.freeze()), is_done)
+                    .await?;
             }
             if is_done {
-                if self.is_http2 && !trailers.is_empty() {
-                    let client = session.as_downstream_mut();
-                    client.write_response_trailers(trailers).await?;
-                } else if !trailers.is_empty() && decoded.data == 0 {
-                    let end = Some(Bytes::new());
-                    session.write_response_body(end, true).await?;
-                }
                 return Ok(Some(Delivered::Whole));
             }
             if decoded.consumed == 0 {
@@ -128,7 +119,7 @@ impl ResponseText {
         let is_bodiless = self.is_head
             || status.is_informational()
             || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
-        if !is_bodiless && !self.is_http2 && !made.headers.contains_key(CONTENT_LENGTH) {
+        if !is_bodiless && !made.headers.contains_key(CONTENT_LENGTH) {
             made.insert_header(TRANSFER_ENCODING, "chunked")?;
         }
         Ok(Box::new(made))
@@ -140,11 +131,5 @@ fn broken() -> Box<Error> {
     Error::explain(malformed, "an answer that is none").into_up()
 }
 
-/// Heads come from our own codec, which keeps bounds of its own.
-const LIMITS: HeadLimits = HeadLimits {
-    bytes: 1024 * 1024,
-    fields: 512,
-    target_bytes: 0,
-};
 /// Room for one read.
 const READ_BYTES: usize = 16 * 1024;

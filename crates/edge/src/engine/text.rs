@@ -1,15 +1,21 @@
-//! The request as text for the native path. Never lets the end of a body be mistaken: its framing is
-//! ours.
+//! A request as text of HTTP/1.1, for the native path, whoever has its client. Never lets the end of a
+//! body be mistaken: its framing is ours.
 
-use bytes::{BufMut as _, Bytes, BytesMut};
+use bytes::{BufMut as _, BytesMut};
 use http::header::{
     CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, TE, TRANSFER_ENCODING, UPGRADE,
 };
-use http::{HeaderName, Version};
-use pingora::http::RequestHeader;
-use pingora::prelude::{Error, ErrorType, Result, Session};
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, Version};
 
-/// What is to be written to the native path, and what is still to come.
+use super::h1::responses::HeadLimits;
+
+/// The body is not as long as was said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Broken;
+
+/// What the native path is to read, and what is still to come.
+#[derive(Debug)]
 pub(super) struct RequestText {
     pending: BytesMut,
     framing: Framing,
@@ -18,16 +24,15 @@ pub(super) struct RequestText {
     is_given_up: bool,
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 enum Framing {
     Length(u64),
     Chunked,
 }
 
 impl RequestText {
-    pub(super) fn new(session: &mut Session) -> Self {
-        let is_done = session.as_mut().is_body_empty();
-        let head = session.req_header();
+    /// `is_done`: there is no body.
+    pub(super) fn new(head: &Parts, is_done: bool) -> Self {
         let length = head.headers.get(CONTENT_LENGTH);
         let length = length.and_then(|length| length.to_str().ok()?.parse().ok());
         let framing = match (is_done, length) {
@@ -79,48 +84,46 @@ impl RequestText {
         self.is_given_up = true;
     }
 
-    /// Some of the body, or its end.
-    pub(super) fn take(&mut self, body: Option<Bytes>) -> Result<()> {
-        let Some(piece) = body else {
-            return self.end();
-        };
+    /// Some of the body.
+    pub(super) fn take(&mut self, piece: &[u8]) -> Result<(), Broken> {
         match &mut self.framing {
             _ if piece.is_empty() => {}
             Framing::Length(left) => {
                 let rest = left.checked_sub(piece.len() as u64);
-                *left = rest.ok_or_else(broken)?;
-                self.pending.put_slice(&piece);
+                *left = rest.ok_or(Broken)?;
+                self.pending.put_slice(piece);
             }
             Framing::Chunked => {
                 let size = format!("{:x}\r\n", piece.len());
                 self.pending.reserve(size.len() + piece.len() + 2);
                 self.pending.put_slice(size.as_bytes());
-                self.pending.put_slice(&piece);
+                self.pending.put_slice(piece);
                 self.pending.put_slice(b"\r\n");
             }
         }
         Ok(())
     }
 
-    /// There is no more of the body.
-    pub(super) fn end(&mut self) -> Result<()> {
+    /// There is no more of the body. Trailers go where they can be told from it.
+    pub(super) fn end(&mut self, trailers: Option<&HeaderMap>) -> Result<(), Broken> {
         match self.framing {
             _ if self.is_done => return Ok(()),
             Framing::Length(0) => {}
-            Framing::Length(_) => return Err(broken()),
-            Framing::Chunked => self.pending.put_slice(b"0\r\n\r\n"),
+            Framing::Length(_) => return Err(Broken),
+            Framing::Chunked => {
+                self.pending.put_slice(b"0\r\n");
+                for (name, value) in trailers.into_iter().flatten() {
+                    put_field(&mut self.pending, name.as_str(), value.as_bytes());
+                }
+                self.pending.put_slice(b"\r\n");
+            }
         }
         self.is_done = true;
         Ok(())
     }
 }
 
-fn broken() -> Box<Error> {
-    let malformed = ErrorType::InvalidHTTPHeader;
-    Error::explain(malformed, "the body is not as long as was said").into_down()
-}
-
-fn put_head(out: &mut BytesMut, head: &RequestHeader) {
+fn put_head(out: &mut BytesMut, head: &Parts) {
     out.put_slice(head.method.as_str().as_bytes());
     out.put_u8(b' ');
     match head.uri.path_and_query() {
@@ -144,7 +147,7 @@ fn put_head(out: &mut BytesMut, head: &RequestHeader) {
 }
 
 /// HTTP/2 may send cookies in pieces; HTTP/1.1 has one field for all (RFC 9113, 8.2.3).
-fn put_cookies(out: &mut BytesMut, head: &RequestHeader) {
+fn put_cookies(out: &mut BytesMut, head: &Parts) {
     let mut cookies = head.headers.get_all(COOKIE).iter();
     let Some(first) = cookies.next() else {
         return;
@@ -159,7 +162,7 @@ fn put_cookies(out: &mut BytesMut, head: &RequestHeader) {
 }
 
 /// Whether `Connection` says that a field goes no further (RFC 9110, 7.6.1).
-fn is_named(name: &HeaderName, head: &RequestHeader) -> bool {
+fn is_named(name: &HeaderName, head: &Parts) -> bool {
     head.headers.get_all(CONNECTION).iter().any(|value| {
         let mut options = value.as_bytes().split(|&byte| byte == b',');
         options.any(|option| {
@@ -170,8 +173,8 @@ fn is_named(name: &HeaderName, head: &RequestHeader) -> bool {
     })
 }
 
-/// Fields of one connection, and those that are written apart. pingora drops interim answers to HTTP/2
-/// clients, so that nobody there may wait for one.
+/// Fields of one connection, and those that are written apart. Over HTTP/2 nobody waits for an interim
+/// answer.
 fn is_ours(name: &HeaderName, version: Version) -> bool {
     let is_hop = [
         CONNECTION,
@@ -197,3 +200,10 @@ fn put_field(out: &mut BytesMut, name: &str, value: &[u8]) {
 }
 
 const HEAD_BYTES_USUAL: usize = 1024;
+
+/// Of answers as text: they come from our own codec, which keeps bounds of its own.
+pub(super) const ANSWER_LIMITS: HeadLimits = HeadLimits {
+    bytes: 1024 * 1024,
+    fields: 512,
+    target_bytes: 0,
+};

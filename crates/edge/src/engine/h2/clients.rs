@@ -1,0 +1,178 @@
+//! HTTP/2 from clients. To the native path each of their requests is a stream of HTTP/1.1 like any other;
+//! here it becomes one and back. Never decides anything: the exchange is asked at every step.
+//!
+//! | room | holds |
+//! |---|---|
+//! | `clients` | the life of a connection: requests side by side, the farewell |
+//! | `clients/request` | the life of one request: how it is let in, our own answers |
+//! | `clients/stream` | a request as the relay sees it |
+//! | `clients/answer` | the way back |
+//!
+//! All requests of a connection are carried by its one task: what several of them have to say leaves in
+//! one write, no request wakes another worker, and a client with a hundred requests at once takes turns
+//! with the others.
+
+mod answer;
+mod request;
+mod stream;
+
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use futures_util::stream::{FuturesUnordered, Stream as _};
+use h2::RecvStream;
+use h2::server::{Builder, Connection, SendResponse};
+use http::Request;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::watch::Receiver;
+
+use self::request::Site;
+use crate::config;
+use crate::connection;
+use crate::engine::{Control, Guard, NativeEngine, Pool};
+use crate::state::Edge;
+
+/// Streams that the codec resets for a client's mistakes before it gives up the connection, over its
+/// whole life: the guard's limit, which is one of rate, is the one that is meant.
+const CODEC_ERRORS_MAX: usize = 100_000;
+/// Streams that a client resets before anybody has looked at them: they come in one read.
+const CODEC_RESETS_MAX: usize = 100;
+/// Streams that were reset and may still be spoken of.
+const RESET_STREAMS_KEPT: usize = 50;
+/// What one stream keeps of its answer when the connection is slower.
+const SEND_BUFFER_BYTES: usize = 256 << 10;
+/// Requests of one connection that move in a turn before others have theirs.
+const MOVES_PER_TURN: usize = 16;
+
+/// Serves HTTP/2 connections of one listener.
+#[derive(Clone)]
+pub(crate) struct Engine {
+    site: Arc<Site>,
+    keeps: Kept,
+}
+
+/// Of a listener's configuration what the engine keeps for its connections.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Kept {
+    max_streams: u32,
+    stream_window: u32,
+    connection_window: u32,
+    header_bytes: usize,
+}
+
+impl Kept {
+    fn of(listener: &config::Listener) -> Self {
+        Self {
+            max_streams: listener.http2.max_streams,
+            stream_window: listener.http2.stream_window,
+            connection_window: listener.http2.connection_window,
+            header_bytes: listener.limits.header_bytes,
+        }
+    }
+}
+
+impl Engine {
+    /// An engine that asks the pipeline of `edge`, keeps the limits of `listener`, and takes connections
+    /// to endpoints from `pool`.
+    pub(crate) fn new(edge: Arc<Edge>, listener: &config::Listener, pool: Arc<Pool>) -> Self {
+        let native = NativeEngine::new(Arc::clone(&edge), pool);
+        Self {
+            site: Arc::new(Site { edge, native }),
+            keeps: Kept::of(listener),
+        }
+    }
+
+    /// Whether it would do for this listener, too.
+    pub(crate) fn keeps_limits_of(&self, listener: &config::Listener) -> bool {
+        self.keeps == Kept::of(listener)
+    }
+
+    /// Serves one connection to its end. When `stop` turns true, its client gets GOAWAY, and the requests
+    /// that are on it their answers.
+    pub(crate) async fn serve<S>(
+        &self,
+        stream: Guard<S>,
+        connection: &Arc<connection::Connection>,
+        control: &Arc<Control>,
+        mut stop: Receiver<bool>,
+    ) where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        // Whoever does not shake hands has been counted by the guard.
+        let Ok(mut client) = self.codec().handshake(stream).await else {
+            return;
+        };
+        let begin = |(request, respond): Asked| {
+            let (site, control) = (Arc::clone(&self.site), Arc::clone(control));
+            site.serve(Arc::clone(connection), control, request, respond)
+        };
+        let mut requests = FuturesUnordered::new();
+        {
+            let mut stopped = pin!(stop.wait_for(|stop| *stop));
+            let farewell = poll_fn(|cx| {
+                if stopped.as_mut().poll(cx).is_ready() {
+                    return Poll::Ready(false);
+                }
+                poll_requests(cx, &mut client, &mut requests, &begin).map(|()| true)
+            });
+            if farewell.await {
+                return;
+            }
+        }
+        client.graceful_shutdown();
+        poll_fn(|cx| poll_requests(cx, &mut client, &mut requests, &begin)).await;
+    }
+
+    fn codec(&self) -> Builder {
+        let mut codec = Builder::new();
+        codec
+            .max_local_error_reset_streams(Some(CODEC_ERRORS_MAX))
+            .max_pending_accept_reset_streams(CODEC_RESETS_MAX)
+            .max_concurrent_reset_streams(RESET_STREAMS_KEPT)
+            .max_send_buffer_size(SEND_BUFFER_BYTES)
+            .max_concurrent_streams(self.keeps.max_streams)
+            .initial_window_size(self.keeps.stream_window)
+            .initial_connection_window_size(self.keeps.connection_window)
+            .max_header_list_size(u32::try_from(self.keeps.header_bytes).unwrap_or(u32::MAX));
+        codec
+    }
+}
+
+type Asked = (Request<RecvStream>, SendResponse<Bytes>);
+
+/// Lets every request on the connection move that can, and begins those that have come. Ready when the
+/// connection is over.
+fn poll_requests<S, F>(
+    cx: &mut Context<'_>,
+    client: &mut Connection<S, Bytes>,
+    requests: &mut FuturesUnordered<F>,
+    begin: &impl Fn(Asked) -> F,
+) -> Poll<()>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    F: Future<Output = ()>,
+{
+    let mut moves = 0;
+    loop {
+        while moves < MOVES_PER_TURN
+            && Pin::new(&mut *requests).poll_next(cx) == Poll::Ready(Some(()))
+        {
+            moves += 1;
+        }
+        // Writes what they have said as well.
+        match client.poll_accept(cx) {
+            Poll::Ready(Some(Ok(asked))) => requests.push(begin(asked)),
+            // It is common for clients just to disconnect.
+            Poll::Ready(Some(Err(_)) | None) => return Poll::Ready(()),
+            Poll::Pending => return Poll::Pending,
+        }
+        moves += 1;
+        if moves >= MOVES_PER_TURN {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! The way back: an answer as text of HTTP/1.1 becomes one of HTTP/2. Never takes an answer for whole that
+//! is not: a stream that breaks off is reset.
+
+use std::io;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Bytes, BytesMut};
+use h2::server::SendResponse;
+use h2::{Reason, SendStream};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Version};
+
+use super::super::request::is_of_connection;
+use crate::engine::h1::responses::{BodyDecoder, ResponseParser};
+use crate::engine::h1::trailers;
+use crate::engine::text::ANSWER_LIMITS;
+use crate::pipeline::Fields as _;
+
+/// Of a body, so much is taken from the relay although the client's windows are shut.
+const HELD_BYTES: usize = 512;
+/// And so much at once when they are open.
+const PIECE_BYTES: usize = 16 * 1024;
+
+/// An answer on its way to the client.
+pub(super) struct AnswerSide {
+    respond: SendResponse<Bytes>,
+    parser: ResponseParser,
+    /// Of a head that is not whole yet.
+    head: BytesMut,
+    is_head: bool,
+    body: Option<Body>,
+    is_over: bool,
+}
+
+/// What follows the final head.
+struct Body {
+    stream: SendStream<Bytes>,
+    decoder: BodyDecoder,
+    /// Taken from the relay, and not by the client's windows.
+    unsent: Bytes,
+}
+
+impl AnswerSide {
+    /// `is_head`: it answers HEAD.
+    pub(super) fn new(respond: SendResponse<Bytes>, is_head: bool) -> Self {
+        Self {
+            respond,
+            parser: ResponseParser::default(),
+            head: BytesMut::new(),
+            is_head,
+            body: None,
+            is_over: false,
+        }
+    }
+
+    /// Whether the codec has all of it.
+    pub(super) fn is_over(&self) -> bool {
+        self.is_over
+    }
+
+    /// Ready when the client has left, or does not want an answer any more.
+    pub(super) fn poll_reset(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let reset = match &mut self.body {
+            Some(body) => body.stream.poll_reset(cx),
+            None => self.respond.poll_reset(cx),
+        };
+        // An error means that the connection is gone.
+        reset.map(drop)
+    }
+
+    /// Takes text from the relay: a head at once, of a body as much as the client's windows allow.
+    pub(super) fn poll_write(
+        &mut self,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        ready!(self.poll_unsent(cx))?;
+        if self.is_over {
+            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+        }
+        let Some(body) = &mut self.body else {
+            return Poll::Ready(self.take_head(bytes));
+        };
+        let taken = body.take(bytes)?;
+        // What the windows do not let through is waited for by the next write or flush.
+        let _ = self.poll_unsent(cx)?;
+        Poll::Ready(Ok(taken))
+    }
+
+    /// Ready when the codec has everything that was taken from the relay.
+    pub(super) fn poll_unsent(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.is_over {
+            return Poll::Ready(Ok(()));
+        }
+        if let Some(body) = &mut self.body {
+            self.is_over = ready!(body.poll_send(cx))?;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Takes what belongs to the head; sends it when it is whole.
+    fn take_head(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let before = self.head.len();
+        let parsed = if before == 0 {
+            self.parser.advance(bytes, &ANSWER_LIMITS)
+        } else {
+            self.head.extend_from_slice(bytes);
+            self.parser.advance(&self.head, &ANSWER_LIMITS)
+        };
+        let Some(length) = parsed.map_err(|_| invalid())? else {
+            if before == 0 {
+                self.head.extend_from_slice(bytes);
+            }
+            return Ok(bytes.len());
+        };
+        let head = std::mem::take(&mut self.head);
+        self.send_head(if before == 0 { bytes } else { &head })?;
+        Ok(length - before)
+    }
+
+    fn send_head(&mut self, text: &[u8]) -> io::Result<()> {
+        let head = self.parser.head(text);
+        let mut response = Response::new(());
+        *response.status_mut() = head.status();
+        *response.version_mut() = Version::HTTP_2;
+        let fields = response.headers_mut();
+        fields.reserve(head.fields().len());
+        for (name, value) in head.fields().lines() {
+            let name = HeaderName::from_bytes(name).map_err(|_| invalid())?;
+            if !is_of_connection(&name) {
+                let value = HeaderValue::from_bytes(value).map_err(|_| invalid())?;
+                fields.append(name, value);
+            }
+        }
+        if head.status().is_informational() {
+            return self.send_interim(response);
+        }
+        let decoder = BodyDecoder::new(self.parser.framing(self.is_head));
+        let is_end = decoder.is_done();
+        let sent = self.respond.send_response(response, is_end);
+        let stream = sent.map_err(io::Error::other)?;
+        self.is_over = is_end;
+        self.body = Some(Body {
+            stream,
+            decoder,
+            unsent: Bytes::new(),
+        });
+        Ok(())
+    }
+
+    /// Nobody waits for 100; hints that come early are worth handing on (RFC 8297).
+    fn send_interim(&mut self, response: Response<()>) -> io::Result<()> {
+        self.parser.reset();
+        if response.status() == StatusCode::CONTINUE {
+            return Ok(());
+        }
+        let sent = self.respond.send_informational(response);
+        sent.map_err(io::Error::other)
+    }
+}
+
+impl Drop for AnswerSide {
+    fn drop(&mut self) {
+        if !self.is_over {
+            self.respond.send_reset(Reason::INTERNAL_ERROR);
+        }
+    }
+}
+
+impl Body {
+    /// Decodes a piece of text; there is nothing unsent.
+    fn take(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.stream.reserve_capacity(bytes.len().min(PIECE_BYTES));
+        let room = self.stream.capacity().max(HELD_BYTES);
+        let mut piece = BytesMut::from(&bytes[..bytes.len().min(room)]);
+        let decoded = self.decoder.decode(&mut piece).map_err(|_| invalid())?;
+        piece.truncate(decoded.data);
+        self.unsent = piece.freeze();
+        Ok(decoded.consumed)
+    }
+
+    /// Ready when nothing is unsent; `true` at the end of the body.
+    fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        let is_done = self.decoder.is_done();
+        let has_trailers = is_done && !self.decoder.trailers().is_empty();
+        while !self.unsent.is_empty() {
+            self.stream.reserve_capacity(self.unsent.len());
+            let room = self.stream.capacity().min(self.unsent.len());
+            if room == 0 {
+                match ready!(self.stream.poll_capacity(cx)) {
+                    Some(Ok(_)) => continue,
+                    _ => return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
+                }
+            }
+            let piece = self.unsent.split_to(room);
+            let is_end = is_done && !has_trailers && self.unsent.is_empty();
+            let sent = self.stream.send_data(piece, is_end);
+            sent.map_err(io::Error::other)?;
+            if is_end {
+                return Poll::Ready(Ok(true));
+            }
+        }
+        if has_trailers {
+            let trailers: HeaderMap = trailers(self.decoder.trailers());
+            let sent = self.stream.send_trailers(trailers);
+            sent.map_err(io::Error::other)?;
+        } else if is_done {
+            let sent = self.stream.send_data(Bytes::new(), true);
+            sent.map_err(io::Error::other)?;
+        }
+        Poll::Ready(Ok(is_done))
+    }
+}
+
+fn invalid() -> io::Error {
+    io::ErrorKind::InvalidData.into()
+}
