@@ -2,6 +2,7 @@
 //! by environment variables; a flag never repeats one.
 
 mod account;
+mod factors;
 mod keys;
 mod migrate;
 
@@ -27,7 +28,8 @@ Examples:
   portcullis auth migrate && portcullis auth
   PORT=8001 DATABASE_URL=sqlite:///var/lib/portcullis/auth.db portcullis auth
   portcullis auth account list --data-dir portcullis-data
-  portcullis auth keys list";
+  portcullis auth keys list
+  portcullis auth factors reset ada@example.com";
 
 /// What comes behind the drain: jobs that end, stores that close.
 const LET_GO: Duration = Duration::from_secs(10);
@@ -57,6 +59,7 @@ enum Command {
     Migrate(migrate::Arguments),
     Account(account::Arguments),
     Keys(keys::Arguments),
+    Factors(factors::Arguments),
 }
 
 /// Which database an operator's command works on.
@@ -72,6 +75,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         Some(Command::Migrate(arguments)) => migrate::run(arguments),
         Some(Command::Account(arguments)) => account::run(arguments),
         Some(Command::Keys(arguments)) => keys::run(arguments),
+        Some(Command::Factors(arguments)) => factors::run(arguments),
         None => {
             let config = config(None)?;
             let format = if arguments.json {

@@ -2,6 +2,7 @@
 //! save. Never knows HTTP, and never reads a clock: `now` is an argument.
 
 mod attempts;
+mod factor;
 mod grant;
 pub(crate) mod health;
 mod instances;
@@ -35,6 +36,7 @@ use crate::password::{HashError, PasswordHasher};
 use crate::shared::{Shared, SharedError, Taken};
 use crate::store::{Store, StoreError};
 
+pub(crate) use factor::Challenge;
 pub(crate) use grant::Grant;
 pub(crate) use limits::Limited;
 pub(crate) use owner::Owner;
@@ -64,6 +66,8 @@ pub(crate) struct Policy {
     pub(crate) limits_logins: bool,
     pub(crate) rates: Rates,
     pub(crate) revocation_fallback: RevocationFallback,
+    /// Who an authenticator says the codes are for.
+    pub(crate) factor_issuer: String,
     /// `None`: there are no session cookies.
     pub(crate) sessions: Option<SessionPolicy>,
 }
@@ -120,6 +124,20 @@ pub(crate) enum Refusal {
     EmailTaken,
     /// The owner has none of this id, whoever else may.
     NoSuchSession,
+    /// The password was right, and a code is needed as well.
+    SecondFactorRequired(Challenge),
+    /// The first step of a login must be taken anew.
+    InvalidChallenge,
+    /// Wrong, spent, or not looked at because of a lock: nobody learns which.
+    InvalidCode,
+    /// The password was right, and the account has an authenticator.
+    CodeRequired,
+    /// The proof of identity is too old for what was asked.
+    ReauthenticationRequired,
+    /// There is an authenticator already.
+    FactorExists,
+    /// There is none, or none that waits for its first code.
+    NoFactor,
     Busy {
         retry_after: Duration,
     },
@@ -183,7 +201,14 @@ impl Refusal {
             | Self::Forbidden
             | Self::ForgedRequest
             | Self::EmailTaken
-            | Self::NoSuchSession => false,
+            | Self::NoSuchSession
+            | Self::SecondFactorRequired(_)
+            | Self::InvalidChallenge
+            | Self::InvalidCode
+            | Self::CodeRequired
+            | Self::ReauthenticationRequired
+            | Self::FactorExists
+            | Self::NoFactor => false,
         }
     }
 

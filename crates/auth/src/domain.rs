@@ -4,11 +4,13 @@
 
 mod account;
 mod audit;
+mod base32;
 mod email;
 mod instance;
 mod key_plan;
 mod network;
 mod password;
+mod recovery;
 mod refresh;
 mod request_id;
 mod revocation;
@@ -16,6 +18,7 @@ mod session;
 mod setup;
 mod signing_key;
 mod time;
+mod totp;
 
 pub use account::{Account, AccountId, AccountStatus, InvalidRole, PasswordHash, Role};
 pub use audit::{Actor, AddressPolicy, AuditEntry, AuditEvent, AuditOutcome};
@@ -24,6 +27,7 @@ pub use instance::{InstanceRecord, InstanceState};
 pub use key_plan::{KeyPlan, KeyStep, PUBLISHED_AHEAD, wait_until_known};
 pub use network::Network;
 pub use password::{NewPassword, PasswordRefused, PresentedPassword};
+pub use recovery::{RECOVERY_CODES, RecoveryCode};
 pub use refresh::{
     Family, FamilyId, RETRY_GRACE, RefreshRecord, RefreshToken, SessionId, TokenHash, TokenState,
     Verdict, judge,
@@ -34,3 +38,4 @@ pub use session::{SessionCursor, SessionRecord};
 pub use setup::{SETUP_TOKEN_TTL, SetupToken};
 pub use signing_key::{KeyState, SigningKeyRecord};
 pub use time::UnixMillis;
+pub use totp::{ENROLMENT_TTL, TotpCode, TotpSecret, TotpStep};

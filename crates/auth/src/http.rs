@@ -8,6 +8,7 @@ pub(crate) mod connection;
 mod discovery;
 mod envelope;
 mod error;
+mod factors;
 mod health;
 pub(crate) mod internal;
 mod jwks;
@@ -18,8 +19,10 @@ mod logout;
 mod metrics;
 mod owner;
 mod priority;
+mod reauthenticate;
 mod refresh;
 mod register;
+mod second_factor;
 pub(crate) mod session;
 mod sessions;
 mod setup;
@@ -67,10 +70,24 @@ pub(crate) fn router(service: Arc<Service>) -> Router {
 const METRICS: &str = "/metrics";
 
 /// One list, so that whatever must hold for every path can be tried on all of them.
-fn routes() -> [(&'static str, MethodRouter<Arc<Service>>); 23] {
+fn routes() -> [(&'static str, MethodRouter<Arc<Service>>); 28] {
     [
         ("/api/v1/auth/register", post(register::handle)),
         ("/api/v1/auth/login", post(login::handle)),
+        (
+            "/api/v1/auth/login/second-factor",
+            post(second_factor::handle),
+        ),
+        ("/api/v1/auth/reauthenticate", post(reauthenticate::handle)),
+        (
+            "/api/v1/auth/mfa/totp",
+            post(factors::begin).delete(factors::remove),
+        ),
+        ("/api/v1/auth/mfa/totp/confirm", post(factors::confirm)),
+        (
+            "/api/v1/auth/mfa/recovery-codes",
+            post(factors::recovery_codes),
+        ),
         ("/api/v1/auth/refresh", post(refresh::handle)),
         ("/api/v1/auth/logout", post(logout::handle)),
         ("/api/v1/auth/logout-all", post(sessions::end_all)),

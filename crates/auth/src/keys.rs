@@ -30,6 +30,8 @@ pub(crate) use keeper::Keeper;
 pub use kek::{Kek, KekError};
 pub use published::JwksDocument;
 use published::Published;
+pub(crate) use seal::Purpose;
+use zeroize::Zeroizing;
 
 /// How often each instance looks for changes of the ring: a handful of rows. A compromised key signs nowhere after
 /// this time; a new key is published for far longer before it signs.
@@ -187,6 +189,22 @@ impl KeyRing {
     /// have nothing in common.
     pub(crate) fn mac(&self, purpose: &str, text: &str) -> Tag {
         self.kek.mac(purpose, text)
+    }
+
+    /// Encrypts a secret for the store, for this purpose and id alone.
+    pub(crate) fn seal(&self, purpose: Purpose, id: &str, secret: &[u8]) -> Vec<u8> {
+        seal::seal(&self.kek, purpose, id, secret)
+    }
+
+    /// Opens what [`KeyRing::seal`] of any instance made; `None` if that was for something else, under another key, or
+    /// is damaged.
+    pub(crate) fn unseal(
+        &self,
+        purpose: Purpose,
+        id: &str,
+        sealed: &[u8],
+    ) -> Option<Zeroizing<Vec<u8>>> {
+        seal::open(&self.kek, purpose, id, sealed)
     }
 
     /// Checks a token with every published key. If it names an unknown one, looks once whether another instance has

@@ -1,6 +1,7 @@
 //! What an operator does to accounts from the command line. Works beside running
 //! instances, which see the change on their next request.
 
+pub mod factors;
 pub mod keys;
 
 use std::collections::BTreeSet;
@@ -32,6 +33,9 @@ pub enum OperatorError {
     /// Nobody has that address.
     #[error("no account has the address {0}")]
     NoSuchAccount(String),
+    /// There is nothing to take away.
+    #[error("the account {0} has no authenticator")]
+    NoFactor(String),
     /// No signing key has that id.
     #[error("no signing key has the id {0}")]
     NoSuchKey(String),

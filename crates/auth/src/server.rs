@@ -405,6 +405,7 @@ fn policy(config: &Config) -> Policy {
         limits_logins: config.limits.slows_guessing,
         rates: config.limits.rates,
         revocation_fallback: config.degraded.revocations,
+        factor_issuer: config.tokens.issuer_host().to_owned(),
         sessions: config.sessions.is_enabled.then(|| SessionPolicy {
             verifier: Verifier {
                 issuer: config.tokens.issuer.clone(),

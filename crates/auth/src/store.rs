@@ -11,6 +11,7 @@ pub(crate) mod attempt;
 #[cfg(test)]
 pub(crate) mod contract;
 mod error;
+mod factor;
 pub mod postgres;
 mod schema;
 pub mod sealed;
@@ -31,6 +32,7 @@ use crate::domain::{
 };
 
 pub use error::StoreError;
+pub use factor::{FactorStore, TotpConfirmation, TotpRecord};
 pub use postgres::{PostgresAddress, PostgresOptions};
 pub use sessions::SessionStore;
 pub use sql::SqlStore;
@@ -46,7 +48,7 @@ pub type StoreResult<T> = Result<T, StoreError>;
 
 /// What must survive the death of every process.
 #[async_trait]
-pub trait Store: SessionStore + Send + Sync + 'static {
+pub trait Store: FactorStore + SessionStore + Send + Sync + 'static {
     /// Stores a new account and its audit line. When the address is taken, a line about its owner is all that is
     /// stored, by a commit that takes as long.
     async fn create_account(

@@ -17,7 +17,7 @@ use crate::domain::{Email, UnixMillis};
 use crate::shared::CounterKey;
 
 /// Failures are forgotten this long after the first.
-const WINDOW: Duration = Duration::from_secs(15 * 60);
+pub(super) const WINDOW: Duration = Duration::from_secs(15 * 60);
 /// Failures of one account from one network before the first lock: a person who mistypes.
 const FREE_PER_PAIR: u32 = 5;
 /// Failures of one account from anywhere before its first lock.
@@ -134,6 +134,16 @@ impl App {
         Ok(())
     }
 
+    /// Counts a failure of the network alone: of a guess that has counters of its own.
+    pub(super) async fn network_failed(&self, origin: Origin) -> Outcome<()> {
+        if self.policy.limits_logins {
+            let network = network(origin.client);
+            let key = CounterKey::new("login failures of a network", &[&network]);
+            self.shared.count(&[key], WINDOW, origin.now).await?;
+        }
+        Ok(())
+    }
+
     /// Forgets the pair's failures and knows its network from now on. What the
     /// network did to other accounts stays counted.
     pub(super) async fn attempt_succeeded(
@@ -155,7 +165,7 @@ impl App {
 }
 
 /// Doubles with every failure beyond the free ones.
-fn lock_length(failures: u32, free: u32) -> Option<Duration> {
+pub(super) fn lock_length(failures: u32, free: u32) -> Option<Duration> {
     let doublings = failures.checked_sub(free)?.min(20);
     Some((FIRST_LOCK * 2_u32.pow(doublings)).min(LONGEST_LOCK))
 }

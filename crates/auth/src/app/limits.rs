@@ -22,6 +22,10 @@ pub(crate) enum Limited<'a> {
     Login(&'a str),
     Registration,
     Refresh,
+    /// The second step of a login.
+    SecondFactor,
+    /// A proof of identity within a session.
+    Reauthentication,
 }
 
 impl Limited<'_> {
@@ -30,12 +34,14 @@ impl Limited<'_> {
             Self::Login(_) => "login",
             Self::Registration => "register",
             Self::Refresh => "refresh",
+            Self::SecondFactor => "second_factor",
+            Self::Reauthentication => "reauthenticate",
         }
     }
 
     fn rate(self, rates: &Rates) -> Option<NonZeroU32> {
         match self {
-            Self::Login(_) => rates.logins,
+            Self::Login(_) | Self::SecondFactor | Self::Reauthentication => rates.logins,
             Self::Registration => rates.registrations,
             Self::Refresh => rates.refreshes,
         }
@@ -68,7 +74,7 @@ impl App {
                 let all = limit.saturating_mul(NETWORKS_THAT_REGISTER.try_into().unwrap_or(limit));
                 allowances.push(allowance("registrations", &[], all));
             }
-            Limited::Refresh => {}
+            Limited::Refresh | Limited::SecondFactor | Limited::Reauthentication => {}
         }
         let taken = self.shared.take(&allowances, origin.now).await?;
         match taken {

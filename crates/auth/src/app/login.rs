@@ -4,7 +4,7 @@
 use super::attempts::Attempt;
 use super::{App, FIRST_PARTY, Grant, Origin, Outcome, Refusal};
 use crate::domain::{
-    Account, AccountStatus, Actor, AuditEntry, AuditEvent, Email, Family, FamilyId,
+    Account, AccountStatus, Actor, AuditEntry, AuditEvent, Email, Family, FamilyId, PasswordHash,
     PresentedPassword, RefreshToken, SessionId,
 };
 use crate::random;
@@ -40,6 +40,15 @@ impl App {
             Some(account) if is_right && account.status == AccountStatus::Active => account,
             other => return self.failed(&attempt, other.as_ref(), origin).await,
         };
+        if self.factor_of(account.id).await?.is_some() {
+            let upgraded = match found.is_outdated {
+                true => self.upgrade(&account, password).await,
+                false => None,
+            };
+            let hash = upgraded.as_ref().unwrap_or(&account.password_hash);
+            let challenge = self.challenge(&account, hash, origin.now);
+            return Err(Refusal::SecondFactorRequired(challenge));
+        }
         let grant = self.begin_session(&account, origin).await?;
         self.attempt_succeeded(&attempt, origin.now).await?;
         if found.is_outdated {
@@ -63,7 +72,8 @@ impl App {
         Err(Refusal::BadCredentials)
     }
 
-    async fn begin_session(&self, account: &Account, origin: Origin) -> Outcome<Grant> {
+    /// For an account all of whose factors were shown: of nobody else.
+    pub(super) async fn begin_session(&self, account: &Account, origin: Origin) -> Outcome<Grant> {
         let now = origin.now;
         let session = SessionId::from_random(random::bytes());
         let family = Family {
@@ -97,16 +107,22 @@ impl App {
         }
     }
 
-    /// Rewrites a hash made with older parameters. The login has succeeded already;
-    /// when this fails, the next one tries again.
-    async fn upgrade(&self, account: &Account, password: PresentedPassword) {
+    /// Rewrites a hash made with older parameters, and returns the one that is stored now. The login has succeeded
+    /// already; when this fails, the next one tries again.
+    async fn upgrade(
+        &self,
+        account: &Account,
+        password: PresentedPassword,
+    ) -> Option<PasswordHash> {
         let (id, old) = (account.id, &account.password_hash);
         let upgraded = async {
             let hash = self.passwords.rehash(password).await?;
-            Outcome::Ok(self.store.upgrade_password_hash(id, old, &hash).await?)
+            let is_stored = self.store.upgrade_password_hash(id, old, &hash).await?;
+            Outcome::Ok(is_stored.then_some(hash))
         };
-        if let Err(refusal) = upgraded.await {
+        upgraded.await.unwrap_or_else(|refusal| {
             tracing::warn!(account = %id, ?refusal, "an old password hash stays for now");
-        }
+            None
+        })
     }
 }

@@ -66,6 +66,13 @@ pub struct Tokens {
 }
 
 impl Tokens {
+    /// The name of the service as people know it: the host of the issuer.
+    pub(crate) fn issuer_host(&self) -> &str {
+        let behind_scheme = self.issuer.split_once("://");
+        let rest = behind_scheme.map_or(self.issuer.as_str(), |(_, rest)| rest);
+        rest.split(['/', ':']).next().unwrap_or(rest)
+    }
+
     pub(super) fn read(v: &mut Values<'_>, environment: Environment, port: u16) -> Self {
         let issuer = v.issuer(port, environment);
         let access = v.number("ACCESS_TOKEN_TTL", 600, 1..=ACCESS_TTL_CEILING);

@@ -59,6 +59,13 @@ pub(super) fn secret<'de, D: Deserializer<'de>>(from: D) -> Result<Secret<String
     String::deserialize(from).map(Secret::new)
 }
 
+/// As [`secret`], for a field that may be missing.
+pub(super) fn optional_secret<'de, D: Deserializer<'de>>(
+    from: D,
+) -> Result<Option<Secret<String>>, D::Error> {
+    String::deserialize(from).map(|text| Some(Secret::new(text)))
+}
+
 /// Runs a change to its end even when the connection drops in the middle of it.
 pub(super) async fn to_the_end<T: Send + 'static>(
     change: impl Future<Output = Outcome<T>> + Send + 'static,

@@ -207,10 +207,50 @@ fn refused(refusal: &Refusal) -> Problem {
             "The email belongs to another account.",
         ),
         Refusal::NoSuchSession => owners(refusal),
-        Refusal::Busy { .. }
-        | Refusal::StoreUnavailable(_)
-        | Refusal::SharedUnavailable(_)
-        | Refusal::Internal(_) => failed(refusal),
+        _ => unproven(refusal),
+    }
+}
+
+/// What second factors and proofs of identity lack.
+fn unproven(refusal: &Refusal) -> Problem {
+    use StatusCode as S;
+    match refusal {
+        Refusal::SecondFactorRequired(_) => Problem(
+            S::UNAUTHORIZED,
+            "second_factor_required",
+            "The password alone is not enough: send a code with the challenge.",
+        ),
+        Refusal::InvalidChallenge => Problem(
+            S::UNAUTHORIZED,
+            "invalid_challenge",
+            "The challenge is malformed, over or of an earlier password: log in again.",
+        ),
+        Refusal::InvalidCode => Problem(
+            S::UNAUTHORIZED,
+            "invalid_code",
+            "The code is wrong or was used: wait for the next one.",
+        ),
+        Refusal::CodeRequired => Problem(
+            S::UNAUTHORIZED,
+            "code_required",
+            "The account has an authenticator: send a code as well.",
+        ),
+        Refusal::ReauthenticationRequired => Problem(
+            S::FORBIDDEN,
+            "reauthentication_required",
+            "This needs a proof of identity of the last 5 minutes: /api/v1/auth/reauthenticate.",
+        ),
+        Refusal::FactorExists => Problem(
+            S::CONFLICT,
+            "factor_exists",
+            "The account has an authenticator: remove it first.",
+        ),
+        Refusal::NoFactor => Problem(
+            S::CONFLICT,
+            "no_factor",
+            "The account has no authenticator, or none that waits for its first code.",
+        ),
+        _ => failed(refusal),
     }
 }
 

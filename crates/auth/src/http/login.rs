@@ -7,8 +7,8 @@ use axum::response::Response;
 use serde::Deserialize;
 
 use super::limited::limited;
-use super::{ApiError, Service, body, tokens};
-use crate::app::Limited;
+use super::{ApiError, Service, body, second_factor, tokens};
+use crate::app::{Grant, Limited, Refusal};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -32,12 +32,22 @@ pub(super) async fn handle(
             async move { service.app.log_in(&email, password.expose(), origin).await },
         );
     let work = async {
-        let grant = grant.await?;
-        let mut response = tokens::response(&grant);
-        if let Some(session) = &grant.session {
-            limits.cookies.set(&mut response, session);
+        match grant.await {
+            Ok(grant) => Ok(granted(&limits, &grant)),
+            Err(Refusal::SecondFactorRequired(challenge)) => {
+                Ok(second_factor::challenged(&challenge))
+            }
+            Err(refusal) => Err(refusal.into()),
         }
-        Ok(response)
     };
     limited(&limits, Limited::Login(&typed), origin, work).await
+}
+
+/// Tokens, and the session of a browser.
+pub(super) fn granted(service: &Service, grant: &Grant) -> Response {
+    let mut response = tokens::response(grant);
+    if let Some(session) = &grant.session {
+        service.cookies.set(&mut response, session);
+    }
+    response
 }

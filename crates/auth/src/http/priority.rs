@@ -24,8 +24,12 @@ fn share(endpoint: &str) -> Option<Share> {
         | "/api/v1/auth/logout-all"
         | "/api/v1/auth/sessions/{id}" => Share::Percent(90),
         "/api/v1/auth/sessions" => Share::Percent(75),
-        "/api/v1/auth/login" => Share::Percent(75),
-        "/api/v1/auth/register" => Share::Percent(60),
+        "/api/v1/auth/login" | "/api/v1/auth/login/second-factor" => Share::Percent(75),
+        "/api/v1/auth/register"
+        | "/api/v1/auth/reauthenticate"
+        | "/api/v1/auth/mfa/totp"
+        | "/api/v1/auth/mfa/totp/confirm"
+        | "/api/v1/auth/mfa/recovery-codes" => Share::Percent(60),
         "/api/v1/load-balancer/instances"
         | "/api/v1/load-balancer/metrics"
         | "/api/v1/load-balancer/config"

@@ -208,7 +208,7 @@ impl Keeper {
             kid: key.kid().to_owned(),
             algorithm: key.algorithm().name().to_owned(),
             state,
-            sealed_private_key: seal::seal(&self.kek, key.kid(), pkcs8),
+            sealed_private_key: seal::seal(&self.kek, seal::Purpose::SigningKey, key.kid(), pkcs8),
             created_at: now,
             changed_at: now,
         }

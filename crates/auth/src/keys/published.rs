@@ -124,8 +124,13 @@ pub(super) fn open(record: &SigningKeyRecord, kek: &Kek) -> Result<SigningKey, K
             kid: kid.clone(),
             algorithm: record.algorithm.clone(),
         })?;
-    let pkcs8 = seal::open(kek, kid, &record.sealed_private_key)
-        .ok_or_else(|| KeyRingError::Sealed { kid: kid.clone() })?;
+    let pkcs8 = seal::open(
+        kek,
+        seal::Purpose::SigningKey,
+        kid,
+        &record.sealed_private_key,
+    )
+    .ok_or_else(|| KeyRingError::Sealed { kid: kid.clone() })?;
     let unusable = |reason: String| KeyRingError::Unusable {
         kid: kid.clone(),
         reason,
@@ -140,7 +145,7 @@ pub(super) fn open(record: &SigningKeyRecord, kek: &Kek) -> Result<SigningKey, K
 mod tests {
     use super::*;
     use crate::domain::UnixMillis;
-    use crate::keys::seal::seal;
+    use crate::keys::seal::{Purpose, seal};
 
     fn kek() -> Kek {
         Kek::from_bytes([7; 32])
@@ -152,7 +157,7 @@ mod tests {
             kid: key.kid().to_owned(),
             algorithm: "EdDSA".into(),
             state,
-            sealed_private_key: seal(&kek(), key.kid(), &pkcs8),
+            sealed_private_key: seal(&kek(), Purpose::SigningKey, key.kid(), &pkcs8),
             created_at: UnixMillis(1),
             changed_at: UnixMillis(1),
         }
@@ -266,7 +271,7 @@ mod tests {
             Err(KeyRingError::Unusable { .. })
         ));
         let noise = SigningKeyRecord {
-            sealed_private_key: seal(&kek(), &good.kid, b"noise"),
+            sealed_private_key: seal(&kek(), Purpose::SigningKey, &good.kid, b"noise"),
             ..good
         };
         assert!(matches!(

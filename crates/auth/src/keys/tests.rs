@@ -73,7 +73,7 @@ impl Database {
             kid: key.kid().to_owned(),
             algorithm: "EdDSA".into(),
             state: KeyState::Next,
-            sealed_private_key: seal::seal(&self.kek, key.kid(), &pkcs8),
+            sealed_private_key: seal::seal(&self.kek, Purpose::SigningKey, key.kid(), &pkcs8),
             created_at: NOW,
             changed_at: NOW,
         };
@@ -163,7 +163,13 @@ async fn sec_c15_the_database_files_hold_no_private_key() {
     let database = Database::new();
     let (store, _ring) = database.ring().await;
     let record = &store.signing_keys().await.unwrap()[0];
-    let private = seal::open(&database.kek, &record.kid, &record.sealed_private_key).unwrap();
+    let private = seal::open(
+        &database.kek,
+        Purpose::SigningKey,
+        &record.kid,
+        &record.sealed_private_key,
+    )
+    .unwrap();
     let files = read_all(database.directory.path());
     assert!(
         contains(&files, record.kid.as_bytes()),

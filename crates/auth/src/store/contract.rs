@@ -3,6 +3,7 @@
 //! A case gets several instances on one database and calls them in turn, so that whatever one writes another reads.
 
 pub(crate) mod accounts;
+pub(crate) mod factors;
 pub(crate) mod instances;
 pub(crate) mod keys;
 pub(crate) mod refresh;
@@ -62,6 +63,14 @@ macro_rules! every_case {
                 sec_d04_the_end_of_all_sessions_covers_every_token_issued_before,
                 a_login_from_before_the_end_of_all_sessions_begins_none,
                 sec_d04_of_logins_beside_the_end_of_all_sessions_none_survives,
+            ]
+            factors: [
+                sec_g01_an_authenticator_counts_once_it_is_confirmed,
+                sec_g01_of_many_uses_of_a_step_one_is_good,
+                sec_g08_of_many_uses_of_a_recovery_code_one_is_good,
+                sec_g08_a_new_set_voids_every_earlier_one,
+                removed_factors_are_gone_and_may_come_anew,
+                sec_f05_every_instance_sees_when_somebody_last_proved_who_they_are,
             ]
             setup: [
                 sec_a10_of_many_uses_one_makes_the_administrator,

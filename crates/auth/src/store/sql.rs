@@ -8,6 +8,7 @@
 mod account;
 mod audit;
 pub(super) mod database;
+mod factor;
 mod instance;
 mod purge;
 mod refresh;

@@ -29,6 +29,20 @@ pub enum AuditEvent {
     SessionEnded,
     /// The owner ended every session.
     LoggedOutEverywhere,
+    /// Whoever uses a session proved again who they are.
+    Reauthenticated,
+    /// An authenticator counts from now on.
+    FactorEnrolled,
+    /// Its owner took the authenticator and the recovery codes away.
+    FactorRemoved,
+    /// An operator took them away: the phone was lost.
+    FactorsReset,
+    /// The right password and a wrong or spent code.
+    SecondFactorFailed,
+    /// A new set of recovery codes voids the one before.
+    RecoveryCodesReplaced,
+    /// A recovery code stood in for the authenticator.
+    RecoveryCodeUsed,
 }
 
 impl AuditEvent {
@@ -46,6 +60,13 @@ impl AuditEvent {
         Self::SetUp,
         Self::SessionEnded,
         Self::LoggedOutEverywhere,
+        Self::Reauthenticated,
+        Self::FactorEnrolled,
+        Self::FactorRemoved,
+        Self::FactorsReset,
+        Self::SecondFactorFailed,
+        Self::RecoveryCodesReplaced,
+        Self::RecoveryCodeUsed,
     ];
 
     /// The stored word.
@@ -63,6 +84,13 @@ impl AuditEvent {
             Self::SetUp => "set_up",
             Self::SessionEnded => "session_ended",
             Self::LoggedOutEverywhere => "logged_out_everywhere",
+            Self::Reauthenticated => "reauthenticated",
+            Self::FactorEnrolled => "factor_enrolled",
+            Self::FactorRemoved => "factor_removed",
+            Self::FactorsReset => "factors_reset",
+            Self::SecondFactorFailed => "second_factor_failed",
+            Self::RecoveryCodesReplaced => "recovery_codes_replaced",
+            Self::RecoveryCodeUsed => "recovery_code_used",
         }
     }
 
@@ -75,9 +103,10 @@ impl AuditEvent {
     /// What became of what was asked for, where nothing else is said.
     pub fn outcome(self) -> AuditOutcome {
         match self {
-            Self::LoginFailed | Self::RegisteredAgain | Self::RefreshReused => {
-                AuditOutcome::Refused
-            }
+            Self::LoginFailed
+            | Self::RegisteredAgain
+            | Self::RefreshReused
+            | Self::SecondFactorFailed => AuditOutcome::Refused,
             _ => AuditOutcome::Done,
         }
     }
