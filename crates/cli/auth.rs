@@ -2,6 +2,7 @@
 //! by environment variables; a flag never repeats one.
 
 mod account;
+mod breached;
 mod factors;
 mod keys;
 mod migrate;
@@ -60,6 +61,7 @@ enum Command {
     Account(account::Arguments),
     Keys(keys::Arguments),
     Factors(factors::Arguments),
+    Breached(breached::Arguments),
 }
 
 /// Which database an operator's command works on.
@@ -76,6 +78,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         Some(Command::Account(arguments)) => account::run(arguments),
         Some(Command::Keys(arguments)) => keys::run(arguments),
         Some(Command::Factors(arguments)) => factors::run(arguments),
+        Some(Command::Breached(arguments)) => breached::run(arguments),
         None => {
             let config = config(None)?;
             let format = if arguments.json {

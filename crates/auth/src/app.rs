@@ -105,6 +105,8 @@ pub(crate) enum Refusal {
     InvalidEmail,
     InvalidPassword,
     WeakPassword,
+    /// On a list of stolen ones.
+    BreachedPassword,
     /// Wrong password, unknown or disabled account: nobody learns which.
     BadCredentials,
     /// This network has guessed too often.
@@ -192,6 +194,7 @@ impl Refusal {
             Self::InvalidEmail
             | Self::InvalidPassword
             | Self::WeakPassword
+            | Self::BreachedPassword
             | Self::BadCredentials
             | Self::TooManyAttempts { .. }
             | Self::RateLimited(_)
@@ -256,6 +259,8 @@ impl From<HashError> for Refusal {
                 retry_after: Duration::from_secs(1),
             },
             HashError::Stopped => Self::Internal(error.into()),
+            HashError::Breached => Self::BreachedPassword,
+            HashError::Guessable => Self::WeakPassword,
         }
     }
 }

@@ -13,6 +13,7 @@ use crate::app::Cause;
 use crate::domain::UnixMillis;
 use crate::keys::{KEEPER_INTERVAL, KeyRing, POLL_INTERVAL};
 use crate::lifecycle::{Phase, PhaseWatch};
+use crate::password::PasswordHasher;
 use crate::registry::Registry;
 use crate::shared::{SILENCE, Shared};
 use crate::store::{PageLimit, RevocationPosition, Store, StoreResult};
@@ -24,6 +25,8 @@ const REPLAY_REVOCATIONS: Duration = Duration::from_millis(150);
 const FIRST_MEND_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_MEND_PAUSE: Duration = Duration::from_secs(1);
 const PURGE: Duration = Duration::from_secs(60);
+/// How often the costs of stored password hashes are looked at: they change as people log in.
+const LEARN_COSTS: Duration = Duration::from_secs(10 * 60);
 /// Clocks further apart than this are worth a word.
 const CLOCKS_APART: Duration = Duration::from_secs(30);
 /// Bites that one purge takes at most; what is left then waits for the next.
@@ -35,10 +38,12 @@ pub(crate) fn start(
     shared: &Arc<dyn Shared>,
     keys: &Arc<KeyRing>,
     registry: &Arc<Registry>,
+    passwords: &PasswordHasher,
     replay: Replay,
     phase: &PhaseWatch,
 ) -> JoinSet<()> {
     let mut jobs = JoinSet::new();
+    let learning = store.clone();
     let (registry, interval) = (registry.clone(), registry.interval());
     jobs.spawn(every("heartbeat", interval, phase.clone(), move || {
         let registry = registry.clone();
@@ -80,7 +85,27 @@ pub(crate) fn start(
             purge(store.as_ref(), shared.as_ref(), now).await
         }
     }));
+    let (store, passwords) = (learning, passwords.clone());
+    jobs.spawn(every(
+        "password costs",
+        LEARN_COSTS,
+        phase.clone(),
+        move || {
+            let (store, passwords) = (store.clone(), passwords.clone());
+            async move { learn_costs(store.as_ref(), &passwords).await }
+        },
+    ));
     jobs
+}
+
+/// Makes addresses without an account cost what accounts do.
+pub(crate) async fn learn_costs(
+    store: &dyn Store,
+    passwords: &PasswordHasher,
+) -> Result<(), Cause> {
+    let sample = store.password_hash_sample(PageLimit::MAX).await?;
+    passwords.learn_costs(&sample);
+    Ok(())
 }
 
 /// Runs `job` every `period`, beginning one period from now. A failure is logged, once until it succeeds again, and the

@@ -496,6 +496,8 @@ mod tests {
                 hashing_micros_total: 2_500_000,
                 overloaded_total: 2,
                 unusable_total: 1,
+                breached_total: 4,
+                unfiltered_total: 5,
                 queued: 3,
                 ..HasherMetrics::default()
             },
@@ -547,6 +549,8 @@ mod tests {
             "portcullis_auth_password_hashing_seconds_total 2.5",
             "portcullis_auth_password_hashes_shed_total 2",
             "portcullis_auth_password_hashes_unusable_total 1",
+            "portcullis_auth_breached_passwords_total 4",
+            "portcullis_auth_unfiltered_passwords_total 5",
             "portcullis_auth_password_hashes_queued 3",
             "portcullis_auth_connections 1",
             "portcullis_auth_ready 1",

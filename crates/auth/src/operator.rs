@@ -2,6 +2,7 @@
 //! instances, which see the change on their next request.
 
 pub mod factors;
+mod import;
 pub mod keys;
 
 use std::collections::BTreeSet;
@@ -17,6 +18,7 @@ use crate::keys::{KekError, KeyRingError};
 use crate::server::{OpenError, Stores};
 use crate::shared::SharedError;
 use crate::store::{PageLimit, StoreError};
+pub use import::is_importable;
 
 /// Access tokens issued while a command runs, and clocks that differ.
 const MARGIN: Duration = Duration::from_secs(120);

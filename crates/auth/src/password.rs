@@ -4,14 +4,18 @@
 //! one arena, excess work waits in a bounded queue and is refused at a deadline, and health checks and token
 //! verification keep their latency because the scheduler prefers their threads.
 //!
-//! Whatever the account, a login costs one run: [`PasswordHasher::verify_or_dummy`] hashes against a made-up hash of
-//! the same parameters when there is none, so that time tells nobody which addresses have accounts. Callers check the
+//! Whatever the account, a login costs one run: [`PasswordHasher::verify_or_dummy_of`] hashes against a made-up hash,
+//! of parameters that accounts have, when there is none, so that time tells nobody which addresses have accounts. Callers check the
 //! password first and the status of the account afterwards, for the same reason.
 
 mod arena;
+pub mod breached;
+mod foreign;
 mod pepper;
 mod phc;
 mod queue;
+mod rules;
+mod stored;
 mod worker;
 
 use std::io;
@@ -25,10 +29,12 @@ use tokio::sync::oneshot;
 use crate::domain::{NewPassword, PasswordHash, PresentedPassword};
 use crate::random;
 
+use breached::Breached;
 pub use pepper::{Pepper, Peppers};
 pub use phc::HashCost;
-use phc::Phc;
 use queue::{Job, Queue, Work};
+use rules::Rules;
+use stored::Stored;
 
 /// How long a password may wait for a thread. A person waits two seconds; a queue that is longer only adds to it.
 const DEADLINE: Duration = Duration::from_secs(2);
@@ -48,6 +54,10 @@ pub struct HasherConfig {
     pub cost: HashCost,
     /// Keys without which a stolen table of hashes is worthless.
     pub peppers: Peppers,
+    /// Passwords that were stolen elsewhere, which nobody may choose.
+    pub breached: Option<Arc<Breached>>,
+    /// Names that nobody may choose, with digits and signs around them or without.
+    pub forbidden: Vec<String>,
 }
 
 impl HasherConfig {
@@ -59,6 +69,8 @@ impl HasherConfig {
             deadline: DEADLINE,
             cost: HashCost::RECOMMENDED,
             peppers,
+            breached: None,
+            forbidden: Vec::new(),
         }
     }
 }
@@ -72,6 +84,12 @@ pub enum HashError {
     /// The hasher has been shut down.
     #[error("password hashing has stopped")]
     Stopped,
+    /// The password was stolen somewhere: only said of one that somebody chooses.
+    #[error("the password is on a list of stolen ones")]
+    Breached,
+    /// The password is a name that everybody here knows: only said of one that somebody chooses.
+    #[error("the password is a name that everybody here knows")]
+    Guessable,
 }
 
 /// The answer about a password.
@@ -100,6 +118,15 @@ pub struct HasherMetrics {
     pub overloaded_total: u64,
     /// Stored hashes that could not be read, or whose pepper is not configured.
     pub unusable_total: u64,
+    /// New passwords refused because they were stolen elsewhere.
+    pub breached_total: u64,
+    /// New passwords that could not be looked up, and were taken.
+    pub unfiltered_total: u64,
+}
+
+/// Whether a stored hash is of a known scheme and within its bounds.
+pub(crate) fn is_readable(stored: &str) -> bool {
+    Stored::parse(stored).is_some()
 }
 
 /// A handle on the threads; clones share them. They end when the last handle is dropped.
@@ -108,11 +135,17 @@ pub struct PasswordHasher {
     inner: Arc<Inner>,
 }
 
-#[derive(Debug)]
 struct Inner {
     queue: Arc<Queue>,
+    rules: Arc<Rules>,
     deadline: Duration,
     workers: usize,
+}
+
+impl std::fmt::Debug for Inner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.queue.fmt(f)
+    }
 }
 
 impl Drop for Inner {
@@ -125,17 +158,14 @@ impl PasswordHasher {
     /// Starts the threads.
     pub fn start(config: HasherConfig) -> io::Result<Self> {
         let queue = Arc::new(Queue::new(config.queue_limit));
+        let rules = Rules::new(config.cost, config.peppers);
+        let rules = Arc::new(rules.refusing(config.breached, &config.forbidden));
         let inner = Inner {
             queue: Arc::clone(&queue),
+            rules: Arc::clone(&rules),
             deadline: config.deadline,
             workers: config.workers.get(),
         };
-        let dummy = Phc::unmatchable(config.cost, config.peppers.current());
-        let rules = Arc::new(worker::Rules {
-            cost: config.cost,
-            peppers: config.peppers,
-            dummy,
-        });
         for index in 0..config.workers.get() {
             worker::spawn(index, Arc::clone(&queue), Arc::clone(&rules))?;
         }
@@ -144,29 +174,40 @@ impl PasswordHasher {
         })
     }
 
-    /// Hashes a new password under a fresh salt.
+    /// Hashes a new password under a fresh salt, unless it is one that nobody may choose: nobody can forget to ask.
     pub async fn hash(&self, password: NewPassword) -> Result<PasswordHash, HashError> {
-        self.hash_secret(password.into_secret()).await
+        self.hash_secret(password.into_secret(), true).await
+    }
+
+    /// Makes addresses without an account cost what accounts cost, by a sample of their hashes: those that came from
+    /// another system, or were made by an earlier release, take another time than those of today.
+    pub fn learn_costs(&self, sample: &[PasswordHash]) {
+        self.inner.rules.learn(sample);
     }
 
     /// Hashes a password that was right under an older cost or pepper. A run of its own, for after the login was
     /// granted: one that is refused in spite of the right password must not take longer than any other.
     pub async fn rehash(&self, password: PresentedPassword) -> Result<PasswordHash, HashError> {
-        self.hash_secret(password.into_secret()).await
+        self.hash_secret(password.into_secret(), false).await
     }
 
-    async fn hash_secret(&self, password: Secret<String>) -> Result<PasswordHash, HashError> {
+    async fn hash_secret(
+        &self,
+        password: Secret<String>,
+        is_new: bool,
+    ) -> Result<PasswordHash, HashError> {
         let (reply, answer) = oneshot::channel();
         let salt = random::bytes();
         self.run(
             Work::Hash {
                 password,
+                is_new,
                 salt,
                 reply,
             },
             answer,
         )
-        .await
+        .await?
     }
 
     /// Checks a password against a stored hash, or against one that nothing matches: the same work either way.
@@ -175,9 +216,21 @@ impl PasswordHasher {
         stored: Option<&PasswordHash>,
         password: PresentedPassword,
     ) -> Result<Verification, HashError> {
+        self.verify_or_dummy_of(stored, 0, password).await
+    }
+
+    /// As [`PasswordHasher::verify_or_dummy`], where the address may have no account: `number` is always the same for
+    /// an address, and known to nobody else.
+    pub async fn verify_or_dummy_of(
+        &self,
+        stored: Option<&PasswordHash>,
+        number: u64,
+        password: PresentedPassword,
+    ) -> Result<Verification, HashError> {
         let (reply, answer) = oneshot::channel();
         let work = Work::Verify {
             stored: stored.cloned(),
+            number,
             password,
             reply,
         };

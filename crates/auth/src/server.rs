@@ -31,7 +31,8 @@ use crate::jobs::{self, Replay};
 use crate::keys::{Keeper, Kek, KekError, KeyRing, KeyRingError};
 use crate::lifecycle::{Lifecycle, Phase, PhaseWatch};
 use crate::metrics::Metrics;
-use crate::password::{HasherConfig, PasswordHasher, Pepper, Peppers};
+use crate::password::breached::{Breached, BreachedError};
+use crate::password::{HasherConfig, PasswordHasher};
 use crate::random;
 use crate::registry::{self, Own, Registry};
 use crate::shared::guarded::GuardedShared;
@@ -56,6 +57,12 @@ pub enum ServeError {
     /// Revocations could not be made known to the shared state, so no token could be trusted.
     #[error("the revocations could not be loaded")]
     Revocations(#[source] Cause),
+    /// The filter of stolen passwords cannot be used.
+    #[error("BREACHED_PASSWORDS_FILE cannot be used")]
+    Breached(#[from] BreachedError),
+    /// The costs of stored password hashes cannot be looked at.
+    #[error("the password hashes cannot be read")]
+    Passwords(#[source] Cause),
     /// The threads that hash passwords could not be started.
     #[error("the hash workers cannot be started")]
     HashWorkers(#[source] io::Error),
@@ -224,12 +231,16 @@ impl Instance {
         let living = registry::living(store.as_ref(), shared.as_ref(), now()).await;
         let living = living.map_or(1, |living| living.len());
         database::check_connections(store.as_ref(), &config.database, living).await;
+        let passwords = hasher(config)?;
+        jobs::learn_costs(store.as_ref(), &passwords)
+            .await
+            .map_err(ServeError::Passwords)?;
         let service = Arc::new(Service {
             app: App {
                 store: store.clone(),
                 shared: shared.clone(),
                 keys: keys.clone(),
-                passwords: hasher(config).map_err(ServeError::HashWorkers)?,
+                passwords: passwords.clone(),
                 policy: policy(config),
                 metrics: metrics.clone(),
                 breakers: stores.breakers.clone(),
@@ -247,7 +258,7 @@ impl Instance {
             instance_header: HeaderValue::from_str(&config.instance.id)
                 .map_err(|error| ServeError::Identity(error.into()))?,
         });
-        let jobs = jobs::start(store, shared, &keys, &registry, replay, phase);
+        let jobs = jobs::start(store, shared, &keys, &registry, &passwords, replay, phase);
         Ok(Self {
             service,
             registry,
@@ -385,10 +396,22 @@ fn trail(config: &Config) -> Trail {
     }
 }
 
-fn hasher(config: &Config) -> io::Result<PasswordHasher> {
-    let pepper = config.passwords.pepper.as_ref().map(Pepper::new);
-    let peppers = pepper.map_or_else(Peppers::none, |pepper| Peppers::new(pepper, Vec::new()));
-    PasswordHasher::start(HasherConfig::new(config.passwords.hash_workers, peppers))
+fn hasher(config: &Config) -> Result<PasswordHasher, ServeError> {
+    let settings = &config.passwords;
+    let breached = match &settings.breached {
+        Some(path) => Some(Arc::new(Breached::open(path)?)),
+        None => None,
+    };
+    let host = config.tokens.issuer_host();
+    // `acme` of auth.acme.test, and not `com`.
+    let names = host.split('.').filter(|label| label.len() > 3);
+    let names = names.chain([host]).map(str::to_owned);
+    let config = HasherConfig {
+        breached,
+        forbidden: settings.forbidden.iter().cloned().chain(names).collect(),
+        ..HasherConfig::new(settings.hash_workers, settings.peppers())
+    };
+    PasswordHasher::start(config).map_err(ServeError::HashWorkers)
 }
 
 fn policy(config: &Config) -> Policy {

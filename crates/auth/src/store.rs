@@ -12,6 +12,7 @@ pub(crate) mod attempt;
 pub(crate) mod contract;
 mod error;
 mod factor;
+mod password;
 pub mod postgres;
 mod schema;
 pub mod sealed;
@@ -33,6 +34,7 @@ use crate::domain::{
 
 pub use error::StoreError;
 pub use factor::{FactorStore, TotpConfirmation, TotpRecord};
+pub use password::PasswordStore;
 pub use postgres::{PostgresAddress, PostgresOptions};
 pub use sessions::SessionStore;
 pub use sql::SqlStore;
@@ -48,7 +50,7 @@ pub type StoreResult<T> = Result<T, StoreError>;
 
 /// What must survive the death of every process.
 #[async_trait]
-pub trait Store: FactorStore + SessionStore + Send + Sync + 'static {
+pub trait Store: FactorStore + SessionStore + PasswordStore + Send + Sync + 'static {
     /// Stores a new account and its audit line. When the address is taken, a line about its owner is all that is
     /// stored, by a commit that takes as long.
     async fn create_account(

@@ -424,6 +424,34 @@ fn production_without_settings_names_everything_it_needs() {
 }
 
 #[test]
+fn sec_b03_a_previous_salt_needs_a_present_one_that_differs() {
+    let (one, other) = (SALT, "Vn4qLr7xTz2yHc9mKd5wBs8pGf3jQa6e-Uv1");
+    let name = "SECURITY_SALT_PREVIOUS";
+    let config = from(&[("SECURITY_SALT", one), (name, other)]).unwrap();
+    assert!(config.passwords.previous_pepper.is_some());
+    assert!(!format!("{config:?}").contains(other));
+    for faults in [
+        faulty(&[(name, other)]),
+        faulty(&[("SECURITY_SALT", one), (name, one)]),
+        faulty(&production(&[(name, "short")])),
+    ] {
+        assert_eq!(faults, [name]);
+    }
+    let short = from(&[("SECURITY_SALT", one), (name, "short")]).unwrap();
+    assert!(short.warnings.iter().any(|warning| warning.contains(name)));
+}
+
+#[test]
+fn sec_b07_forbidden_words_are_a_bounded_list() {
+    let name = "PASSWORD_FORBIDDEN_WORDS";
+    let config = from(&[(name, " Acme Corp, rocket ,,")]).unwrap();
+    assert_eq!(config.passwords.forbidden, ["Acme Corp", "rocket"]);
+    for bad in ["ab", &"x".repeat(65), &"word,".repeat(101)] {
+        assert_eq!(faulty(&[(name, bad)]), [name], "{bad:.20}");
+    }
+}
+
+#[test]
 fn sec_b04_production_refuses_a_short_or_example_salt() {
     for salt in [
         "short",

@@ -1,5 +1,7 @@
 //! Which passwords are accepted. Length and known-bad words only, no composition rules; never changes what was typed.
 
+mod pattern;
+
 use portcullis_ops::Secret;
 
 use super::Email;
@@ -52,7 +54,7 @@ impl NewPassword {
             _ => return Err(PasswordRefused::TooLong),
         }
         let folded = zeroize::Zeroizing::new(text.to_lowercase());
-        if COMMON.lines().any(|word| word == *folded) {
+        if COMMON.lines().any(|word| word == *folded) || pattern::is_common(&folded) {
             return Err(PasswordRefused::TooCommon);
         }
         if is_guessable(&folded, email) {

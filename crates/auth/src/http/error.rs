@@ -215,6 +215,11 @@ fn refused(refusal: &Refusal) -> Problem {
 fn unproven(refusal: &Refusal) -> Problem {
     use StatusCode as S;
     match refusal {
+        Refusal::BreachedPassword => Problem(
+            S::BAD_REQUEST,
+            "breached_password",
+            "This password is on a list of stolen ones: choose another.",
+        ),
         Refusal::SecondFactorRequired(_) => Problem(
             S::UNAUTHORIZED,
             "second_factor_required",

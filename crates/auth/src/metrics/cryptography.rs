@@ -15,6 +15,8 @@ pub(super) struct CryptographyMetrics {
     hashes_shed: IntCounter,
     hashes_queued: IntGauge,
     unusable_hashes: IntCounter,
+    breached: IntCounter,
+    unfiltered: IntCounter,
 }
 
 impl CryptographyMetrics {
@@ -36,6 +38,14 @@ impl CryptographyMetrics {
                 "password_hashes_unusable_total",
                 "Stored hashes that could not be read, or lack their pepper.",
             )?,
+            breached: r.counter(
+                "breached_passwords_total",
+                "New passwords refused because they were stolen elsewhere.",
+            )?,
+            unfiltered: r.counter(
+                "unfiltered_passwords_total",
+                "New passwords that could not be looked up in the filter, and were taken.",
+            )?,
         })
     }
 
@@ -50,6 +60,8 @@ impl CryptographyMetrics {
         raise(&self.hashes, hasher.hashes_total);
         raise(&self.hashes_shed, hasher.overloaded_total);
         raise(&self.unusable_hashes, hasher.unusable_total);
+        raise(&self.breached, hasher.breached_total);
+        raise(&self.unfiltered, hasher.unfiltered_total);
         self.hashes_queued
             .set(i64::try_from(hasher.queued).unwrap_or(i64::MAX));
         let seconds = hasher.hashing_micros_total as f64 / 1e6;

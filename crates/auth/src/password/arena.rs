@@ -1,6 +1,6 @@
 //! The working memory of one hashing thread. Never keeps a trace of a password while its thread waits.
 
-use argon2::{Algorithm, Argon2, Block, Version};
+use argon2::{Algorithm, Argon2, Block, Params, Version};
 
 use super::phc::{HashCost, TAG_BYTES};
 
@@ -22,7 +22,21 @@ pub(super) struct Arena {
 impl Arena {
     /// Runs argon2id. What it leaves behind is overwritten by the next run, or to be wiped.
     pub(super) fn tag(&mut self, cost: HashCost, salt: &[u8], password: &str) -> [u8; TAG_BYTES] {
-        let params = cost.params();
+        let mut tag = [0; TAG_BYTES];
+        let password = password.as_bytes();
+        self.run(Algorithm::Argon2id, cost.params(), salt, password, &mut tag);
+        tag
+    }
+
+    /// Runs argon2 as somebody else parametrised it.
+    pub(super) fn run(
+        &mut self,
+        algorithm: Algorithm,
+        params: Params,
+        salt: &[u8],
+        password: &[u8],
+        tag: &mut [u8],
+    ) {
         let needed = params.block_count();
         if self.blocks.capacity() == 0 {
             self.blocks = Vec::with_capacity(RESERVED_BLOCKS.max(needed));
@@ -32,11 +46,9 @@ impl Arena {
             self.blocks.resize(needed, Block::new());
         }
         self.used = self.used.max(needed);
-        let mut tag = [0; TAG_BYTES];
-        Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
-            .hash_password_into_with_memory(password.as_bytes(), salt, &mut tag, &mut self.blocks)
+        Argon2::new(algorithm, Version::V0x13, params)
+            .hash_password_into_with_memory(password, salt, tag, &mut self.blocks)
             .expect("salt, tag and memory have the sizes that the cost asks for");
-        tag
     }
 
     /// Gives the memory back, without a trace; the next job pays for fresh pages.

@@ -101,7 +101,7 @@ impl Phc {
         }
     }
 
-    /// Reads a stored string; `None` for anything but what this service writes.
+    /// Reads a stored string; `None` for anything but what this service writes: `foreign.rs` reads others.
     pub(super) fn parse(text: &str) -> Option<Self> {
         let rest = text.strip_prefix("$argon2id$v=19$")?;
         let mut fields = rest.split('$');
@@ -154,7 +154,7 @@ impl fmt::Display for Phc {
 }
 
 /// Decimal digits only: `parse` alone would take a sign.
-fn number(text: &str) -> Option<u32> {
+pub(super) fn number(text: &str) -> Option<u32> {
     text.bytes()
         .all(|b| b.is_ascii_digit())
         .then(|| text.parse().ok())?

@@ -16,11 +16,15 @@ use crate::domain::{PasswordHash, PresentedPassword};
 pub(super) enum Work {
     Hash {
         password: Secret<String>,
+        /// Somebody chose it just now, so that it may be refused.
+        is_new: bool,
         salt: [u8; SALT_BYTES],
-        reply: oneshot::Sender<PasswordHash>,
+        reply: oneshot::Sender<Result<PasswordHash, HashError>>,
     },
     Verify {
         stored: Option<PasswordHash>,
+        /// Which hash stands in for a missing one.
+        number: u64,
         password: PresentedPassword,
         reply: oneshot::Sender<Verification>,
     },
@@ -87,6 +91,8 @@ pub(super) struct Queue {
     pub(super) hashes: AtomicU64,
     pub(super) hashing_micros: AtomicU64,
     pub(super) unusable: AtomicU64,
+    pub(super) breached: AtomicU64,
+    pub(super) unfiltered: AtomicU64,
     overloaded: AtomicU64,
 }
 
@@ -107,6 +113,8 @@ impl Queue {
             hashes: AtomicU64::new(0),
             hashing_micros: AtomicU64::new(0),
             unusable: AtomicU64::new(0),
+            breached: AtomicU64::new(0),
+            unfiltered: AtomicU64::new(0),
             overloaded: AtomicU64::new(0),
         }
     }
@@ -189,6 +197,8 @@ impl Queue {
             hashing_micros_total: self.hashing_micros.load(Ordering::Relaxed),
             overloaded_total: self.overloaded.load(Ordering::Relaxed),
             unusable_total: self.unusable.load(Ordering::Relaxed),
+            breached_total: self.breached.load(Ordering::Relaxed),
+            unfiltered_total: self.unfiltered.load(Ordering::Relaxed),
         }
     }
 

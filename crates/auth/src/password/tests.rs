@@ -275,8 +275,93 @@ async fn threads_run_at_lower_priority_and_end_with_the_last_handle() {
     }
     let late = queue.push(Job::new(Work::Verify {
         stored: None,
+        number: 0,
         password: presented("x"),
         reply: oneshot::channel().0,
     }));
     assert!(matches!(late, Err(HashError::Stopped)));
+}
+
+const BCRYPT: &str = "$2b$04$abcdefghijklmnopqrstuujydOTSfIH/d5oUHpsygqV5X9xJLQc6e";
+
+#[tokio::test]
+async fn sec_b02_a_hash_of_another_system_is_right_once_and_then_rewritten() {
+    let hasher = start(HasherConfig {
+        peppers: Peppers::new(pepper("a"), Vec::new()),
+        ..config(1)
+    });
+    let foreign = PasswordHash::from_phc(BCRYPT.to_owned());
+    assert!(is_readable(foreign.expose()));
+    assert!(!is_right(&hasher, Some(&foreign), "wrong").await);
+    let found = hasher.verify_or_dummy(Some(&foreign), presented("correct horse"));
+    let found = found.await.unwrap();
+    assert!(found.is_right && found.is_outdated);
+    let own = hasher.rehash(presented("correct horse")).await.unwrap();
+    let found = hasher.verify_or_dummy(Some(&own), presented("correct horse"));
+    let found = found.await.unwrap();
+    assert!(found.is_right && !found.is_outdated);
+    let hostile = PasswordHash::from_phc(BCRYPT.replace("$04$", "$31$"));
+    assert!(!is_readable(hostile.expose()));
+    let before = hasher.metrics();
+    assert!(!is_right(&hasher, Some(&hostile), "correct horse").await);
+    let after = hasher.metrics();
+    assert_eq!(after.hashes_total - before.hashes_total, 1);
+    assert_eq!(after.unusable_total - before.unusable_total, 1);
+}
+
+#[tokio::test]
+async fn sec_a05_an_address_without_an_account_costs_what_accounts_cost() {
+    let hasher = start(config(1));
+    let foreign = PasswordHash::from_phc(BCRYPT.to_owned());
+    hasher.learn_costs(&[foreign.clone(), foreign]);
+    let micros = async |stored: Option<&PasswordHash>| {
+        let before = hasher.metrics();
+        let password = presented("wrong");
+        let asked = hasher.verify_or_dummy_of(stored, u64::MAX / 2, password);
+        assert!(!asked.await.unwrap().is_right);
+        let after = hasher.metrics();
+        assert_eq!(after.hashes_total - before.hashes_total, 1);
+        after.hashing_micros_total - before.hashing_micros_total
+    };
+    // bcrypt's least cost takes a millisecond and more, the cheap argon2 of tests a few dozen microseconds.
+    let mut quickest = u64::MAX;
+    for _ in 0..5 {
+        quickest = quickest.min(micros(None).await);
+    }
+    assert!(quickest > 300, "{quickest} us: not the cost of bcrypt");
+}
+
+#[tokio::test]
+async fn sec_b08_a_stolen_password_is_refused_to_whoever_chooses_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let (list, out) = (directory.path().join("list"), directory.path().join("out"));
+    std::fs::write(&list, "correct horse\n").unwrap();
+    breached::build(&list, &out, breached::BITS_PER_ENTRY).unwrap();
+    let hasher = start(HasherConfig {
+        breached: Some(Arc::new(Breached::open(&out).unwrap())),
+        ..config(1)
+    });
+    let refused = hasher.hash(new_password("correct horse")).await;
+    assert_eq!(refused.unwrap_err(), HashError::Breached);
+    assert_eq!(hasher.metrics().breached_total, 1);
+    assert!(hasher.hash(new_password("correct zebra")).await.is_ok());
+    let old = hasher.rehash(presented("correct horse")).await;
+    assert!(old.is_ok(), "whoever has it already still gets in");
+    let file = std::fs::OpenOptions::new().write(true).open(&out).unwrap();
+    file.set_len(10).unwrap();
+    assert!(hasher.hash(new_password("correct horse")).await.is_ok());
+    assert_eq!(hasher.metrics().unfiltered_total, 1, "open, and counted");
+}
+
+#[tokio::test]
+async fn sec_b07_names_that_everybody_here_knows_are_refused() {
+    let hasher = start(HasherConfig {
+        forbidden: vec!["Acmecorp".to_owned()],
+        ..config(1)
+    });
+    for text in ["acmecorp", "AcmeCorp2026!", "12acmecorp"] {
+        let refused = hasher.hash(new_password(text)).await;
+        assert_eq!(refused.unwrap_err(), HashError::Guessable, "{text}");
+    }
+    assert!(hasher.hash(new_password("acmecorp stapler")).await.is_ok());
 }

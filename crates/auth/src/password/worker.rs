@@ -9,24 +9,18 @@ use std::time::{Duration, Instant};
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 
-use super::Verification;
 use super::arena::Arena;
-use super::pepper::Peppers;
 use super::phc::{HashCost, Phc, SALT_BYTES, TAG_BYTES};
 use super::queue::{Next, Queue, Work};
+use super::rules::Rules;
+use super::stored::Stored;
+use super::{HashError, Verification};
 use crate::domain::PasswordHash;
 
 /// An idle thread gives its arena back after this long.
 const ARENA_IDLE: Duration = Duration::from_secs(10);
 /// Weight 110 against 1024 of an ordinary thread: requests come first, yet logins go on when all cores are busy.
 const NICENESS: i32 = 10;
-
-/// What the threads hash by.
-pub(super) struct Rules {
-    pub(super) cost: HashCost,
-    pub(super) peppers: Peppers,
-    pub(super) dummy: Phc,
-}
 
 /// Starts one thread; it ends when the queue is closed.
 pub(super) fn spawn(index: usize, queue: Arc<Queue>, rules: Arc<Rules>) -> io::Result<()> {
@@ -86,17 +80,27 @@ impl Worker {
         match work {
             Work::Hash {
                 password,
+                is_new,
                 salt,
                 reply,
             } => {
-                let _ = reply.send(self.hash(password.expose(), salt));
+                let password = password.expose();
+                let refused = match is_new {
+                    true => self.refused(password),
+                    false => None,
+                };
+                let _ = reply.send(match refused {
+                    Some(refused) => Err(refused),
+                    None => Ok(self.hash(password, salt)),
+                });
             }
             Work::Verify {
                 stored,
+                number,
                 password,
                 reply,
             } => {
-                let _ = reply.send(self.verify(stored.as_ref(), password.expose()));
+                let _ = reply.send(self.verify(stored.as_ref(), number, password.expose()));
             }
         }
     }
@@ -114,29 +118,59 @@ impl Worker {
         .to_password_hash()
     }
 
-    fn verify(&mut self, stored: Option<&PasswordHash>, password: &str) -> Verification {
-        let rules = Arc::clone(&self.rules);
-        let known = stored.and_then(|stored| self.usable(stored));
-        let phc = known.as_ref().unwrap_or(&rules.dummy);
-        let mut tag = self.tag(phc.cost, &phc.salt, password);
-        if let Some(pepper) = phc.pepper.and_then(|id| rules.peppers.find(id)) {
-            tag = pepper.apply(&tag);
+    fn refused(&self, password: &str) -> Option<HashError> {
+        if self.rules.is_forbidden(password) {
+            return Some(HashError::Guessable);
         }
-        let is_right = verify_slices_are_equal(&tag, &phc.tag).is_ok() && known.is_some();
-        let is_current = phc.cost == rules.cost && phc.pepper == rules.dummy.pepper;
+        match self.rules.breached.as_ref()?.holds(password) {
+            Ok(false) => None,
+            Ok(true) => {
+                self.queue.breached.fetch_add(1, Ordering::Relaxed);
+                Some(HashError::Breached)
+            }
+            // A disk that fails must not keep people from choosing a password; the operator sees a count.
+            Err(_) => {
+                self.queue.unfiltered.fetch_add(1, Ordering::Relaxed);
+                None
+            }
+        }
+    }
+
+    fn verify(
+        &mut self,
+        stored: Option<&PasswordHash>,
+        number: u64,
+        password: &str,
+    ) -> Verification {
+        let rules = Arc::clone(&self.rules);
+        let mix = rules.mix.load();
+        let known = stored.and_then(|stored| self.usable(stored));
+        let checked = known.as_ref().unwrap_or_else(|| mix.pick(number));
+        let is_right = self.is_of(checked, password) && known.is_some();
         Verification {
             is_right,
-            is_outdated: is_right && !is_current,
+            is_outdated: is_right && !rules.is_current(checked),
+        }
+    }
+
+    fn is_of(&mut self, stored: &Stored, password: &str) -> bool {
+        match stored {
+            Stored::Own(phc) => {
+                let mut tag = self.tag(phc.cost, &phc.salt, password);
+                let rules = &self.rules;
+                if let Some(pepper) = phc.pepper.and_then(|id| rules.peppers.find(id)) {
+                    tag = pepper.apply(&tag);
+                }
+                verify_slices_are_equal(&tag, &phc.tag).is_ok()
+            }
+            Stored::Foreign(foreign) => self.counted(|arena| foreign.is_of(password, arena)),
         }
     }
 
     /// A hash that cannot be checked counts as none at all: the login fails like any other, and the operator sees a count.
-    fn usable(&self, stored: &PasswordHash) -> Option<Phc> {
-        let phc = Phc::parse(stored.expose());
-        let usable = phc.filter(|phc| {
-            phc.pepper
-                .is_none_or(|id| self.rules.peppers.find(id).is_some())
-        });
+    fn usable(&self, stored: &PasswordHash) -> Option<Stored> {
+        let stored = Stored::parse(stored.expose());
+        let usable = stored.filter(|stored| self.rules.has_pepper_of(stored));
         if usable.is_none() {
             self.queue.unusable.fetch_add(1, Ordering::Relaxed);
         }
@@ -144,14 +178,18 @@ impl Worker {
     }
 
     fn tag(&mut self, cost: HashCost, salt: &[u8], password: &str) -> [u8; TAG_BYTES] {
+        self.counted(|arena| arena.tag(cost, salt, password))
+    }
+
+    fn counted<T>(&mut self, run: impl FnOnce(&mut Arena) -> T) -> T {
         let begun = Instant::now();
-        let tag = self.arena.tag(cost, salt, password);
+        let done = run(&mut self.arena);
         let micros = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
         self.queue.hashes.fetch_add(1, Ordering::Relaxed);
         self.queue
             .hashing_micros
             .fetch_add(micros, Ordering::Relaxed);
-        tag
+        done
     }
 }
 
@@ -169,6 +207,7 @@ fn lower_priority() {
 mod tests {
     use tokio::sync::oneshot;
 
+    use super::super::pepper::Peppers;
     use super::super::queue::Job;
     use super::*;
     use crate::domain::PresentedPassword;
@@ -178,6 +217,7 @@ mod tests {
         let password = PresentedPassword::parse("correct horse").unwrap();
         let work = Work::Verify {
             stored: None,
+            number: 0,
             password,
             reply,
         };
@@ -192,11 +232,7 @@ mod tests {
         let mut worker = Worker {
             arena: Arena::default(),
             queue: Arc::clone(&queue),
-            rules: Arc::new(Rules {
-                cost: HashCost::CHEAP,
-                peppers: Peppers::none(),
-                dummy: Phc::unmatchable(HashCost::CHEAP, None),
-            }),
+            rules: Arc::new(Rules::new(HashCost::CHEAP, Peppers::none())),
         };
         let answers = [ask(&queue), ask(&queue)];
         for _ in &answers {

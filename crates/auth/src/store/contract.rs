@@ -27,6 +27,7 @@ macro_rules! every_case {
                 changes_to_an_unknown_account_change_nothing,
                 roles_are_replaced_as_a_whole,
                 a_password_hash_is_upgraded_only_from_what_was_read,
+                sec_a05_a_sample_of_password_hashes_is_bounded_and_stays_the_same,
                 the_audit_log_is_read_newest_first,
             ]
             refresh: [

@@ -10,6 +10,7 @@ mod audit;
 pub(super) mod database;
 mod factor;
 mod instance;
+mod password;
 mod purge;
 mod refresh;
 mod revocation;

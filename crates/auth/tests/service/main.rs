@@ -42,6 +42,7 @@ mod login;
 mod operator;
 mod outage;
 mod own_sessions;
+mod passwords;
 mod postgres;
 mod published;
 mod registry;

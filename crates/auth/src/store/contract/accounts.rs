@@ -398,3 +398,21 @@ pub(crate) async fn the_audit_log_is_read_newest_first(instances: Instances) {
         expected[..3]
     );
 }
+
+pub(crate) async fn sec_a05_a_sample_of_password_hashes_is_bounded_and_stays_the_same(
+    instances: Instances,
+) {
+    let mut stored = Vec::new();
+    for n in 0..5 {
+        stored.push(instances.register(&format!("a{n}@example.com")).await);
+    }
+    stored.sort_by_key(|account| account.id.to_string());
+    for _ in 0..2 {
+        let store = instances.next();
+        let sample = store.password_hash_sample(PageLimit::new(3)).await.unwrap();
+        assert_eq!(sample.len(), 3);
+        for (hash, account) in sample.iter().zip(&stored) {
+            assert_eq!(hash.expose(), account.password_hash.expose());
+        }
+    }
+}
