@@ -5,6 +5,7 @@
 //! PostgreSQL refuses to run as root, so that it runs as an unprivileged user where tests do not.
 
 mod guard;
+mod standby;
 mod template;
 
 use std::ffi::OsStr;
@@ -28,8 +29,8 @@ use template::{Programs, Template};
 pub const USER: &str = "portcullis";
 /// Its password, which no log and no answer may show.
 pub const PASSWORD: &str = "pg-pw-7f3kQ9";
-/// The line of the log that says that clients are served.
-const READY: &str = "ready to accept connections";
+/// In the line of the log that says that clients are served, of primaries and of replicas.
+const READY: &str = "ready to accept";
 
 /// A PostgreSQL of this test's own. Dropping it ends it; so does the end of the test process,
 /// however that comes.

@@ -85,3 +85,32 @@ async fn the_end_of_the_pipe_ends_server_and_files() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_standby_follows_lags_when_told_to_and_takes_over() {
+    let mut primary = Postgres::start_followed(&[]).await;
+    let standby = primary.standby("one", &[]).await;
+    primary.wait_for_standby("one");
+    primary.query("CREATE TABLE kept (n int); INSERT INTO kept VALUES (7)");
+    assert_eq!(standby.query("SELECT n FROM kept"), "7");
+    assert_eq!(standby.query("SELECT pg_is_in_recovery()"), "t");
+    primary.query("ALTER SYSTEM RESET synchronous_standby_names");
+    primary.query("SELECT pg_reload_conf()");
+    standby.stop_applying();
+    primary.query("INSERT INTO kept VALUES (8)");
+    assert_eq!(standby.query("SELECT count(*) FROM kept"), "1");
+    standby.go_on_applying();
+    wait_until("the row", async || {
+        (standby.query("SELECT count(*) FROM kept") == "2").then_some(())
+    })
+    .await;
+    primary.kill().await;
+    standby.promote();
+    standby.query("INSERT INTO kept VALUES (9)");
+    primary.restart().await;
+    assert_eq!(
+        primary.query("SELECT count(*) FROM kept"),
+        "2",
+        "it knows nothing of the other"
+    );
+}
