@@ -54,6 +54,7 @@ fn declared() -> BTreeSet<String> {
         "gauge",
         "gauges",
         "float",
+        "floats",
         "histograms",
     ] {
         let calls = format!("r.{kind}(");

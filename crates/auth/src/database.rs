@@ -1,11 +1,18 @@
 //! Opens the durable store that the settings name, and says when its server could run out of connections. Never asks
 //! the store for anything else.
 
+use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
+
+use async_trait::async_trait;
 
 use crate::breaker::Guard;
 use crate::config::{Database, DatabasePlace};
+use crate::domain::{AccountId, UnixMillis};
+use crate::shared::Shared;
+use crate::store::readers::{Positions, REMEMBERED, Unknown};
+use crate::store::topology::WalPosition;
 use crate::store::{PostgresOptions, SqliteOptions, Store, StoreResult, Trail, postgres, sqlite};
 
 /// How long an operation waits for a free connection to a server.
@@ -15,11 +22,13 @@ const RECYCLE_AFTER: Duration = Duration::from_secs(3600);
 /// How much of the server's connections instances may claim together: others want some, too.
 const SHARE_PERCENT: u64 = 90;
 
-/// Opens the store and brings its schema up to date.
+/// Opens the store and brings its schema up to date. Accounts that wrote are remembered in the shared state, where
+/// servers of the store may lag.
 pub(crate) async fn open(
     database: &Database,
     trail: Trail,
     guard: &Arc<Guard>,
+    shared: Option<Arc<dyn Shared>>,
 ) -> StoreResult<Arc<dyn Store>> {
     Ok(match &database.place {
         DatabasePlace::File(path) => {
@@ -31,19 +40,48 @@ pub(crate) async fn open(
             let store = sqlite::open(&options).await?;
             Arc::new(store.audited(trail))
         }
-        DatabasePlace::Server(address) => {
+        DatabasePlace::Servers(servers) => {
             let options = PostgresOptions {
-                address: address.clone(),
+                servers: servers.clone(),
                 pool_size: database.pool_size.get(),
                 max_overflow: database.max_overflow,
                 acquire_timeout: ACQUIRE_TIMEOUT,
                 recycle_after: RECYCLE_AFTER,
+                lag_max: database.replica_lag_max,
+                positions: shared.map(|shared| Arc::new(Written(shared)) as Arc<dyn Positions>),
                 guard: guard.clone(),
             };
             let store = postgres::open(&options).await?;
             Arc::new(store.audited(trail))
         }
     })
+}
+
+/// Remembers in the shared state.
+struct Written(Arc<dyn Shared>);
+
+impl fmt::Debug for Written {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Written({})", self.0.kind())
+    }
+}
+
+#[async_trait]
+impl Positions for Written {
+    async fn note(&self, accounts: &[AccountId], position: WalPosition) {
+        let noted = self.0.note_written(accounts, position, REMEMBERED, now());
+        if let Err(error) = noted.await {
+            tracing::debug!(%error, "a write is not noted");
+        }
+    }
+
+    async fn needed(&self, account: AccountId) -> Result<Option<WalPosition>, Unknown> {
+        self.0.written(account, now()).await.map_err(|_| Unknown)
+    }
+}
+
+fn now() -> UnixMillis {
+    UnixMillis::from_system(SystemTime::now())
 }
 
 /// Warns when `instances` like this one could ask for more connections than the server has for them. A server that

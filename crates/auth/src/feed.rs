@@ -29,7 +29,8 @@ const STALE: Duration = Duration::from_secs(1);
 /// The log as one instance knows it.
 pub(crate) struct Feed {
     store: Arc<dyn Store>,
-    log: LogId,
+    /// What its name follows from.
+    origin: String,
     known: watch::Sender<Known>,
 }
 
@@ -42,6 +43,8 @@ struct Known {
     seen: RevocationPosition,
     /// When the last look that succeeded began.
     read_at: Option<Instant>,
+    /// The branch of history that it is about.
+    timeline: i64,
 }
 
 /// Why a follower gets no answer.
@@ -50,20 +53,29 @@ struct Known {
 pub(crate) struct Lost;
 
 impl Feed {
-    /// The log of what `store` holds. Its name follows from the issuer and the oldest signing key: a
-    /// store that was made anew has another. When that key is forgotten one day, followers that
+    /// The log of what `store` holds. Its name follows from the issuer, the oldest signing key and the
+    /// branch of history: a store that was made anew has another, and so has one whose replica took
+    /// over, which may lack the last that followers were told. When that key is forgotten one day, followers that
     /// change to an instance started since read the log from its beginning once.
     pub(crate) async fn open(store: Arc<dyn Store>, issuer: &str) -> StoreResult<Self> {
         let keys = store.signing_keys().await?;
         let oldest = keys.first().map_or("", |key| key.kid.as_str());
-        let name = digest(&SHA256, format!("{issuer}\n{oldest}").as_bytes());
-        let name = URL_SAFE_NO_PAD.encode(name.as_ref());
-        let log = name.get(..22).and_then(LogId::parse);
         Ok(Self {
+            origin: format!("{issuer}\n{oldest}"),
             store,
-            log: log.expect("base64url is what a log's name is made of"),
             known: watch::Sender::default(),
         })
+    }
+
+    fn log(&self, timeline: i64) -> LogId {
+        let origin = match timeline {
+            // Nobody asks which it is.
+            0 => self.origin.clone(),
+            timeline => format!("{}\n{timeline}", self.origin),
+        };
+        let name = URL_SAFE_NO_PAD.encode(digest(&SHA256, origin.as_bytes()).as_ref());
+        let log = name.get(..22).and_then(LogId::parse);
+        log.expect("base64url is what a log's name is made of")
     }
 
     /// Looks for news until it is dropped.
@@ -90,9 +102,11 @@ impl Feed {
         wait: Duration,
     ) -> Result<Answer, Lost> {
         let asked = Instant::now();
+        let timeline = self.store.timeline();
+        let log = self.log(timeline);
         let sequence = match &after {
             None => None,
-            Some(after) if after.log == self.log => Some(after.sequence),
+            Some(after) if after.log == log => Some(after.sequence),
             Some(_) => return Ok(Answer::Gap),
         };
         let mut watched = self.known.subscribe();
@@ -103,6 +117,7 @@ impl Feed {
         let news = watched.wait_for(|known| {
             let is_fresh = known.read_at.is_some_and(|read_at| read_at >= asked);
             match sequence {
+                _ if known.timeline != timeline => false,
                 None => known.read_at.is_some(),
                 Some(sequence) if is_fresh => known.seen.0 != sequence,
                 Some(sequence) => known.settled.0 > sequence,
@@ -110,15 +125,15 @@ impl Feed {
         });
         // Neither a timeout nor the end of the task ends the answer: what is known decides.
         let _ = tokio::time::timeout(wait, news).await;
-        if self.age() > STALE {
+        let known = *self.known.borrow();
+        if self.age() > STALE || known.timeline != timeline {
             return Err(Lost);
         }
-        let known = *self.known.borrow();
         match sequence {
             Some(sequence) if known.seen.0 < sequence => Ok(Answer::Gap),
             Some(sequence) if known.seen.0 == sequence => Ok(Answer::Page(self.page(
                 asked,
-                known.read_at,
+                known,
                 sequence,
                 true,
                 Vec::new(),
@@ -153,24 +168,28 @@ impl Feed {
             position = position.max(known.settled);
         }
         position.0 = position.0.max(after);
-        Ok(Answer::Page(self.page(
-            asked,
-            Some(began),
-            position.0,
-            is_last,
-            records,
-        )))
+        // What was read may be of either branch.
+        if self.store.timeline() != known.timeline {
+            return Err(Lost);
+        }
+        let known = Known {
+            read_at: Some(began),
+            ..known
+        };
+        Ok(Answer::Page(
+            self.page(asked, known, position.0, is_last, records),
+        ))
     }
 
     fn page(
         &self,
         asked: Instant,
-        read_at: Option<Instant>,
+        known: Known,
         sequence: i64,
         is_last: bool,
         records: Vec<Record>,
     ) -> Page {
-        let read_at = read_at.unwrap_or(asked);
+        let read_at = known.read_at.unwrap_or(asked);
         let millis = |duration: Duration| i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
         let read_ms = match read_at.checked_duration_since(asked) {
             Some(after) => millis(after),
@@ -179,7 +198,7 @@ impl Feed {
         };
         Page {
             position: Position {
-                log: self.log.clone(),
+                log: self.log(known.timeline),
                 sequence,
             },
             is_last,
@@ -190,9 +209,13 @@ impl Feed {
 
     /// One look at the end of the log.
     async fn look(&self) -> StoreResult<()> {
-        let Known {
-            settled, mut seen, ..
-        } = *self.known.borrow();
+        let timeline = self.store.timeline();
+        let known = *self.known.borrow();
+        let (settled, mut seen) = match known.timeline == timeline {
+            true => (known.settled, known.seen),
+            // What was seen on another branch need not be here, and something else may be in its place.
+            false => Default::default(),
+        };
         let newly_settled = self.store.settled_revocations().await?;
         loop {
             let began = Instant::now();
@@ -203,6 +226,7 @@ impl Feed {
                     settled: newly_settled.min(seen).max(settled),
                     seen,
                     read_at: Some(began),
+                    timeline,
                 });
                 return Ok(());
             }

@@ -206,13 +206,20 @@ async fn purge(store: &dyn Store, shared: &dyn Shared, now: UnixMillis) -> Resul
     Ok(())
 }
 
+/// Up to where revocations were copied, and on which branch of the store's history.
+#[derive(Clone, Copy, Debug, Default)]
+struct Reached {
+    timeline: i64,
+    position: RevocationPosition,
+}
+
 /// Copies revocations from the store into the shared state: all of them at start,
 /// so that a shared state that was lost is whole before it is trusted, and later
 /// the few whose instance died between the two writes.
 pub(crate) struct Replay {
     store: Arc<dyn Store>,
     shared: Arc<dyn Shared>,
-    position: Mutex<RevocationPosition>,
+    reached: Mutex<Reached>,
 }
 
 impl Replay {
@@ -220,16 +227,25 @@ impl Replay {
         Self {
             store,
             shared,
-            position: Mutex::default(),
+            reached: Mutex::default(),
         }
     }
 
     /// Copies everything behind the position reached last, or everything there is when the shared state may lack some.
     pub(crate) async fn run(&self, now: UnixMillis) -> Result<(), Cause> {
-        let mut position = self.position.lock().await;
+        let mut reached = self.reached.lock().await;
+        let timeline = self.store.timeline();
+        if reached.timeline != timeline {
+            // A replica took over: it may lack the last that was copied, and take their places for others.
+            *reached = Reached {
+                timeline,
+                ..Reached::default()
+            };
+        }
+        let position = &mut reached.position;
         let began = Instant::now();
         if self.shared.is_whole() {
-            self.copy(&mut position, now).await?;
+            self.copy(position, now).await?;
             self.shared.looked_through(began);
             return Ok(());
         }
@@ -237,7 +253,7 @@ impl Replay {
         if copying.is_of_everything() {
             *position = RevocationPosition::default();
         }
-        self.copy(&mut position, now).await?;
+        self.copy(position, now).await?;
         // Where something was lost meanwhile, the state says again that it is not whole.
         self.shared.finish_copy(copying).await?;
         self.shared.looked_through(began);
@@ -307,7 +323,7 @@ mod tests {
             mode: BreakerMode::Off,
         };
         let guard = Arc::new(Guard::new("database", settings));
-        let store = database::open(&config, Trail::default(), &guard)
+        let store = database::open(&config, Trail::default(), &guard, None)
             .await
             .unwrap();
         let (_directory, inside) = inside().await;

@@ -2,21 +2,25 @@
 //! account, an address or a raw path.
 
 mod cryptography;
+mod database;
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use prometheus::core::Collector;
 use prometheus::{
-    Counter, Encoder, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
+    Counter, Encoder, GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
     IntGaugeVec, Opts, Registry, TextEncoder,
 };
 
 use self::cryptography::CryptographyMetrics;
+use self::database::DatabaseMetrics;
 use crate::breaker::BreakerView;
 use crate::keys::Signatures;
 use crate::password::HasherMetrics;
 use crate::shared::Usage;
+use crate::store::PoolMetrics;
+use crate::store::topology::Topology;
 
 /// From a cached answer to the longest a request may take.
 const DURATION_BUCKETS: [f64; 12] = [
@@ -44,8 +48,10 @@ pub(crate) struct Metrics {
     dependency_up: IntGaugeVec,
     differing_instances: IntGaugeVec,
     dependencies: DependencyMetrics,
+    database: DatabaseMetrics,
     feed: FeedMetrics,
     store_connections: IntGaugeVec,
+    store_connections_max: IntGauge,
     resident_bytes: IntGauge,
 }
 
@@ -136,13 +142,13 @@ pub(crate) struct Totals {
 }
 
 /// What is only known when somebody looks.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Snapshot {
     pub(crate) is_ready: bool,
     pub(crate) database_up: bool,
     pub(crate) shared_state_up: bool,
-    pub(crate) store_connections_open: u32,
-    pub(crate) store_connections_idle: u32,
+    pub(crate) store_connections: PoolMetrics,
+    pub(crate) topology: Topology,
     pub(crate) resident_bytes: u64,
     pub(crate) signatures: Signatures,
     pub(crate) hasher: HasherMetrics,
@@ -193,6 +199,7 @@ impl Metrics {
             rendering: Mutex::default(),
             ready: r.gauge("ready", "1 when readiness succeeds.")?,
             dependencies: DependencyMetrics::new(&r)?,
+            database: DatabaseMetrics::new(&r)?,
             differing_instances: r.gauges(
                 "differing_instances",
                 "Living instances in which a setting differs from this one's.",
@@ -208,6 +215,10 @@ impl Metrics {
                 "store_connections",
                 "Connections to the durable store.",
                 &["state"],
+            )?,
+            store_connections_max: r.gauge(
+                "store_connections_max",
+                "Most connections to the durable store that there may be.",
             )?,
             resident_bytes: r.gauge("resident_memory_bytes", "Resident memory.")?,
             registry,
@@ -360,8 +371,10 @@ impl Metrics {
                 view.rejected_total,
             );
         }
-        let idle = snapshot.store_connections_idle;
-        let active = snapshot.store_connections_open.saturating_sub(idle);
+        let pool = snapshot.store_connections;
+        self.store_connections_max.set(i64::from(pool.max));
+        self.database.take_over(&snapshot.topology);
+        let (idle, active) = (pool.idle, pool.open.saturating_sub(pool.idle));
         for (state, count) in [("idle", idle), ("active", active)] {
             self.store_connections
                 .with_label_values(&[state])
@@ -448,6 +461,15 @@ impl Names<'_> {
         self.registered(IntGaugeVec::new(opts(name, help), labels)?)
     }
 
+    fn floats(
+        &self,
+        name: &str,
+        help: &str,
+        labels: &[&str],
+    ) -> Result<GaugeVec, prometheus::Error> {
+        self.registered(GaugeVec::new(opts(name, help), labels)?)
+    }
+
     fn histograms(
         &self,
         name: &str,
@@ -479,13 +501,17 @@ mod tests {
     use super::*;
     use crate::breaker::{BreakerMode, BreakerState};
 
-    fn snapshot() -> Snapshot {
+    pub(super) fn snapshot() -> Snapshot {
         Snapshot {
             is_ready: true,
             database_up: true,
             shared_state_up: false,
-            store_connections_open: 5,
-            store_connections_idle: 2,
+            store_connections: PoolMetrics {
+                open: 5,
+                idle: 2,
+                max: 30,
+            },
+            topology: Topology::default(),
             signatures: Signatures {
                 checked: 8,
                 remembered: 9,
@@ -529,7 +555,7 @@ mod tests {
             Duration::from_millis(3),
         );
         let snapshot = snapshot();
-        let text = String::from_utf8(metrics.render(snapshot).unwrap()).unwrap();
+        let text = String::from_utf8(metrics.render(snapshot.clone()).unwrap()).unwrap();
         for line in [
             "portcullis_auth_requests_total{endpoint=\"/health\",method=\"other\",status=\"405\"} 1",
             "portcullis_auth_request_seconds_bucket{endpoint=\"/health\",le=\"0.005\"} 1",
@@ -542,6 +568,7 @@ mod tests {
             "portcullis_auth_breaker_opened_total{dependency=\"shared_state\"} 2",
             "portcullis_auth_breaker_rejected_total{dependency=\"shared_state\"} 9",
             "portcullis_auth_store_connections{state=\"active\"} 3",
+            "portcullis_auth_store_connections_max 30",
             "portcullis_auth_resident_memory_bytes 4096",
             "portcullis_auth_password_hashes_total 7",
             "portcullis_auth_token_signatures_total{result=\"checked\"} 8",

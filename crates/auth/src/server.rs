@@ -351,11 +351,6 @@ impl Stores {
     /// Opens both and brings their schemas up to date.
     pub(crate) async fn open(config: &Config) -> Result<Self, OpenError> {
         let breakers = Breakers::new(config.breakers);
-        let store = database::open(&config.database, trail(config), &breakers.database).await;
-        let store = store.map_err(|source| OpenError::Store {
-            place: config.database.place.to_string(),
-            source,
-        })?;
         let shared: Arc<dyn Shared> = match &config.shared_state {
             SharedState::File(path) => {
                 let failed = |source| OpenError::Shared {
@@ -376,9 +371,25 @@ impl Stores {
         if !config.degraded.allows_logins {
             shared = shared.without_local_counters();
         }
+        let shared: Arc<dyn Shared> = Arc::new(shared);
+        let store = database::open(
+            &config.database,
+            trail(config),
+            &breakers.database,
+            Some(shared.clone()),
+        )
+        .await;
+        let store = match store {
+            Ok(store) => store,
+            Err(source) => {
+                shared.close().await;
+                let place = config.database.place.to_string();
+                return Err(OpenError::Store { place, source });
+            }
+        };
         Ok(Self {
             store,
-            shared: Arc::new(shared),
+            shared,
             breakers,
         })
     }

@@ -16,7 +16,8 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 
-use crate::domain::{InstanceRecord, Revocation, TokenFacts, UnixMillis};
+use crate::domain::{AccountId, InstanceRecord, Revocation, TokenFacts, UnixMillis};
+use crate::store::topology::WalPosition;
 
 pub use allowance::{Allowance, Taken};
 pub use embedded::EmbeddedShared;
@@ -86,6 +87,22 @@ pub trait Shared: Send + Sync + 'static {
 
     /// The living instances, by id. Bounded: at most 1,000.
     async fn instances(&self, now: UnixMillis) -> SharedResult<Vec<InstanceRecord>>;
+
+    /// Remembers for `ttl` up to where each account has written into the store. The later of two positions stays.
+    async fn note_written(
+        &self,
+        accounts: &[AccountId],
+        position: WalPosition,
+        ttl: Duration,
+        now: UnixMillis,
+    ) -> SharedResult<()>;
+
+    /// Up to where an account has written into the store, if it did lately.
+    async fn written(
+        &self,
+        account: AccountId,
+        now: UnixMillis,
+    ) -> SharedResult<Option<WalPosition>>;
 
     /// Deletes at most `limit` entries of each kind that have ended; returns how many.
     async fn purge(&self, now: UnixMillis, limit: u16) -> SharedResult<u64>;

@@ -14,11 +14,13 @@ mod error;
 mod factor;
 mod password;
 pub mod postgres;
+pub(crate) mod readers;
 mod schema;
 pub mod sealed;
 mod sessions;
 mod sql;
 pub mod sqlite;
+pub mod topology;
 mod trail;
 mod types;
 
@@ -223,6 +225,13 @@ pub trait Store: FactorStore + SessionStore + PasswordStore + Send + Sync + 'sta
 
     /// How the connections are used right now.
     fn pool_metrics(&self) -> PoolMetrics;
+
+    /// The servers, and what was asked of them.
+    fn topology(&self) -> topology::Topology;
+
+    /// The branch of history that is written now; 0 where nobody asks. On another one, what was read before may be gone
+    /// and its places may be taken by something else.
+    fn timeline(&self) -> i64;
 
     /// Finishes what runs and closes every connection.
     async fn close(&self);

@@ -4,16 +4,33 @@
 use std::fmt;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::values::Values;
 use super::{Environment, Flags, Variable, var};
 use crate::store::PostgresAddress;
+use crate::store::postgres::PostgresServers;
 
 pub(super) const VARIABLES: &[Variable] = &[
     var(
         "DATABASE_URL",
         "sqlite://./auth.db",
-        "durable store; sqlite:///absolute/path, sqlite://relative/path or postgres://user:password@host:port/database?sslmode=verify-full&sslrootcert=FILE",
+        "durable store; sqlite:///absolute/path, sqlite://relative/path or postgres://user:password@host:port,host:port/database?sslmode=verify-full&sslrootcert=FILE",
+    ),
+    var(
+        "DATABASE_REPLICA_URLS",
+        "none",
+        "postgres:// addresses, separated by spaces, of servers that are only ever read; hosts of DATABASE_URL that follow are read, too",
+    ),
+    var(
+        "DATABASE_REPLICA_MAX_LAG",
+        "10000",
+        "milliseconds by which a replica may lag and still be read",
+    ),
+    var(
+        "DATABASE_DIRECT_URL",
+        "DATABASE_URL",
+        "the way to the same servers past a pooler, for migrations",
     ),
     var(
         "DATABASE_POOL_SIZE",
@@ -37,6 +54,11 @@ pub(super) const VARIABLES: &[Variable] = &[
     ),
 ];
 
+const REPLICAS: &str = "DATABASE_REPLICA_URLS";
+const DIRECT: &str = "DATABASE_DIRECT_URL";
+/// Each server gets a pool and is asked once a second.
+const SERVERS_MAX: usize = 32;
+
 /// No server takes more from one instance.
 const POOL_CEILING: u64 = 1000;
 
@@ -49,6 +71,8 @@ pub struct Database {
     pub pool_size: NonZeroU32,
     /// Connections beyond that under load.
     pub max_overflow: u32,
+    /// How far a replica may lag and still be read.
+    pub replica_lag_max: Duration,
 }
 
 /// Where the durable store is.
@@ -56,15 +80,15 @@ pub struct Database {
 pub enum DatabasePlace {
     /// A SQLite file.
     File(PathBuf),
-    /// A PostgreSQL server.
-    Server(PostgresAddress),
+    /// The PostgreSQL servers of one database.
+    Servers(PostgresServers),
 }
 
 impl fmt::Display for DatabasePlace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::File(path) => write!(f, "{}", path.display()),
-            Self::Server(address) => write!(f, "{address}"),
+            Self::Servers(servers) => write!(f, "{servers}"),
         }
     }
 }
@@ -74,11 +98,13 @@ impl Database {
         let place = v.database_place(environment);
         let defaults = match place {
             DatabasePlace::File(_) => (4, 4),
-            DatabasePlace::Server(_) => (10, 20),
+            DatabasePlace::Servers(_) => (10, 20),
         };
         let (pool_size, max_overflow) = v.pool(defaults);
+        let lag_max = v.number("DATABASE_REPLICA_MAX_LAG", 10_000, 100..=25_000);
         Self {
             place,
+            replica_lag_max: Duration::from_millis(lag_max),
             pool_size: NonZeroU32::new(pool_size).unwrap_or(NonZeroU32::MIN),
             max_overflow: if flags.enhanced_pooling {
                 max_overflow
@@ -92,7 +118,7 @@ impl Database {
     pub(crate) fn file(&self) -> Option<&Path> {
         match &self.place {
             DatabasePlace::File(path) => Some(path),
-            DatabasePlace::Server(_) => None,
+            DatabasePlace::Servers(_) => None,
         }
     }
 
@@ -119,25 +145,68 @@ impl Values<'_> {
         };
         let scheme = url.split(':').next().unwrap_or_default();
         if !matches!(scheme, "postgres" | "postgresql") {
+            for name in [REPLICAS, DIRECT] {
+                if self.get(name).is_some() {
+                    let message = "is set beside a database that is a file";
+                    self.error(name, message, "unset it, or name a server in DATABASE_URL");
+                }
+            }
             return DatabasePlace::File(self.sqlite_path("DATABASE_URL", &url));
         }
-        match PostgresAddress::parse(url.trim()) {
-            Ok(address) => {
-                if environment.is_production() && address.is_exposed() {
-                    self.warnings.push(
-                        "DATABASE_URL trusts whoever answers in the server's place: \
-                         add sslmode=verify-full and sslrootcert"
-                            .to_owned(),
-                    );
-                }
-                DatabasePlace::Server(address)
-            }
+        let hosts = self.servers("DATABASE_URL", &url, environment);
+        let (replicas, direct) = (self.get(REPLICAS), self.get(DIRECT));
+        let replicas: Vec<PostgresAddress> = replicas
+            .iter()
+            .flat_map(|urls| urls.split_whitespace())
+            .flat_map(|url| self.servers(REPLICAS, url, environment))
+            .collect();
+        let direct = direct.map(|url| self.servers(DIRECT, &url, environment));
+        self.check_names(&hosts, &replicas);
+        DatabasePlace::Servers(PostgresServers {
+            hosts,
+            replicas,
+            direct: direct.unwrap_or_default(),
+        })
+    }
+
+    /// The servers of one address; none of one that cannot be used.
+    fn servers(
+        &mut self,
+        name: &'static str,
+        url: &str,
+        environment: Environment,
+    ) -> Vec<PostgresAddress> {
+        let each = match PostgresAddress::parse_each(url.trim()) {
+            Ok(each) => each,
             Err(error) => {
-                let hint = "write it like postgres://user:password@host:5432/database; \
+                let hint = "write it like postgres://user:password@host:5432,host:5432/database; \
                             percent-encode what is special in a password";
-                self.error("DATABASE_URL", error.to_string(), hint);
-                DatabasePlace::File(PathBuf::new())
+                self.error(name, error.to_string(), hint);
+                return Vec::new();
             }
+        };
+        if environment.is_production() && each.iter().any(PostgresAddress::is_exposed) {
+            self.warnings.push(format!(
+                "{name} trusts whoever answers in the server's place: add sslmode=verify-full and sslrootcert"
+            ));
+        }
+        each
+    }
+
+    fn check_names(&mut self, hosts: &[PostgresAddress], replicas: &[PostgresAddress]) {
+        let all: Vec<String> = hosts
+            .iter()
+            .chain(replicas)
+            .map(PostgresAddress::endpoint)
+            .collect();
+        let is_double = |(index, name): (usize, &String)| all[..index].contains(name);
+        if all.iter().enumerate().any(is_double) {
+            let hint = "leave it out here: hosts of DATABASE_URL that follow are read, too";
+            self.error(REPLICAS, "names a server that is named before", hint);
+        }
+        if all.len() > SERVERS_MAX {
+            let message = format!("and DATABASE_URL name more than {SERVERS_MAX} servers");
+            self.error(REPLICAS, message, "name fewer");
         }
     }
 

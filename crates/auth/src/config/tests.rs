@@ -382,6 +382,78 @@ fn production_warns_of_a_server_that_anybody_could_stand_in_for() {
 }
 
 #[test]
+fn several_servers_are_read_from_their_addresses_and_show_no_password() {
+    let config = from(&[
+        ("DATABASE_URL", "postgres://app:hunter2@db-1,db-2:6432/auth"),
+        (
+            "DATABASE_REPLICA_URLS",
+            "postgres://ro:hunter3@db-3/auth  postgres://ro:hunter3@db-4,db-5/auth",
+        ),
+        (
+            "DATABASE_DIRECT_URL",
+            "postgres://app:hunter2@db-1:5433/auth",
+        ),
+        ("DATABASE_REPLICA_MAX_LAG", "2500"),
+    ])
+    .unwrap();
+    assert_eq!(
+        config.database.place.to_string(),
+        "postgres://db-1:5432,db-2:6432/auth"
+    );
+    let DatabasePlace::Servers(servers) = &config.database.place else {
+        panic!("{:?}", config.database.place);
+    };
+    let names: Vec<String> = servers.each().map(|server| server.endpoint()).collect();
+    assert_eq!(
+        names,
+        [
+            "db-1:5432",
+            "db-2:6432",
+            "db-3:5432",
+            "db-4:5432",
+            "db-5:5432"
+        ]
+    );
+    assert_eq!(servers.direct.len(), 1);
+    assert_eq!(config.database.replica_lag_max.as_millis(), 2500);
+    assert!(!format!("{config:?}").contains("hunter"));
+}
+
+#[test]
+fn servers_that_cannot_be_meant_are_refused_without_their_passwords() {
+    const URL: (&str, &str) = ("DATABASE_URL", "postgres://app:pw@db-1/auth");
+    for (name, value) in [
+        (
+            "DATABASE_REPLICA_URLS",
+            "postgres://ro:hunter2@db-1:5432/auth",
+        ),
+        (
+            "DATABASE_REPLICA_URLS",
+            "postgres://ro:hunter2@db-2,db-2/auth",
+        ),
+        ("DATABASE_REPLICA_URLS", "hunter2"),
+        ("DATABASE_REPLICA_MAX_LAG", "99"),
+        ("DATABASE_REPLICA_MAX_LAG", "25001"),
+        ("DATABASE_DIRECT_URL", "mysql:hunter2"),
+    ] {
+        let refused = from(&[URL, (name, value)]).unwrap_err();
+        let named: Vec<_> = refused.0.iter().map(|error| error.variable).collect();
+        assert_eq!(named, [name], "{value}");
+        assert!(!refused.to_string().contains("hunter2"), "{refused}");
+    }
+    let beside_a_file = [("DATABASE_REPLICA_URLS", "x"), ("DATABASE_DIRECT_URL", "y")];
+    let names = beside_a_file.map(|(name, _)| name);
+    assert_eq!(
+        faulty(&[
+            ("DATABASE_URL", "sqlite://a.db"),
+            beside_a_file[0],
+            beside_a_file[1]
+        ]),
+        names
+    );
+}
+
+#[test]
 fn pool_sizes_go_by_their_other_names_too() {
     let pool = |pairs: &[(&str, &str)]| {
         let database = from(pairs).unwrap().database;

@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 use super::*;
 use crate::breaker::{BreakerMode, BreakerSettings, Guard};
 use crate::domain::{AccountId, SessionId};
-use crate::store::postgres::{self, PostgresAddress, PostgresOptions};
+use crate::store::postgres::{self, PostgresAddress, PostgresOptions, PostgresServers};
 use crate::store::sqlite::{self, SqliteOptions};
 
 async fn store() -> (TempDir, Arc<dyn Store>) {
@@ -162,7 +162,9 @@ async fn sec_d05_what_is_not_settled_is_told_at_once_and_again_with_what_comes_b
         mode: BreakerMode::Off,
     };
     let options = PostgresOptions {
-        address: PostgresAddress::parse(&server.url()).unwrap(),
+        servers: PostgresServers::one(PostgresAddress::parse(&server.url()).unwrap()),
+        lag_max: Duration::from_secs(10),
+        positions: None,
         pool_size: 1,
         max_overflow: 3,
         acquire_timeout: Duration::from_secs(30),
@@ -247,5 +249,57 @@ async fn the_log_has_one_name_on_all_instances_and_another_for_another_issuer() 
     let other = Feed::open(store.clone(), "https://other.test")
         .await
         .unwrap();
-    assert!(one.log == two.log && one.log != other.log);
+    assert!(one.log(0) == two.log(0) && one.log(0) != other.log(0));
+    assert!(one.log(1) != one.log(2), "of another branch of history");
+}
+
+#[tokio::test]
+async fn sec_d05_followers_begin_anew_when_a_replica_that_may_lack_something_took_over() {
+    let mut primary = Postgres::start_followed(&[]).await;
+    let standby = primary.standby("one", &[]).await;
+    let both = format!("{},{}", primary.address(), standby.address());
+    let url = primary.url().replace(&primary.address().to_string(), &both);
+    let settings = BreakerSettings {
+        failures: std::num::NonZeroU32::MIN,
+        open_for: Duration::from_secs(60),
+        mode: BreakerMode::Off,
+    };
+    let options = PostgresOptions {
+        servers: PostgresServers {
+            hosts: PostgresAddress::parse_each(&url).unwrap(),
+            replicas: Vec::new(),
+            direct: Vec::new(),
+        },
+        lag_max: Duration::from_secs(10),
+        positions: None,
+        pool_size: 1,
+        max_overflow: 3,
+        acquire_timeout: Duration::from_secs(30),
+        recycle_after: Duration::from_secs(3600),
+        guard: Arc::new(Guard::new("database", settings)),
+    };
+    let store: Arc<dyn Store> = Arc::new(postgres::open(&options).await.unwrap());
+    store.add_revocation(&token(0)).await.unwrap();
+    portcullis_testkit::wait_until("the replica", async || {
+        let rows = "SELECT CASE WHEN to_regclass('revocation') IS NULL THEN 0 ELSE 1 END";
+        (standby.query(rows) == "1" && standby.query("SELECT count(*) FROM revocation") == "1")
+            .then_some(())
+    })
+    .await;
+    standby.stop_following();
+    store.add_revocation(&token(1)).await.unwrap();
+    let feed = feed(&store).await;
+    let before = page(&feed, None).await;
+    assert_eq!(before.records.len(), 2);
+    primary.kill().await;
+    standby.promote();
+    portcullis_testkit::wait_until("the promoted one", async || {
+        store.add_revocation(&token(2)).await.ok()
+    })
+    .await;
+    feed.look().await.unwrap();
+    let asked = feed.answer(Some(before.position), Duration::ZERO).await;
+    assert!(matches!(asked, Ok(Answer::Gap)), "{asked:?}");
+    let after = page(&feed, None).await;
+    assert_eq!(after.records.len(), 2, "one was lost, another came");
 }

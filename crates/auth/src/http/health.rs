@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 use super::{Service, now};
 use crate::app::health::Dependencies;
 use crate::domain::UnixMillis;
+use crate::store::topology::Topology;
 
 /// `GET /health`: the process answers. Says nothing about dependencies, so that
 /// a database that is away does not get processes restarted.
@@ -47,8 +48,9 @@ pub(super) async fn detailed(State(service): State<Arc<Service>>) -> Response {
         body["checks"]["redis"] = json!(word(dependencies.is_shared_state_up));
     }
     body["data"] = service.data(status, now);
+    let store = service.app.store.kind();
     body["data"]["services"] = json!({
-        service.app.store.kind(): {
+        store: {
             "status": word(dependencies.is_database_up),
             "metrics": {
                 "total": pool.open,
@@ -59,6 +61,9 @@ pub(super) async fn detailed(State(service): State<Arc<Service>>) -> Response {
         },
         "shared_state": { "kind": shared_state, "status": word(dependencies.is_shared_state_up) },
     });
+    if let Some(endpoints) = endpoints(&service.app.store.topology()) {
+        body["data"]["services"][store]["endpoints"] = endpoints;
+    }
     body["data"]["circuitBreakers"] = service.circuit_breakers();
     body["data"]["flags"] = service.flags();
     with_cause(dependencies.what_is_down(), Json(body))
@@ -173,6 +178,22 @@ impl Dependencies {
             _ => None,
         }
     }
+}
+
+/// The servers of the database, where it has any.
+fn endpoints(topology: &Topology) -> Option<Value> {
+    let shown = topology.endpoints.iter().map(|endpoint| {
+        let (open, idle) = endpoint.connections;
+        json!({
+            "endpoint": endpoint.name,
+            "role": endpoint.role.as_str(),
+            "lagSeconds": endpoint.lag.map(|lag| lag.as_secs_f64()),
+            "total": open,
+            "idle": idle,
+        })
+    });
+    let shown: Vec<Value> = shown.collect();
+    (!shown.is_empty()).then_some(Value::Array(shown))
 }
 
 /// 503 with the cause for the edge, or 200 without.

@@ -13,13 +13,12 @@ use crate::metrics::Snapshot;
 
 pub(super) async fn handle(State(service): State<Arc<Service>>) -> Result<Response, ApiError> {
     let dependencies = service.dependencies().await;
-    let pool = service.app.store.pool_metrics();
     let snapshot = Snapshot {
         is_ready: service.unready_cause().await.is_none(),
         database_up: dependencies.is_database_up,
         shared_state_up: dependencies.is_shared_state_up,
-        store_connections_open: pool.open,
-        store_connections_idle: pool.idle,
+        store_connections: service.app.store.pool_metrics(),
+        topology: service.app.store.topology(),
         resident_bytes: Memory::now().used,
         signatures: service.app.keys.signatures(),
         hasher: service.app.passwords.metrics(),

@@ -8,6 +8,7 @@ use super::{Allowance, Counter, CounterKey, Shared};
 use crate::domain::{
     AccountId, InstanceRecord, InstanceState, Revocation, SessionId, TokenFacts, UnixMillis,
 };
+use crate::store::topology::WalPosition;
 
 /// The year 2100: what expires by the clock of a server must not do so while a case runs.
 const START: UnixMillis = UnixMillis(4_102_444_800_000);
@@ -552,4 +553,31 @@ pub(crate) async fn an_allowance_is_given_out_once_to_all_at_once(instances: Ins
     });
     let taken = crate::store::contract::all_at_once(tasks.collect::<Vec<_>>()).await;
     assert_eq!(taken.iter().filter(|taken| taken.is_allowed).count(), 10);
+}
+
+pub(crate) async fn the_later_of_two_writes_is_remembered_until_its_end(instances: Instances) {
+    let [ada, bob] = [SUB, SID].map(|id| AccountId::parse(id).unwrap());
+    let at = |timeline, position| WalPosition { timeline, position };
+    let ttl = Duration::from_secs(30);
+    let note = async |accounts: &[AccountId], position| {
+        let instance = instances.next();
+        let noted = instance.note_written(accounts, position, ttl, START);
+        noted.await.unwrap();
+    };
+    let written = async |account| instances.next().written(account, START).await.unwrap();
+    assert_eq!(written(ada).await, None);
+    note(&[ada], at(1, 500)).await;
+    note(&[ada], at(1, 400)).await;
+    assert_eq!(written(ada).await, Some(at(1, 500)));
+    note(&[ada, bob], at(2, 90)).await;
+    note(&[ada], at(1, 900)).await;
+    assert_eq!(
+        written(ada).await,
+        Some(at(2, 90)),
+        "the later branch counts"
+    );
+    assert_eq!(written(bob).await, Some(at(2, 90)));
+    note(&[], at(9, 9)).await;
+    instances.purge(after(29), 10, 0).await;
+    instances.purge(after(30), 10, 2).await;
 }

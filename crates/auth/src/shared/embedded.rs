@@ -22,10 +22,11 @@ use sqlx::Row as _;
 use sqlx::sqlite::{SqliteRow, SqliteSynchronous};
 
 use super::{Allowance, Counter, CounterKey, Shared, SharedError, SharedResult, Taken};
-use crate::domain::{InstanceRecord, InstanceState, Revocation, TokenFacts, UnixMillis};
+use crate::domain::{AccountId, InstanceRecord, InstanceState, Revocation, TokenFacts, UnixMillis};
 use crate::store::StoreError;
 use crate::store::sqlite::file::{BUSY_TIMEOUT, DatabaseFile, FileOptions};
 use crate::store::sqlite::migrate;
+use crate::store::topology::WalPosition;
 use revoked::Revoked;
 
 /// More than one reader only helps when checks wait on each other; two keep one slow reader from stopping all.
@@ -54,11 +55,13 @@ impl EmbeddedShared {
         .await?;
         let schema = include_str!("../../migrations/shared/0001_short_lived_state.sql");
         let allowances = include_str!("../../migrations/shared/0002_allowances.sql");
+        let remembered = include_str!("../../migrations/shared/0003_remembered.sql");
         migrate::run(
             &file,
             migrate::migrator(&[
                 (1, "short-lived state", schema),
                 (2, "allowances", allowances),
+                (3, "remembered", remembered),
             ]),
         )
         .await?;
@@ -244,6 +247,58 @@ impl Shared for EmbeddedShared {
             .collect()
     }
 
+    async fn note_written(
+        &self,
+        accounts: &[AccountId],
+        position: WalPosition,
+        ttl: Duration,
+        now: UnixMillis,
+    ) -> SharedResult<()> {
+        const DOING: &str = "noting a write";
+        let mut write = self.file.write(DOING).await.shared(DOING)?;
+        for account in accounts {
+            sqlx::query(
+                "INSERT INTO written (account, timeline, position, ends_at) VALUES (?1, ?2, ?3, ?4)
+                 ON CONFLICT (account) DO UPDATE SET
+                     timeline = max(timeline, excluded.timeline),
+                     position = CASE WHEN (excluded.timeline, excluded.position) > (timeline, position)
+                         THEN excluded.position ELSE position END,
+                     ends_at = max(ends_at, excluded.ends_at)",
+            )
+            .bind(account.to_string())
+            .bind(position.timeline)
+            .bind(position.position)
+            .bind(now.plus(ttl).0)
+            .execute(&mut *write)
+            .await
+            .shared(DOING)?;
+        }
+        write.commit().await.shared(DOING)
+    }
+
+    async fn written(
+        &self,
+        account: AccountId,
+        now: UnixMillis,
+    ) -> SharedResult<Option<WalPosition>> {
+        const DOING: &str = "looking for a write";
+        let row = sqlx::query(
+            "SELECT timeline, position FROM written WHERE account = ?1 AND ends_at > ?2",
+        )
+        .bind(account.to_string())
+        .bind(now.0)
+        .fetch_optional(self.file.readers())
+        .await
+        .shared(DOING)?;
+        let read = |row: SqliteRow| {
+            Ok(WalPosition {
+                timeline: row.try_get("timeline").shared(DOING)?,
+                position: row.try_get("position").shared(DOING)?,
+            })
+        };
+        row.map(read).transpose()
+    }
+
     async fn purge(&self, now: UnixMillis, limit: u16) -> SharedResult<u64> {
         const DOING: &str = "purging the shared state";
         let mut write = self.file.write(DOING).await.shared(DOING)?;
@@ -252,6 +307,7 @@ impl Shared for EmbeddedShared {
             "DELETE FROM revoked WHERE key IN (SELECT key FROM revoked WHERE until <= ?1 LIMIT ?2)",
             "DELETE FROM counter WHERE key IN (SELECT key FROM counter WHERE resets_at <= ?1 LIMIT ?2)",
             "DELETE FROM allowance WHERE key IN (SELECT key FROM allowance WHERE full_at <= ?1 * 1000 LIMIT ?2)",
+            "DELETE FROM written WHERE account IN (SELECT account FROM written WHERE ends_at <= ?1 LIMIT ?2)",
             "DELETE FROM instance WHERE id IN (SELECT id FROM instance WHERE expires_at <= ?1 LIMIT ?2)",
         ] {
             let done = sqlx::query(statement)

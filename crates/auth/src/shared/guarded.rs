@@ -11,7 +11,8 @@ use super::allowance::{Allowance, Taken};
 use super::local::Local;
 use super::{Copying, Counter, CounterKey, Shared, SharedError, SharedResult, Usage};
 use crate::breaker::Guard;
-use crate::domain::{InstanceRecord, Revocation, TokenFacts, UnixMillis};
+use crate::domain::{AccountId, InstanceRecord, Revocation, TokenFacts, UnixMillis};
+use crate::store::topology::WalPosition;
 
 /// [`Shared`] that fails at once while its breaker is open, and goes on counting by itself.
 pub(crate) struct GuardedShared {
@@ -197,6 +198,26 @@ impl Shared for GuardedShared {
         let living = u32::try_from(instances.len()).unwrap_or(u32::MAX);
         self.living.store(living.max(1), Ordering::Relaxed);
         Ok(instances)
+    }
+
+    async fn note_written(
+        &self,
+        accounts: &[AccountId],
+        position: WalPosition,
+        ttl: Duration,
+        now: UnixMillis,
+    ) -> SharedResult<()> {
+        let call = self.inner.note_written(accounts, position, ttl, now);
+        self.guarded("noting a write", call).await
+    }
+
+    async fn written(
+        &self,
+        account: AccountId,
+        now: UnixMillis,
+    ) -> SharedResult<Option<WalPosition>> {
+        let call = self.inner.written(account, now);
+        self.guarded("looking for a write", call).await
     }
 
     async fn purge(&self, now: UnixMillis, limit: u16) -> SharedResult<u64> {

@@ -27,7 +27,8 @@ use redis::{Client, FromRedisValue, RedisError, RedisResult, Script, TlsCertific
 use super::allowance::{self, Allowance, Taken};
 use super::types::{Copying, Usage};
 use super::{Counter, CounterKey, Shared, SharedError, SharedResult};
-use crate::domain::{InstanceRecord, Revocation, TokenFacts, UnixMillis};
+use crate::domain::{AccountId, InstanceRecord, Revocation, TokenFacts, UnixMillis};
+use crate::store::topology::WalPosition;
 use entries::{Entry, INSTANCE, INSTANCES, LOADED};
 use facts::Facts;
 use lane::Lanes;
@@ -330,6 +331,39 @@ impl Shared for RedisShared {
         let mut instances: Vec<_> = found.iter().filter_map(read).collect();
         instances.sort_by(|a, b| a.id.cmp(&b.id));
         Ok(instances)
+    }
+
+    async fn note_written(
+        &self,
+        accounts: &[AccountId],
+        position: WalPosition,
+        ttl: Duration,
+        _: UnixMillis,
+    ) -> SharedResult<()> {
+        let keys: Vec<String> = accounts.iter().map(entries::written_key).collect();
+        let arguments = [position.timeline, position.position].map(|n| n.to_string());
+        let ttl = ttl.as_millis().max(1).to_string();
+        let arguments = [arguments[0].as_str(), &arguments[1], &ttl];
+        let script = &self.scripts.note;
+        self.invoke("noting a write", script, &keys, &arguments)
+            .await
+    }
+
+    async fn written(
+        &self,
+        account: AccountId,
+        _: UnixMillis,
+    ) -> SharedResult<Option<WalPosition>> {
+        const DOING: &str = "looking for a write";
+        // What was noted in a Redis that lost it is not known to be missing.
+        if !self.trust.is_whole() {
+            return Err(SharedError::Incomplete { attempted: DOING });
+        }
+        let mut command = redis::cmd("GET");
+        command.arg(entries::written_key(&account));
+        let (found, _) = self.query::<Option<String>>(DOING, &command).await?;
+        let read = |entry: String| WalPosition::parse(&entry).ok_or_else(|| bad(DOING, "position"));
+        found.map(read).transpose()
     }
 
     /// Redis forgets by itself what has ended.

@@ -2,6 +2,7 @@
 //! password, and never waits for the server without an end.
 
 mod address;
+pub(crate) mod cluster;
 mod migrate;
 pub(crate) mod pool;
 #[cfg(test)]
@@ -11,17 +12,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::StoreResult;
+use super::readers::Positions;
 use super::sql::SqlStore;
 use super::sql::database::Database;
 use crate::breaker::Guard;
-pub use address::{AddressError, PostgresAddress};
+pub use address::{AddressError, PostgresAddress, PostgresServers};
+use cluster::Cluster;
 use pool::Pool;
 
-/// How to use a server.
+/// How to use the servers of a database.
 #[derive(Clone, Debug)]
 pub struct PostgresOptions {
-    /// Where it is, as whom, over TLS or not.
-    pub address: PostgresAddress,
+    /// Where they are, as whom, over TLS or not.
+    pub servers: PostgresServers,
     /// Connections kept open.
     pub pool_size: u32,
     /// Connections opened beyond that under load.
@@ -30,6 +33,10 @@ pub struct PostgresOptions {
     pub acquire_timeout: Duration,
     /// About how long a connection is used before another takes its place.
     pub recycle_after: Duration,
+    /// A replica whose answers are older than this is not read.
+    pub lag_max: Duration,
+    /// Where accounts that wrote are remembered; without it replicas are not read.
+    pub(crate) positions: Option<Arc<dyn Positions>>,
     /// The circuit breaker around the server.
     pub(crate) guard: Arc<Guard>,
 }
@@ -37,10 +44,41 @@ pub struct PostgresOptions {
 /// Connects and brings the schema up to date. Any number of processes may try at once: one migrates, the others find
 /// it done.
 pub async fn open(options: &PostgresOptions) -> StoreResult<SqlStore> {
-    let pool = Pool::open(options).await?;
-    if let Err(error) = migrate::run(&pool, &migrate::store()).await {
-        pool.close().await;
+    let cluster = Cluster::open(options).await?;
+    if let Err(error) = migrate_all(options, &cluster).await {
+        cluster.close().await;
         return Err(error);
     }
-    Ok(SqlStore::new(Database::Postgres(pool)))
+    Ok(SqlStore::new(Database::Postgres(cluster)))
+}
+
+async fn migrate_all(options: &PostgresOptions, cluster: &Cluster) -> StoreResult<()> {
+    const LOOKING: &str = "looking for the server to migrate";
+    if options.servers.direct.is_empty() {
+        return migrate::run(cluster.primary(LOOKING)?, &migrate::store()).await;
+    }
+    let narrow = PostgresOptions {
+        pool_size: 1,
+        max_overflow: 0,
+        ..options.clone()
+    };
+    let mut refused = None;
+    for address in &options.servers.direct {
+        let migrated = match Pool::open(&narrow, address).await {
+            Ok(pool) => {
+                let migrated = match pool.can_write(LOOKING).await {
+                    Ok(()) => Ok(migrate::run(&pool, &migrate::store()).await),
+                    Err(error) => Err(error),
+                };
+                pool.close().await;
+                migrated
+            }
+            Err(error) => Err(error),
+        };
+        match migrated {
+            Ok(migrated) => return migrated,
+            Err(error) => refused = Some(error),
+        }
+    }
+    refused.map_or(Ok(()), Err)
 }

@@ -24,6 +24,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+use super::topology::Topology;
 use super::{
     AccountCreation, FamilyCreation, FirstKey, PageLimit, PoolMetrics, Purged, RevocationPosition,
     Rotation, RotationOutcome, SetupCreation, SetupOutcome, Store, StoreResult, Trail,
@@ -52,7 +53,7 @@ impl SqlStore {
     pub(crate) fn audited(mut self, trail: Trail) -> Self {
         match &mut self.database {
             Database::Sqlite(file) => file.trail = trail,
-            Database::Postgres(pool) => pool.trail = trail,
+            Database::Postgres(cluster) => cluster.trail = trail,
         }
         self
     }
@@ -60,6 +61,14 @@ impl SqlStore {
 
 #[cfg(test)]
 impl SqlStore {
+    /// How many accounts `reader` finds where it may come from a server that lags.
+    pub(crate) async fn accounts_seen_by(&self, reader: AccountId) -> StoreResult<i64> {
+        const COUNTING: &str = "SELECT count(*) AS seen FROM account";
+        let counting = statement::Statement::new("a test", COUNTING).may_lag(reader);
+        let row = counting.fetch_optional(&self.database).await?;
+        row.expect("a count is a row").number("seen")
+    }
+
     /// Records a revocation, says so, and commits when it is told to.
     pub(crate) async fn add_revocation_slowly(
         &self,
@@ -287,6 +296,14 @@ impl Store for SqlStore {
 
     fn pool_metrics(&self) -> PoolMetrics {
         self.database.metrics()
+    }
+
+    fn topology(&self) -> Topology {
+        self.database.topology()
+    }
+
+    fn timeline(&self) -> i64 {
+        self.database.timeline()
     }
 
     async fn close(&self) {

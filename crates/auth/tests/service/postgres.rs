@@ -1,6 +1,8 @@
 //! Three instances on one PostgreSQL: secrets that are good once, and a server that is killed, stopped or started again
 //! under load. Never looks at anything but answers and, at the end, at what was kept.
 
+mod failover;
+
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 

@@ -1,8 +1,11 @@
 //! Streaming replicas of a private PostgreSQL: copied by `pg_basebackup`, promoted by `pg_promote()`. Never a mock of one.
 
+use std::time::Instant;
+
 use super::template::run;
 use super::{
-    Guard, PASSWORD, Postgres, Programs, QUICK, READY, USER, free_port, spawn, unprivileged,
+    DEADLINE, Guard, PASSWORD, Postgres, Programs, QUICK, READY, USER, free_port, spawn,
+    unprivileged,
 };
 
 /// What a server needs so that others can follow it.
@@ -69,6 +72,16 @@ impl Postgres {
         self.query("ALTER SYSTEM RESET synchronous_standby_names");
         self.query("SELECT pg_reload_conf()");
         assert_eq!(self.query("SELECT pg_promote(true, 60)"), "t");
+    }
+
+    /// Cuts a replica off from its primary: what is written from now on, it lacks.
+    pub fn stop_following(&self) {
+        self.query("ALTER SYSTEM SET primary_conninfo = ''");
+        self.query("SELECT pg_reload_conf()");
+        let started = Instant::now();
+        while self.query("SELECT count(*) FROM pg_stat_wal_receiver") != "0" {
+            assert!(started.elapsed() < DEADLINE, "it follows on");
+        }
     }
 
     /// Has a replica follow another server of the same family from now on.

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::domain::{InstanceRecord, Revocation, TokenFacts, UnixMillis};
+use crate::domain::{AccountId, InstanceRecord, Revocation, TokenFacts, UnixMillis};
 use crate::shared::{Allowance, Counter, CounterKey, Shared, SharedError, SharedResult, Taken};
+use crate::store::topology::WalPosition;
 
 pub(super) struct Down {
     pub(super) shows_life: bool,
@@ -62,6 +63,20 @@ impl Shared for Down {
     }
 
     async fn instances(&self, _: UnixMillis) -> SharedResult<Vec<InstanceRecord>> {
+        down()
+    }
+
+    async fn note_written(
+        &self,
+        _: &[AccountId],
+        _: WalPosition,
+        _: Duration,
+        _: UnixMillis,
+    ) -> SharedResult<()> {
+        down()
+    }
+
+    async fn written(&self, _: AccountId, _: UnixMillis) -> SharedResult<Option<WalPosition>> {
         down()
     }
 

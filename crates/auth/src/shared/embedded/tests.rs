@@ -103,6 +103,11 @@ fn an_allowance_is_given_out_once_to_all_at_once() {
 }
 
 #[test]
+fn the_later_of_two_writes_is_remembered_until_its_end() {
+    on_embedded(contract::the_later_of_two_writes_is_remembered_until_its_end);
+}
+
+#[test]
 fn instances_live_as_long_as_they_say_so() {
     on_embedded(contract::instances_live_as_long_as_they_say_so);
 }

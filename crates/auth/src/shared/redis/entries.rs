@@ -3,7 +3,7 @@
 use redis::Cmd;
 use serde_json::json;
 
-use crate::domain::{InstanceRecord, InstanceState, Revocation, TokenFacts, UnixMillis};
+use crate::domain::{AccountId, InstanceRecord, InstanceState, Revocation, TokenFacts, UnixMillis};
 use crate::shared::{Counter, CounterKey};
 
 /// Names the Redis process that holds every revocation. One that lost something has another name, or no marker.
@@ -72,6 +72,11 @@ pub(super) fn covers(entry: &str, issued_at: UnixMillis, now: UnixMillis) -> Opt
     let (cut, until) = entry.split_once(':')?;
     let (cut, until) = (cut.parse::<i64>().ok()?, until.parse::<i64>().ok()?);
     Some(cut > issued_at.0 && until > now.0)
+}
+
+/// Up to where an account has written.
+pub(super) fn written_key(account: &AccountId) -> String {
+    format!("lsn:{{{account}}}")
 }
 
 pub(super) fn counter_key(key: &CounterKey) -> String {

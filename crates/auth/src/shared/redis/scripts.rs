@@ -118,6 +118,22 @@ end
 return found
 ";
 
+/// Keys: accounts. Arguments: timeline and position, and for how many ms they are remembered. The later of two stays.
+const NOTE: &str = r"
+for _, key in ipairs(KEYS) do
+  local timeline, position = tonumber(ARGV[1]), tonumber(ARGV[2])
+  local old_timeline, old_position = string.match(redis.call('GET', key) or '', '^(%d+):(%d+)$')
+  if old_timeline then
+    old_timeline, old_position = tonumber(old_timeline), tonumber(old_position)
+    if old_timeline > timeline or (old_timeline == timeline and old_position > position) then
+      timeline, position = old_timeline, old_position
+    end
+  end
+  redis.call('SET', key, string.format('%.0f:%.0f', timeline, position), 'PX', ARGV[3])
+end
+return 0
+";
+
 /// All scripts, their digests computed once.
 pub(super) struct Scripts {
     pub(super) revoke: Script,
@@ -125,6 +141,7 @@ pub(super) struct Scripts {
     pub(super) count: Script,
     pub(super) add: Script,
     pub(super) take: Script,
+    pub(super) note: Script,
     pub(super) heartbeat: Script,
     pub(super) instances: Script,
 }
@@ -137,6 +154,7 @@ impl Scripts {
             count: Script::new(COUNT),
             add: Script::new(ADD),
             take: Script::new(TAKE),
+            note: Script::new(NOTE),
             heartbeat: Script::new(HEARTBEAT),
             instances: Script::new(INSTANCES),
         }

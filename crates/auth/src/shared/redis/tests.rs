@@ -121,6 +121,11 @@ fn an_allowance_is_given_out_once_to_all_at_once() {
 }
 
 #[test]
+fn the_later_of_two_writes_is_remembered_until_its_end() {
+    on_redis(contract::the_later_of_two_writes_is_remembered_until_its_end);
+}
+
+#[test]
 fn instances_live_as_long_as_they_say_so() {
     on_redis(contract::instances_live_as_long_as_they_say_so);
 }

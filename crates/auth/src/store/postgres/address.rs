@@ -1,5 +1,5 @@
-//! Where a PostgreSQL server is, read from `postgres://user:password@host:port/database?sslmode=…`. Never shows the
-//! password, nor any part of an address that could not be read.
+//! Where PostgreSQL servers are, read from `postgres://user:password@host:port,host:port/database?sslmode=…`. Never shows
+//! the password, nor any part of an address that could not be read.
 
 use std::fmt;
 use std::str::FromStr as _;
@@ -15,6 +15,53 @@ const PARAMETERS: [&str; 6] = [
     "sslrootcert",
     "statement-cache-capacity",
 ];
+
+/// More servers than anybody has of one database; each gets a pool.
+const HOSTS_MAX: usize = 16;
+
+/// The servers of one database.
+#[derive(Clone, Debug)]
+pub struct PostgresServers {
+    /// Those that may lead. Whichever does takes the writes.
+    pub hosts: Vec<PostgresAddress>,
+    /// Those that only ever answer reads.
+    pub replicas: Vec<PostgresAddress>,
+    /// The way to the leading one for migrations, where `hosts` are poolers; empty for the same way.
+    pub direct: Vec<PostgresAddress>,
+}
+
+impl PostgresServers {
+    /// One server that has nobody beside it.
+    pub fn one(address: PostgresAddress) -> Self {
+        Self {
+            hosts: vec![address],
+            replicas: Vec::new(),
+            direct: Vec::new(),
+        }
+    }
+
+    /// Every server that is asked for anything.
+    pub(crate) fn each(&self) -> impl Iterator<Item = &PostgresAddress> {
+        self.hosts.iter().chain(&self.replicas)
+    }
+}
+
+/// Hosts that may lead, and the database.
+impl fmt::Display for PostgresServers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let hosts: Vec<String> = self.hosts.iter().map(PostgresAddress::endpoint).collect();
+        let database = self
+            .hosts
+            .first()
+            .and_then(|host| host.connect.get_database());
+        write!(
+            f,
+            "postgres://{}/{}",
+            hosts.join(","),
+            database.unwrap_or("")
+        )
+    }
+}
 
 /// A server's address with everything it takes to log in.
 #[derive(Clone)]
@@ -38,9 +85,43 @@ pub enum AddressError {
     /// A parameter that has no effect.
     #[error("has an unknown parameter behind its question mark")]
     UnknownParameter,
+    /// A host is named twice.
+    #[error("names a host twice")]
+    Twice,
+    /// More hosts than a database has.
+    #[error("names more than 16 hosts")]
+    TooMany,
 }
 
 impl PostgresAddress {
+    /// Reads an address with any number of hosts, separated by commas; the rest of it is the same for all.
+    pub fn parse_each(text: &str) -> Result<Vec<Self>, AddressError> {
+        let (scheme, rest) = text.split_once("://").ok_or(AddressError::Malformed)?;
+        let end = rest.find(['/', '?']).unwrap_or(rest.len());
+        let (authority, behind) = rest.split_at(end);
+        let (login, hosts) = authority.rsplit_once('@').unwrap_or(("", authority));
+        if hosts.split(',').count() > HOSTS_MAX {
+            return Err(AddressError::TooMany);
+        }
+        let mut each: Vec<Self> = Vec::new();
+        for host in hosts.split(',') {
+            let address = Self::parse(&format!("{scheme}://{login}@{host}{behind}"))?;
+            if each
+                .iter()
+                .any(|other| other.endpoint() == address.endpoint())
+            {
+                return Err(AddressError::Twice);
+            }
+            each.push(address);
+        }
+        Ok(each)
+    }
+
+    /// Host and port, to name it by.
+    pub(crate) fn endpoint(&self) -> String {
+        format!("{}:{}", self.connect.get_host(), self.connect.get_port())
+    }
+
     /// Reads an address.
     pub fn parse(text: &str) -> Result<Self, AddressError> {
         let (_, rest) = text.split_once("://").ok_or(AddressError::Malformed)?;
@@ -92,8 +173,7 @@ impl PostgresAddress {
 impl fmt::Display for PostgresAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let database = self.connect.get_database().unwrap_or("");
-        let (host, port) = (self.connect.get_host(), self.connect.get_port());
-        write!(f, "postgres://{host}:{port}/{database}")
+        write!(f, "postgres://{}/{database}", self.endpoint())
     }
 }
 
@@ -116,6 +196,53 @@ mod tests {
             assert!(!format!("{address:?}").contains("hunter2"));
             assert!(!address.is_exposed());
         }
+    }
+
+    #[test]
+    fn several_hosts_share_everything_else() {
+        let text = "postgres://app:p%40w@db-1:6432,db-2,[::1]:7000/auth?sslmode=verify-full";
+        let each = PostgresAddress::parse_each(text).unwrap();
+        let shown: Vec<String> = each.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            shown,
+            [
+                "postgres://db-1:6432/auth",
+                "postgres://db-2:5432/auth",
+                "postgres://[::1]:7000/auth"
+            ]
+        );
+        assert!(each.iter().all(|host| !host.is_exposed()));
+        let servers = PostgresServers {
+            hosts: each,
+            replicas: Vec::new(),
+            direct: Vec::new(),
+        };
+        assert_eq!(
+            servers.to_string(),
+            "postgres://db-1:6432,db-2:5432,[::1]:7000/auth"
+        );
+    }
+
+    #[test]
+    fn lists_of_hosts_that_cannot_be_meant_are_refused() {
+        use AddressError::*;
+        let many = vec!["h"; 17].join(",");
+        for (hosts, error) in [
+            ("db,", NoHost),
+            (",db", NoHost),
+            ("db,,db-2", NoHost),
+            ("db,db:5432", Twice),
+            ("db:x,db-2", Malformed),
+            (many.as_str(), TooMany),
+        ] {
+            let refused = PostgresAddress::parse_each(&format!("postgres://app:pw@{hosts}/auth"));
+            assert_eq!(refused.unwrap_err(), error, "{hosts}");
+        }
+        assert_eq!(PostgresAddress::parse_each("db").unwrap_err(), Malformed);
+        assert_eq!(
+            PostgresAddress::parse_each("postgres://a,b/auth").unwrap_err(),
+            NoUser
+        );
     }
 
     #[test]

@@ -12,19 +12,21 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use sqlx::postgres::{PgPool, PgPoolOptions};
+use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::{ConnectOptions as _, Connection as _};
+use tokio::sync::Notify;
 
 use super::super::attempt::Attempt as _;
 use super::super::sql::statement::{Row, Statement};
-use super::super::{PoolMetrics, StoreError, StoreResult, Trail};
-use super::PostgresOptions;
+use super::super::{PoolMetrics, StoreError, StoreResult};
+use super::{PostgresAddress, PostgresOptions};
 use crate::breaker::Guard;
 use crate::domain::UnixMillis;
 use crate::random;
 use held::{Held, Standing};
 
 pub(crate) use held::PoolWrite;
+pub(super) use held::written;
 
 /// A server that has answered nobody for so long is not worth more waiting.
 const SILENCE: Duration = Duration::from_secs(3);
@@ -50,6 +52,11 @@ const SERVER_SETTINGS: [(&str, &str); 3] = [
     ("idle_in_transaction_session_timeout", "10s"),
 ];
 
+/// Asks up to where the server has written; at least to the end of what this connection has committed. One that is idle
+/// may count the head of the next page, which no replica has: then the primary goes on answering.
+pub(super) const WRITTEN: &str = "SELECT (pg_current_wal_insert_lsn() - '0/0'::pg_lsn)::bigint AS position,
+    ('x' || substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8))::bit(32)::bigint AS timeline";
+
 /// How long a caller is willing to wait for a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Urgency {
@@ -70,8 +77,6 @@ pub(crate) struct Pool {
     wait: Duration,
     answers: Arc<Answers>,
     guard: Arc<Guard>,
-    /// How writes go into the audit log, too.
-    pub(crate) trail: Trail,
 }
 
 /// When the server last answered anybody, and when it last failed to.
@@ -81,53 +86,52 @@ struct Answers {
     last_ms: AtomicU64,
     /// Zero: never.
     broken_ms: AtomicU64,
+    /// Told when something speaks against the server, or against what it is taken for.
+    doubt: Notify,
 }
 
 impl Pool {
     /// Connects, so that a server that cannot be used is found at once.
-    pub(super) async fn open(options: &PostgresOptions) -> StoreResult<Self> {
+    pub(super) async fn open(
+        options: &PostgresOptions,
+        address: &PostgresAddress,
+    ) -> StoreResult<Self> {
         let answers = Arc::new(Answers::new());
-        let max = options.pool_size.saturating_add(options.max_overflow);
-        let (asked, recycle_after) = (answers.clone(), options.recycle_after);
-        let pool = PgPoolOptions::new()
-            .min_connections(options.pool_size.min(max))
-            .max_connections(max.max(1))
-            .acquire_timeout(options.acquire_timeout)
-            .idle_timeout(IDLE_TIMEOUT)
-            // Both are decided below, connection by connection.
-            .max_lifetime(None)
-            .test_before_acquire(false)
-            .before_acquire(move |connection, met| {
-                let is_worn = recycle::is_worn(&met, recycle_after, random::fraction);
-                let is_suspect = asked.is_suspect(met.idle_for);
-                Box::pin(async move {
-                    if is_worn {
-                        return Ok(false);
-                    }
-                    if !is_suspect {
-                        return Ok(true);
-                    }
-                    let alive = tokio::time::timeout(SILENCE, connection.ping()).await;
-                    Ok(matches!(alive, Ok(Ok(()))))
-                })
-            });
-        let connect = options.address.connect_options();
-        let connect = connect
-            .application_name("portcullis-auth")
-            .options(SERVER_SETTINGS)
-            .disable_statement_logging();
-        let connecting = tokio::time::timeout(CONNECT_TIMEOUT, pool.connect_with(connect)).await;
+        let pool = pool_options(options, &answers);
+        let connecting = pool.connect_with(connect_options(address));
+        let connecting = tokio::time::timeout(CONNECT_TIMEOUT, connecting).await;
         let connections = connecting
             .unwrap_or_else(|_| Err(no_answer()))
             .attempting("connecting to the database")?;
         answers.arrived();
-        Ok(Self {
+        Ok(Self::of(connections, options, answers))
+    }
+
+    /// Connects when it is first needed: the server may be away while others of its cluster answer.
+    pub(super) fn open_later(options: &PostgresOptions, address: &PostgresAddress) -> Self {
+        let answers = Arc::new(Answers::new());
+        let pool = pool_options(options, &answers);
+        let connections = pool.connect_lazy_with(connect_options(address));
+        Self::of(connections, options, answers)
+    }
+
+    fn of(connections: PgPool, options: &PostgresOptions, answers: Arc<Answers>) -> Self {
+        Self {
             connections,
             wait: options.acquire_timeout,
             answers,
             guard: options.guard.clone(),
-            trail: Trail::default(),
-        })
+        }
+    }
+
+    /// Resolves when something spoke against the server, or against what it is taken for.
+    pub(super) async fn doubted(&self) {
+        self.answers.doubt.notified().await;
+    }
+
+    /// Has it asked what the server is.
+    pub(super) fn doubt(&self) {
+        self.answers.doubt.notify_one();
     }
 
     /// For migrations, which run before anybody waits for an answer.
@@ -184,7 +188,8 @@ impl Pool {
         Ok(PoolWrite { held: Some(held) })
     }
 
-    async fn ask(&self, statement: Statement) -> StoreResult<Vec<Row>> {
+    /// Whatever the circuit breaker says.
+    pub(super) async fn ask(&self, statement: Statement) -> StoreResult<Vec<Row>> {
         let (attempted, urgency) = (statement.attempted(), statement.urgency());
         let again = statement.repeatable();
         let mut held = self.acquire(attempted, urgency).await?;
@@ -289,6 +294,7 @@ impl Answers {
             opened: Instant::now(),
             last_ms: AtomicU64::new(0),
             broken_ms: AtomicU64::new(0),
+            doubt: Notify::new(),
         }
     }
 
@@ -303,6 +309,7 @@ impl Answers {
     fn broke(&self) {
         let now = self.now_ms().max(1);
         self.broken_ms.fetch_max(now, Ordering::Relaxed);
+        self.doubt.notify_one();
     }
 
     /// Where one connection broke, all that were idle then may have.
@@ -317,6 +324,41 @@ impl Answers {
         let last = Duration::from_millis(self.last_ms.load(Ordering::Relaxed));
         self.opened.elapsed().saturating_sub(last)
     }
+}
+
+fn connect_options(address: &PostgresAddress) -> PgConnectOptions {
+    let connect = address.connect_options();
+    connect
+        .application_name("portcullis-auth")
+        .options(SERVER_SETTINGS)
+        .disable_statement_logging()
+}
+
+fn pool_options(options: &PostgresOptions, answers: &Arc<Answers>) -> PgPoolOptions {
+    let max = options.pool_size.saturating_add(options.max_overflow);
+    let (asked, recycle_after) = (answers.clone(), options.recycle_after);
+    PgPoolOptions::new()
+        .min_connections(options.pool_size.min(max))
+        .max_connections(max.max(1))
+        .acquire_timeout(options.acquire_timeout)
+        .idle_timeout(IDLE_TIMEOUT)
+        // Both are decided below, connection by connection.
+        .max_lifetime(None)
+        .test_before_acquire(false)
+        .before_acquire(move |connection, met| {
+            let is_worn = recycle::is_worn(&met, recycle_after, random::fraction);
+            let is_suspect = asked.is_suspect(met.idle_for);
+            Box::pin(async move {
+                if is_worn {
+                    return Ok(false);
+                }
+                if !is_suspect {
+                    return Ok(true);
+                }
+                let alive = tokio::time::timeout(SILENCE, connection.ping()).await;
+                Ok(matches!(alive, Ok(Ok(()))))
+            })
+        })
 }
 
 fn no_answer() -> sqlx::Error {

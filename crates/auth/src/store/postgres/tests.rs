@@ -8,7 +8,7 @@ use portcullis_testkit::{Authority, Postgres, wait_until};
 use tokio::sync::oneshot;
 
 use super::pool::{Pool, Urgency};
-use super::{PostgresAddress, PostgresOptions, migrate, open};
+use super::{PostgresAddress, PostgresOptions, PostgresServers, migrate, open};
 use crate::breaker::{BreakerMode, BreakerSettings, BreakerState, Guard};
 use crate::domain::Revocation;
 use crate::store::contract::{self, Instances};
@@ -16,13 +16,25 @@ use crate::store::{PageLimit, RevocationPosition, SqlStore, Store, StoreError};
 
 fn options(server: &Postgres) -> PostgresOptions {
     PostgresOptions {
-        address: PostgresAddress::parse(&server.url()).unwrap(),
+        servers: to(&server.url()),
         pool_size: 1,
         max_overflow: 9,
         acquire_timeout: Duration::from_secs(30),
         recycle_after: Duration::from_secs(3600),
+        lag_max: Duration::from_secs(10),
+        positions: None,
         guard: Arc::new(Guard::new("database", breaker(BreakerMode::Off))),
     }
+}
+
+fn to(url: &str) -> PostgresServers {
+    PostgresServers::one(PostgresAddress::parse(url).unwrap())
+}
+
+async fn pool(options: &PostgresOptions) -> Pool {
+    Pool::open(options, &options.servers.hosts[0])
+        .await
+        .unwrap()
 }
 
 fn breaker(mode: BreakerMode) -> BreakerSettings {
@@ -146,7 +158,7 @@ fn an_instance_without_the_right_to_change_the_schema_starts_when_nothing_is_mis
         );
         let url = format!("postgres://app:app-pw@{}/postgres", server.address());
         let options = PostgresOptions {
-            address: PostgresAddress::parse(&url).unwrap(),
+            servers: to(&url),
             ..options(&server)
         };
         let store = open(&options).await.unwrap();
@@ -159,7 +171,7 @@ fn an_instance_without_the_right_to_change_the_schema_starts_when_nothing_is_mis
 fn a_migration_waits_for_statements_in_its_way() {
     block_on(async {
         let server = Postgres::start().await;
-        let pool = Pool::open(&options(&server)).await.unwrap();
+        let pool = pool(&options(&server)).await;
         let mut others = pool.connections().begin().await.unwrap();
         sqlx::query("SELECT pg_advisory_xact_lock($1)")
             .bind(migrate::LOCK)
@@ -186,7 +198,7 @@ fn a_wrong_password_is_told_without_any() {
             .url()
             .replace(portcullis_testkit::postgres::PASSWORD, "hunter2");
         let options = PostgresOptions {
-            address: PostgresAddress::parse(&url).unwrap(),
+            servers: to(&url),
             ..options(&server)
         };
         let refused = open(&options).await.unwrap_err();
@@ -209,7 +221,7 @@ fn a_server_is_believed_over_tls_only_with_a_certificate_of_the_named_authority(
             let root = authority.root_file();
             let url = format!("{url}?sslmode=verify-full&sslrootcert={}", root.display());
             PostgresOptions {
-                address: PostgresAddress::parse(&url).unwrap(),
+                servers: to(&url),
                 ..options(&server)
             }
         };
@@ -326,7 +338,7 @@ fn a_login_does_not_wait_long_for_a_connection() {
             max_overflow: 0,
             ..options(&server)
         };
-        let pool = Pool::open(&options).await.unwrap();
+        let pool = pool(&options).await;
         let held = pool
             .write("holding the only connection", Urgency::Usual)
             .await
@@ -475,7 +487,7 @@ fn sec_d05_writes_of_the_first_release_keep_their_place_in_the_order() {
     block_on(async {
         let server = Postgres::start().await;
         let store = opened(&server).await;
-        let pool = Pool::open(&options(&server)).await.unwrap();
+        let pool = pool(&options(&server)).await;
         let mut old = pool.connections().begin().await.unwrap();
         let lock = "SELECT pg_advisory_xact_lock(x'706f727400000001'::bigint)";
         sqlx::query(lock).execute(&mut *old).await.unwrap();

@@ -19,6 +19,13 @@ pub(super) async fn append(database: &Database, entry: &AuditEntry) -> StoreResu
 
 /// Nothing where nobody wants a trail.
 pub(super) async fn insert(write: &mut Write, entry: &AuditEntry) -> StoreResult<()> {
+    // Whoever asked and whomever it is about must find it when they look.
+    if let Actor::Account(actor) = entry.actor {
+        write.concerns(actor);
+    }
+    if let Some(account) = entry.account {
+        write.concerns(account);
+    }
     let Some(line) = write.trail.kept(entry) else {
         return Ok(());
     };

@@ -6,17 +6,19 @@
 use sqlx::{Sqlite, SqliteConnection, Transaction};
 
 use super::super::attempt::Attempt as _;
-use super::super::postgres::pool::{Pool, PoolWrite, Urgency};
+use super::super::postgres::cluster::Cluster;
+use super::super::postgres::pool::{PoolWrite, Urgency};
 use super::super::sqlite::file::DatabaseFile;
+use super::super::topology::Topology;
 use super::super::{PoolMetrics, StoreResult, Trail};
 use super::statement::{Row, Statement};
-use crate::domain::UnixMillis;
+use crate::domain::{AccountId, UnixMillis};
 
 /// Where statements go.
 #[derive(Clone, Debug)]
 pub(crate) enum Database {
     Sqlite(DatabaseFile),
-    Postgres(Pool),
+    Postgres(Cluster),
 }
 
 /// What runs one after the other on every database. The numbers are the keys of PostgreSQL's advisory locks.
@@ -45,6 +47,10 @@ pub(super) struct Write {
     attempted: &'static str,
     transaction: Begun,
     pub(super) trail: Trail,
+    /// Whose view of the database it changes.
+    concerned: Vec<AccountId>,
+    /// Told of it, where servers may lag.
+    told: Option<Cluster>,
 }
 
 enum Begun {
@@ -70,12 +76,18 @@ impl Database {
     async fn write_as(&self, attempted: &'static str, urgency: Urgency) -> StoreResult<Write> {
         let transaction = match self {
             Self::Sqlite(file) => Begun::Sqlite(file.write(attempted).await?),
-            Self::Postgres(pool) => Begun::Postgres(pool.write(attempted, urgency).await?),
+            Self::Postgres(cluster) => Begun::Postgres(cluster.write(attempted, urgency).await?),
+        };
+        let told = match self {
+            Self::Postgres(cluster) => cluster.may_lag().then(|| cluster.clone()),
+            Self::Sqlite(_) => None,
         };
         Ok(Write {
             attempted,
             transaction,
             trail: self.trail().clone(),
+            concerned: Vec::new(),
+            told,
         })
     }
 
@@ -83,7 +95,14 @@ impl Database {
     pub(super) fn trail(&self) -> &Trail {
         match self {
             Self::Sqlite(file) => &file.trail,
-            Self::Postgres(pool) => &pool.trail,
+            Self::Postgres(cluster) => &cluster.trail,
+        }
+    }
+
+    /// After a statement that was a write by itself: these accounts must not read from a server that lacks it.
+    pub(super) async fn wrote(&self, accounts: &[AccountId]) {
+        if let Self::Postgres(cluster) = self {
+            cluster.wrote(accounts).await;
         }
     }
 
@@ -99,7 +118,7 @@ impl Database {
     pub(super) async fn can_write(&self, attempted: &'static str) -> StoreResult<()> {
         match self {
             Self::Sqlite(file) => file.can_write(attempted),
-            Self::Postgres(pool) => pool.can_write(attempted).await,
+            Self::Postgres(cluster) => cluster.can_write(attempted).await,
         }
     }
 
@@ -107,7 +126,7 @@ impl Database {
     pub(super) async fn clock(&self, attempted: &'static str) -> StoreResult<Option<UnixMillis>> {
         match self {
             Self::Sqlite(_) => Ok(None),
-            Self::Postgres(pool) => pool.clock(attempted).await.map(Some),
+            Self::Postgres(cluster) => cluster.clock(attempted).await.map(Some),
         }
     }
 
@@ -118,7 +137,7 @@ impl Database {
     ) -> StoreResult<Option<u32>> {
         match self {
             Self::Sqlite(_) => Ok(None),
-            Self::Postgres(pool) => pool.connection_limit(attempted).await.map(Some),
+            Self::Postgres(cluster) => cluster.connection_limit(attempted).await.map(Some),
         }
     }
 
@@ -132,14 +151,28 @@ impl Database {
     pub(super) fn metrics(&self) -> PoolMetrics {
         match self {
             Self::Sqlite(file) => file.metrics(),
-            Self::Postgres(pool) => pool.metrics(),
+            Self::Postgres(cluster) => cluster.metrics(),
+        }
+    }
+
+    pub(super) fn topology(&self) -> Topology {
+        match self {
+            Self::Sqlite(_) => Topology::default(),
+            Self::Postgres(cluster) => cluster.topology(),
+        }
+    }
+
+    pub(super) fn timeline(&self) -> i64 {
+        match self {
+            Self::Sqlite(_) => 0,
+            Self::Postgres(cluster) => cluster.timeline(),
         }
     }
 
     pub(super) async fn close(&self) {
         match self {
             Self::Sqlite(file) => file.close().await,
-            Self::Postgres(pool) => pool.close().await,
+            Self::Postgres(cluster) => cluster.close().await,
         }
     }
 }
@@ -184,10 +217,26 @@ impl Write {
         }
     }
 
+    /// From the commit on, this account reads from no server that lacks what is written here. The accounts of audit
+    /// lines are named by themselves.
+    pub(super) fn concerns(&mut self, account: AccountId) {
+        if self.told.is_some() && !self.concerned.contains(&account) {
+            self.concerned.push(account);
+        }
+    }
+
     pub(super) async fn commit(self) -> StoreResult<()> {
-        match self.transaction {
-            Begun::Sqlite(write) => write.commit().await.attempting(self.attempted),
-            Begun::Postgres(write) => write.commit(self.attempted).await,
+        let write = match self.transaction {
+            Begun::Sqlite(write) => return write.commit().await.attempting(self.attempted),
+            Begun::Postgres(write) => write,
+        };
+        match self.told.filter(|_| !self.concerned.is_empty()) {
+            None => write.commit(self.attempted).await,
+            Some(cluster) => {
+                let position = write.commit_and_tell(self.attempted).await?;
+                cluster.note(&self.concerned, position).await;
+                Ok(())
+            }
         }
     }
 }
@@ -229,7 +278,7 @@ impl Executor for &Database {
                 let mut reader = file.readers().acquire().await.attempting(attempted)?;
                 fetch_from_sqlite(&mut reader, statement).await
             }
-            Database::Postgres(pool) => pool.fetch(statement).await,
+            Database::Postgres(cluster) => cluster.fetch(statement).await,
         }
     }
 }

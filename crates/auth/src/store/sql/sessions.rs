@@ -32,6 +32,7 @@ impl SessionStore for SqlStore {
             .bind(after.map_or(i64::MAX, |cursor| cursor.began_at.0))
             .bind(after.map_or_else(String::new, |cursor| cursor.id.to_string()))
             .bind(limit.rows())
+            .may_lag(account)
             .fetch_all(&self.database)
             .await?;
         rows.iter().map(from_row).collect()

@@ -9,6 +9,7 @@ use super::super::attempt::Attempt as _;
 use super::super::postgres::pool::Urgency;
 use super::super::{StoreError, StoreResult};
 use super::database::Executor;
+use crate::domain::AccountId;
 
 /// A statement to run. Both databases read `$1` as the first value.
 #[derive(Clone)]
@@ -18,6 +19,7 @@ pub(crate) struct Statement {
     values: Vec<Value>,
     urgency: Urgency,
     is_repeatable: bool,
+    reader: Option<AccountId>,
 }
 
 /// What columns hold. Instants are numbers, ids are text.
@@ -36,6 +38,7 @@ impl Statement {
             values: Vec::new(),
             urgency: Urgency::Usual,
             is_repeatable: true,
+            reader: None,
         }
     }
 
@@ -48,6 +51,13 @@ impl Statement {
     /// For a change that is a statement by itself: when the connection ends it may have happened, and is not repeated.
     pub(crate) fn once(mut self) -> Self {
         self.is_repeatable = false;
+        self
+    }
+
+    /// For what `reader` looks through: a server that lags may answer, if it has whatever that account wrote. Never for
+    /// what decides whether somebody gets in.
+    pub(crate) fn may_lag(mut self, reader: AccountId) -> Self {
+        self.reader = Some(reader);
         self
     }
 
@@ -74,6 +84,11 @@ impl Statement {
 
     pub(crate) async fn fetch_all(self, on: impl Executor) -> StoreResult<Vec<Row>> {
         on.fetch(self).await
+    }
+
+    /// Who reads, where a server that lags may answer.
+    pub(crate) fn reader(&self) -> Option<AccountId> {
+        self.reader
     }
 
     pub(crate) fn urgency(&self) -> Urgency {

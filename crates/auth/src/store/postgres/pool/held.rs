@@ -9,7 +9,8 @@ use sqlx::postgres::{PgConnection, Postgres};
 use super::super::super::StoreResult;
 use super::super::super::attempt::Attempt as _;
 use super::super::super::sql::statement::{Row, Statement};
-use super::{Answers, no_answer};
+use super::{Answers, WRITTEN, no_answer};
+use crate::store::topology::WalPosition;
 
 /// How long the server may take over one statement; `SERVER_SETTINGS` make it give up before.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
@@ -23,6 +24,14 @@ fn is_end(error: &sqlx::Error) -> bool {
             .is_some_and(|code| code.starts_with("08") || code.starts_with("57P")),
         _ => true,
     }
+}
+
+/// Whether the server says that it takes no writes, as a standby does: it is not what it was taken for.
+fn is_refused_write(error: &sqlx::Error) -> bool {
+    error
+        .as_database_error()
+        .and_then(sqlx::error::DatabaseError::code)
+        .is_some_and(|code| code == "25006")
 }
 
 /// A connection in use. Only an idle one is used again by others.
@@ -61,7 +70,7 @@ impl Held {
         let answer = tokio::time::timeout(ANSWER_TIMEOUT, call(&mut self.connection)).await;
         self.standing = match &answer {
             Err(_) => Standing::Silent,
-            Ok(Err(error)) if is_end(error) => Standing::Ended,
+            Ok(Err(error)) if is_end(error) || is_refused_write(error) => Standing::Ended,
             Ok(_) => Standing::Idle,
         };
         match self.standing {
@@ -101,6 +110,14 @@ impl Drop for Held {
     }
 }
 
+/// Reads an answer to [`WRITTEN`].
+pub(in super::super) fn written(row: &Row) -> StoreResult<WalPosition> {
+    Ok(WalPosition {
+        timeline: row.number("timeline")?,
+        position: row.number("position")?,
+    })
+}
+
 /// A transaction on one connection. Dropped without commit, it is rolled back.
 pub(crate) struct PoolWrite {
     pub(super) held: Option<Held>,
@@ -123,6 +140,29 @@ impl PoolWrite {
             .await?;
         self.held = None;
         Ok(())
+    }
+
+    /// As [`PoolWrite::commit`], and asks in the same breath up to where the server has written. An error may mean that
+    /// it was committed, as there.
+    pub(crate) async fn commit_and_tell(
+        mut self,
+        attempted: &'static str,
+    ) -> StoreResult<WalPosition> {
+        let text = format!("COMMIT; {WRITTEN}");
+        let rows = self
+            .held()
+            .run(attempted, async |connection| {
+                sqlx::raw_sql(sqlx::AssertSqlSafe(text))
+                    .fetch_all(connection)
+                    .await
+            })
+            .await?;
+        self.held = None;
+        let row = rows.into_iter().next();
+        let row = row.map(|row| Row::from_postgres(attempted, row));
+        row.ok_or(sqlx::Error::RowNotFound)
+            .attempting(attempted)
+            .and_then(|row| written(&row))
     }
 
     fn held(&mut self) -> &mut Held {

@@ -56,10 +56,11 @@ pub(super) async fn create_family(
         .once()
         .fetch_optional(database)
         .await?;
-    Ok(Some(match created {
-        Some(_) => FamilyCreation::Created,
-        None => FamilyCreation::AccountNotActive,
-    }))
+    if created.is_none() {
+        return Ok(Some(FamilyCreation::AccountNotActive));
+    }
+    database.wrote(&[family.account]).await;
+    Ok(Some(FamilyCreation::Created))
 }
 
 /// Compare and set: of two that come at once the second waits for the row, compares again and matches nothing. One
@@ -103,9 +104,11 @@ pub(super) async fn rotate(
     let Some(row) = row else {
         return Ok(None);
     };
-    Ok(Some(RefreshGrant {
+    let grant = RefreshGrant {
         account: account::from_row(&row)?,
         family: family_from_row(&row)?,
         expires_at: UnixMillis(row.number("expires_at")?),
-    }))
+    };
+    database.wrote(&[grant.account.id]).await;
+    Ok(Some(grant))
 }
