@@ -86,6 +86,7 @@ fn token(key: &SigningKey, number: usize) -> String {
         sid: portcullis_token::id([8; 16]),
         roles: vec!["user".into(), "administrator".into()],
         scope: Some("orders:read orders:write".into()),
+        tier: None,
     };
     sign(key, TokenType::AccessToken, &claims).expect("valid claims")
 }

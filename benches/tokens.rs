@@ -24,6 +24,7 @@ fn claims() -> Claims {
         sid: portcullis_token::id([8; 16]),
         roles: vec!["user".into(), "administrator".into()],
         scope: None,
+        tier: None,
     }
 }
 

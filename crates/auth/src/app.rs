@@ -2,6 +2,7 @@
 //! save. Never knows HTTP, and never reads a clock: `now` is an argument.
 
 mod attempts;
+pub(crate) mod authorization;
 mod factor;
 mod grant;
 pub(crate) mod health;
@@ -35,6 +36,7 @@ use crate::metrics::{Ending, Metrics};
 use crate::password::{HashError, PasswordHasher};
 use crate::shared::{Shared, SharedError, Taken};
 use crate::store::{Store, StoreError};
+use authorization::{ApiKeys, Subjects, Unauthorized};
 
 pub(crate) use factor::Challenge;
 pub(crate) use grant::Grant;
@@ -54,6 +56,8 @@ pub(crate) struct App {
     pub(crate) policy: Policy,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) breakers: Breakers,
+    pub(crate) subjects: Subjects,
+    pub(crate) api_keys: ApiKeys,
 }
 
 /// The settings that the rules depend on.
@@ -140,6 +144,8 @@ pub(crate) enum Refusal {
     FactorExists,
     /// There is none, or none that waits for its first code.
     NoFactor,
+    /// About roles, permissions, clients and API keys.
+    Unauthorized(Unauthorized),
     Busy {
         retry_after: Duration,
     },
@@ -211,7 +217,8 @@ impl Refusal {
             | Self::CodeRequired
             | Self::ReauthenticationRequired
             | Self::FactorExists
-            | Self::NoFactor => false,
+            | Self::NoFactor
+            | Self::Unauthorized(_) => false,
         }
     }
 

@@ -3,6 +3,7 @@
 //! `now` and random bytes are arguments. Nothing here derives serde: what travels or is stored is spelled out where it does.
 
 mod account;
+mod api_key;
 mod audit;
 mod base32;
 mod email;
@@ -10,6 +11,7 @@ mod instance;
 mod key_plan;
 mod network;
 mod password;
+mod permission;
 mod recovery;
 mod refresh;
 mod request_id;
@@ -17,16 +19,22 @@ mod revocation;
 mod session;
 mod setup;
 mod signing_key;
+mod subject;
+mod tier;
 mod time;
 mod totp;
 
 pub use account::{Account, AccountId, AccountStatus, InvalidRole, PasswordHash, Role};
+pub use api_key::{API_KEY_PREFIX, ApiKey, ApiKeyId, ApiKeyName, ApiKeySecret, InvalidApiKeyName};
 pub use audit::{Actor, AddressPolicy, AuditEntry, AuditEvent, AuditOutcome};
 pub use email::{Email, InvalidEmail};
 pub use instance::{InstanceRecord, InstanceState};
 pub use key_plan::{KeyPlan, KeyStep, PUBLISHED_AHEAD, wait_until_known};
 pub use network::Network;
 pub use password::{NewPassword, PasswordRefused, PresentedPassword};
+pub use permission::{
+    GRANTS_MAX, InvalidPermission, Permission, PermissionGrant, PermissionSet, PermissionVersion,
+};
 pub use recovery::{RECOVERY_CODES, RecoveryCode};
 pub use refresh::{
     Family, FamilyId, RETRY_GRACE, RefreshRecord, RefreshToken, SessionId, TokenHash, TokenState,
@@ -37,5 +45,7 @@ pub use revocation::{Revocation, TokenFacts};
 pub use session::{SessionCursor, SessionRecord};
 pub use setup::{SETUP_TOKEN_TTL, SetupToken};
 pub use signing_key::{KeyState, SigningKeyRecord};
+pub use subject::{Client, ClientName, InvalidClientName, RoleDefinition, Subject, SubjectId};
+pub use tier::{InvalidTier, Tier};
 pub use time::UnixMillis;
 pub use totp::{ENROLMENT_TTL, TotpCode, TotpSecret, TotpStep};

@@ -1,9 +1,11 @@
 //! The routes of the auth service on one screen, and what every handler works
 //! with. Never decides anything: handlers decode, call `app`, encode.
 
+mod api_keys;
 mod bearer;
 mod body;
 mod client;
+mod clients;
 pub(crate) mod connection;
 mod discovery;
 mod envelope;
@@ -18,10 +20,12 @@ mod login;
 mod logout;
 mod metrics;
 mod owner;
+mod permissions;
 mod priority;
 mod reauthenticate;
 mod refresh;
 mod register;
+mod roles;
 mod second_factor;
 pub(crate) mod session;
 mod sessions;
@@ -36,7 +40,7 @@ use std::time::{Instant, SystemTime};
 
 use axum::Router;
 use axum::extract::Request;
-use axum::routing::{MethodRouter, delete, get, post};
+use axum::routing::{MethodRouter, delete, get, post, put};
 use http::HeaderValue;
 use ipnet::IpNet;
 
@@ -70,8 +74,8 @@ pub(crate) fn router(service: Arc<Service>) -> Router {
 const METRICS: &str = "/metrics";
 
 /// One list, so that whatever must hold for every path can be tried on all of them.
-fn routes() -> [(&'static str, MethodRouter<Arc<Service>>); 28] {
-    [
+fn routes() -> Vec<(&'static str, MethodRouter<Arc<Service>>)> {
+    let mut routes = vec![
         ("/api/v1/auth/register", post(register::handle)),
         ("/api/v1/auth/login", post(login::handle)),
         (
@@ -121,6 +125,35 @@ fn routes() -> [(&'static str, MethodRouter<Arc<Service>>); 28] {
             post(load_balancer::check::handle),
         ),
         (METRICS, get(metrics::handle)),
+    ];
+    routes.extend(about_permissions());
+    routes
+}
+
+/// Roles, permissions, clients and API keys.
+fn about_permissions() -> [(&'static str, MethodRouter<Arc<Service>>); 9] {
+    [
+        ("/api/v1/permissions/check", post(permissions::check)),
+        ("/api/v1/permissions/check/batch", post(permissions::batch)),
+        (
+            "/api/v1/api-keys",
+            get(api_keys::list).post(api_keys::create),
+        ),
+        ("/api/v1/api-keys/{id}", delete(api_keys::revoke)),
+        ("/api/v1/admin/roles", get(roles::list)),
+        (
+            "/api/v1/admin/roles/{name}",
+            get(roles::read).put(roles::define).delete(roles::remove),
+        ),
+        ("/api/v1/admin/clients", get(clients::list)),
+        (
+            "/api/v1/admin/clients/{name}",
+            put(clients::put).delete(clients::remove),
+        ),
+        (
+            "/api/v1/admin/clients/{name}/api-keys",
+            get(clients::keys).post(clients::create_key),
+        ),
     ]
 }
 

@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 
 use crate::app::Cause;
-use crate::domain::UnixMillis;
+use crate::domain::{PermissionVersion, UnixMillis};
 use crate::keys::{KEEPER_INTERVAL, KeyRing, POLL_INTERVAL};
 use crate::lifecycle::{Phase, PhaseWatch};
 use crate::password::PasswordHasher;
@@ -220,6 +220,8 @@ pub(crate) struct Replay {
     store: Arc<dyn Store>,
     shared: Arc<dyn Shared>,
     reached: Mutex<Reached>,
+    /// What the shared state was told of the permissions.
+    permissions: Mutex<PermissionVersion>,
 }
 
 impl Replay {
@@ -228,6 +230,7 @@ impl Replay {
             store,
             shared,
             reached: Mutex::default(),
+            permissions: Mutex::default(),
         }
     }
 
@@ -246,6 +249,7 @@ impl Replay {
         let began = Instant::now();
         if self.shared.is_whole() {
             self.copy(position, now).await?;
+            self.raise_permissions().await?;
             self.shared.looked_through(began);
             return Ok(());
         }
@@ -254,9 +258,23 @@ impl Replay {
             *position = RevocationPosition::default();
         }
         self.copy(position, now).await?;
+        *self.permissions.lock().await = PermissionVersion::default();
+        self.raise_permissions().await?;
         // Where something was lost meanwhile, the state says again that it is not whole.
         self.shared.finish_copy(copying).await?;
         self.shared.looked_through(began);
+        Ok(())
+    }
+
+    /// Tells the shared state the version of the permissions, if it is news: whoever changed them may have died before
+    /// it did.
+    async fn raise_permissions(&self) -> Result<(), Cause> {
+        let version = self.ask(self.store.permission_version()).await?;
+        let mut told = self.permissions.lock().await;
+        if version > *told {
+            self.shared.raise_permissions(version).await?;
+            *told = version;
+        }
         Ok(())
     }
 

@@ -1,6 +1,7 @@
 //! Every metric of the auth service, named once. Labels are bounded sets: never an
 //! account, an address or a raw path.
 
+mod authorization;
 mod cryptography;
 mod database;
 
@@ -13,6 +14,7 @@ use prometheus::{
     IntGaugeVec, Opts, Registry, TextEncoder,
 };
 
+pub(crate) use self::authorization::{AuthorizationMetrics, Layer};
 use self::cryptography::CryptographyMetrics;
 use self::database::DatabaseMetrics;
 use crate::breaker::BreakerView;
@@ -41,6 +43,7 @@ pub(crate) struct Metrics {
     revocation_fallbacks: IntCounter,
     rate_limited: IntCounterVec,
     shed: IntCounter,
+    pub(crate) authorization: AuthorizationMetrics,
     cryptography: CryptographyMetrics,
     /// Held while counters that live elsewhere are taken over.
     rendering: Mutex<()>,
@@ -195,6 +198,7 @@ impl Metrics {
                 "revocation_fallbacks_total",
                 "Tokens checked without the shared state.",
             )?,
+            authorization: AuthorizationMetrics::new(&r)?,
             cryptography: CryptographyMetrics::new(&r)?,
             rendering: Mutex::default(),
             ready: r.gauge("ready", "1 when readiness succeeds.")?,

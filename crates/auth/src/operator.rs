@@ -1,6 +1,7 @@
 //! What an operator does to accounts from the command line. Works beside running
 //! instances, which see the change on their next request.
 
+pub mod authorization;
 pub mod factors;
 mod import;
 pub mod keys;
@@ -8,6 +9,7 @@ pub mod keys;
 use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime};
 
+use crate::app::authorization::publish::{Unpublished, publish};
 use crate::app::revocations::share;
 use crate::config::{ACCESS_TTL_CEILING, Config};
 use crate::domain::{
@@ -56,6 +58,9 @@ pub enum OperatorError {
         /// How much longer.
         wait: Duration,
     },
+    /// Roles, clients, API keys or tiers are not as wanted.
+    #[error(transparent)]
+    Authorization(#[from] authorization::AuthorizationError),
     /// The key that encrypts signing keys cannot be had.
     #[error(transparent)]
     Kek(#[from] KekError),
@@ -71,6 +76,15 @@ pub enum OperatorError {
     /// The change is durable, but running instances may not see it for some seconds.
     #[error("the change is stored, but the shared state failed")]
     Shared(#[from] SharedError),
+}
+
+impl From<Unpublished> for OperatorError {
+    fn from(unpublished: Unpublished) -> Self {
+        match unpublished {
+            Unpublished::Store(error) => error.into(),
+            Unpublished::Shared(error) => error.into(),
+        }
+    }
 }
 
 /// Every account, in order of its address.
@@ -137,6 +151,7 @@ async fn change_status(
     {
         return Err(OperatorError::NoSuchAccount(email.as_str().to_owned()));
     }
+    publish(stores.store.as_ref(), stores.shared.as_ref()).await?;
     if status == AccountStatus::Disabled {
         revoke_tokens(stores, &account).await?;
     }
@@ -162,6 +177,7 @@ pub async fn set_roles(
         if !stores.store.set_roles(account.id, &roles, &audit).await? {
             return Err(OperatorError::NoSuchAccount(email.as_str().to_owned()));
         }
+        publish(stores.store.as_ref(), stores.shared.as_ref()).await?;
         revoke_tokens(&stores, &account).await?;
         find(&stores, &email).await
     }

@@ -17,6 +17,7 @@ use portcullis_token::{Skew, TokenType, Verifier};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
+use crate::app::authorization::{ApiKeys, Subjects};
 use crate::app::health::Checker;
 use crate::app::session::SessionPolicy;
 use crate::app::{App, Cause, Policy};
@@ -244,6 +245,8 @@ impl Instance {
                 policy: policy(config),
                 metrics: metrics.clone(),
                 breakers: stores.breakers.clone(),
+                subjects: Subjects::new(config.tokens.seen_subjects),
+                api_keys: ApiKeys::default(),
             },
             identity: identity(config),
             phase: phase.clone(),

@@ -16,7 +16,10 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 
-use crate::domain::{AccountId, InstanceRecord, Revocation, TokenFacts, UnixMillis};
+use crate::domain::{
+    AccountId, InstanceRecord, PermissionVersion, Revocation, TokenFacts, UnixMillis,
+};
+use crate::store::Standing;
 use crate::store::topology::WalPosition;
 
 pub use allowance::{Allowance, Taken};
@@ -46,6 +49,25 @@ pub trait Shared: Send + Sync + 'static {
     /// Whether any revocation covers the token. One round trip; an error means "not known", and callers refuse.
     async fn is_revoked(&self, token: &TokenFacts<'_>, now: UnixMillis) -> SharedResult<bool>;
 
+    /// As [`Shared::is_revoked`], and what permission sets have to be as new as. One round trip for both.
+    async fn standing(&self, token: &TokenFacts<'_>, now: UnixMillis) -> SharedResult<Standing>;
+
+    /// Tells every instance, from its next request on, that permission sets older than this are worth nothing. An
+    /// earlier version than the one that is known changes nothing.
+    async fn raise_permissions(&self, version: PermissionVersion) -> SharedResult<()>;
+
+    /// What was remembered under the key, unless it has ended.
+    async fn remembered(&self, key: &str, now: UnixMillis) -> SharedResult<Option<String>>;
+
+    /// Remembers something that the store knows anyway.
+    async fn remember(
+        &self,
+        key: &str,
+        value: &str,
+        ttl: Duration,
+        now: UnixMillis,
+    ) -> SharedResult<()>;
+
     /// Adds one to each counter and returns them in order. A counter starts at its first hit and vanishes `window`
     /// later, whatever comes in between.
     async fn count(
@@ -73,6 +95,12 @@ pub trait Shared: Send + Sync + 'static {
     /// One request out of every allowance, or out of none when any of them is used up; the verdict is about the
     /// tightest. `None` for no allowances.
     async fn take(&self, allowances: &[Allowance], now: UnixMillis) -> SharedResult<Option<Taken>>;
+
+    /// As [`Shared::take`], out of this instance's part of each allowance: for what comes too often to ask others about
+    /// it. `None` where nobody counts.
+    fn take_part(&self, _allowances: &[Allowance], _now: UnixMillis) -> Option<Taken> {
+        None
+    }
 
     /// Says that an instance lives; it vanishes from the registry `ttl` later unless it says so again.
     async fn heartbeat(

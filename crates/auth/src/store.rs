@@ -8,6 +8,7 @@
 //! three times and keep a failing double out of the tests of `app`.
 
 pub(crate) mod attempt;
+mod authorization;
 #[cfg(test)]
 pub(crate) mod contract;
 mod error;
@@ -34,12 +35,15 @@ use crate::domain::{
     PasswordHash, Revocation, Role, SessionId, SigningKeyRecord, TokenFacts, TokenHash, UnixMillis,
 };
 
+pub use authorization::{ApiKeyCreation, AuthorizationStore, Definition, RoleRemoval, Standing};
 pub use error::StoreError;
 pub use factor::{FactorStore, TotpConfirmation, TotpRecord};
 pub use password::PasswordStore;
 pub use postgres::{PostgresAddress, PostgresOptions};
 pub use sessions::SessionStore;
 pub use sql::SqlStore;
+#[cfg(test)]
+pub(crate) use sql::statement::RUN;
 pub use sqlite::SqliteOptions;
 pub use trail::Trail;
 pub use types::{
@@ -52,7 +56,9 @@ pub type StoreResult<T> = Result<T, StoreError>;
 
 /// What must survive the death of every process.
 #[async_trait]
-pub trait Store: FactorStore + SessionStore + PasswordStore + Send + Sync + 'static {
+pub trait Store:
+    AuthorizationStore + FactorStore + SessionStore + PasswordStore + Send + Sync + 'static
+{
     /// Stores a new account and its audit line. When the address is taken, a line about its owner is all that is
     /// stored, by a commit that takes as long.
     async fn create_account(

@@ -54,6 +54,16 @@ Exit codes:
   1  no such account, bad configuration, or the database cannot be used
   2  wrong usage of the command line";
 
+const TIER_HELP: &str = "\
+Examples:
+  portcullis auth account set-tier ada@example.com pro
+  portcullis auth account set-tier ada@example.com internal --json
+
+Exit codes:
+  0  done; tokens say so from the next login or refresh on
+  1  no such account or tier, bad configuration, or the database cannot be used
+  2  wrong usage of the command line";
+
 /// List and change accounts
 #[derive(Debug, Args)]
 #[command(after_help = HELP)]
@@ -76,6 +86,9 @@ enum Verb {
     /// Replace the roles of an account; name none to take all away
     #[command(after_help = ROLES_HELP)]
     SetRoles(SetRoles),
+    /// Put an account into a tier: anonymous, free, pro, enterprise or internal
+    #[command(after_help = TIER_HELP)]
+    SetTier(SetTier),
 }
 
 #[derive(Debug, Args)]
@@ -105,11 +118,22 @@ struct SetRoles {
     common: Common,
 }
 
+#[derive(Debug, Args)]
+struct SetTier {
+    /// The account's address
+    email: String,
+    /// The tier
+    tier: String,
+    #[command(flatten)]
+    common: Common,
+}
+
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let common = match &arguments.verb {
         Verb::List(common) => common,
         Verb::Disable(one) | Verb::Enable(one) => &one.common,
         Verb::SetRoles(change) => &change.common,
+        Verb::SetTier(change) => &change.common,
     };
     let config = super::config(common.target.data_dir.as_deref().map(Path::new))?;
     let accounts = super::runtime()?.block_on(apply(&arguments.verb, &config))?;
@@ -128,6 +152,9 @@ async fn apply(verb: &Verb, config: &Config) -> Result<Vec<Account>, operator::O
         Verb::SetRoles(SetRoles { email, roles, .. }) => {
             operator::set_roles(config, email, roles).await?
         }
+        Verb::SetTier(SetTier { email, tier, .. }) => {
+            operator::authorization::set_tier(config, email, tier).await?
+        }
     };
     Ok(vec![changed])
 }
@@ -140,9 +167,10 @@ fn text(account: &Account) -> String {
         roles.join(",")
     };
     format!(
-        "{}  {:<8}  {}  {roles}",
+        "{}  {:<8}  {:<10}  {}  {roles}",
         account.id,
         account.status.as_str(),
+        account.tier.as_str(),
         account.email.as_str()
     )
 }
@@ -154,6 +182,7 @@ fn json(account: &Account) -> Value {
         "email": account.email.as_str(),
         "status": account.status.as_str(),
         "roles": roles,
+        "tier": account.tier.as_str(),
         "created_at_ms": account.created_at.0,
     })
 }

@@ -43,6 +43,8 @@ pub struct Claims {
     pub roles: Vec<String>,
     /// OAuth scope, separated by spaces.
     pub scope: Option<String>,
+    /// Which limits the subject has.
+    pub tier: Option<String>,
 }
 
 /// Which claim is missing, of the wrong kind or out of range.
@@ -92,6 +94,7 @@ impl Claims {
                 other => texts(other).ok_or(ClaimsError("roles"))?,
             },
             scope: is_present("scope").then(|| text("scope")).transpose()?,
+            tier: is_present("tier").then(|| text("tier")).transpose()?,
         };
         claims.check()?;
         Ok(claims)
@@ -115,6 +118,7 @@ impl Claims {
             sid: &self.sid,
             roles: &self.roles,
             scope: self.scope.as_deref(),
+            tier: self.tier.as_deref(),
         };
         Ok(serde_json::to_vec(&wire).expect("strings and integers always serialise"))
     }
@@ -147,6 +151,12 @@ impl Claims {
                 self.scope
                     .as_deref()
                     .is_none_or(|scope| is_text(scope, SCOPE_BYTES_MAX)),
+            ),
+            (
+                "tier",
+                self.tier
+                    .as_deref()
+                    .is_none_or(|tier| is_text(tier, IDENTIFIER_BYTES_MAX)),
             ),
         ];
         match rules.into_iter().find(|(_, holds)| !holds) {
@@ -192,6 +202,8 @@ struct Wire<'a> {
     roles: &'a [String],
     #[serde(skip_serializing_if = "Option::is_none")]
     scope: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tier: Option<&'a str>,
 }
 
 #[derive(Serialize)]

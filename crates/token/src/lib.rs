@@ -16,6 +16,7 @@
 //!     iss: "https://auth.example.com".into(), sub: "u-1".into(), aud: vec!["api".into()],
 //!     iat: 1_000, exp: 1_600, nbf: None, jti: portcullis_token::id([7; 16]), client_id: "web".into(),
 //!     sid: "s-1".into(), roles: vec!["admin".into()], scope: None,
+//!     tier: Some("pro".into()),
 //! };
 //! let token = sign(&key, TokenType::AccessToken, &claims)?;
 //!

@@ -34,6 +34,7 @@ pub(crate) fn claims() -> Claims {
         sid: "session-1".into(),
         roles: vec!["admin".into(), "auditor".into()],
         scope: Some("openid profile".into()),
+        tier: Some("pro".into()),
     }
 }
 

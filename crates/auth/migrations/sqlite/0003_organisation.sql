@@ -35,3 +35,67 @@ CREATE TABLE recovery_code (
 
 -- When whoever uses a session last proved who they are; null: when it began.
 ALTER TABLE refresh_family ADD COLUMN authenticated_at INTEGER;
+
+-- Roles, permissions, clients, API keys and tiers. Every change of who may do what raises the version in its own
+-- transaction: whoever remembers a permission set compares. A role that nobody defined grants nothing.
+ALTER TABLE account ADD COLUMN tier TEXT NOT NULL DEFAULT 'free';
+
+CREATE TABLE permission_version (
+    tenant_id TEXT   NOT NULL PRIMARY KEY,
+    version   INTEGER NOT NULL
+) STRICT;
+INSERT INTO permission_version (tenant_id, version) VALUES ('default', 1);
+
+CREATE TABLE role (
+    tenant_id TEXT NOT NULL,
+    name      TEXT NOT NULL,
+    PRIMARY KEY (tenant_id, name)
+) STRICT;
+
+-- Read from the role's side for every permission set, and never from the other.
+CREATE TABLE role_permission (
+    tenant_id  TEXT NOT NULL,
+    role       TEXT NOT NULL,
+    permission TEXT NOT NULL,
+    PRIMARY KEY (tenant_id, role, permission),
+    FOREIGN KEY (tenant_id, role) REFERENCES role (tenant_id, name) ON DELETE CASCADE
+) STRICT;
+
+CREATE TABLE client (
+    tenant_id  TEXT   NOT NULL,
+    name       TEXT   NOT NULL,
+    status     TEXT   NOT NULL CHECK (status IN ('active', 'disabled')),
+    tier       TEXT   NOT NULL DEFAULT 'free',
+    created_at INTEGER NOT NULL,
+    PRIMARY KEY (tenant_id, name)
+) STRICT;
+
+CREATE TABLE client_role (
+    tenant_id TEXT NOT NULL,
+    client    TEXT NOT NULL,
+    role      TEXT NOT NULL,
+    PRIMARY KEY (tenant_id, client, role),
+    FOREIGN KEY (tenant_id, client) REFERENCES client (tenant_id, name) ON DELETE CASCADE
+) STRICT;
+CREATE INDEX client_role_by_role ON client_role (tenant_id, role);
+
+-- hash is SHA-256 of the whole key, which is shown once and stored nowhere. permissions: names separated by commas,
+-- of which the owner's own are what the key gives.
+CREATE TABLE api_key (
+    id           TEXT   NOT NULL PRIMARY KEY,
+    tenant_id    TEXT   NOT NULL,
+    hash         BLOB   NOT NULL UNIQUE,
+    prefix       TEXT   NOT NULL,
+    name         TEXT   NOT NULL,
+    account_id   TEXT   REFERENCES account (id) ON DELETE CASCADE,
+    client       TEXT  ,
+    permissions  TEXT   NOT NULL,
+    created_at   INTEGER NOT NULL,
+    expires_at   INTEGER,
+    revoked_at   INTEGER,
+    last_used_at INTEGER,
+    FOREIGN KEY (tenant_id, client) REFERENCES client (tenant_id, name) ON DELETE CASCADE,
+    CHECK ((account_id IS NULL) <> (client IS NULL))
+) STRICT;
+CREATE INDEX api_key_by_account ON api_key (account_id, created_at);
+CREATE INDEX api_key_by_client ON api_key (tenant_id, client, created_at);

@@ -48,6 +48,7 @@ impl App {
                 .map(|role| role.as_str().to_owned())
                 .collect(),
             scope: None,
+            tier: Some(account.tier.as_str().to_owned()),
         };
         let access_token = self.keys.sign(&claims).map_err(Refusal::internal)?;
         Ok(Grant {

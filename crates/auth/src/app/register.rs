@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 
 use super::{App, Origin, Outcome};
-use crate::domain::{Account, AccountId, AccountStatus, AuditEvent, Email, NewPassword, Role};
+use crate::domain::{
+    Account, AccountId, AccountStatus, AuditEvent, Email, NewPassword, Role, Tier,
+};
 use crate::random;
 use crate::store::AccountCreation;
 
@@ -49,6 +51,7 @@ impl App {
             password_hash,
             status: AccountStatus::Active,
             roles,
+            tier: Tier::Free,
             created_at: origin.now,
         })
     }

@@ -179,6 +179,7 @@ impl SessionPolicy {
                 .map(|role| role.as_str().to_owned())
                 .collect(),
             scope: None,
+            tier: Some(account.tier.as_str().to_owned()),
         }
     }
 }

@@ -27,6 +27,11 @@ pub(super) const VARIABLES: &[Variable] = &[
         "refreshes a minute of one network, over all instances; 0 for no limit",
     ),
     var(
+        "AUTH_RATE_LIMIT_CHECK",
+        "6000",
+        "permission checks a minute of one free caller; anonymous a tenth, pro 10 times, enterprise 100 times as many, internal any number; 0 for no limit",
+    ),
+    var(
         "MAX_REQUESTS_IN_FLIGHT",
         "2000",
         "requests under way at once; registrations have 60 % of that, logins 75 %, verification all",
@@ -56,6 +61,8 @@ pub struct Rates {
     pub registrations: Option<NonZeroU32>,
     /// Refreshes of one network.
     pub refreshes: Option<NonZeroU32>,
+    /// Permission checks of one caller of the free tier.
+    pub checks: Option<NonZeroU32>,
 }
 
 impl Limits {
@@ -73,6 +80,7 @@ impl Limits {
                 logins: rate("AUTH_RATE_LIMIT_LOGIN", 600),
                 registrations: rate("AUTH_RATE_LIMIT_REGISTER", 60),
                 refreshes: rate("AUTH_RATE_LIMIT_REFRESH", 6000),
+                checks: rate("AUTH_RATE_LIMIT_CHECK", 6000),
             },
         }
     }

@@ -173,16 +173,23 @@ fn what_goes_on_without_shared_state_is_chosen() {
 fn rates_are_set_one_by_one_and_switched_off_together() {
     let rates = |pairs: &[(&str, &str)]| {
         let rates = from(pairs).unwrap().limits.rates;
-        [rates.logins, rates.registrations, rates.refreshes].map(|rate| rate.map_or(0, u32::from))
+        let all = [
+            rates.logins,
+            rates.registrations,
+            rates.refreshes,
+            rates.checks,
+        ];
+        all.map(|rate| rate.map_or(0, u32::from))
     };
-    assert_eq!(rates(&[]), [600, 60, 6000]);
+    assert_eq!(rates(&[]), [600, 60, 6000, 6000]);
     let set = [
         ("AUTH_RATE_LIMIT_LOGIN", "7"),
         ("AUTH_RATE_LIMIT_REGISTER", "8"),
         ("AUTH_RATE_LIMIT_REFRESH", "0"),
+        ("AUTH_RATE_LIMIT_CHECK", "9"),
     ];
-    assert_eq!(rates(&set), [7, 8, 0]);
-    assert_eq!(rates(&[("AUTH_RATE_LIMIT_ENABLED", "false")]), [0, 0, 0]);
+    assert_eq!(rates(&set), [7, 8, 0, 9]);
+    assert_eq!(rates(&[("AUTH_RATE_LIMIT_ENABLED", "false")]), [0; 4]);
     let wrong = set.map(|(name, _)| (name, "-1"));
     assert_eq!(faulty(&wrong), wrong.map(|(name, _)| name));
 }

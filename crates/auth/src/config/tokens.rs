@@ -36,6 +36,11 @@ pub(super) const VARIABLES: &[Variable] = &[
         "8192",
         "tokens whose good signature is remembered, about 1 KB each; 0 remembers none",
     ),
+    var(
+        "SEEN_SUBJECTS",
+        "8192",
+        "subjects whose permission sets are remembered, about 2 KB each; 0 remembers none, nor in the shared state",
+    ),
 ];
 
 const HOUR: u64 = 3600;
@@ -63,6 +68,8 @@ pub struct Tokens {
     pub refresh_absolute_ttl: Duration,
     /// Tokens whose good signature is remembered.
     pub seen: usize,
+    /// Subjects whose permission sets are remembered.
+    pub seen_subjects: usize,
 }
 
 impl Tokens {
@@ -79,14 +86,19 @@ impl Tokens {
         let idle = v.number("REFRESH_IDLE_TTL", 14 * DAY, 60..=REFRESH_IDLE_CEILING);
         let range = 60..=REFRESH_ABSOLUTE_CEILING;
         let absolute = v.number("REFRESH_ABSOLUTE_TTL", 90 * DAY, range).max(idle);
-        let seen = v.number("SEEN_TOKENS", 8192, 0..=MOST_SEEN);
+        let mut seen = |name| {
+            let seen = v.number(name, 8192, 0..=MOST_SEEN);
+            usize::try_from(seen).unwrap_or(usize::MAX)
+        };
+        let (tokens, subjects) = (seen("SEEN_TOKENS"), seen("SEEN_SUBJECTS"));
         Self {
             audience: v.audience(&issuer),
             issuer,
             access_ttl: Duration::from_secs(access),
             refresh_idle_ttl: Duration::from_secs(idle),
             refresh_absolute_ttl: Duration::from_secs(absolute),
-            seen: usize::try_from(seen).unwrap_or(usize::MAX),
+            seen: tokens,
+            seen_subjects: subjects,
         }
     }
 }

@@ -6,7 +6,7 @@ use std::fmt;
 use portcullis_ops::Secret;
 use uuid::Uuid;
 
-use super::{Email, UnixMillis};
+use super::{Email, Tier, UnixMillis};
 
 /// One account as the store knows it.
 #[derive(Clone, Debug)]
@@ -21,6 +21,8 @@ pub struct Account {
     pub status: AccountStatus,
     /// Sorted, without duplicates.
     pub roles: BTreeSet<Role>,
+    /// Which limits it has.
+    pub tier: Tier,
     /// When it was registered.
     pub created_at: UnixMillis,
 }
@@ -190,6 +192,7 @@ mod tests {
             password_hash: PasswordHash::from_phc("$argon2id$secret".to_owned()),
             status: AccountStatus::Active,
             roles: BTreeSet::from([Role::admin()]),
+            tier: Tier::Free,
             created_at: UnixMillis(1),
         };
         let shown = format!("{account:?}");

@@ -8,6 +8,7 @@ use http::{HeaderValue, StatusCode};
 
 use super::limited;
 use crate::app::Refusal;
+use crate::app::authorization::Unauthorized;
 
 /// Why a request is answered with a problem.
 #[derive(Debug)]
@@ -207,6 +208,7 @@ fn refused(refusal: &Refusal) -> Problem {
             "The email belongs to another account.",
         ),
         Refusal::NoSuchSession => owners(refusal),
+        Refusal::Unauthorized(unauthorized) => about_permissions(*unauthorized),
         _ => unproven(refusal),
     }
 }
@@ -256,6 +258,55 @@ fn unproven(refusal: &Refusal) -> Problem {
             "The account has no authenticator, or none that waits for its first code.",
         ),
         _ => failed(refusal),
+    }
+}
+
+/// Roles, permissions, clients and API keys.
+fn about_permissions(unauthorized: Unauthorized) -> Problem {
+    use StatusCode as S;
+    use Unauthorized as U;
+    let bad = |code, detail| Problem(S::BAD_REQUEST, code, detail);
+    match unauthorized {
+        U::InvalidPermission => bad(
+            "invalid_permission",
+            "A permission is resource:action; only a grant may be resource:*.",
+        ),
+        U::InvalidRole => bad(
+            "invalid_role",
+            "A role is named by a-z, 0-9, '_', '.', ':' and '-', up to 64 characters.",
+        ),
+        U::InvalidSubject => bad(
+            "invalid_subject",
+            "A subject is the id of an account, or client: and a client's name.",
+        ),
+        U::InvalidClient => bad(
+            "invalid_client",
+            "A client is named by a-z, 0-9, '_', '.' and '-', up to 64 characters.",
+        ),
+        U::InvalidTier => bad(
+            "invalid_tier",
+            "A tier is anonymous, free, pro, enterprise or internal.",
+        ),
+        U::InvalidKeyName => bad(
+            "invalid_name",
+            "A key's name has 1 to 64 printable ASCII characters.",
+        ),
+        U::InvalidExpiry => bad(
+            "invalid_expiry",
+            "A key ends after 1 second to 10 years, or never.",
+        ),
+        U::TooMany => bad("too_many", "That is more than there may be."),
+        U::RoleHeld => Problem(
+            S::CONFLICT,
+            "role_held",
+            "Accounts or clients hold the role: take it from them first.",
+        ),
+        U::BeyondOwner => Problem(
+            S::FORBIDDEN,
+            "beyond_owner",
+            "A key gives no more than its owner has.",
+        ),
+        U::NotFound => Problem(S::NOT_FOUND, "no_such_thing", "There is none of that name."),
     }
 }
 

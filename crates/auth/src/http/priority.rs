@@ -18,7 +18,9 @@ const LEAST: Share = Share::Percent(50);
 /// Every path there is; `None` for others. Verification carries every other service.
 fn share(endpoint: &str) -> Option<Share> {
     let share = match endpoint {
-        "/api/v1/auth/verify" => Share::Percent(100),
+        "/api/v1/auth/verify" | "/api/v1/permissions/check" | "/api/v1/permissions/check/batch" => {
+            Share::Percent(100)
+        }
         "/api/v1/auth/refresh"
         | "/api/v1/auth/logout"
         | "/api/v1/auth/logout-all"
@@ -34,6 +36,13 @@ fn share(endpoint: &str) -> Option<Share> {
         | "/api/v1/load-balancer/metrics"
         | "/api/v1/load-balancer/config"
         | "/api/v1/load-balancer/health-check"
+        | "/api/v1/api-keys"
+        | "/api/v1/api-keys/{id}"
+        | "/api/v1/admin/roles"
+        | "/api/v1/admin/roles/{name}"
+        | "/api/v1/admin/clients"
+        | "/api/v1/admin/clients/{name}"
+        | "/api/v1/admin/clients/{name}/api-keys"
         | "/api/v1/auth/setup" => LEAST,
         portcullis_token::feed::PATH
         | "/health"

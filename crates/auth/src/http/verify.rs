@@ -1,4 +1,4 @@
-//! `GET /api/v1/auth/verify`: whether the bearer token or the session cookie may be believed right now.
+//! `GET /api/v1/auth/verify`: whether the bearer token, the API key or the session cookie may be believed right now.
 
 use std::sync::Arc;
 
@@ -8,7 +8,9 @@ use portcullis_token::Claims;
 use serde::Serialize;
 
 use super::session::Presented;
-use super::{ApiError, Service, now};
+use super::{ApiError, Service, bearer, now};
+use crate::app::authorization::{Caller, Credential};
+use crate::domain::{ApiKey, Role};
 
 #[derive(Serialize)]
 struct Body<'a> {
@@ -20,12 +22,22 @@ struct Body<'a> {
     jti: &'a str,
     iat: i64,
     exp: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tier: Option<&'a str>,
 }
 
 pub(super) async fn handle(
     State(service): State<Arc<Service>>,
     request: Request,
 ) -> Result<Response, ApiError> {
+    if let Some(key) = bearer::api_key(request.headers())? {
+        let (key, origin) = (Credential::ApiKey(key), service.origin(&request));
+        let caller = service.app.verify_key(key, origin).await?;
+        return caller
+            .key()
+            .map(|key| by_key(&caller, key))
+            .ok_or(ApiError::MissingToken);
+    }
     match service.cookies.presented(request.headers())? {
         Presented::Bearer(token) => {
             let verified = service.app.verify(token, now()).await?;
@@ -52,6 +64,24 @@ fn active(claims: &Claims) -> Response {
         jti: &claims.jti,
         iat: claims.iat,
         exp: claims.exp,
+        tier: claims.tier.as_deref(),
     };
+    axum::Json(body).into_response()
+}
+
+/// A key has no session and need not end; it says what it gives.
+fn by_key(caller: &Caller, key: &ApiKey) -> Response {
+    let roles: Vec<&str> = caller.subject.roles.iter().map(Role::as_str).collect();
+    let permissions: Vec<&str> = key.permissions.iter().map(|grant| grant.as_str()).collect();
+    let body = serde_json::json!({
+        "active": true,
+        "sub": key.owner.to_string(),
+        "roles": roles,
+        "tier": caller.subject.tier.as_str(),
+        "jti": key.id.to_string(),
+        "iat": key.created_at.seconds(),
+        "exp": key.expires_at.map(|end| end.seconds_up()),
+        "api_key": { "name": key.name.as_str(), "prefix": key.prefix, "permissions": permissions },
+    });
     axum::Json(body).into_response()
 }

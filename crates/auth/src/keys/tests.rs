@@ -98,6 +98,7 @@ fn claims() -> Claims {
         sid: "session-1".into(),
         roles: vec![],
         scope: None,
+        tier: None,
     }
 }
 

@@ -80,6 +80,17 @@ impl Inside {
         &self.instance.service.app
     }
 
+    /// From here on the shared state only fails.
+    pub(crate) fn take_shared_state_away(&mut self) {
+        let service = Arc::get_mut(&mut self.instance.service).expect("no request is under way");
+        service.app.shared = Arc::new(down::Down { shows_life: false });
+    }
+
+    pub(crate) fn fall_back_on(&mut self, fallback: crate::config::RevocationFallback) {
+        let service = Arc::get_mut(&mut self.instance.service).expect("no request is under way");
+        service.app.policy.revocation_fallback = fallback;
+    }
+
     async fn get(&self, path: &str) -> (Response<Body>, Value) {
         let request = Request::get(path).body(Body::empty()).unwrap();
         read(
@@ -91,7 +102,7 @@ impl Inside {
         .await
     }
 
-    async fn metrics(&self) -> String {
+    pub(crate) async fn metrics(&self) -> String {
         let request = Request::get("/metrics").body(Body::empty()).unwrap();
         let response = web::router(self.instance.service.clone()).oneshot(request);
         let text = response.await.unwrap().into_body().collect().await.unwrap();

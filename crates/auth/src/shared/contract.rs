@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use super::{Allowance, Counter, CounterKey, Shared};
 use crate::domain::{
-    AccountId, InstanceRecord, InstanceState, Revocation, SessionId, TokenFacts, UnixMillis,
+    AccountId, InstanceRecord, InstanceState, PermissionVersion, Revocation, SessionId, TokenFacts,
+    UnixMillis,
 };
+use crate::store::Standing;
 use crate::store::topology::WalPosition;
 
 /// The year 2100: what expires by the clock of a server must not do so while a case runs.
@@ -580,4 +582,61 @@ pub(crate) async fn the_later_of_two_writes_is_remembered_until_its_end(instance
     note(&[], at(9, 9)).await;
     instances.purge(after(29), 10, 0).await;
     instances.purge(after(30), 10, 2).await;
+}
+
+pub(crate) async fn a_raised_version_counts_on_the_very_next_request_everywhere(
+    instances: Instances,
+) {
+    let standing = async || {
+        instances
+            .next()
+            .standing(&facts("t1"), START)
+            .await
+            .unwrap()
+    };
+    let unknown = Standing {
+        is_revoked: false,
+        permissions: None,
+    };
+    for _ in 0..3 {
+        assert_eq!(standing().await, unknown);
+    }
+    // What came late never takes anything back.
+    for (raised, known) in [(5, 5), (7, 7), (6, 7), (8, 8)] {
+        let version = PermissionVersion(raised);
+        instances.next().raise_permissions(version).await.unwrap();
+        for _ in 0..3 {
+            assert_eq!(standing().await.permissions, Some(PermissionVersion(known)));
+        }
+    }
+    instances.next().revoke(&each_kind()[..1]).await.unwrap();
+    for _ in 0..3 {
+        let known = standing().await;
+        assert!(known.is_revoked && known.permissions == Some(PermissionVersion(8)));
+        assert!(instances.is_revoked(&facts("t1"), START).await);
+    }
+    instances.next().purge(after(1_000_000), 100).await.unwrap();
+    let known = standing().await.permissions;
+    assert_eq!(known, Some(PermissionVersion(8)), "it has no end");
+}
+
+pub(crate) async fn what_is_remembered_is_read_by_all_until_its_end(instances: Instances) {
+    let ttl = Duration::from_secs(60);
+    let read = async |key: &str, now| instances.next().remembered(key, now).await.unwrap();
+    assert_eq!(read("a", START).await, None);
+    for value in ["one", "two; \u{1}\n'"] {
+        instances
+            .next()
+            .remember("a", value, ttl, START)
+            .await
+            .unwrap();
+        for _ in 0..3 {
+            assert_eq!(read("a", after(59)).await.as_deref(), Some(value));
+            assert_eq!(read("b", START).await, None);
+        }
+    }
+    if !instances.expires_alone {
+        assert_eq!(read("a", after(60)).await, None);
+    }
+    instances.purge(after(60), 10, 1).await;
 }

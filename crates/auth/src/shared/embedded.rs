@@ -22,11 +22,13 @@ use sqlx::Row as _;
 use sqlx::sqlite::{SqliteRow, SqliteSynchronous};
 
 use super::{Allowance, Counter, CounterKey, Shared, SharedError, SharedResult, Taken};
-use crate::domain::{AccountId, InstanceRecord, InstanceState, Revocation, TokenFacts, UnixMillis};
-use crate::store::StoreError;
+use crate::domain::{
+    AccountId, InstanceRecord, InstanceState, PermissionVersion, Revocation, TokenFacts, UnixMillis,
+};
 use crate::store::sqlite::file::{BUSY_TIMEOUT, DatabaseFile, FileOptions};
 use crate::store::sqlite::migrate;
 use crate::store::topology::WalPosition;
+use crate::store::{Standing, StoreError};
 use revoked::Revoked;
 
 /// More than one reader only helps when checks wait on each other; two keep one slow reader from stopping all.
@@ -89,6 +91,47 @@ impl Shared for EmbeddedShared {
 
     async fn is_revoked(&self, token: &TokenFacts<'_>, now: UnixMillis) -> SharedResult<bool> {
         self.revoked.covers(token, now).await
+    }
+
+    async fn standing(&self, token: &TokenFacts<'_>, now: UnixMillis) -> SharedResult<Standing> {
+        Ok(Standing {
+            is_revoked: self.revoked.covers(token, now).await?,
+            // Asked behind it: what the mark promised has been read by then.
+            permissions: self.revoked.permissions().await?,
+        })
+    }
+
+    async fn raise_permissions(&self, version: PermissionVersion) -> SharedResult<()> {
+        self.revoked.raise_permissions(version).await
+    }
+
+    async fn remembered(&self, key: &str, now: UnixMillis) -> SharedResult<Option<String>> {
+        const DOING: &str = "looking for what is remembered";
+        sqlx::query_scalar("SELECT value FROM remembered WHERE key = ?1 AND until > ?2")
+            .bind(key)
+            .bind(now.0)
+            .fetch_optional(self.file.readers())
+            .await
+            .shared(DOING)
+    }
+
+    async fn remember(
+        &self,
+        key: &str,
+        value: &str,
+        ttl: Duration,
+        now: UnixMillis,
+    ) -> SharedResult<()> {
+        const DOING: &str = "remembering";
+        let mut write = self.file.write(DOING).await.shared(DOING)?;
+        sqlx::query("REPLACE INTO remembered (key, value, until) VALUES (?1, ?2, ?3)")
+            .bind(key)
+            .bind(value)
+            .bind(now.plus(ttl).0)
+            .execute(&mut *write)
+            .await
+            .shared(DOING)?;
+        write.commit().await.shared(DOING)
     }
 
     async fn count(
@@ -308,6 +351,7 @@ impl Shared for EmbeddedShared {
             "DELETE FROM counter WHERE key IN (SELECT key FROM counter WHERE resets_at <= ?1 LIMIT ?2)",
             "DELETE FROM allowance WHERE key IN (SELECT key FROM allowance WHERE full_at <= ?1 * 1000 LIMIT ?2)",
             "DELETE FROM written WHERE account IN (SELECT account FROM written WHERE ends_at <= ?1 LIMIT ?2)",
+            "DELETE FROM remembered WHERE key IN (SELECT key FROM remembered WHERE until <= ?1 LIMIT ?2)",
             "DELETE FROM instance WHERE id IN (SELECT id FROM instance WHERE expires_at <= ?1 LIMIT ?2)",
         ] {
             let done = sqlx::query(statement)

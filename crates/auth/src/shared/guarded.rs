@@ -11,7 +11,10 @@ use super::allowance::{Allowance, Taken};
 use super::local::Local;
 use super::{Copying, Counter, CounterKey, Shared, SharedError, SharedResult, Usage};
 use crate::breaker::Guard;
-use crate::domain::{AccountId, InstanceRecord, Revocation, TokenFacts, UnixMillis};
+use crate::domain::{
+    AccountId, InstanceRecord, PermissionVersion, Revocation, TokenFacts, UnixMillis,
+};
+use crate::store::Standing;
 use crate::store::topology::WalPosition;
 
 /// [`Shared`] that fails at once while its breaker is open, and goes on counting by itself.
@@ -20,6 +23,8 @@ pub(crate) struct GuardedShared {
     guard: Arc<Guard>,
     /// What counts meanwhile; `None` where nothing may.
     local: Option<Local>,
+    /// What this instance gives out by itself, whether the shared state is there or not.
+    parts: Local,
     /// One at a time hands over what was counted meanwhile.
     handing_over: tokio::sync::Mutex<()>,
     /// Instances seen last.
@@ -32,6 +37,7 @@ impl GuardedShared {
             inner,
             guard,
             local: Some(Local::default()),
+            parts: Local::default(),
             handing_over: tokio::sync::Mutex::default(),
             living: AtomicU32::new(1),
         }
@@ -123,6 +129,37 @@ impl Shared for GuardedShared {
         self.guarded(DOING, call).await
     }
 
+    async fn standing(&self, token: &TokenFacts<'_>, now: UnixMillis) -> SharedResult<Standing> {
+        const DOING: &str = "looking for revocations and the version of the permissions";
+        // Nobody is asked then, so it says nothing for or against.
+        if !self.inner.is_current() {
+            return Err(SharedError::Incomplete { attempted: DOING });
+        }
+        let call = self.inner.standing(token, now);
+        self.guarded(DOING, call).await
+    }
+
+    /// Always tried: what is missing here is believed elsewhere for as long as it is missing.
+    async fn raise_permissions(&self, version: PermissionVersion) -> SharedResult<()> {
+        self.beside(self.inner.raise_permissions(version).await)
+    }
+
+    async fn remembered(&self, key: &str, now: UnixMillis) -> SharedResult<Option<String>> {
+        let call = self.inner.remembered(key, now);
+        self.guarded("looking for what is remembered", call).await
+    }
+
+    async fn remember(
+        &self,
+        key: &str,
+        value: &str,
+        ttl: Duration,
+        now: UnixMillis,
+    ) -> SharedResult<()> {
+        let call = self.inner.remember(key, value, ttl, now);
+        self.guarded("remembering", call).await
+    }
+
     async fn count(
         &self,
         keys: &[CounterKey],
@@ -176,6 +213,11 @@ impl Shared for GuardedShared {
         let call = self.inner.take(allowances, now);
         let shared = self.guarded("taking from an allowance", call).await;
         self.or_local(shared, |local, n| local.take(allowances, now, n))
+    }
+
+    fn take_part(&self, allowances: &[Allowance], now: UnixMillis) -> Option<Taken> {
+        let living = self.living.load(Ordering::Relaxed);
+        self.parts.take(allowances, now, living)
     }
 
     async fn heartbeat(

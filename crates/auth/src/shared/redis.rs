@@ -27,9 +27,12 @@ use redis::{Client, FromRedisValue, RedisError, RedisResult, Script, TlsCertific
 use super::allowance::{self, Allowance, Taken};
 use super::types::{Copying, Usage};
 use super::{Counter, CounterKey, Shared, SharedError, SharedResult};
-use crate::domain::{AccountId, InstanceRecord, Revocation, TokenFacts, UnixMillis};
+use crate::domain::{
+    AccountId, InstanceRecord, PermissionVersion, Revocation, TokenFacts, UnixMillis,
+};
+use crate::store::Standing;
 use crate::store::topology::WalPosition;
-use entries::{Entry, INSTANCE, INSTANCES, LOADED};
+use entries::{Entry, INSTANCE, INSTANCES, LOADED, PERMISSIONS};
 use facts::Facts;
 use lane::Lanes;
 pub use options::{BadAddress, RedisOptions, RedisTrust};
@@ -160,6 +163,45 @@ impl RedisShared {
         Ok(())
     }
 
+    /// Whether a token is revoked, and the version that lies under a key, if one is named: one `MGET`.
+    async fn look(
+        &self,
+        attempted: &'static str,
+        token: &TokenFacts<'_>,
+        version_key: Option<&str>,
+        now: UnixMillis,
+    ) -> SharedResult<Standing> {
+        let incomplete = SharedError::Incomplete { attempted };
+        if !self.is_current() {
+            return Err(incomplete);
+        }
+        let mut question = entries::question(token);
+        if let Some(key) = version_key {
+            question.arg(key);
+        }
+        let (mut found, facts) = self
+            .query::<Vec<Option<String>>>(attempted, &question)
+            .await?;
+        let version = version_key.and_then(|_| found.pop().flatten());
+        let Some((marker, found)) = found.split_first() else {
+            return Err(bad(attempted, "answer"));
+        };
+        if marker.as_deref() != Some(facts.run_id.as_str()) {
+            self.trust.doubt();
+            return Err(incomplete);
+        }
+        let mut standing = Standing {
+            is_revoked: false,
+            // What is no number is not known.
+            permissions: version.and_then(|text| text.parse().ok().map(PermissionVersion)),
+        };
+        for entry in found.iter().flatten() {
+            let covers = entries::covers(entry, token.issued_at, now);
+            standing.is_revoked |= covers.ok_or_else(|| bad(attempted, "revocation"))?;
+        }
+        Ok(standing)
+    }
+
     /// What Redis says of itself now.
     async fn facts(&self, attempted: &'static str) -> SharedResult<Facts> {
         let ask = async |mut connection: MultiplexedConnection| Facts::ask(&mut connection).await;
@@ -182,27 +224,50 @@ impl Shared for RedisShared {
     }
 
     async fn is_revoked(&self, token: &TokenFacts<'_>, now: UnixMillis) -> SharedResult<bool> {
-        const DOING: &str = "looking for revocations";
-        let incomplete = SharedError::Incomplete { attempted: DOING };
-        if !self.is_current() {
-            return Err(incomplete);
-        }
-        let question = entries::question(token);
-        let (found, facts) = self.query::<Vec<Option<String>>>(DOING, &question).await?;
-        let Some((marker, found)) = found.split_first() else {
-            return Err(bad(DOING, "answer"));
-        };
-        if marker.as_deref() != Some(facts.run_id.as_str()) {
-            self.trust.doubt();
-            return Err(incomplete);
-        }
-        for entry in found.iter().flatten() {
-            let covers = entries::covers(entry, token.issued_at, now);
-            if covers.ok_or_else(|| bad(DOING, "revocation"))? {
-                return Ok(true);
-            }
-        }
-        Ok(false)
+        let answer = self
+            .look("looking for revocations", token, None, now)
+            .await?;
+        Ok(answer.is_revoked)
+    }
+
+    async fn standing(&self, token: &TokenFacts<'_>, now: UnixMillis) -> SharedResult<Standing> {
+        const DOING: &str = "looking for revocations and the version of the permissions";
+        self.look(DOING, token, Some(PERMISSIONS), now).await
+    }
+
+    async fn raise_permissions(&self, version: PermissionVersion) -> SharedResult<()> {
+        let (keys, version) = ([PERMISSIONS.to_owned()], version.0.to_string());
+        let script = &self.scripts.raise;
+        self.invoke(
+            "raising the version of the permissions",
+            script,
+            &keys,
+            &[&version],
+        )
+        .await
+    }
+
+    async fn remembered(&self, key: &str, _: UnixMillis) -> SharedResult<Option<String>> {
+        let mut command = redis::cmd("GET");
+        command.arg(entries::remembered_key(key));
+        let found = self
+            .query("looking for what is remembered", &command)
+            .await?;
+        Ok(found.0)
+    }
+
+    async fn remember(
+        &self,
+        key: &str,
+        value: &str,
+        ttl: Duration,
+        _: UnixMillis,
+    ) -> SharedResult<()> {
+        let mut command = redis::cmd("SET");
+        command.arg(entries::remembered_key(key)).arg(value);
+        command.arg("PX").arg(ttl.as_millis().max(1) as u64);
+        self.query::<()>("remembering", &command).await?;
+        Ok(())
     }
 
     async fn count(

@@ -3,6 +3,7 @@
 //! A case gets several instances on one database and calls them in turn, so that whatever one writes another reads.
 
 pub(crate) mod accounts;
+pub(crate) mod authorization;
 pub(crate) mod factors;
 pub(crate) mod instances;
 pub(crate) mod keys;
@@ -29,6 +30,16 @@ macro_rules! every_case {
                 a_password_hash_is_upgraded_only_from_what_was_read,
                 sec_a05_a_sample_of_password_hashes_is_bounded_and_stays_the_same,
                 the_audit_log_is_read_newest_first,
+            ]
+            authorization: [
+                a_permission_set_is_what_the_roles_grant_in_one_statement,
+                every_change_of_who_may_do_what_raises_the_version,
+                a_set_and_its_version_are_of_one_moment,
+                roles_are_listed_replaced_and_removed_unless_held,
+                clients_are_put_listed_and_removed_with_their_keys,
+                sec_b10_an_api_key_is_found_by_its_hash_and_by_nothing_else,
+                a_revoked_key_is_marked_and_revoked_like_a_token,
+                an_owner_has_a_bounded_number_of_keys,
             ]
             refresh: [
                 a_token_rotates_through_all_instances,
@@ -107,7 +118,7 @@ use std::time::Duration;
 use super::Store;
 use crate::domain::{
     Account, AccountId, AccountStatus, AuditEntry, AuditEvent, Email, Family, FamilyId,
-    PasswordHash, RefreshToken, Role, SessionId, UnixMillis,
+    PasswordHash, RefreshToken, Role, SessionId, Tier, UnixMillis,
 };
 use crate::random;
 
@@ -177,6 +188,7 @@ pub(crate) fn account(address: &str) -> Account {
         password_hash: PasswordHash::from_phc(format!("$argon2id$of-{address}")),
         status: AccountStatus::Active,
         roles: BTreeSet::new(),
+        tier: Tier::Free,
         created_at: START,
     }
 }

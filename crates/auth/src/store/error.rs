@@ -47,3 +47,10 @@ pub enum StoreError {
     #[error("the connection options are unusable: {0}")]
     Options(String),
 }
+
+impl StoreError {
+    /// Whether the database itself is away or busy, rather than what it holds at odds with us.
+    pub(crate) fn is_away(&self) -> bool {
+        matches!(self, Self::Busy { .. } | Self::Unavailable { .. })
+    }
+}

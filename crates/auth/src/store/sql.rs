@@ -6,11 +6,15 @@
 //! interleave they queue or hold a row, which SQLite has no need of.
 
 mod account;
+mod api_key;
 mod audit;
+mod authorization;
+mod client;
 pub(super) mod database;
 mod factor;
 mod instance;
 mod password;
+mod permission;
 mod purge;
 mod refresh;
 mod revocation;

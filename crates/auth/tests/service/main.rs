@@ -27,6 +27,7 @@ macro_rules! on_every_store {
 
 mod accounts;
 mod attacks;
+mod authorization;
 mod cookies;
 mod factors;
 mod guessing;

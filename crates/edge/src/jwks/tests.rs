@@ -46,6 +46,7 @@ fn token(key: &SigningKey) -> String {
         sid: "s".into(),
         roles: Vec::new(),
         scope: None,
+        tier: None,
     };
     sign(key, TokenType::AccessToken, &claims).unwrap()
 }

@@ -108,6 +108,7 @@ mod tests {
             password_hash: hash("a"),
             status: AccountStatus::Active,
             roles: BTreeSet::new(),
+            tier: crate::domain::Tier::Free,
             created_at: UnixMillis(0),
         };
         let now = UnixMillis::from_seconds(1_800_000_000);

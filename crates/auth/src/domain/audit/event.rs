@@ -43,6 +43,20 @@ pub enum AuditEvent {
     RecoveryCodesReplaced,
     /// A recovery code stood in for the authenticator.
     RecoveryCodeUsed,
+    /// An operator changed what a role grants.
+    RoleDefined,
+    /// An operator took a role away.
+    RoleRemoved,
+    /// An operator made or changed a client.
+    ClientChanged,
+    /// An operator took a client away, and its keys with it.
+    ClientRemoved,
+    /// An API key was made.
+    ApiKeyCreated,
+    /// An API key was revoked.
+    ApiKeyRevoked,
+    /// An operator changed the tier.
+    TierChanged,
 }
 
 impl AuditEvent {
@@ -67,6 +81,13 @@ impl AuditEvent {
         Self::SecondFactorFailed,
         Self::RecoveryCodesReplaced,
         Self::RecoveryCodeUsed,
+        Self::RoleDefined,
+        Self::RoleRemoved,
+        Self::ClientChanged,
+        Self::ClientRemoved,
+        Self::ApiKeyCreated,
+        Self::ApiKeyRevoked,
+        Self::TierChanged,
     ];
 
     /// The stored word.
@@ -91,6 +112,13 @@ impl AuditEvent {
             Self::SecondFactorFailed => "second_factor_failed",
             Self::RecoveryCodesReplaced => "recovery_codes_replaced",
             Self::RecoveryCodeUsed => "recovery_code_used",
+            Self::RoleDefined => "role_defined",
+            Self::RoleRemoved => "role_removed",
+            Self::ClientChanged => "client_changed",
+            Self::ClientRemoved => "client_removed",
+            Self::ApiKeyCreated => "api_key_created",
+            Self::ApiKeyRevoked => "api_key_revoked",
+            Self::TierChanged => "tier_changed",
         }
     }
 

@@ -4,8 +4,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::domain::{AccountId, InstanceRecord, Revocation, TokenFacts, UnixMillis};
+use crate::domain::{
+    AccountId, InstanceRecord, PermissionVersion, Revocation, TokenFacts, UnixMillis,
+};
 use crate::shared::{Allowance, Counter, CounterKey, Shared, SharedError, SharedResult, Taken};
+use crate::store::Standing;
 use crate::store::topology::WalPosition;
 
 pub(super) struct Down {
@@ -26,6 +29,22 @@ impl Shared for Down {
     }
 
     async fn is_revoked(&self, _: &TokenFacts<'_>, _: UnixMillis) -> SharedResult<bool> {
+        down()
+    }
+
+    async fn standing(&self, _: &TokenFacts<'_>, _: UnixMillis) -> SharedResult<Standing> {
+        down()
+    }
+
+    async fn raise_permissions(&self, _: PermissionVersion) -> SharedResult<()> {
+        down()
+    }
+
+    async fn remembered(&self, _: &str, _: UnixMillis) -> SharedResult<Option<String>> {
+        down()
+    }
+
+    async fn remember(&self, _: &str, _: &str, _: Duration, _: UnixMillis) -> SharedResult<()> {
         down()
     }
 

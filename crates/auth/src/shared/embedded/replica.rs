@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
-use super::revoked::Row;
-use crate::domain::{TokenFacts, UnixMillis};
+use super::revoked::{PERMISSIONS, Row};
+use crate::domain::{PermissionVersion, TokenFacts, UnixMillis};
 
 /// About 20 MB; an instance with more asks the file for every token.
 const MAX_ENTRIES: usize = 100_000;
@@ -63,6 +63,13 @@ impl Replica {
     pub(super) fn answer_now(&self, token: &TokenFacts<'_>, now: UnixMillis) -> Answer {
         let position = self.read().position;
         self.answer(Some(position), token, now)
+    }
+
+    /// The version of the permissions, as of what has been read.
+    pub(super) fn permissions(&self) -> Option<PermissionVersion> {
+        let set = self.read();
+        let entry = set.entries.get(PERMISSIONS)?;
+        Some(PermissionVersion(entry.not_before.0))
     }
 
     /// Takes in rows and that everything up to `position` has now been read. Two tasks may take in the same rows in

@@ -10,7 +10,7 @@ use sqlx::sqlite::SqliteRow;
 use super::SharedAttempt as _;
 use super::mark::Mark;
 use super::replica::{Answer, Replica};
-use crate::domain::{Revocation, TokenFacts, UnixMillis};
+use crate::domain::{PermissionVersion, Revocation, TokenFacts, UnixMillis};
 use crate::shared::SharedResult;
 use crate::store::attempt::Attempt as _;
 use crate::store::sqlite::file::DatabaseFile;
@@ -26,6 +26,10 @@ const REACHED: &str = "SELECT ifnull(max(seq), 0) FROM sqlite_sequence WHERE nam
 
 const WRITING: &str = "sharing a revocation";
 const READING: &str = "looking for revocations";
+
+/// Not a revocation, but known by the same means: a row whose `not_before` is the version of the permissions. No token
+/// is looked up under it.
+pub(super) const PERMISSIONS: &str = "p:version";
 
 /// A row as it is taken into memory.
 #[derive(Debug)]
@@ -52,10 +56,28 @@ impl Revoked {
     }
 
     pub(super) async fn add(&self, revocations: &[Revocation]) -> SharedResult<()> {
-        let mut write = self.file.write(WRITING).await.shared(WRITING)?;
-        let mut last = None;
-        for revocation in revocations {
+        let rows = revocations.iter().map(|revocation| {
             let (key, not_before) = entry(revocation);
+            (key, not_before, revocation.until())
+        });
+        self.extend(WRITING, rows.collect()).await
+    }
+
+    /// Never lowers it.
+    pub(super) async fn raise_permissions(&self, version: PermissionVersion) -> SharedResult<()> {
+        let row = (PERMISSIONS.to_owned(), UnixMillis(version.0), ALWAYS);
+        self.extend("raising the version of the permissions", vec![row])
+            .await
+    }
+
+    async fn extend(
+        &self,
+        attempted: &'static str,
+        rows: Vec<(String, UnixMillis, UnixMillis)>,
+    ) -> SharedResult<()> {
+        let mut write = self.file.write(attempted).await.shared(attempted)?;
+        let mut last = None;
+        for (key, not_before, until) in rows {
             // Replaced rather than updated: the new position is what other instances notice. What is covered already
             // stays as it is, so that a rebuild does not make everybody read everything again.
             let row = sqlx::query(
@@ -67,18 +89,32 @@ impl Revoked {
             )
             .bind(key)
             .bind(not_before.0)
-            .bind(revocation.until().0)
+            .bind(until.0)
             .fetch_optional(&mut *write)
             .await
-            .shared(WRITING)?;
+            .shared(attempted)?;
             if let Some(row) = row {
-                last = Some(row.try_get(0).shared(WRITING)?);
+                last = Some(row.try_get(0).shared(attempted)?);
             }
         }
         if let Some(position) = last {
-            self.mark.announce(position).shared(WRITING)?;
+            self.mark.announce(position).shared(attempted)?;
         }
-        write.commit().await.shared(WRITING)
+        write.commit().await.shared(attempted)
+    }
+
+    /// As far as [`Revoked::covers`] has read, or from the file where memory does not hold it.
+    pub(super) async fn permissions(&self) -> SharedResult<Option<PermissionVersion>> {
+        if let Some(version) = self.replica.permissions() {
+            return Ok(Some(version));
+        }
+        let version: Option<i64> =
+            sqlx::query_scalar("SELECT not_before FROM revoked WHERE key = ?1")
+                .bind(PERMISSIONS)
+                .fetch_optional(self.file.readers())
+                .await
+                .shared(READING)?;
+        Ok(version.map(PermissionVersion))
     }
 
     /// Sets the mark to what is committed, in case a writer died between its announcement and its commit.

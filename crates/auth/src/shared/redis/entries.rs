@@ -12,6 +12,10 @@ pub(super) const LOADED: &str = "rev:loaded";
 pub(super) const INSTANCES: &str = "inst";
 pub(super) const INSTANCE: &str = "inst:";
 
+/// The version that permission sets have to be as new as.
+pub(super) const PERMISSIONS: &str = "perm:version";
+const REMEMBERED: &str = "mem:";
+
 /// Scripts count in doubles; nothing beyond this is exact, and it is far beyond every instant.
 const END_OF_TIME: i64 = (1 << 53) - 1;
 
@@ -77,6 +81,10 @@ pub(super) fn covers(entry: &str, issued_at: UnixMillis, now: UnixMillis) -> Opt
 /// Up to where an account has written.
 pub(super) fn written_key(account: &AccountId) -> String {
     format!("lsn:{{{account}}}")
+}
+
+pub(super) fn remembered_key(key: &str) -> String {
+    format!("{REMEMBERED}{key}")
 }
 
 pub(super) fn counter_key(key: &CounterKey) -> String {

@@ -38,6 +38,13 @@ redis.call('SET', KEYS[2], ARGV[1])
 return 1
 ";
 
+/// Key: the version of the permissions. Argument: one that was committed. It never goes back.
+const RAISE: &str = r"
+local known = tonumber(redis.call('GET', KEYS[1]) or '') or 0
+if tonumber(ARGV[1]) > known then redis.call('SET', KEYS[1], ARGV[1]) end
+return 0
+";
+
 /// Keys: counters. Arguments: now and the window in ms. Returns count and end of each.
 const COUNT: &str = r"
 local now, window = tonumber(ARGV[1]), tonumber(ARGV[2])
@@ -138,6 +145,7 @@ return 0
 pub(super) struct Scripts {
     pub(super) revoke: Script,
     pub(super) finish: Script,
+    pub(super) raise: Script,
     pub(super) count: Script,
     pub(super) add: Script,
     pub(super) take: Script,
@@ -151,6 +159,7 @@ impl Scripts {
         Self {
             revoke: Script::new(REVOKE),
             finish: Script::new(FINISH),
+            raise: Script::new(RAISE),
             count: Script::new(COUNT),
             add: Script::new(ADD),
             take: Script::new(TAKE),

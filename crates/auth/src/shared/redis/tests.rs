@@ -86,6 +86,16 @@ fn sec_d02_a_revocation_ends_and_a_purge_leaves_no_trace() {
 }
 
 #[test]
+fn a_raised_version_counts_on_the_very_next_request_everywhere() {
+    on_redis(contract::a_raised_version_counts_on_the_very_next_request_everywhere);
+}
+
+#[test]
+fn what_is_remembered_is_read_by_all_until_its_end() {
+    on_redis(contract::what_is_remembered_is_read_by_all_until_its_end);
+}
+
+#[test]
 fn a_rebuild_may_be_repeated_and_be_empty() {
     on_redis(contract::a_rebuild_may_be_repeated_and_be_empty);
 }

@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 use super::super::{AccountCreation, PageLimit, StoreResult};
 use super::database::{Database, Write};
 use super::statement::{Row, Statement};
-use super::{TENANT, audit, revocation};
+use super::{TENANT, audit, permission, revocation};
 use crate::domain::{
     Account, AccountId, AccountStatus, AuditEntry, AuditEvent, Email, PasswordHash, Revocation,
-    Role, UnixMillis,
+    Role, Tier, UnixMillis,
 };
 
 const FINDING: &str = "finding an account";
@@ -52,7 +52,7 @@ async fn owner(write: &mut Write, email: &Email) -> StoreResult<Option<AccountId
 pub(super) async fn insert(write: &mut Write, account: &Account) -> StoreResult<AccountCreation> {
     let inserted = Statement::new(
         CREATING,
-        "INSERT INTO account (id, tenant_id, email, password_hash, status, created_at) VALUES ($1, $2, $3, $4, $5, $6)
+        "INSERT INTO account (id, tenant_id, email, password_hash, status, created_at, tier) VALUES ($1, $2, $3, $4, $5, $6, $7)
          ON CONFLICT (tenant_id, email) DO NOTHING",
     )
     .bind(account.id.to_string())
@@ -61,6 +61,7 @@ pub(super) async fn insert(write: &mut Write, account: &Account) -> StoreResult<
     .bind(account.password_hash.expose())
     .bind(account.status.as_str())
     .bind(account.created_at.0)
+    .bind(account.tier.as_str())
     .execute(&mut *write)
     .await?;
     if inserted == 0 {
@@ -85,7 +86,7 @@ async fn insert_roles(write: &mut Write, id: AccountId, roles: &BTreeSet<Role>) 
 }
 
 pub(super) async fn by_email(database: &Database, email: &Email) -> StoreResult<Option<Account>> {
-    Statement::new(FINDING, "SELECT a.id AS account_id, a.email, a.password_hash, a.status, a.created_at AS account_created_at,
+    Statement::new(FINDING, "SELECT a.id AS account_id, a.email, a.password_hash, a.status, a.created_at AS account_created_at, a.tier,
                 (SELECT string_agg(role, ',') FROM account_role WHERE account_id = a.id) AS roles
          FROM account a WHERE a.tenant_id = $1 AND a.email = $2")
     .bind(TENANT)
@@ -95,7 +96,7 @@ pub(super) async fn by_email(database: &Database, email: &Email) -> StoreResult<
 }
 
 pub(super) async fn by_id(database: &Database, id: AccountId) -> StoreResult<Option<Account>> {
-    Statement::new(FINDING, "SELECT a.id AS account_id, a.email, a.password_hash, a.status, a.created_at AS account_created_at,
+    Statement::new(FINDING, "SELECT a.id AS account_id, a.email, a.password_hash, a.status, a.created_at AS account_created_at, a.tier,
                 (SELECT string_agg(role, ',') FROM account_role WHERE account_id = a.id) AS roles
          FROM account a WHERE a.tenant_id = $1 AND a.id = $2")
     .bind(TENANT)
@@ -109,7 +110,7 @@ pub(super) async fn page(
     after: Option<&Email>,
     limit: PageLimit,
 ) -> StoreResult<Vec<Account>> {
-    Statement::new("listing accounts", "SELECT a.id AS account_id, a.email, a.password_hash, a.status, a.created_at AS account_created_at,
+    Statement::new("listing accounts", "SELECT a.id AS account_id, a.email, a.password_hash, a.status, a.created_at AS account_created_at, a.tier,
                 (SELECT string_agg(role, ',') FROM account_role WHERE account_id = a.id) AS roles
          FROM account a WHERE a.tenant_id = $1 AND a.email > $2 ORDER BY a.email LIMIT $3")
     .bind(TENANT)
@@ -142,6 +143,7 @@ pub(super) async fn set_status(
     if changed == 0 {
         return Ok(false);
     }
+    permission::raise_version(&mut write, entry.at).await?;
     audit::insert(&mut write, entry).await?;
     if status == AccountStatus::Disabled {
         Statement::new(DOING, "UPDATE refresh_family SET revoked_at = $1 WHERE account_id = $2 AND revoked_at IS NULL")
@@ -188,6 +190,7 @@ pub(super) async fn set_roles(
         .execute(&mut write)
         .await?;
     insert_roles(&mut write, id, roles).await?;
+    permission::raise_version(&mut write, entry.at).await?;
     audit::insert(&mut write, entry).await?;
     write.commit().await?;
     Ok(true)
@@ -232,6 +235,7 @@ pub(super) fn from_row(row: &Row) -> StoreResult<Account> {
         password_hash: PasswordHash::from_phc(row.text("password_hash")?.to_owned()),
         status: row.read("account status", AccountStatus::parse(row.text("status")?))?,
         roles: row.read("role", roles)?,
+        tier: Tier::read(row.text("tier")?),
         created_at: UnixMillis(row.number("account_created_at")?),
     })
 }

@@ -254,7 +254,7 @@ async fn find(write: &mut Write, token: &TokenHash) -> StoreResult<Option<Found>
     let row = Statement::new(FINDING, "SELECT t.expires_at, t.spent_at, t.successor_box,
                 n.expires_at AS successor_expires_at, (n.hash IS NULL OR n.spent_at IS NOT NULL) AS is_successor_spent,
                 f.id AS family_id, f.account_id, f.client_id, f.session_id, f.created_at, f.absolute_expires_at, f.revoked_at,
-                a.email, a.password_hash, a.status, a.created_at AS account_created_at,
+                a.email, a.password_hash, a.status, a.created_at AS account_created_at, a.tier,
                 (SELECT string_agg(role, ',') FROM account_role WHERE account_id = a.id) AS roles
          FROM refresh_token t
          JOIN refresh_family f ON f.id = t.family_id

@@ -11,6 +11,10 @@ use super::super::{StoreError, StoreResult};
 use super::database::Executor;
 use crate::domain::AccountId;
 
+/// How many statements this process ran: a test is a process of its own.
+#[cfg(test)]
+pub(crate) static RUN: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
+
 /// A statement to run. Both databases read `$1` as the first value.
 #[derive(Clone)]
 pub(crate) struct Statement {
@@ -75,14 +79,18 @@ impl Statement {
 
     /// How many rows it touched.
     pub(crate) async fn execute(self, on: impl Executor) -> StoreResult<u64> {
+        #[cfg(test)]
+        RUN.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         on.execute(self).await
     }
 
     pub(crate) async fn fetch_optional(self, on: impl Executor) -> StoreResult<Option<Row>> {
-        Ok(on.fetch(self).await?.into_iter().next())
+        Ok(self.fetch_all(on).await?.into_iter().next())
     }
 
     pub(crate) async fn fetch_all(self, on: impl Executor) -> StoreResult<Vec<Row>> {
+        #[cfg(test)]
+        RUN.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         on.fetch(self).await
     }
 

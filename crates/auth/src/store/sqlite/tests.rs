@@ -282,3 +282,38 @@ fn every_connection_is_counted() {
         );
     });
 }
+
+/// None of what requests ask for again and again may read a table from its beginning.
+#[test]
+fn indexes_carry_the_frequent_queries() {
+    let directory = TempDir::new().unwrap();
+    block_on(async {
+        let (_store, file) = open_both(&directory.path().join("auth.db")).await;
+        for query in [
+            "SELECT 1 FROM api_key WHERE hash = x'00'",
+            "SELECT 1 FROM api_key WHERE account_id = 'a' ORDER BY created_at DESC",
+            "SELECT 1 FROM api_key WHERE tenant_id = 't' AND client = 'c' ORDER BY created_at DESC",
+            "SELECT p.permission FROM account a JOIN permission_version v ON v.tenant_id = a.tenant_id
+             LEFT JOIN account_role r ON r.account_id = a.id
+             LEFT JOIN role_permission p ON p.tenant_id = a.tenant_id AND p.role = r.role
+             WHERE a.tenant_id = 't' AND a.id = 'i'",
+            "SELECT p.permission FROM client c JOIN permission_version v ON v.tenant_id = c.tenant_id
+             LEFT JOIN client_role r ON r.tenant_id = c.tenant_id AND r.client = c.name
+             LEFT JOIN role_permission p ON p.tenant_id = c.tenant_id AND p.role = r.role
+             WHERE c.tenant_id = 't' AND c.name = 'n'",
+            "SELECT 1 FROM account WHERE tenant_id = 't' AND email = 'e'",
+            "SELECT 1 FROM refresh_token t JOIN refresh_family f ON f.id = t.family_id WHERE t.hash = x'00'",
+            "SELECT 1 FROM refresh_family WHERE session_id = 's'",
+            "SELECT 1 FROM revocation WHERE tenant_id = 't' AND kind = 'token' AND subject = 's'",
+        ] {
+            let plan = format!("EXPLAIN QUERY PLAN {query}");
+            let plan: Vec<(i64, i64, i64, String)> = sqlx::query_as(sqlx::AssertSqlSafe(plan))
+                .fetch_all(file.readers())
+                .await
+                .unwrap();
+            let steps: Vec<&str> = plan.iter().map(|step| step.3.as_str()).collect();
+            assert!(steps.iter().any(|step| step.starts_with("SEARCH")), "{query}: {steps:?}");
+            assert!(!steps.iter().any(|step| step.starts_with("SCAN")), "{query}: {steps:?}");
+        }
+    });
+}

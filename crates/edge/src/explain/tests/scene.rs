@@ -407,6 +407,7 @@ fn tokens(key: &SigningKey) -> Vec<String> {
             sid: "s".into(),
             roles: vec![role.into()],
             scope: None,
+            tier: None,
         };
         let signed = sign(key, TokenType::AccessToken, &claims).unwrap();
         format!("Bearer {signed}")

@@ -56,6 +56,7 @@ impl Site {
             sid: "s".into(),
             roles: vec!["admin".into()],
             scope: Some("read write".into()),
+            tier: None,
         };
         format!(
             "Bearer {}",

@@ -80,6 +80,10 @@ fn sec_c08_optional_claims_of_the_wrong_kind_are_refused() {
         ("scope", json!(["openid"])),
         ("scope", Value::Null),
         ("scope", json!("x".repeat(2049))),
+        ("tier", json!(["pro"])),
+        ("tier", Value::Null),
+        ("tier", json!("")),
+        ("tier", json!("pro\n")),
     ] {
         let verdict = forge.verify(&forge.with_claim(name, Some(value.clone())));
         assert_eq!(
@@ -88,7 +92,7 @@ fn sec_c08_optional_claims_of_the_wrong_kind_are_refused() {
             "{value}"
         );
     }
-    for name in ["nbf", "roles", "scope"] {
+    for name in ["nbf", "roles", "scope", "tier"] {
         forge
             .verify(&forge.with_claim(name, None))
             .expect("optional");
@@ -263,7 +267,7 @@ fn sec_c11_ids_keep_all_128_bits() {
 fn claims_that_no_verifier_would_accept_are_not_signed() {
     let key = crate::testing::key(Algorithm::EdDsa);
     type Change = fn(&mut crate::Claims);
-    let breaks: [(&str, Change); 9] = [
+    let breaks: [(&str, Change); 10] = [
         ("iss", |claims| claims.iss.clear()),
         ("sub", |claims| claims.sub = "a\nb".into()),
         ("aud", |claims| claims.aud.clear()),
@@ -273,6 +277,7 @@ fn claims_that_no_verifier_would_accept_are_not_signed() {
         ("jti", |claims| claims.jti.clear()),
         ("roles", |claims| claims.roles.push("a,b".into())),
         ("scope", |claims| claims.scope = Some("x".repeat(2049))),
+        ("tier", |claims| claims.tier = Some("\0".into())),
     ];
     for (name, change) in breaks {
         let mut claims = claims();

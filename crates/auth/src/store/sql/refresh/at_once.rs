@@ -73,7 +73,7 @@ const COMPARE_AND_SET: &str = "
           AND f.id = t.family_id AND f.revoked_at IS NULL AND f.absolute_expires_at > $1
           AND f.client_id = $5 AND f.tenant_id = $6 AND a.status = 'active'
         RETURNING f.id AS family_id, f.account_id, f.client_id, f.session_id, f.created_at, f.absolute_expires_at,
-                  f.revoked_at, a.email, a.password_hash, a.status, a.created_at AS account_created_at
+                  f.revoked_at, a.email, a.password_hash, a.status, a.created_at AS account_created_at, a.tier
     ), issued AS (
         INSERT INTO refresh_token (hash, family_id, issued_at, expires_at)
         SELECT $2, family_id, $1, LEAST($7, absolute_expires_at) FROM spent RETURNING expires_at
