@@ -2,10 +2,13 @@
 //! by environment variables; a flag never repeats one.
 
 mod account;
+mod api_key;
 mod breached;
+mod client;
 mod factors;
 mod keys;
 mod migrate;
+mod role;
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -29,6 +32,7 @@ Examples:
   portcullis auth migrate && portcullis auth
   PORT=8001 DATABASE_URL=sqlite:///var/lib/portcullis/auth.db portcullis auth
   portcullis auth account list --data-dir portcullis-data
+  portcullis auth role set clerk orders:read orders:write
   portcullis auth keys list
   portcullis auth factors reset ada@example.com";
 
@@ -59,6 +63,9 @@ pub(crate) struct Arguments {
 enum Command {
     Migrate(migrate::Arguments),
     Account(account::Arguments),
+    Role(role::Arguments),
+    Client(client::Arguments),
+    ApiKey(api_key::Arguments),
     Keys(keys::Arguments),
     Factors(factors::Arguments),
     Breached(breached::Arguments),
@@ -76,6 +83,9 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     match &arguments.command {
         Some(Command::Migrate(arguments)) => migrate::run(arguments),
         Some(Command::Account(arguments)) => account::run(arguments),
+        Some(Command::Role(arguments)) => role::run(arguments),
+        Some(Command::Client(arguments)) => client::run(arguments),
+        Some(Command::ApiKey(arguments)) => api_key::run(arguments),
         Some(Command::Keys(arguments)) => keys::run(arguments),
         Some(Command::Factors(arguments)) => factors::run(arguments),
         Some(Command::Breached(arguments)) => breached::run(arguments),

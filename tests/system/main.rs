@@ -18,6 +18,7 @@ mod harness;
 mod accounts;
 mod admin;
 mod attacks;
+mod authorization;
 mod balancer_api;
 mod balancing;
 mod check;
