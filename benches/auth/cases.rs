@@ -11,6 +11,10 @@ pub(crate) enum Work {
     Refresh,
     /// The published keys.
     Keys,
+    /// Whether whoever asks has one permission.
+    Permission,
+    /// A hundred at once.
+    Permissions,
 }
 
 /// Who answers.
@@ -24,6 +28,8 @@ pub(crate) enum Place {
     Third,
     /// One on the same that remembers no signature: every token is new to it.
     Forgetful,
+    /// One on the same that remembers no permission set: each is read from the database.
+    Unremembering,
     /// One with its files: SQLite in the place of both.
     Embedded,
 }
@@ -75,6 +81,24 @@ pub(crate) const CASES: &[Case] = &[
         "verify, three instances",
         Work::Verify,
         Place::Three,
+    ),
+    case(
+        "permission",
+        "permission check",
+        Work::Permission,
+        Place::One,
+    ),
+    case(
+        "permission-batch",
+        "permission check, 100 at once",
+        Work::Permissions,
+        Place::One,
+    ),
+    case(
+        "permission-uncached",
+        "permission check, sets not remembered",
+        Work::Permission,
+        Place::Unremembering,
     ),
     case("refresh", "refresh", Work::Refresh, Place::One),
     case(
@@ -168,6 +192,21 @@ pub(crate) const TARGETS: &[Target] = &[
         "verifications a second",
         Figure::Rate("verify"),
         Bound::AtLeast(15_000.0),
+    ),
+    target(
+        "CPU of a permission check, us",
+        Figure::Cpu("permission"),
+        Bound::AtMost(50.0),
+    ),
+    target(
+        "permission checks a second",
+        Figure::Rate("permission"),
+        Bound::AtLeast(20_000.0),
+    ),
+    target(
+        "CPU of 100 permission checks at once, us",
+        Figure::Cpu("permission-batch"),
+        Bound::AtMost(1_000.0),
     ),
     target(
         "refreshes a second",

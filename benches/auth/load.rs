@@ -140,8 +140,13 @@ pub(crate) fn get(path: &str, fields: &str) -> Vec<u8> {
 
 /// The bytes of a request with a JSON body.
 pub(crate) fn post(path: &str, body: &str) -> Vec<u8> {
+    post_with(path, "", body)
+}
+
+/// As [`post`], with further fields.
+pub(crate) fn post_with(path: &str, fields: &str, body: &str) -> Vec<u8> {
     format!(
-        "POST {path} HTTP/1.1\r\nHost: auth.example\r\nContent-Type: application/json\r\n\
+        "POST {path} HTTP/1.1\r\nHost: auth.example\r\nContent-Type: application/json\r\n{fields}\
          Content-Length: {}\r\n\r\n{body}",
         body.len()
     )

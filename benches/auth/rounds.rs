@@ -69,7 +69,7 @@ impl Run<'_> {
             Work::Login => (HASH, bare::hashes(threads, duration * 2)?),
             Work::Verify => (VERIFICATION, self.sample.verifications(threads, duration)?),
             Work::Refresh => (SIGNATURE, self.sample.signatures(threads, duration)?),
-            Work::Keys => return Ok(()),
+            Work::Keys | Work::Permission | Work::Permissions => return Ok(()),
         };
         let measured = Measured {
             per_second: Some(done.per_second()),
@@ -94,7 +94,11 @@ impl Run<'_> {
             threads: (self.cores.count() / 2).max(1),
             duration: match case.work {
                 Work::Login => self.extent.long,
-                Work::Verify | Work::Refresh | Work::Keys => self.extent.duration,
+                Work::Verify
+                | Work::Refresh
+                | Work::Keys
+                | Work::Permission
+                | Work::Permissions => self.extent.duration,
             },
         };
         wait_until_idle(&site.processes(case.place).auth).await?;

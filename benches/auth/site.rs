@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use portcullis_testkit::redis::Redis;
@@ -15,7 +16,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::cases::{Place, Work};
-use crate::load::{Asking, Client, get, post};
+use crate::load::{Asking, Client, get, post, post_with};
 
 /// What every instance is told, beside where its databases are.
 pub(crate) const SETTINGS: &[(&str, &str)] = &[
@@ -52,6 +53,7 @@ pub(crate) struct Site {
     pub(crate) name: &'static str,
     instances: Vec<Instance>,
     forgetful: Instance,
+    unremembering: Instance,
     embedded: Instance,
     /// Refresh tokens in use, at the servers and embedded.
     chains: [Vec<String>; 2],
@@ -88,6 +90,7 @@ impl Site {
         let mut servers = vec![("DATABASE_URL", postgres.url()), ("REDIS_URL", redis.url())];
         servers.extend(workers.clone());
         let directory = data.path().join("servers");
+        let directory_of_servers = directory.clone();
         let mut instances = Vec::new();
         for _ in 0..INSTANCES {
             instances.push(Instance::start(binary, &directory, &servers).await?);
@@ -95,17 +98,26 @@ impl Site {
         let mut forgetting = servers.clone();
         forgetting.push(("SEEN_TOKENS", "0".to_owned()));
         let forgetful = Instance::start(binary, &directory, &forgetting).await?;
+        let mut unremembering = servers.clone();
+        unremembering.push(("SEEN_SUBJECTS", "0".to_owned()));
+        let unremembering = Instance::start(binary, &directory, &unremembering).await?;
         let directory = data.path().join("embedded");
         let file = format!("sqlite://{}/auth.db", directory.display());
         let mut files = vec![("DATABASE_URL", file)];
         files.extend(workers);
         let embedded = Instance::start(binary, &directory, &files).await?;
+        register(instances[0].port.address()).await?;
+        register(embedded.port.address()).await?;
+        give_roles(binary, &directory_of_servers, &servers)?;
+        // Roles void the tokens of the second they were given in.
+        tokio::time::sleep(Duration::from_millis(1_100)).await;
         let (access, at_servers) = sessions(instances[0].port.address()).await?;
         let (_, at_embedded) = sessions(embedded.port.address()).await?;
         Ok(Site {
             name,
             instances,
             forgetful,
+            unremembering,
             embedded,
             chains: [at_servers, at_embedded],
             access,
@@ -128,6 +140,7 @@ impl Site {
             Place::One | Place::Third => &self.instances[..1],
             Place::Three => &self.instances,
             Place::Forgetful => std::slice::from_ref(&self.forgetful),
+            Place::Unremembering => std::slice::from_ref(&self.unremembering),
             Place::Embedded => std::slice::from_ref(&self.embedded),
         };
         instances
@@ -147,11 +160,12 @@ impl Site {
             Place::One | Place::Third => ids(&self.instances[..1]),
             Place::Three => ids(&self.instances),
             Place::Forgetful => vec![self.forgetful.process.id()],
+            Place::Unremembering => vec![self.unremembering.process.id()],
             Place::Embedded => vec![self.embedded.process.id()],
         };
         let (postgres, redis) = match place {
             Place::Embedded => (Vec::new(), Vec::new()),
-            Place::One | Place::Third | Place::Three | Place::Forgetful => {
+            Place::One | Place::Third | Place::Three | Place::Forgetful | Place::Unremembering => {
                 let mut ids = process::descendants(self.postgres.id());
                 ids.push(self.postgres.id());
                 (ids, vec![self.redis.id()])
@@ -187,6 +201,15 @@ impl Site {
             }
             Work::Refresh => Asking::Chain(chains[index].clone()),
             Work::Keys => Asking::Same(get("/.well-known/jwks.json", "")),
+            Work::Permission => {
+                let body = json!({ "permission": "resource-7:read" });
+                Asking::Same(self.check(index, "/api/v1/permissions/check", &body))
+            }
+            Work::Permissions => {
+                let names: Vec<_> = (0..100).map(|n| format!("resource-{n}:read")).collect();
+                let body = json!({ "permissions": names });
+                Asking::Same(self.check(index, "/api/v1/permissions/check/batch", &body))
+            }
         };
         (0..count)
             .map(|index| Client {
@@ -194,6 +217,12 @@ impl Site {
                 asking: asking(index),
             })
             .collect()
+    }
+
+    fn check(&self, index: usize, path: &str, body: &Value) -> Vec<u8> {
+        let token = &self.access[index % self.access.len()];
+        let field = format!("Authorization: Bearer {token}\r\n");
+        post_with(path, &field, &body.to_string())
     }
 
     /// Takes back how far the chains have come.
@@ -241,8 +270,36 @@ fn credentials(index: usize) -> Value {
     json!({ "email": format!("user-{}@example.com", index % ACCOUNTS), "password": PASSWORD })
 }
 
-/// Registers all accounts and logs in once for every client: their access and refresh tokens.
-async fn sessions(address: SocketAddr) -> Result<(Vec<String>, Vec<String>)> {
+/// Gives every account two roles with 32 permissions each, of which checks ask for some.
+fn give_roles(binary: &Path, directory: &Path, databases: &[(&str, String)]) -> Result<()> {
+    let run = |arguments: &[String]| -> Result<()> {
+        let mut command = Command::new(binary);
+        command
+            .arg("auth")
+            .args(arguments)
+            .current_dir(directory)
+            .env_clear()
+            .envs(SETTINGS.iter().copied())
+            .envs(databases.iter().map(|(name, value)| (name, value)));
+        let done = command.output().context("running an operator's command")?;
+        let said = String::from_utf8_lossy(&done.stderr);
+        ensure!(done.status.success(), "{arguments:?}: {said}");
+        Ok(())
+    };
+    for (role, first) in [("clerk", 0), ("auditor", 32)] {
+        let mut arguments = ["role", "set", role].map(str::to_owned).to_vec();
+        arguments.extend((first..first + 32).map(|n| format!("resource-{n}:read")));
+        run(&arguments)?;
+    }
+    for index in 0..ACCOUNTS {
+        let email = format!("user-{index}@example.com");
+        let arguments = ["account", "set-roles", &email, "clerk", "auditor"];
+        run(&arguments.map(str::to_owned))?;
+    }
+    Ok(())
+}
+
+async fn register(address: SocketAddr) -> Result<()> {
     let mut connection = Connection::open(address).await?;
     for index in 0..ACCOUNTS {
         let registered = connection
@@ -250,6 +307,12 @@ async fn sessions(address: SocketAddr) -> Result<(Vec<String>, Vec<String>)> {
             .await?;
         ensure!(registered.status == 202, "{}", registered.text());
     }
+    Ok(())
+}
+
+/// Logs in once for every client: their access and refresh tokens.
+async fn sessions(address: SocketAddr) -> Result<(Vec<String>, Vec<String>)> {
+    let mut connection = Connection::open(address).await?;
     let (mut access, mut refresh) = (Vec::new(), Vec::new());
     for index in 0..CLIENTS {
         let login = connection.post_json(LOGIN, &credentials(index)).await?;
