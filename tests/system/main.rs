@@ -35,6 +35,7 @@ mod failures;
 mod health_grpc;
 mod http2;
 mod lists;
+mod mail;
 mod native;
 mod operation;
 mod operator;

@@ -3,6 +3,7 @@
 
 mod attempts;
 pub(crate) mod authorization;
+mod email;
 mod factor;
 mod grant;
 pub(crate) mod health;
@@ -11,6 +12,7 @@ mod limits;
 mod login;
 mod logout;
 mod owner;
+mod password;
 mod refresh;
 mod register;
 pub(crate) mod revocations;
@@ -72,6 +74,8 @@ pub(crate) struct Policy {
     pub(crate) revocation_fallback: RevocationFallback,
     /// Who an authenticator says the codes are for.
     pub(crate) factor_issuer: String,
+    /// Whether owners can be sent mail.
+    pub(crate) sends_mail: bool,
     /// `None`: there are no session cookies.
     pub(crate) sessions: Option<SessionPolicy>,
 }
@@ -146,6 +150,12 @@ pub(crate) enum Refusal {
     NoFactor,
     /// About roles, permissions, clients and API keys.
     Unauthorized(Unauthorized),
+    /// Of somebody who shows a session: not a login that failed.
+    WrongPassword,
+    /// Unknown, spent, replaced or expired.
+    InvalidMailToken,
+    /// Nobody sends mail here.
+    NoMail,
     Busy {
         retry_after: Duration,
     },
@@ -218,7 +228,10 @@ impl Refusal {
             | Self::ReauthenticationRequired
             | Self::FactorExists
             | Self::NoFactor
-            | Self::Unauthorized(_) => false,
+            | Self::Unauthorized(_)
+            | Self::WrongPassword
+            | Self::InvalidMailToken
+            | Self::NoMail => false,
         }
     }
 

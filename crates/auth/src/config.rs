@@ -13,6 +13,7 @@ mod instance;
 mod internal;
 mod keys;
 mod limits;
+mod mail;
 mod passwords;
 mod secrets;
 mod sessions;
@@ -32,6 +33,7 @@ pub(crate) use internal::check_token;
 pub use internal::{Internal, TokenSource};
 pub use keys::{KeySource, Keys};
 pub use limits::{Limits, Rates};
+pub use mail::{Mail, MailPassword, MailTls};
 pub use passwords::Passwords;
 pub(crate) use secrets::decode_key;
 pub use sessions::{SameSite, Sessions};
@@ -57,6 +59,7 @@ const ROOMS: &[&[Variable]] = &[
     passwords::VARIABLES,
     keys::VARIABLES,
     limits::VARIABLES,
+    mail::VARIABLES,
     audit::VARIABLES,
 ];
 
@@ -114,6 +117,8 @@ pub struct Config {
     pub keys: Keys,
     /// What is limited.
     pub limits: Limits,
+    /// How mail leaves; `None` (default): it does not.
+    pub mail: Option<Mail>,
     /// What the audit log keeps.
     pub audit: Audit,
     /// What works but deserves a look; for the caller to print.
@@ -129,7 +134,7 @@ impl Config {
         let instance = Instance::read(&mut v);
         let internal = Internal::read(&mut v, environment);
         let flags = Flags::read(&mut v, &instance);
-        let database = Database::read(&mut v, environment, flags);
+        let mut database = Database::read(&mut v, environment, flags);
         let shared_state = SharedState::read(&mut v, &database);
         let breakers = breakers::read(&mut v, flags);
         let degraded = Degraded::read(&mut v);
@@ -138,6 +143,8 @@ impl Config {
         let passwords = Passwords::read(&mut v, environment);
         let keys = Keys::read(&mut v, environment, &database);
         let limits = Limits::read(&mut v, flags);
+        let mail = Mail::read(&mut v, environment, &tokens.issuer);
+        database.sends_mail = mail.is_some();
         let audit = Audit::read(&mut v, flags);
         let (errors, warnings) = v.finish();
         if !errors.is_empty() {
@@ -157,6 +164,7 @@ impl Config {
             passwords,
             keys,
             limits,
+            mail,
             audit,
             warnings,
         })

@@ -38,7 +38,7 @@ pub(crate) async fn open(
                 max_overflow: database.max_overflow,
             };
             let store = sqlite::open(&options).await?;
-            Arc::new(store.audited(trail))
+            Arc::new(store.audited(trail).mailing(database.sends_mail))
         }
         DatabasePlace::Servers(servers) => {
             let options = PostgresOptions {
@@ -52,7 +52,7 @@ pub(crate) async fn open(
                 guard: guard.clone(),
             };
             let store = postgres::open(&options).await?;
-            Arc::new(store.audited(trail))
+            Arc::new(store.audited(trail).mailing(database.sends_mail))
         }
     })
 }

@@ -9,6 +9,7 @@ mod base32;
 mod email;
 mod instance;
 mod key_plan;
+mod mail;
 mod network;
 mod password;
 mod permission;
@@ -30,6 +31,7 @@ pub use audit::{Actor, AddressPolicy, AuditEntry, AuditEvent, AuditOutcome};
 pub use email::{Email, InvalidEmail};
 pub use instance::{InstanceRecord, InstanceState};
 pub use key_plan::{KeyPlan, KeyStep, PUBLISHED_AHEAD, wait_until_known};
+pub use mail::{MailKind, MailToken};
 pub use network::Network;
 pub use password::{NewPassword, PasswordRefused, PresentedPassword};
 pub use permission::{

@@ -8,6 +8,7 @@ mod client;
 mod clients;
 pub(crate) mod connection;
 mod discovery;
+mod email;
 mod envelope;
 mod error;
 mod factors;
@@ -20,6 +21,7 @@ mod login;
 mod logout;
 mod metrics;
 mod owner;
+mod password;
 mod permissions;
 mod priority;
 mod reauthenticate;
@@ -49,6 +51,7 @@ use crate::app::{App, Origin};
 use crate::config::Flags;
 use crate::domain::{RequestId, UnixMillis};
 use crate::lifecycle::PhaseWatch;
+use crate::mail::outbox::MailHealth;
 use crate::metrics::Metrics;
 use client::Client;
 #[cfg(test)]
@@ -97,6 +100,11 @@ fn routes() -> Vec<(&'static str, MethodRouter<Arc<Service>>)> {
         ("/api/v1/auth/logout-all", post(sessions::end_all)),
         ("/api/v1/auth/sessions", get(sessions::list)),
         ("/api/v1/auth/sessions/{id}", delete(sessions::end_one)),
+        ("/api/v1/auth/password/change", post(password::change)),
+        ("/api/v1/auth/password/forgot", post(password::forgot)),
+        ("/api/v1/auth/password/reset", post(password::reset)),
+        ("/api/v1/auth/email/verify", post(email::verify)),
+        ("/api/v1/auth/email/resend", post(email::resend)),
         ("/api/v1/auth/verify", get(verify::handle)),
         ("/api/v1/auth/setup", post(setup::handle)),
         ("/.well-known/jwks.json", get(jwks::handle)),
@@ -179,6 +187,8 @@ pub(crate) struct Service {
     pub(crate) room: Option<NonZeroUsize>,
     pub(crate) cookies: session::Cookies,
     pub(crate) dependencies: Checker,
+    /// `None`: nobody sends mail.
+    pub(crate) mail: Option<Arc<MailHealth>>,
     /// What `/api/v1/load-balancer/config` shows.
     pub(crate) settings: serde_json::Value,
     /// Whether `/metrics` is here: there is no internal listener for it.

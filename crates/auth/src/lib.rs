@@ -24,6 +24,7 @@ mod http;
 mod jobs;
 pub mod keys;
 mod lifecycle;
+mod mail;
 mod metrics;
 pub mod operator;
 pub mod password;
@@ -34,4 +35,5 @@ pub mod shared;
 pub mod store;
 
 pub use config::{Config, ConfigErrors};
+pub use mail::MailError;
 pub use server::{InternalError, OpenError, PrepareError, Prepared, ServeError, prepare, serve};

@@ -4,6 +4,7 @@
 mod authorization;
 mod cryptography;
 mod database;
+mod mail;
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -17,6 +18,8 @@ use prometheus::{
 pub(crate) use self::authorization::{AuthorizationMetrics, Layer};
 use self::cryptography::CryptographyMetrics;
 use self::database::DatabaseMetrics;
+use self::mail::MailMetrics;
+pub(crate) use self::mail::Posted;
 use crate::breaker::BreakerView;
 use crate::keys::Signatures;
 use crate::password::HasherMetrics;
@@ -53,6 +56,7 @@ pub(crate) struct Metrics {
     dependencies: DependencyMetrics,
     database: DatabaseMetrics,
     feed: FeedMetrics,
+    mail: MailMetrics,
     store_connections: IntGaugeVec,
     store_connections_max: IntGauge,
     resident_bytes: IntGauge,
@@ -210,6 +214,7 @@ impl Metrics {
                 &["setting"],
             )?,
             feed: FeedMetrics::new(&r)?,
+            mail: MailMetrics::new(&r)?,
             dependency_up: r.gauges(
                 "dependency_up",
                 "1 when it answered last.",

@@ -31,6 +31,8 @@ use crate::http::{self as web, Identity, Service, connection};
 use crate::jobs::{self, Replay};
 use crate::keys::{Keeper, Kek, KekError, KeyRing, KeyRingError};
 use crate::lifecycle::{Lifecycle, Phase, PhaseWatch};
+use crate::mail::outbox::{MailHealth, Outbox};
+use crate::mail::{MailError, Mailer};
 use crate::metrics::Metrics;
 use crate::password::breached::{Breached, BreachedError};
 use crate::password::{HasherConfig, PasswordHasher};
@@ -70,6 +72,9 @@ pub enum ServeError {
     /// The listener for edges cannot be had.
     #[error("the internal listener cannot be used")]
     Internal(#[from] InternalError),
+    /// Mail cannot be sent with these settings.
+    #[error("mail cannot be sent")]
+    Mail(#[from] MailError),
     /// The listener has no address.
     #[error("the listener cannot be used")]
     Listener(#[source] io::Error),
@@ -236,6 +241,7 @@ impl Instance {
         jobs::learn_costs(store.as_ref(), &passwords)
             .await
             .map_err(ServeError::Passwords)?;
+        let outbox = outbox(config, store, &metrics)?;
         let service = Arc::new(Service {
             app: App {
                 store: store.clone(),
@@ -255,13 +261,17 @@ impl Instance {
             room: config.limits.in_flight,
             cookies: Cookies::new(&config.sessions, &config.tokens.issuer),
             dependencies: Checker::default(),
+            mail: outbox.as_ref().map(|outbox| outbox.health.clone()),
             settings: load_balancer::config::settings(config, shared.kind()),
             shows_metrics: config.internal.is_none(),
             has_warned_of_proxy: AtomicBool::new(false),
             instance_header: HeaderValue::from_str(&config.instance.id)
                 .map_err(|error| ServeError::Identity(error.into()))?,
         });
-        let jobs = jobs::start(store, shared, &keys, &registry, &passwords, replay, phase);
+        let mut jobs = jobs::start(store, shared, &keys, &registry, &passwords, replay, phase);
+        if let Some(outbox) = outbox {
+            jobs.spawn(outbox.run(phase.clone()));
+        }
         Ok(Self {
             service,
             registry,
@@ -443,6 +453,7 @@ fn policy(config: &Config) -> Policy {
         rates: config.limits.rates,
         revocation_fallback: config.degraded.revocations,
         factor_issuer: config.tokens.issuer_host().to_owned(),
+        sends_mail: config.mail.is_some(),
         sessions: config.sessions.is_enabled.then(|| SessionPolicy {
             verifier: Verifier {
                 issuer: config.tokens.issuer.clone(),
@@ -454,6 +465,23 @@ fn policy(config: &Config) -> Policy {
             idle_ttl: config.sessions.idle_ttl,
         }),
     }
+}
+
+/// What sends mail, where there is a server for it.
+fn outbox(
+    config: &Config,
+    store: &Arc<dyn Store>,
+    metrics: &Arc<Metrics>,
+) -> Result<Option<Outbox>, MailError> {
+    let Some(mail) = &config.mail else {
+        return Ok(None);
+    };
+    Ok(Some(Outbox {
+        store: store.clone(),
+        mailer: Mailer::new(mail, &config.tokens.issuer)?,
+        metrics: metrics.clone(),
+        health: Arc::new(MailHealth::default()),
+    }))
 }
 
 fn identity(config: &Config) -> Identity {

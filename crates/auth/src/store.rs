@@ -13,9 +13,11 @@ mod authorization;
 pub(crate) mod contract;
 mod error;
 mod factor;
+mod mail;
 mod password;
 pub mod postgres;
 pub(crate) mod readers;
+mod recovery;
 mod schema;
 pub mod sealed;
 mod sessions;
@@ -38,8 +40,10 @@ use crate::domain::{
 pub use authorization::{ApiKeyCreation, AuthorizationStore, Definition, RoleRemoval, Standing};
 pub use error::StoreError;
 pub use factor::{FactorStore, TotpConfirmation, TotpRecord};
+pub use mail::{LeasedMail, MailLease, MailQueue, MailStore};
 pub use password::PasswordStore;
 pub use postgres::{PostgresAddress, PostgresOptions};
+pub use recovery::RecoveryStore;
 pub use sessions::SessionStore;
 pub use sql::SqlStore;
 #[cfg(test)]
@@ -57,7 +61,15 @@ pub type StoreResult<T> = Result<T, StoreError>;
 /// What must survive the death of every process.
 #[async_trait]
 pub trait Store:
-    AuthorizationStore + FactorStore + SessionStore + PasswordStore + Send + Sync + 'static
+    AuthorizationStore
+    + FactorStore
+    + MailStore
+    + PasswordStore
+    + RecoveryStore
+    + SessionStore
+    + Send
+    + Sync
+    + 'static
 {
     /// Stores a new account and its audit line. When the address is taken, a line about its owner is all that is
     /// stored, by a commit that takes as long.

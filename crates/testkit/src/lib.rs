@@ -24,6 +24,7 @@ pub mod postgres;
 pub mod process;
 mod proxy_front;
 pub mod redis;
+pub mod smtp;
 mod tls_endpoint;
 pub mod tls_front;
 mod wait;

@@ -167,6 +167,11 @@ impl AuthInstance {
         value.unwrap_or_else(|| panic!("no metric {name} in\n{text}"))
     }
 
+    /// What it wrote so far.
+    pub(crate) fn log(&self) -> String {
+        self.process.as_ref().expect("it runs").output()
+    }
+
     /// Where it tells edges what is revoked.
     pub(crate) fn internal(&self) -> SocketAddr {
         self.internal.address()

@@ -99,3 +99,34 @@ CREATE TABLE api_key (
 ) STRICT;
 CREATE INDEX api_key_by_account ON api_key (account_id, created_at);
 CREATE INDEX api_key_by_client ON api_key (tenant_id, client, created_at);
+
+-- Mail. When the owner showed that the address is theirs.
+ALTER TABLE account ADD COLUMN email_verified_at INTEGER;
+
+-- What is to be sent to owners, written in the transaction that causes it. Neither addresses nor tokens: who sends a mail
+-- reads the address from the account and makes the token. A row without an account is sent to nobody. due_at is moved
+-- ahead by whoever takes a mail to send it, so that another takes it when that instance has died.
+CREATE TABLE mail (
+    id         TEXT    NOT NULL PRIMARY KEY,
+    tenant_id  TEXT    NOT NULL,
+    account_id TEXT    REFERENCES account (id) ON DELETE CASCADE,
+    kind       TEXT    NOT NULL,
+    state      TEXT    NOT NULL CHECK (state IN ('waiting', 'sent', 'given_up')),
+    attempts   INTEGER NOT NULL,
+    created_at INTEGER NOT NULL,
+    due_at     INTEGER NOT NULL
+) STRICT;
+CREATE INDEX mail_by_due ON mail (due_at) WHERE state = 'waiting';
+CREATE INDEX mail_by_account ON mail (account_id, created_at);
+CREATE INDEX mail_by_age ON mail (created_at);
+
+-- What a mail proves: one token of each kind of mail, the newest. hash is SHA-256 of it.
+CREATE TABLE mail_token (
+    account_id TEXT    NOT NULL REFERENCES account (id) ON DELETE CASCADE,
+    kind       TEXT    NOT NULL,
+    tenant_id  TEXT    NOT NULL,
+    hash       BLOB   NOT NULL UNIQUE,
+    expires_at INTEGER NOT NULL,
+    PRIMARY KEY (account_id, kind)
+) STRICT;
+CREATE INDEX mail_token_by_end ON mail_token (expires_at);

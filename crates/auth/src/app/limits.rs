@@ -26,6 +26,12 @@ pub(crate) enum Limited<'a> {
     SecondFactor,
     /// A proof of identity within a session.
     Reauthentication,
+    /// Another password of who knows the present one.
+    PasswordChange,
+    /// Mail to this address, as typed.
+    Mail(&'a str),
+    /// What a token of a mail is for.
+    MailToken,
 }
 
 impl Limited<'_> {
@@ -36,14 +42,20 @@ impl Limited<'_> {
             Self::Refresh => "refresh",
             Self::SecondFactor => "second_factor",
             Self::Reauthentication => "reauthenticate",
+            Self::PasswordChange => "change_password",
+            Self::Mail(_) => "mail",
+            Self::MailToken => "mail_token",
         }
     }
 
     fn rate(self, rates: &Rates) -> Option<NonZeroU32> {
         match self {
-            Self::Login(_) | Self::SecondFactor | Self::Reauthentication => rates.logins,
+            Self::Login(_) | Self::PasswordChange | Self::SecondFactor | Self::Reauthentication => {
+                rates.logins
+            }
             Self::Registration => rates.registrations,
             Self::Refresh => rates.refreshes,
+            Self::Mail(_) | Self::MailToken => rates.mails,
         }
     }
 }
@@ -74,7 +86,17 @@ impl App {
                 let all = limit.saturating_mul(NETWORKS_THAT_REGISTER.try_into().unwrap_or(limit));
                 allowances.push(allowance("registrations", &[], all));
             }
-            Limited::Refresh | Limited::SecondFactor | Limited::Reauthentication => {}
+            Limited::Mail(email) => {
+                if let Ok(email) = Email::parse(email) {
+                    let parts = [email.as_str()];
+                    allowances.push(allowance("mails to an address", &parts, limit));
+                }
+            }
+            Limited::Refresh
+            | Limited::PasswordChange
+            | Limited::MailToken
+            | Limited::SecondFactor
+            | Limited::Reauthentication => {}
         }
         let taken = self.shared.take(&allowances, origin.now).await?;
         match taken {

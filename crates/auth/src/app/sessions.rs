@@ -100,7 +100,7 @@ impl App {
         shared
     }
 
-    fn owners_tokens_end(&self, owner: Owner, origin: Origin) -> UnixMillis {
+    pub(super) fn owners_tokens_end(&self, owner: Owner, origin: Origin) -> UnixMillis {
         self.tokens_end(origin.now)
             .max(Self::token_end(owner.expires_at))
     }

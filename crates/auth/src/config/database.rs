@@ -73,6 +73,8 @@ pub struct Database {
     pub max_overflow: u32,
     /// How far a replica may lag and still be read.
     pub replica_lag_max: Duration,
+    /// Whether mail is queued in it.
+    pub sends_mail: bool,
 }
 
 /// Where the durable store is.
@@ -111,6 +113,7 @@ impl Database {
             } else {
                 0
             },
+            sends_mail: false,
         }
     }
 

@@ -32,6 +32,11 @@ pub(super) const VARIABLES: &[Variable] = &[
         "permission checks a minute of one free caller; anonymous a tenth, pro 10 times, enterprise 100 times as many, internal any number; 0 for no limit",
     ),
     var(
+        "AUTH_RATE_LIMIT_MAIL",
+        "30",
+        "requests for mail a minute of one network and of one address, and tokens of mails tried by one network; 0 for no limit",
+    ),
+    var(
         "MAX_REQUESTS_IN_FLIGHT",
         "2000",
         "requests under way at once; registrations have 60 % of that, logins 75 %, verification all",
@@ -63,6 +68,8 @@ pub struct Rates {
     pub refreshes: Option<NonZeroU32>,
     /// Permission checks of one caller of the free tier.
     pub checks: Option<NonZeroU32>,
+    /// Requests for mail of one network and of one address, and uses of tokens of mails.
+    pub mails: Option<NonZeroU32>,
 }
 
 impl Limits {
@@ -81,6 +88,7 @@ impl Limits {
                 registrations: rate("AUTH_RATE_LIMIT_REGISTER", 60),
                 refreshes: rate("AUTH_RATE_LIMIT_REFRESH", 6000),
                 checks: rate("AUTH_RATE_LIMIT_CHECK", 6000),
+                mails: rate("AUTH_RATE_LIMIT_MAIL", 30),
             },
         }
     }

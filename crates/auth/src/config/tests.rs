@@ -178,18 +178,20 @@ fn rates_are_set_one_by_one_and_switched_off_together() {
             rates.registrations,
             rates.refreshes,
             rates.checks,
+            rates.mails,
         ];
         all.map(|rate| rate.map_or(0, u32::from))
     };
-    assert_eq!(rates(&[]), [600, 60, 6000, 6000]);
+    assert_eq!(rates(&[]), [600, 60, 6000, 6000, 30]);
     let set = [
         ("AUTH_RATE_LIMIT_LOGIN", "7"),
         ("AUTH_RATE_LIMIT_REGISTER", "8"),
         ("AUTH_RATE_LIMIT_REFRESH", "0"),
         ("AUTH_RATE_LIMIT_CHECK", "9"),
+        ("AUTH_RATE_LIMIT_MAIL", "10"),
     ];
-    assert_eq!(rates(&set), [7, 8, 0, 9]);
-    assert_eq!(rates(&[("AUTH_RATE_LIMIT_ENABLED", "false")]), [0; 4]);
+    assert_eq!(rates(&set), [7, 8, 0, 9, 10]);
+    assert_eq!(rates(&[("AUTH_RATE_LIMIT_ENABLED", "false")]), [0; 5]);
     let wrong = set.map(|(name, _)| (name, "-1"));
     assert_eq!(faulty(&wrong), wrong.map(|(name, _)| name));
 }
@@ -379,10 +381,34 @@ fn a_server_has_the_documented_pool_and_shows_no_password() {
 }
 
 #[test]
+fn production_warns_where_owners_get_no_mail() {
+    let url = (
+        "DATABASE_URL",
+        "postgres://app:pw@db/auth?sslmode=verify-full",
+    );
+    let silent = from(&production(&[url])).unwrap();
+    assert_eq!(silent.warnings.len(), 1);
+    assert!(
+        silent.warnings[0].contains("SMTP_HOST"),
+        "{:?}",
+        silent.warnings
+    );
+    let mail = [
+        url,
+        ("SMTP_HOST", "mail.acme.example"),
+        ("SMTP_FROM", "a@acme.example"),
+    ];
+    let config = from(&production(&mail)).unwrap();
+    assert!(config.warnings.is_empty() && config.database.sends_mail);
+}
+
+#[test]
 fn production_warns_of_a_server_that_anybody_could_stand_in_for() {
     let warnings = |url| {
         let config = from(&production(&[("DATABASE_URL", url)])).unwrap();
-        config.warnings.len()
+        let warnings = config.warnings.iter();
+        let about = warnings.filter(|warning| warning.contains("DATABASE_URL"));
+        about.count()
     };
     assert_eq!(warnings("postgres://app:pw@db/auth"), 1);
     assert_eq!(warnings("postgres://app:pw@db/auth?sslmode=verify-full"), 0);

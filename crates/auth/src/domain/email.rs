@@ -2,12 +2,21 @@
 
 use std::fmt;
 
-/// A normalised address: trimmed, lower case, one `@`, at most 254 bytes.
+use unicode_normalization::UnicodeNormalization as _;
+
+/// A normalised address: trimmed, NFKC, lower case, one `@`, at most 254 bytes.
 ///
-/// Two spellings that differ in case only are one account; nothing else is folded, because mailbox rules
+/// Two spellings that look the same are one account; nothing else is folded, because mailbox rules
 /// (dots, plus parts) belong to the receiving provider.
+///
+/// Releases before NFKC folded case alone. What they stored stays as it is, and is found by whoever types it as they
+/// did: an address knows how it would have been stored then.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Email(String);
+pub struct Email {
+    address: String,
+    /// Only where it differs.
+    earlier: Option<String>,
+}
 
 /// Why a text is no address we accept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -28,6 +37,8 @@ pub enum InvalidEmail {
 
 const MAX_BYTES: usize = 254;
 const MAX_LOCAL_BYTES: usize = 64;
+/// Folding changes nothing any more after the second time; this only makes it end whatever Unicode adds.
+const FOLDS_MAX: usize = 4;
 
 impl Email {
     /// Parses and normalises what a person typed.
@@ -43,30 +54,42 @@ impl Email {
         if trimmed.chars().any(is_forbidden) {
             return Err(InvalidEmail::ForbiddenCharacter);
         }
-        let address = trimmed.to_lowercase();
-        if address.len() > MAX_BYTES {
-            return Err(InvalidEmail::TooLong);
-        }
-        let (local, domain) = address.split_once('@').ok_or(InvalidEmail::Malformed)?;
-        if !is_local(local) || !is_domain(domain) {
-            return Err(InvalidEmail::Malformed);
-        }
-        Ok(Self(address))
+        let earlier = trimmed.to_lowercase();
+        let address = normal(trimmed);
+        check(&address)?;
+        let earlier = Some(earlier).filter(|earlier| *earlier != address);
+        Ok(Self { address, earlier })
+    }
+
+    /// Reads what the store holds, as it is: accounts of earlier releases too.
+    pub(crate) fn from_store(text: &str) -> Result<Self, InvalidEmail> {
+        check(text)?;
+        Ok(Self {
+            address: text.to_owned(),
+            earlier: None,
+        })
     }
 
     /// The whole address.
     pub fn as_str(&self) -> &str {
-        &self.0
+        &self.address
+    }
+
+    /// The address as earlier releases stored it, which mostly is the same.
+    pub(crate) fn as_stored_before(&self) -> &str {
+        self.earlier.as_deref().unwrap_or(&self.address)
     }
 
     /// What stands before the `@`.
     pub fn local_part(&self) -> &str {
-        self.0.split_once('@').map_or("", |(local, _)| local)
+        self.address.split_once('@').map_or("", |(local, _)| local)
     }
 
     /// What stands behind the `@`.
     pub fn domain(&self) -> &str {
-        self.0.split_once('@').map_or("", |(_, domain)| domain)
+        self.address
+            .split_once('@')
+            .map_or("", |(_, domain)| domain)
     }
 }
 
@@ -75,6 +98,36 @@ impl fmt::Debug for Email {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Email([redacted])")
     }
+}
+
+/// Compatible forms first: full width, ligatures and letters in circles are the letters they show. Lower case can bring
+/// marks out of order, which the last step puts right.
+fn normal(text: &str) -> String {
+    let mut text = text.to_owned();
+    for _ in 0..FOLDS_MAX {
+        let lower = text.nfkc().collect::<String>().to_lowercase();
+        let folded: String = lower.nfkc().collect();
+        if folded == text {
+            break;
+        }
+        text = folded;
+    }
+    text
+}
+
+/// After normalising, since that can bring forth what was not there: an @, a bracket, a blank.
+fn check(address: &str) -> Result<(), InvalidEmail> {
+    if address.len() > MAX_BYTES {
+        return Err(InvalidEmail::TooLong);
+    }
+    if address.chars().any(is_forbidden) {
+        return Err(InvalidEmail::ForbiddenCharacter);
+    }
+    let (local, domain) = address.split_once('@').ok_or(InvalidEmail::Malformed)?;
+    if !is_local(local) || !is_domain(domain) {
+        return Err(InvalidEmail::Malformed);
+    }
+    Ok(())
 }
 
 fn is_forbidden(c: char) -> bool {
@@ -127,13 +180,63 @@ mod tests {
     #[test]
     fn normalising_twice_changes_nothing() {
         for text in ["A@B.c", "İ@x.example", "ΑΣ@x.example", "ẞ@x.example"] {
-            let once = Email::parse(text).map(|email| email.0);
+            let once = Email::parse(text).map(|email| email.address);
             let twice = once
                 .clone()
                 .and_then(|text| Email::parse(&text))
-                .map(|email| email.0);
+                .map(|email| email.address);
             assert_eq!(once, twice, "{text}");
         }
+    }
+
+    #[test]
+    fn sec_h06_what_looks_the_same_is_the_same_address() {
+        let fi = Email::parse("fi@example.com").unwrap();
+        for text in [
+            "\u{fb01}@example.com",
+            "ＦＩ@example.com",
+            "fi＠example.com",
+            "ﬁ@ⓔxample.com",
+        ] {
+            let email = Email::parse(text).unwrap();
+            assert_eq!(email.as_str(), fi.as_str(), "{text}");
+            assert_ne!(email.as_stored_before(), fi.as_str(), "{text}");
+        }
+        assert_eq!(fi.as_stored_before(), fi.as_str());
+        // The Kelvin sign is a k, the dotted capital I of Turkish no i, the dotless one neither.
+        assert_eq!(
+            Email::parse("\u{212a}@example.com").unwrap().as_str(),
+            "k@example.com"
+        );
+        for text in ["\u{130}@example.com", "\u{131}@example.com"] {
+            assert_ne!(
+                Email::parse(text).unwrap().as_str(),
+                "i@example.com",
+                "{text}"
+            );
+        }
+        // Marks that are composed or not.
+        let composed = Email::parse("\u{e9}@example.com").unwrap();
+        assert_eq!(
+            Email::parse("e\u{301}@example.com").unwrap().as_str(),
+            composed.as_str()
+        );
+    }
+
+    #[test]
+    fn sec_h06_folding_brings_nothing_forbidden_forth() {
+        for text in [
+            "a@b.c＠evil.example",
+            "a\u{fe64}b@c.example",
+            "a\u{ff1c}b@c.example",
+            "a\u{2025}b@c.example",
+            "a\u{a8}b@c.example",
+        ] {
+            assert!(Email::parse(text).is_err(), "{text}");
+        }
+        // One sign becomes eighteen: the length counts after folding.
+        let long = format!("{}@example.com", "\u{fdfa}".repeat(20));
+        assert_eq!(Email::parse(&long), Err(InvalidEmail::TooLong));
     }
 
     #[test]

@@ -140,6 +140,17 @@ fn owners(refusal: &Refusal) -> Problem {
             "no_such_session",
             "None of your sessions has this id.",
         ),
+        Refusal::WrongPassword => Problem(
+            S::FORBIDDEN,
+            "wrong_password",
+            "The present password is another one.",
+        ),
+        Refusal::InvalidMailToken => Problem(
+            S::BAD_REQUEST,
+            "invalid_mail_token",
+            "The token is unknown, used, replaced by a newer one or expired.",
+        ),
+        Refusal::NoMail => Problem(S::NOT_IMPLEMENTED, "no_mail", "This service sends no mail."),
         _ => INTERNAL,
     }
 }
@@ -207,7 +218,10 @@ fn refused(refusal: &Refusal) -> Problem {
             "email_taken",
             "The email belongs to another account.",
         ),
-        Refusal::NoSuchSession => owners(refusal),
+        Refusal::NoSuchSession
+        | Refusal::WrongPassword
+        | Refusal::InvalidMailToken
+        | Refusal::NoMail => owners(refusal),
         Refusal::Unauthorized(unauthorized) => about_permissions(*unauthorized),
         _ => unproven(refusal),
     }

@@ -64,6 +64,11 @@ pub(super) async fn detailed(State(service): State<Arc<Service>>) -> Response {
     if let Some(endpoints) = endpoints(&service.app.store.topology()) {
         body["data"]["services"][store]["endpoints"] = endpoints;
     }
+    // Mail waits for a server that is away, and nothing else does: no status follows from it.
+    if let Some(mail) = &service.mail {
+        body["data"]["services"]["mail"] =
+            json!({ "status": word(mail.is_up()), "waiting": mail.waiting() });
+    }
     body["data"]["circuitBreakers"] = service.circuit_breakers();
     body["data"]["flags"] = service.flags();
     with_cause(dependencies.what_is_down(), Json(body))

@@ -25,10 +25,14 @@ fn share(endpoint: &str) -> Option<Share> {
         | "/api/v1/auth/logout"
         | "/api/v1/auth/logout-all"
         | "/api/v1/auth/sessions/{id}" => Share::Percent(90),
-        "/api/v1/auth/sessions" => Share::Percent(75),
+        "/api/v1/auth/sessions" | "/api/v1/auth/password/change" => Share::Percent(75),
         "/api/v1/auth/login" | "/api/v1/auth/login/second-factor" => Share::Percent(75),
         "/api/v1/auth/register"
         | "/api/v1/auth/reauthenticate"
+        | "/api/v1/auth/password/forgot"
+        | "/api/v1/auth/password/reset"
+        | "/api/v1/auth/email/verify"
+        | "/api/v1/auth/email/resend"
         | "/api/v1/auth/mfa/totp"
         | "/api/v1/auth/mfa/totp/confirm"
         | "/api/v1/auth/mfa/recovery-codes" => Share::Percent(60),

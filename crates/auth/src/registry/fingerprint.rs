@@ -36,6 +36,12 @@ impl Fingerprint {
             SharedState::File(file) => place(Some(file), &""),
             SharedState::Redis(options) => options.place(),
         };
+        // Through which server it goes is each instance's affair; that it goes, and where links lead, is not.
+        let mail = config.mail.as_ref();
+        let sends_mail = mail.map_or("", |_| "set");
+        let links = mail.map_or_else(String::new, |mail| {
+            format!("{} {}", mail.reset_url, mail.verify_url)
+        });
         let all = [
             // Where they are, and nothing of who asks: passwords change one instance after the other.
             ("DATABASE_URL", database.as_str()),
@@ -47,6 +53,8 @@ impl Fingerprint {
             ("JWT_PRIVATE_KEY", given_key.unwrap_or("")),
             ("lifetimes", lifetimes.as_str()),
             ("SESSION_COOKIE_NAME", sessions.cookie_name.as_str()),
+            ("SMTP_HOST", sends_mail),
+            ("MAIL_RESET_URL", links.as_str()),
         ];
         let digested = |(name, value): (&str, &str)| (name.to_owned(), digest(name, value));
         Self(all.into_iter().map(digested).collect())
@@ -142,6 +150,10 @@ mod tests {
             (&[("ACCESS_TOKEN_TTL", "601")], &["lifetimes"]),
             (&[("SESSION_TTL", "86401")], &["lifetimes"]),
             (&[("SESSION_COOKIE_NAME", "s")], &["SESSION_COOKIE_NAME"]),
+            (
+                &[("SMTP_HOST", "mail.test"), ("SMTP_FROM", "a@b.test")],
+                &["MAIL_RESET_URL", "SMTP_HOST"],
+            ),
         ] {
             assert_eq!(of(pairs, None).differences(&base), names);
         }

@@ -7,6 +7,7 @@ pub(crate) mod authorization;
 pub(crate) mod factors;
 pub(crate) mod instances;
 pub(crate) mod keys;
+pub(crate) mod mail;
 pub(crate) mod refresh;
 pub(crate) mod revocations;
 pub(crate) mod sessions;
@@ -21,6 +22,8 @@ macro_rules! every_case {
                 what_one_instance_stores_the_others_read,
                 what_does_not_exist_is_none,
                 an_address_is_taken_once_however_many_register_it,
+                sec_h06_an_address_that_looks_the_same_is_taken,
+                sec_h06_whom_an_earlier_release_stored_is_found_as_before_and_shut_out_by_nobody,
                 hostile_text_is_stored_as_it_is,
                 pages_are_bounded_ordered_and_complete,
                 sec_a14_shutting_an_account_shuts_every_way_to_a_token,
@@ -83,6 +86,19 @@ macro_rules! every_case {
                 sec_g08_a_new_set_voids_every_earlier_one,
                 removed_factors_are_gone_and_may_come_anew,
                 sec_f05_every_instance_sees_when_somebody_last_proved_who_they_are,
+            ]
+            mail: [
+                mail_waits_from_the_moment_of_what_causes_it,
+                of_many_that_take_mail_at_once_each_gets_another,
+                mail_of_an_instance_that_died_is_taken_by_another,
+                sec_a04_mail_to_nobody_costs_a_row_and_reaches_nobody,
+                mail_of_a_kind_is_bounded_for_each_account_and_hour,
+                sec_g06_a_token_of_mail_is_good_once_until_a_newer_one,
+                sec_g06_of_many_uses_of_one_token_one_resets_the_password,
+                sec_b09_another_password_ends_all_that_the_one_before_began,
+                sec_a14_a_disabled_account_resets_nothing,
+                sec_e12_the_owner_of_a_stolen_session_gets_mail,
+                old_mail_and_tokens_are_purged,
             ]
             setup: [
                 sec_a10_of_many_uses_one_makes_the_administrator,

@@ -13,9 +13,11 @@ mod client;
 pub(super) mod database;
 mod factor;
 mod instance;
+mod mail;
 mod password;
 mod permission;
 mod purge;
+mod recovery;
 mod refresh;
 mod revocation;
 mod sessions;
@@ -58,6 +60,15 @@ impl SqlStore {
         match &mut self.database {
             Database::Sqlite(file) => file.trail = trail,
             Database::Postgres(cluster) => cluster.trail = trail,
+        }
+        self
+    }
+
+    /// Queues mail, or does not, since nobody would send it.
+    pub(crate) fn mailing(mut self, sends_mail: bool) -> Self {
+        match &mut self.database {
+            Database::Sqlite(file) => file.sends_mail = sends_mail,
+            Database::Postgres(pool) => pool.sends_mail = sends_mail,
         }
         self
     }

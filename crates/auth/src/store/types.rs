@@ -176,12 +176,14 @@ pub struct Purged {
     pub revocations: u64,
     /// Set-up tokens.
     pub setup_tokens: u64,
+    /// Mails that were sent or given up long ago, and tokens of mails.
+    pub mails: u64,
 }
 
 impl Purged {
     /// All rows.
     pub fn total(&self) -> u64 {
-        self.refresh_tokens + self.families + self.revocations + self.setup_tokens
+        self.refresh_tokens + self.families + self.revocations + self.setup_tokens + self.mails
     }
 }
 

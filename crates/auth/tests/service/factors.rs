@@ -23,7 +23,7 @@ on_every_store!(
 );
 
 /// An app that has read the secret, and the step of the code it was enrolled with.
-struct Phone {
+pub(crate) struct Phone {
     secret: Vec<u8>,
     step: u64,
 }
@@ -82,7 +82,7 @@ async fn send(instance: &Instance, path: &str, token: &str, body: Value) -> Resp
 }
 
 /// Gives [`EMAIL`] an authenticator; its recovery codes.
-async fn enrol(instance: &Instance, tokens: &Tokens) -> (Phone, Vec<String>) {
+pub(crate) async fn enrol(instance: &Instance, tokens: &Tokens) -> (Phone, Vec<String>) {
     let phone = Phone::of(&instance.bearer("POST", TOTP, &tokens.access).await);
     let wrong = send(instance, CONFIRM, &tokens.access, json!({"code": "12345x"})).await;
     assert_problem(&wrong, 401, "invalid_code");

@@ -57,6 +57,16 @@ pub enum AuditEvent {
     ApiKeyRevoked,
     /// An operator changed the tier.
     TierChanged,
+    /// The owner, knowing the password, chose another one.
+    PasswordChanged,
+    /// Somebody said that they forgot the password of an address.
+    PasswordResetRequested,
+    /// Whoever got the mail chose another password.
+    PasswordReset,
+    /// Somebody asked for another verification mail to an address.
+    VerificationRequested,
+    /// Whoever got the mail said that the address is theirs.
+    EmailVerified,
 }
 
 impl AuditEvent {
@@ -88,6 +98,11 @@ impl AuditEvent {
         Self::ApiKeyCreated,
         Self::ApiKeyRevoked,
         Self::TierChanged,
+        Self::PasswordChanged,
+        Self::PasswordResetRequested,
+        Self::PasswordReset,
+        Self::VerificationRequested,
+        Self::EmailVerified,
     ];
 
     /// The stored word.
@@ -119,6 +134,11 @@ impl AuditEvent {
             Self::ApiKeyCreated => "api_key_created",
             Self::ApiKeyRevoked => "api_key_revoked",
             Self::TierChanged => "tier_changed",
+            Self::PasswordChanged => "password_changed",
+            Self::PasswordResetRequested => "password_reset_requested",
+            Self::PasswordReset => "password_reset",
+            Self::VerificationRequested => "verification_requested",
+            Self::EmailVerified => "email_verified",
         }
     }
 

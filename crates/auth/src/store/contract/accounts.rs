@@ -416,3 +416,68 @@ pub(crate) async fn sec_a05_a_sample_of_password_hashes_is_bounded_and_stays_the
         }
     }
 }
+
+async fn try_register(instances: &Instances, address: &str) -> AccountCreation {
+    let account = account(address);
+    let line = entry(AuditEvent::Registered, &account);
+    let created = instances.next().create_account(&account, &line).await;
+    created.unwrap()
+}
+
+async fn found(instances: &Instances, address: &str) -> Option<AccountId> {
+    let email = Email::parse(address).unwrap();
+    let found = instances.next().account_by_email(&email).await.unwrap();
+    found.map(|account| account.id)
+}
+
+pub(crate) async fn sec_h06_an_address_that_looks_the_same_is_taken(instances: Instances) {
+    let ada = instances.register("adafi@example.com").await;
+    for address in [
+        "ada\u{fb01}@example.com",
+        "ＡＤＡfi@example.com",
+        "ada\u{fb01}＠example.com",
+    ] {
+        assert_eq!(
+            try_register(&instances, address).await,
+            AccountCreation::EmailTaken
+        );
+        assert_eq!(found(&instances, address).await, Some(ada.id), "{address}");
+    }
+}
+
+pub(crate) async fn sec_h06_whom_an_earlier_release_stored_is_found_as_before_and_shut_out_by_nobody(
+    instances: Instances,
+) {
+    let ligature = "ada\u{fb01}@example.com";
+    let old = Account {
+        email: Email::from_store(ligature).unwrap(),
+        ..account("unused@example.com")
+    };
+    let line = entry(AuditEvent::Registered, &old);
+    instances.next().create_account(&old, &line).await.unwrap();
+    assert_eq!(found(&instances, ligature).await, Some(old.id));
+    assert_eq!(
+        found(&instances, "ADA\u{fb01}@example.com").await,
+        Some(old.id)
+    );
+    let kept = instances
+        .next()
+        .account_by_id(old.id)
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(kept.email.as_str(), ligature, "mail goes where it went");
+    assert_eq!(
+        try_register(&instances, ligature).await,
+        AccountCreation::EmailTaken
+    );
+    // The plain spelling is another mailbox: it may register, and takes nothing from the first.
+    assert_eq!(found(&instances, "adafi@example.com").await, None);
+    assert_eq!(
+        try_register(&instances, "adafi@example.com").await,
+        AccountCreation::Created
+    );
+    assert_eq!(found(&instances, ligature).await, Some(old.id));
+    let plain = found(&instances, "adafi@example.com").await;
+    assert!(plain.is_some_and(|id| id != old.id));
+}

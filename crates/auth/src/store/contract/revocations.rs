@@ -274,6 +274,7 @@ pub(crate) async fn a_purge_is_bounded_and_takes_only_what_has_ended(instances: 
         families: 0,
         revocations: 1,
         setup_tokens: 1,
+        mails: 0,
     };
     assert_eq!(first, expected);
     while instances

@@ -44,6 +44,8 @@ pub(crate) struct Cluster {
     _probes: Arc<Mutex<JoinSet<()>>>,
     /// How writes go into the audit log, too.
     pub(crate) trail: Trail,
+    /// Whether writes queue mail, too.
+    pub(crate) sends_mail: bool,
 }
 
 /// What requests and probes share.
@@ -124,6 +126,7 @@ impl Cluster {
             state,
             _probes: Arc::new(Mutex::new(probes)),
             trail: Trail::default(),
+            sends_mail: true,
         };
         if let Err(error) = cluster.state.somebody_leads().await {
             cluster.close().await;

@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 use super::super::{AccountCreation, PageLimit, StoreResult};
 use super::database::{Database, Write};
 use super::statement::{Row, Statement};
-use super::{TENANT, audit, permission, revocation};
+use super::{TENANT, audit, mail, permission, revocation};
 use crate::domain::{
-    Account, AccountId, AccountStatus, AuditEntry, AuditEvent, Email, PasswordHash, Revocation,
-    Role, Tier, UnixMillis,
+    Account, AccountId, AccountStatus, AuditEntry, AuditEvent, Email, MailKind, PasswordHash,
+    Revocation, Role, Tier, UnixMillis,
 };
 
 const FINDING: &str = "finding an account";
@@ -31,6 +31,11 @@ pub(super) async fn create(
             ..entry.clone()
         },
     };
+    let kind = match created {
+        AccountCreation::Created => MailKind::VerifyEmail,
+        AccountCreation::EmailTaken => MailKind::RegisteredAgain,
+    };
+    mail::insert(&mut write, line.account, kind, line.at).await?;
     audit::insert(&mut write, &line).await?;
     write.commit().await?;
     Ok(created)
@@ -39,10 +44,11 @@ pub(super) async fn create(
 async fn owner(write: &mut Write, email: &Email) -> StoreResult<Option<AccountId>> {
     Statement::new(
         CREATING,
-        "SELECT id FROM account WHERE tenant_id = $1 AND email = $2",
+        "SELECT id FROM account WHERE tenant_id = $1 AND email IN ($2, $3) ORDER BY email = $3 DESC LIMIT 1",
     )
     .bind(TENANT)
     .bind(email.as_str())
+    .bind(email.as_stored_before())
     .fetch_optional(&mut *write)
     .await?
     .map(|row| row.read("account id", AccountId::parse(row.text("id")?)))
@@ -52,7 +58,8 @@ async fn owner(write: &mut Write, email: &Email) -> StoreResult<Option<AccountId
 pub(super) async fn insert(write: &mut Write, account: &Account) -> StoreResult<AccountCreation> {
     let inserted = Statement::new(
         CREATING,
-        "INSERT INTO account (id, tenant_id, email, password_hash, status, created_at, tier) VALUES ($1, $2, $3, $4, $5, $6, $7)
+        "INSERT INTO account (id, tenant_id, email, password_hash, status, created_at, tier)
+         SELECT $1, $2, $3, $4, $5, $6, $7 WHERE NOT EXISTS (SELECT 1 FROM account WHERE tenant_id = $2 AND email = $8)
          ON CONFLICT (tenant_id, email) DO NOTHING",
     )
     .bind(account.id.to_string())
@@ -62,6 +69,7 @@ pub(super) async fn insert(write: &mut Write, account: &Account) -> StoreResult<
     .bind(account.status.as_str())
     .bind(account.created_at.0)
     .bind(account.tier.as_str())
+    .bind(account.email.as_stored_before())
     .execute(&mut *write)
     .await?;
     if inserted == 0 {
@@ -88,9 +96,10 @@ async fn insert_roles(write: &mut Write, id: AccountId, roles: &BTreeSet<Role>) 
 pub(super) async fn by_email(database: &Database, email: &Email) -> StoreResult<Option<Account>> {
     Statement::new(FINDING, "SELECT a.id AS account_id, a.email, a.password_hash, a.status, a.created_at AS account_created_at, a.tier,
                 (SELECT string_agg(role, ',') FROM account_role WHERE account_id = a.id) AS roles
-         FROM account a WHERE a.tenant_id = $1 AND a.email = $2")
+         FROM account a WHERE a.tenant_id = $1 AND a.email IN ($2, $3) ORDER BY a.email = $3 DESC LIMIT 1")
     .bind(TENANT)
-    .bind(email.as_str()).soon().fetch_optional(database).await?
+    .bind(email.as_str())
+    .bind(email.as_stored_before()).soon().fetch_optional(database).await?
     .map(|row| from_row(&row))
     .transpose()
 }
@@ -231,7 +240,7 @@ pub(super) fn from_row(row: &Row) -> StoreResult<Account> {
         .collect::<Option<_>>();
     Ok(Account {
         id: row.read("account id", AccountId::parse(row.text("account_id")?))?,
-        email: row.read("email address", Email::parse(row.text("email")?).ok())?,
+        email: row.read("email address", Email::from_store(row.text("email")?).ok())?,
         password_hash: PasswordHash::from_phc(row.text("password_hash")?.to_owned()),
         status: row.read("account status", AccountStatus::parse(row.text("status")?))?,
         roles: row.read("role", roles)?,

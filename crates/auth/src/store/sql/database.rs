@@ -51,6 +51,7 @@ pub(super) struct Write {
     concerned: Vec<AccountId>,
     /// Told of it, where servers may lag.
     told: Option<Cluster>,
+    pub(super) sends_mail: bool,
 }
 
 enum Begun {
@@ -88,7 +89,16 @@ impl Database {
             trail: self.trail().clone(),
             concerned: Vec::new(),
             told,
+            sends_mail: self.sends_mail(),
         })
+    }
+
+    /// Whether mail is queued.
+    fn sends_mail(&self) -> bool {
+        match self {
+            Self::Sqlite(file) => file.sends_mail,
+            Self::Postgres(pool) => pool.sends_mail,
+        }
     }
 
     /// How the audit log is written.

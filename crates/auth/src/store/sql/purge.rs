@@ -1,11 +1,15 @@
 //! Deletes what no answer depends on any more, in bites small enough not to hold up writers. Never touches the audit log.
 
+use std::time::Duration;
+
 use super::super::{PageLimit, Purged, StoreResult};
 use super::TENANT;
 use super::database::{Database, Write};
 use super::statement::Statement;
 use crate::domain::UnixMillis;
 
+/// Longer than any mail may wait. Until then it can be seen what became of it.
+const MAIL_KEPT: Duration = Duration::from_secs(2 * 24 * 3600);
 const PURGING: &str = "purging expired rows";
 
 pub(super) async fn run(
@@ -19,6 +23,8 @@ pub(super) async fn run(
         families: delete(&mut write, now, limit, "DELETE FROM refresh_family WHERE id IN (SELECT id FROM refresh_family WHERE absolute_expires_at <= $1 LIMIT $2)").await?,
         revocations: delete(&mut write, now, limit, "DELETE FROM revocation WHERE position IN (SELECT position FROM revocation WHERE until <= $1 LIMIT $2)").await?,
         setup_tokens: delete_setup_token(&mut write, now).await?,
+        mails: delete(&mut write, now, limit, "DELETE FROM mail_token WHERE hash IN (SELECT hash FROM mail_token WHERE expires_at <= $1 LIMIT $2)").await?
+            + delete(&mut write, now.minus(MAIL_KEPT), limit, "DELETE FROM mail WHERE id IN (SELECT id FROM mail WHERE created_at <= $1 LIMIT $2)").await?,
     };
     // A handful at most, which no caller needs to count.
     delete(&mut write, now, limit, "DELETE FROM instance WHERE id IN (SELECT id FROM instance WHERE expires_at <= $1 LIMIT $2)").await?;

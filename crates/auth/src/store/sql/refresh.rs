@@ -7,9 +7,9 @@ use super::super::{
 };
 use super::database::{Database, Write};
 use super::statement::{Row, Statement};
-use super::{TENANT, account, audit, revocation};
+use super::{TENANT, account, audit, mail, revocation};
 use crate::domain::{
-    AccountId, AccountStatus, Actor, AuditEntry, AuditEvent, Family, FamilyId, Network,
+    AccountId, AccountStatus, Actor, AuditEntry, AuditEvent, Family, FamilyId, MailKind, Network,
     RefreshRecord, Revocation, SessionId, TokenHash, TokenState, UnixMillis, Verdict, judge,
 };
 
@@ -146,6 +146,8 @@ async fn reused(
         request: rotation.request,
         ..AuditEntry::by(Actor::Unproven, rotation.now, event)
     };
+    let owner = Some(family.account);
+    mail::insert(write, owner, MailKind::SessionStolen, rotation.now).await?;
     let revocation = end_session(write, family.session, rotation.revoked_until, &entry).await?;
     Ok(RotationOutcome::Reused {
         account: family.account,

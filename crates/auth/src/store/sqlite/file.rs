@@ -49,6 +49,8 @@ pub(crate) struct DatabaseFile {
     readers: SqlitePool,
     /// How writes go into the audit log, too.
     pub(crate) trail: Trail,
+    /// Whether writes queue mail, too.
+    pub(crate) sends_mail: bool,
 }
 
 impl DatabaseFile {
@@ -81,6 +83,7 @@ impl DatabaseFile {
             writer,
             readers,
             trail: Trail::default(),
+            sends_mail: true,
         })
     }
 
