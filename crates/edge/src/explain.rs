@@ -7,7 +7,6 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use portcullis_ops::decode::nearest;
 use serde_json::Value;
 
 mod asked;
@@ -26,6 +25,7 @@ use crate::connection::{Connection, ListenerContext};
 use crate::engine::requests::{RequestHead, RequestParser};
 use crate::pipeline::{Exchange, IdSource, Missed, would_refuse_connection};
 use crate::state::{Edge, RouteState};
+use crate::unknown::no_such;
 
 /// A request that was played through.
 struct Explained<'a> {
@@ -85,13 +85,8 @@ fn listener<'l>(
     };
     let named = listeners.iter().find(|one| one.name == name);
     named.ok_or_else(|| {
-        let names: Vec<&str> = listeners.iter().map(|one| one.name.as_str()).collect();
-        let meant = nearest(name, names.iter().copied());
-        let meant = meant.map_or_else(String::new, |meant| format!("Did you mean `{meant}`? "));
-        Trouble::UnknownListener(format!(
-            "There is no such listener. {meant}There are: {}.",
-            names.join(", ")
-        ))
+        let names = listeners.iter().map(|one| one.name.as_str());
+        Trouble::UnknownListener(no_such("listener", name, names))
     })
 }
 

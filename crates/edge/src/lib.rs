@@ -54,6 +54,7 @@ mod server;
 mod stamps;
 pub mod state;
 mod tls;
+mod unknown;
 pub mod upgrade;
 mod words;
 

@@ -12,4 +12,4 @@ pub mod yaml;
 
 mod secret;
 
-pub use secret::Secret;
+pub use secret::{Secret, tells_of_secret};

@@ -26,6 +26,20 @@ impl<T: Zeroize> fmt::Debug for Secret<T> {
     }
 }
 
+/// Whether a value of this name, such as a header field, usually is one that must not be shown.
+pub fn tells_of_secret(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    let words = [
+        "authorization",
+        "cookie",
+        "token",
+        "secret",
+        "key",
+        "password",
+    ];
+    words.iter().any(|word| name.contains(word))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -35,5 +49,14 @@ mod tests {
         let secret = Secret::new("hunter2".to_owned());
         assert_eq!(format!("{secret:?}"), "[redacted]");
         assert_eq!(secret.expose(), "hunter2");
+    }
+    #[test]
+    fn names_that_usually_carry_a_secret_are_told_in_any_case() {
+        for name in ["Authorization", "set-cookie", "X-Api-Key", "client_secret"] {
+            assert!(tells_of_secret(name), "{name}");
+        }
+        for name in ["accept", "x-request-id", "host"] {
+            assert!(!tells_of_secret(name), "{name}");
+        }
     }
 }

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
-use portcullis_ops::decode::nearest;
 use serde_json::{Value, json};
 
 use super::answer::Refused;
@@ -15,6 +14,7 @@ use super::{flags, status};
 use crate::cluster::{Cluster, Endpoint, EndpointStatus};
 use crate::gate::{NEVER, unix_seconds};
 use crate::state::{Edge, Share, Snapshot, SwitchError, Targets};
+use crate::unknown::{listed, meant, no_such};
 
 /// A change that was made.
 pub(super) struct Applied {
@@ -95,17 +95,9 @@ fn find(
 pub(super) fn find_cluster(edge: &Edge, name: &str) -> Result<Arc<Cluster>, Refused> {
     let snapshot = edge.snapshot.load();
     snapshot.cluster_named(name).cloned().ok_or_else(|| {
-        let names = clusters(&snapshot);
-        let meant = meant(name, snapshot.clusters.iter().map(|one| one.name()));
-        Refused::NotFound(format!(
-            "There is no such cluster. {meant}There are: {names}."
-        ))
+        let names = snapshot.clusters.iter().map(|one| one.name());
+        Refused::NotFound(no_such("cluster", name, names))
     })
-}
-
-fn meant<'n>(written: &str, known: impl IntoIterator<Item = &'n str>) -> String {
-    let meant = nearest(written, known);
-    meant.map_or_else(String::new, |name| format!("Did you mean `{name}`? "))
 }
 
 fn apply_to_endpoint(
@@ -188,7 +180,7 @@ fn alternatives(snapshot: &Snapshot, error: &SwitchError) -> Option<String> {
     let routes = |is_meant: fn(&Targets) -> bool| {
         let routes = snapshot.routes.iter();
         let meant = routes.filter(|route| route.targets.as_ref().is_some_and(is_meant));
-        listed(meant.map(|route| route.name.as_str()).collect())
+        listed(meant.map(|route| route.name.as_str()))
     };
     let written = |route: &str| {
         let mut routes = snapshot.routes.iter();
@@ -214,7 +206,7 @@ fn alternatives(snapshot: &Snapshot, error: &SwitchError) -> Option<String> {
         SwitchError::NotAMember { route, .. } => {
             let shares = written(route)?;
             let names = shares.iter().map(|share| share.cluster.as_str());
-            format!("It has: {}", listed(names.collect()))
+            format!("It has: {}", listed(names))
         }
         SwitchError::NothingBefore(route) => {
             let shares = written(route)?;
@@ -222,7 +214,7 @@ fn alternatives(snapshot: &Snapshot, error: &SwitchError) -> Option<String> {
                 .iter()
                 .map(|share| format!("{} {}", share.cluster, share.weight))
                 .collect();
-            let now = listed(now.iter().map(String::as_str).collect());
+            let now = listed(now.iter().map(String::as_str));
             format!("It has what the configuration says: {now}")
         }
         SwitchError::Weights => return None,
@@ -230,24 +222,10 @@ fn alternatives(snapshot: &Snapshot, error: &SwitchError) -> Option<String> {
 }
 
 fn clusters(snapshot: &Snapshot) -> String {
-    listed(snapshot.clusters.iter().map(|one| one.name()).collect())
+    listed(snapshot.clusters.iter().map(|one| one.name()))
 }
 
-/// As many names as somebody reads.
-fn listed(names: Vec<&str>) -> String {
-    match names.len() {
-        0 => "none".to_owned(),
-        count if count > LISTED_MAX => {
-            let shown = names[..LISTED_MAX].join(", ");
-            format!("{shown} and {} more", count - LISTED_MAX)
-        }
-        _ => names.join(", "),
-    }
-}
-
-const LISTED_MAX: usize = 50;
-
-fn capitalized(sentence: &str) -> String {
+pub(super) fn capitalized(sentence: &str) -> String {
     let mut rest = sentence.chars();
     let first = rest.next().map(|first| first.to_ascii_uppercase());
     first.into_iter().chain(rest).collect()

@@ -8,6 +8,7 @@ use hyper::body::Incoming;
 use serde_json::json;
 
 use super::answer::{Answer, Refused, document, tag};
+use super::apply::capitalized;
 use super::{Desk, change, collected};
 use crate::explain::{Asked, Trouble, explain};
 
@@ -16,7 +17,8 @@ impl Desk {
     pub(super) async fn explain(&self, body: Incoming) -> Result<Answer, Refused> {
         let body = collected(body).await?;
         let asked = Asked::read(&change::members(&body)?);
-        let asked = asked.map_err(|mistake| Refused::Invalid(sentence(&mistake)))?;
+        let asked =
+            asked.map_err(|mistake| Refused::Invalid(format!("{}.", capitalized(&mistake))))?;
         let (edge, listeners) = (Arc::clone(&self.edge), self.controller.listeners());
         let revision = edge.audit.revision();
         // A thousand routes to compare with are no work for a thread that carries requests.
@@ -35,10 +37,4 @@ impl Desk {
         tag(&mut answer, revision);
         Ok(answer)
     }
-}
-
-fn sentence(mistake: &str) -> String {
-    let mut rest = mistake.chars();
-    let first = rest.next().map(|first| first.to_ascii_uppercase());
-    first.into_iter().chain(rest).chain(['.']).collect()
 }

@@ -1,12 +1,12 @@
 //! Feature flags as operators see and change them. Never decides for anybody.
 
-use portcullis_ops::decode::nearest;
 use portcullis_traffic::flag::{Percent, Setting};
 use serde_json::{Map, Value, json};
 
 use super::answer::Refused;
 use super::apply::Applied;
 use crate::state::{Edge, Said, Snapshot, Standing};
+use crate::unknown::no_such;
 
 /// All flags, and who said how they stand.
 pub(super) fn all(edge: &Edge) -> Value {
@@ -99,17 +99,8 @@ fn told(flag: &Standing<'_>) -> Value {
 
 fn unknown(snapshot: &Snapshot, name: &str) -> Refused {
     let flags = snapshot.flags.all();
-    let names = || flags.iter().map(Standing::name);
-    let meant = nearest(name, names());
-    let meant = meant.map_or_else(String::new, |name| format!("Did you mean `{name}`? "));
-    let listed: Vec<&str> = names().collect();
-    let listed = match listed.is_empty() {
-        true => "none".to_owned(),
-        false => listed.join(", "),
-    };
-    Refused::NotFound(format!(
-        "There is no such flag. {meant}There are: {listed}."
-    ))
+    let names = flags.iter().map(Standing::name);
+    Refused::NotFound(no_such("flag", name, names))
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use portcullis_ops::decode::{Kind, Scalar, Table};
 use portcullis_ops::diagnostic::{Report, Source};
+use portcullis_ops::tells_of_secret;
 use portcullis_ops::yaml::{self, Lookup, Node, Value};
 use serde_json::json;
 
@@ -344,20 +345,6 @@ fn shown(shape: Shape, name: &str, node: &Node) -> serde_json::Value {
 /// The last step of a path.
 fn name_of(path: &str) -> &str {
     path.rsplit(['.', '[']).next().unwrap_or(path)
-}
-
-/// Whether a header field of this name usually carries one.
-pub(crate) fn tells_of_secret(name: &str) -> bool {
-    let name = name.to_ascii_lowercase();
-    let words = [
-        "authorization",
-        "cookie",
-        "token",
-        "secret",
-        "key",
-        "password",
-    ];
-    words.iter().any(|word| name.contains(word))
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use http::HeaderValue;
+use portcullis_ops::tells_of_secret;
 use portcullis_traffic::containment::Obstacle;
 use portcullis_traffic::endpoint::EndpointId;
 use portcullis_traffic::select::{Balance, Candidate, Skipped};
@@ -13,7 +14,6 @@ use super::play::{Decided, Ended};
 use super::{Explained, steps};
 use crate::cluster::{Cluster, EndpointStatus, Rehearsed, obstacle_name};
 use crate::config::{HostPattern, PathPattern, Pattern};
-use crate::control::plan::tells_of_secret;
 use crate::pipeline::{AskedLimit, Findings, HeaderEdit, Missed, asked_for, told};
 use crate::state::{RouteState, Snapshot};
 

@@ -5,6 +5,7 @@ use std::cell::Cell;
 use std::net::IpAddr;
 
 use http::{HeaderName, Method};
+use portcullis_ops::tells_of_secret;
 use portcullis_traffic::flag::FlagId;
 use portcullis_traffic::route::{
     Condition, Conditions, Details, Pattern, Unmet, normalize_host, plain_path,
@@ -15,7 +16,6 @@ use super::client_address::Trust;
 use super::head::{Fields, Head};
 use super::{cors, flag, path};
 use crate::connection::Connection;
-use crate::control::plan::tells_of_secret;
 use crate::outcome::Cause;
 use crate::state::{Decided, RouteId, Snapshot};
 
