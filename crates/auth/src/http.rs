@@ -86,6 +86,7 @@ fn routes() -> Vec<(&'static str, MethodRouter<Arc<Service>>)> {
             post(second_factor::handle),
         ),
         ("/api/v1/auth/reauthenticate", post(reauthenticate::handle)),
+        ("/api/v1/auth/mfa", get(factors::show)),
         (
             "/api/v1/auth/mfa/totp",
             post(factors::begin).delete(factors::remove),

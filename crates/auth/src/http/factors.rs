@@ -20,6 +20,21 @@ struct Confirmation {
     code: Secret<String>,
 }
 
+/// `GET /api/v1/auth/mfa`.
+pub(super) async fn show(
+    State(service): State<Arc<Service>>,
+    request: Request,
+) -> Result<Response, ApiError> {
+    let origin = service.origin(&request);
+    let owner = owner::looking(&service, request.headers(), origin).await?;
+    let factors = service.app.factors(owner).await?;
+    let answer = axum::Json(json!({
+        "totp": factors.has_totp,
+        "recovery_codes_left": factors.recovery_codes_left,
+    }));
+    Ok(answer.into_response())
+}
+
 /// `POST /api/v1/auth/mfa/totp`.
 pub(super) async fn begin(
     State(service): State<Arc<Service>>,

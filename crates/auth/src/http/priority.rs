@@ -33,6 +33,7 @@ fn share(endpoint: &str) -> Option<Share> {
         | "/api/v1/auth/password/reset"
         | "/api/v1/auth/email/verify"
         | "/api/v1/auth/email/resend"
+        | "/api/v1/auth/mfa"
         | "/api/v1/auth/mfa/totp"
         | "/api/v1/auth/mfa/totp/confirm"
         | "/api/v1/auth/mfa/recovery-codes" => Share::Percent(60),

@@ -153,12 +153,22 @@ async fn sec_g01_a_login_takes_two_steps_once_an_authenticator_is_confirmed(
 async fn sec_g08_recovery_codes_are_shown_once_and_good_once(installation: Installation) {
     let instance = installation.start("a").await;
     let tokens = instance.register_and_login().await;
+    let left = async || {
+        let answer = instance
+            .bearer("GET", "/api/v1/auth/mfa", &tokens.access)
+            .await;
+        let json = answer.json();
+        (json["totp"].as_bool(), json["recovery_codes_left"].as_u64())
+    };
+    assert_eq!(left().await, (Some(false), Some(0)));
     let (_, old) = enrol(&instance, &tokens).await;
     assert_eq!(old.len(), 10);
+    assert_eq!(left().await, (Some(true), Some(10)));
     let first = challenge(&instance).await;
     assert_eq!(answer(&instance, &first, &old[0]).await.status, 200);
     let again = answer(&instance, &first, &old[0]).await;
     assert_problem(&again, 401, "invalid_code");
+    assert_eq!(left().await, (Some(true), Some(9)));
     let new = recovery_codes(&instance.bearer("POST", CODES, &tokens.access).await);
     let voided = answer(&instance, &first, &old[1]).await;
     assert_problem(&voided, 401, "invalid_code");

@@ -12,6 +12,13 @@ use crate::keys::Purpose;
 use crate::random;
 use crate::store::TotpConfirmation;
 
+/// What an owner may know of their factors.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Factors {
+    pub(crate) has_totp: bool,
+    pub(crate) recovery_codes_left: u32,
+}
+
 /// What an app needs to make codes. Shown once.
 #[derive(Debug)]
 pub(crate) struct Enrolment {
@@ -51,6 +58,14 @@ impl App {
     ) -> Outcome<Vec<RecoveryCode>> {
         let outcome = self.try_new_recovery_codes(owner, origin).await;
         self.counted("recovery_codes", outcome)
+    }
+
+    /// Whether there is an authenticator, and how many recovery codes are left.
+    pub(crate) async fn factors(&self, owner: Owner) -> Outcome<Factors> {
+        Ok(Factors {
+            has_totp: self.factor_of(owner.account).await?.is_some(),
+            recovery_codes_left: self.store.recovery_codes_left(owner.account).await?,
+        })
     }
 
     async fn try_begin_totp(&self, owner: Owner, origin: Origin) -> Outcome<Enrolment> {
