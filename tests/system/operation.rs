@@ -160,6 +160,18 @@ async fn auth_names_a_taken_port_at_once() {
 #[tokio::test]
 async fn migrate_prepares_and_auth_drains() {
     let data = TempDir::new().unwrap();
+    let mut check = auth(&data, &["migrate", "--check", "--json"], &[]);
+    assert_eq!(check.exit_code().await, 3, "{}", check.output());
+    let missing: serde_json::Value = serde_json::from_str(&check.stdout().join("")).unwrap();
+    assert_eq!(
+        (&missing["ok"], &missing["found"]),
+        (&json!(false), &json!(null))
+    );
+    assert_eq!(missing["missing"][0]["version"], 1, "{missing}");
+    assert!(
+        !data.path().join("auth.db").exists(),
+        "a look makes no database"
+    );
     let mut migrate = auth(&data, &["migrate", "--json"], &[]);
     assert_eq!(migrate.exit_code().await, 0, "{}", migrate.output());
     let prepared: serde_json::Value = serde_json::from_str(&migrate.stdout().join("")).unwrap();

@@ -2,6 +2,7 @@
 //! the store for anything else.
 
 use std::fmt;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -11,7 +12,9 @@ use crate::breaker::Guard;
 use crate::config::{Database, DatabasePlace};
 use crate::domain::{AccountId, UnixMillis};
 use crate::shared::Shared;
+use crate::store::postgres::PostgresServers;
 use crate::store::readers::{Positions, REMEMBERED, Unknown};
+use crate::store::sqlite::Plan;
 use crate::store::topology::WalPosition;
 use crate::store::{PostgresOptions, SqliteOptions, Store, StoreResult, Trail, postgres, sqlite};
 
@@ -32,29 +35,51 @@ pub(crate) async fn open(
 ) -> StoreResult<Arc<dyn Store>> {
     Ok(match &database.place {
         DatabasePlace::File(path) => {
-            let options = SqliteOptions {
-                path: path.clone(),
-                pool_size: database.pool_size.get(),
-                max_overflow: database.max_overflow,
-            };
-            let store = sqlite::open(&options).await?;
+            let store = sqlite::open(&file_options(database, path)).await?;
             Arc::new(store.audited(trail).mailing(database.sends_mail))
         }
         DatabasePlace::Servers(servers) => {
-            let options = PostgresOptions {
-                servers: servers.clone(),
-                pool_size: database.pool_size.get(),
-                max_overflow: database.max_overflow,
-                acquire_timeout: ACQUIRE_TIMEOUT,
-                recycle_after: RECYCLE_AFTER,
-                lag_max: database.replica_lag_max,
-                positions: shared.map(|shared| Arc::new(Written(shared)) as Arc<dyn Positions>),
-                guard: guard.clone(),
-            };
+            let options = server_options(database, servers, guard, shared);
             let store = postgres::open(&options).await?;
             Arc::new(store.audited(trail).mailing(database.sends_mail))
         }
     })
+}
+
+/// What opening would do to the schema; changes nothing.
+pub(crate) async fn plan(database: &Database, guard: &Arc<Guard>) -> StoreResult<Plan> {
+    match &database.place {
+        DatabasePlace::File(path) => sqlite::plan(&file_options(database, path)).await,
+        DatabasePlace::Servers(servers) => {
+            postgres::plan(&server_options(database, servers, guard, None)).await
+        }
+    }
+}
+
+fn file_options(database: &Database, path: &Path) -> SqliteOptions {
+    SqliteOptions {
+        path: path.to_owned(),
+        pool_size: database.pool_size.get(),
+        max_overflow: database.max_overflow,
+    }
+}
+
+fn server_options(
+    database: &Database,
+    servers: &PostgresServers,
+    guard: &Arc<Guard>,
+    shared: Option<Arc<dyn Shared>>,
+) -> PostgresOptions {
+    PostgresOptions {
+        servers: servers.clone(),
+        pool_size: database.pool_size.get(),
+        max_overflow: database.max_overflow,
+        acquire_timeout: ACQUIRE_TIMEOUT,
+        recycle_after: RECYCLE_AFTER,
+        lag_max: database.replica_lag_max,
+        positions: shared.map(|shared| Arc::new(Written(shared)) as Arc<dyn Positions>),
+        guard: guard.clone(),
+    }
 }
 
 /// Remembers in the shared state.

@@ -26,6 +26,7 @@ pub mod keys;
 mod lifecycle;
 mod mail;
 mod metrics;
+pub mod migration;
 pub mod operator;
 pub mod password;
 pub mod random;

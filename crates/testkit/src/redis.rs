@@ -2,6 +2,8 @@
 //!
 //! The program is Debian's `redis-server`; a test without it fails and says what to install.
 
+pub mod sentinel;
+
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::os::unix::fs::chown;

@@ -8,7 +8,7 @@ use portcullis_ops::Secret;
 
 use super::values::Values;
 use super::{Database, Variable, var};
-use crate::shared::redis::{RedisOptions, RedisTrust};
+use crate::shared::redis::{RedisOptions, RedisTrust, SentinelOptions};
 
 pub(super) const VARIABLES: &[Variable] = &[
     var(
@@ -37,6 +37,21 @@ pub(super) const VARIABLES: &[Variable] = &[
         "REDIS_CA_FILE",
         "the machine's list",
         "PEM file of the authorities that a rediss:// Redis is certified by",
+    ),
+    var(
+        "REDIS_SENTINELS",
+        "none",
+        "Sentinels that say which Redis leads, host:port separated by commas, instead of REDIS_URL and REDIS_HOST",
+    ),
+    var(
+        "REDIS_SENTINEL_MASTER",
+        "mymaster",
+        "the name that the Sentinels know it by",
+    ),
+    var(
+        "REDIS_SENTINEL_PASSWORD",
+        "none",
+        "password of the Sentinels; REDIS_PASSWORD is that of Redis",
     ),
     var(
         "REDIS_POOL_SIZE",
@@ -88,8 +103,19 @@ fn redis(v: &mut Values<'_>) -> Option<RedisOptions> {
     );
     let pool_size = v.number("REDIS_POOL_SIZE", 20, 1..=100) as usize;
     let authorities = v.get("REDIS_CA_FILE").map(PathBuf::from);
+    let sentinels = sentinels(v, database);
     let mut options = match (v.get("REDIS_URL"), v.get("REDIS_HOST")) {
-        (None, None) => return None,
+        (Some(_), _) | (_, Some(_)) if sentinels.is_some() => {
+            let hint =
+                "unset REDIS_URL, REDIS_HOST and REDIS_PORT: the Sentinels say where Redis is";
+            v.error(
+                "REDIS_SENTINELS",
+                "is set beside the address of a Redis",
+                hint,
+            );
+            return None;
+        }
+        (None, None) => sentinels?,
         (Some(_), Some(_)) => {
             let hint = "unset REDIS_HOST, REDIS_PORT and REDIS_DB, or REDIS_URL";
             v.error("REDIS_HOST", "is set beside REDIS_URL", hint);
@@ -109,7 +135,7 @@ fn redis(v: &mut Values<'_>) -> Option<RedisOptions> {
     options.password = options.password.or(password);
     if let Some(file) = authorities {
         if options.tls.is_none() {
-            let hint = "write REDIS_URL with rediss://, or unset REDIS_CA_FILE";
+            let hint = "write REDIS_URL with rediss://, or unset REDIS_CA_FILE; with REDIS_SENTINELS there is no TLS";
             v.error(
                 "REDIS_CA_FILE",
                 "is set, but Redis is reached without TLS",
@@ -119,4 +145,30 @@ fn redis(v: &mut Values<'_>) -> Option<RedisOptions> {
         options.tls = Some(RedisTrust::Authorities(file));
     }
     Some(options)
+}
+
+/// The Redis that Sentinels know, if any are named.
+fn sentinels(v: &mut Values<'_>, database: u16) -> Option<RedisOptions> {
+    let name = v.text("REDIS_SENTINEL_MASTER", "mymaster");
+    let password = v.get("REDIS_SENTINEL_PASSWORD").map(Secret::new);
+    let text = v.get("REDIS_SENTINELS")?;
+    let hosts = match SentinelOptions::hosts(text.trim()) {
+        Ok(hosts) => hosts,
+        Err(error) => {
+            v.error(
+                "REDIS_SENTINELS",
+                error.to_string(),
+                "write host:26379,host:26379",
+            );
+            return None;
+        }
+    };
+    Some(RedisOptions {
+        sentinels: Some(SentinelOptions {
+            hosts,
+            name,
+            password,
+        }),
+        ..RedisOptions::at("", 0, database)
+    })
 }

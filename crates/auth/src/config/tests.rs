@@ -300,6 +300,44 @@ fn redis_is_named_by_a_url_or_by_its_parts() {
 }
 
 #[test]
+fn a_redis_is_named_by_sentinels_that_know_it() {
+    let options = redis(&[
+        ("REDIS_SENTINELS", "s-1:5000,s-2"),
+        ("REDIS_SENTINEL_MASTER", "main"),
+        ("REDIS_SENTINEL_PASSWORD", "hunter2"),
+        ("REDIS_PASSWORD", "hunter3"),
+        ("REDIS_DB", "3"),
+    ]);
+    assert_eq!(
+        options.place(),
+        "redis-sentinel://s-1:5000,s-2:26379/main/3"
+    );
+    assert_eq!(options.password.as_ref().unwrap().expose(), "hunter3");
+    let sentinels = options.sentinels.clone().unwrap();
+    assert_eq!(sentinels.password.unwrap().expose(), "hunter2");
+    assert!(!format!("{options:?}").contains("hunter"));
+    let unnamed = redis(&[("REDIS_SENTINELS", "s-1")]);
+    assert_eq!(unnamed.sentinels.unwrap().name, "mymaster");
+    for (pairs, variable) in [
+        (&[("REDIS_SENTINELS", "s-1:x")][..], "REDIS_SENTINELS"),
+        (
+            &[("REDIS_SENTINELS", "s"), ("REDIS_URL", "redis://a")],
+            "REDIS_SENTINELS",
+        ),
+        (
+            &[("REDIS_SENTINELS", "s"), ("REDIS_HOST", "a")],
+            "REDIS_SENTINELS",
+        ),
+        (
+            &[("REDIS_SENTINELS", "s"), ("REDIS_CA_FILE", "/ca.pem")],
+            "REDIS_CA_FILE",
+        ),
+    ] {
+        assert_eq!(faulty(pairs), [variable]);
+    }
+}
+
+#[test]
 fn a_redis_that_cannot_be_meant_is_refused() {
     for (pairs, variable) in [
         (&[("REDIS_URL", "http://:hunter2@cache")][..], "REDIS_URL"),

@@ -13,6 +13,7 @@ mod facts;
 mod lane;
 mod options;
 mod scripts;
+mod sentinel;
 #[cfg(test)]
 mod tests;
 mod trust;
@@ -35,8 +36,9 @@ use crate::store::topology::WalPosition;
 use entries::{Entry, INSTANCE, INSTANCES, LOADED, PERMISSIONS};
 use facts::Facts;
 use lane::Lanes;
-pub use options::{BadAddress, RedisOptions, RedisTrust};
+pub use options::{BadAddress, RedisOptions, RedisTrust, SentinelOptions};
 use scripts::Scripts;
+use sentinel::Source;
 use trust::Trust;
 
 /// Revocations that one script writes: a bite that Redis is not held up by.
@@ -74,20 +76,28 @@ impl RedisShared {
     /// When the settings themselves cannot be used.
     pub async fn connect(options: &RedisOptions) -> Result<Self, RedisSetupError> {
         let settings = RedisSetupError::Settings;
-        let connection = options.connection().map_err(settings)?;
-        let client = match options.authorities() {
-            None => Client::open(connection),
+        let authorities = match options.authorities() {
+            None => None,
             Some(file) => {
                 let pem = tokio::fs::read(file).await;
-                let pem = pem.map_err(RedisSetupError::Authorities)?;
-                let certificates = TlsCertificates {
-                    client_tls: None,
-                    root_cert: Some(pem),
-                };
-                Client::build_with_tls(connection, certificates)
+                Some(pem.map_err(RedisSetupError::Authorities)?)
             }
         };
-        let lanes = Lanes::new(client.map_err(settings)?, options.pool_size.get());
+        let fixed = || {
+            let connection = options.connection()?;
+            match authorities {
+                None => Client::open(connection),
+                Some(pem) => {
+                    let certificates = TlsCertificates {
+                        client_tls: None,
+                        root_cert: Some(pem),
+                    };
+                    Client::build_with_tls(connection, certificates)
+                }
+            }
+        };
+        let source = Source::new(options, fixed).map_err(settings)?;
+        let lanes = Lanes::new(source, options.pool_size.get());
         if !lanes.settle().await {
             tracing::warn!(redis = options.place(), "starting without Redis");
         }

@@ -12,7 +12,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::StoreResult;
+use super::attempt::Attempt as _;
 use super::readers::Positions;
+use super::schema::Plan;
 use super::sql::SqlStore;
 use super::sql::database::Database;
 use crate::breaker::Guard;
@@ -52,33 +54,70 @@ pub async fn open(options: &PostgresOptions) -> StoreResult<SqlStore> {
     Ok(SqlStore::new(Database::Postgres(cluster)))
 }
 
-async fn migrate_all(options: &PostgresOptions, cluster: &Cluster) -> StoreResult<()> {
-    const LOOKING: &str = "looking for the server to migrate";
-    if options.servers.direct.is_empty() {
-        return migrate::run(cluster.primary(LOOKING)?, &migrate::store()).await;
-    }
-    let narrow = PostgresOptions {
-        pool_size: 1,
-        max_overflow: 0,
-        ..options.clone()
+/// What bringing the schema up to date would do.
+pub async fn plan(options: &PostgresOptions) -> StoreResult<Plan> {
+    let cluster = Cluster::open(options).await?;
+    let plan = match Direct::find(options, &cluster).await {
+        Ok(direct) => {
+            let plan = migrate::plan(&direct.pool).await;
+            direct.close().await;
+            plan
+        }
+        Err(error) => Err(error),
     };
-    let mut refused = None;
-    for address in &options.servers.direct {
-        let migrated = match Pool::open(&narrow, address).await {
-            Ok(pool) => {
-                let migrated = match pool.can_write(LOOKING).await {
-                    Ok(()) => Ok(migrate::run(&pool, &migrate::store()).await),
-                    Err(error) => Err(error),
-                };
-                pool.close().await;
-                migrated
-            }
-            Err(error) => Err(error),
+    cluster.close().await;
+    plan
+}
+
+async fn migrate_all(options: &PostgresOptions, cluster: &Cluster) -> StoreResult<()> {
+    let direct = Direct::find(options, cluster).await?;
+    let migrated = migrate::run(&direct.pool, &migrate::store()).await;
+    direct.close().await;
+    migrated
+}
+
+/// The way to the server that takes writes, past poolers.
+struct Direct {
+    pool: Pool,
+    /// Whether it is another way than that of the cluster.
+    is_own: bool,
+}
+
+impl Direct {
+    async fn find(options: &PostgresOptions, cluster: &Cluster) -> StoreResult<Self> {
+        const LOOKING: &str = "looking for the server to migrate";
+        if options.servers.direct.is_empty() {
+            let pool = cluster.primary(LOOKING)?.clone();
+            let is_own = false;
+            return Ok(Self { pool, is_own });
+        }
+        let narrow = PostgresOptions {
+            pool_size: 1,
+            max_overflow: 0,
+            ..options.clone()
         };
-        match migrated {
-            Ok(migrated) => return migrated,
-            Err(error) => refused = Some(error),
+        let mut refused = None;
+        for address in &options.servers.direct {
+            let pool = match Pool::open(&narrow, address).await {
+                Ok(pool) => pool,
+                Err(error) => {
+                    refused = Some(error);
+                    continue;
+                }
+            };
+            match pool.can_write(LOOKING).await {
+                Ok(()) => return Ok(Self { pool, is_own: true }),
+                Err(error) => refused = Some(error),
+            }
+            pool.close().await;
+        }
+        let nobody = || Err(cluster::nobody_leads()).attempting(LOOKING);
+        refused.map_or_else(nobody, Err)
+    }
+
+    async fn close(self) {
+        if self.is_own {
+            self.pool.close().await;
         }
     }
-    refused.map_or(Ok(()), Err)
 }

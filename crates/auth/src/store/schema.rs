@@ -8,6 +8,42 @@ use super::{StoreError, StoreResult};
 /// How far ahead of its own migrations a release still works.
 const SKEW: i64 = 1;
 
+/// What bringing a schema up to date would do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// The newest migration in it; `None`: it is empty.
+    pub found: Option<i64>,
+    /// The newest migration of this release.
+    pub ours: i64,
+    /// What is missing, in the order in which it would run.
+    pub missing: Vec<Step>,
+}
+
+/// One migration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// Its number.
+    pub version: i64,
+    /// What it is about.
+    pub name: String,
+}
+
+/// Compares the newest migration of a schema with all of ours. Fails like a start would.
+pub(crate) fn plan(found: Option<i64>, ours: Vec<Step>) -> StoreResult<Plan> {
+    let newest = ours
+        .iter()
+        .map(|step| step.version)
+        .max()
+        .unwrap_or_default();
+    judge(found, newest)?;
+    let is_missing = |step: &Step| found.is_none_or(|found| step.version > found);
+    Ok(Plan {
+        found,
+        ours: newest,
+        missing: ours.into_iter().filter(is_missing).collect(),
+    })
+}
+
 /// What is to be done about a schema.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Schema {
@@ -31,6 +67,21 @@ pub(crate) fn judge(found: Option<i64>, ours: i64) -> StoreResult<Schema> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_plan_names_what_is_missing_and_nothing_else() {
+        let step = |version| Step {
+            version,
+            name: format!("step {version}"),
+        };
+        let ours = || vec![step(1), step(2), step(3)];
+        let missing = |found| plan(found, ours()).unwrap().missing;
+        assert_eq!(missing(None), ours());
+        assert_eq!(missing(Some(2)), [step(3)]);
+        assert_eq!(missing(Some(3)), []);
+        assert_eq!(missing(Some(4)), [], "of the release after this");
+        assert!(plan(Some(5), ours()).is_err());
+    }
 
     #[test]
     fn a_schema_is_migrated_used_or_refused_by_how_far_it_is_ahead() {

@@ -14,6 +14,8 @@ use std::path::PathBuf;
 use sqlx::sqlite::SqliteSynchronous;
 
 use super::StoreResult;
+use super::schema;
+pub use super::schema::{Plan, Step};
 use super::sql::SqlStore;
 use super::sql::database::Database;
 use file::{DatabaseFile, FileOptions};
@@ -35,6 +37,17 @@ pub async fn open(options: &SqliteOptions) -> StoreResult<SqlStore> {
     let file = open_file(options).await?;
     migrate::run(&file, migrate::store()).await?;
     Ok(SqlStore::new(Database::Sqlite(file)))
+}
+
+/// What bringing the schema up to date would do. Makes no file.
+pub async fn plan(options: &SqliteOptions) -> StoreResult<Plan> {
+    if !options.path.exists() {
+        return schema::plan(None, migrate::steps(&migrate::store()));
+    }
+    let file = open_file(options).await?;
+    let plan = migrate::plan(&file).await;
+    file.close().await;
+    plan
 }
 
 async fn open_file(options: &SqliteOptions) -> StoreResult<DatabaseFile> {

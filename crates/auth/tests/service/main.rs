@@ -49,4 +49,5 @@ mod postgres;
 mod published;
 mod recovery;
 mod registry;
+mod sentinel;
 mod sessions;

@@ -10,7 +10,7 @@ pub(super) struct Facts {
     pub(super) version: String,
     /// Another one after every start: what was acknowledged before may be gone.
     pub(super) run_id: String,
-    is_replica: bool,
+    pub(super) is_replica: bool,
     used_bytes: u64,
     /// 0 for no bound.
     max_bytes: u64,

@@ -1,4 +1,4 @@
-//! Connections to one Redis that are made again whenever they break. Never makes a request wait for a connection, and
+//! Connections to one Redis that are made again whenever they break, or another Redis leads. Never makes a request wait for a connection, and
 //! never sends a command twice.
 
 use std::sync::Arc;
@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, RedisError, ServerErrorKind};
+use redis::{AsyncConnectionConfig, RedisError, ServerErrorKind};
 use tokio::sync::{Notify, watch};
 use tokio::time::timeout;
 
 use super::facts::Facts;
+use super::sentinel::{Place, Source};
 
 /// For a connection with its handshakes; longer, and the network is as good as gone.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -29,6 +30,10 @@ const BUSY: usize = 64;
 pub(super) enum NoAnswer {
     #[error("not connected at the moment")]
     NotConnected,
+    #[error("nobody is known to lead")]
+    NobodyLeads,
+    #[error("it follows another Redis")]
+    Follows,
     #[error("no answer within {} ms", COMMAND_TIMEOUT.as_millis())]
     Timeout,
     #[error(transparent)]
@@ -48,7 +53,7 @@ pub(super) struct Live {
 pub(super) struct Lanes {
     lanes: Vec<Arc<Lane>>,
     opened: AtomicUsize,
-    client: Client,
+    source: Arc<Source>,
     /// Dropped or set at the end, which ends the tasks.
     is_closed: watch::Sender<bool>,
 }
@@ -61,7 +66,7 @@ struct Lane {
 }
 
 impl Lanes {
-    pub(super) fn new(client: Client, most: usize) -> Self {
+    pub(super) fn new(source: Arc<Source>, most: usize) -> Self {
         let lane = || {
             Arc::new(Lane {
                 live: ArcSwapOption::empty(),
@@ -73,9 +78,17 @@ impl Lanes {
         let lanes = Self {
             lanes: std::iter::repeat_with(lane).take(most.max(1)).collect(),
             opened: AtomicUsize::new(0),
-            client,
+            source,
             is_closed: watch::Sender::new(false),
         };
+        let (source, mut is_closed) = (lanes.source.clone(), lanes.is_closed.subscribe());
+        // Owned by `is_closed`, as the connections are.
+        tokio::spawn(async move {
+            tokio::select! {
+                () = source.keep_asking() => {}
+                _ = is_closed.wait_for(|is_closed| *is_closed) => {}
+            }
+        });
         lanes.open_another(0);
         lanes
     }
@@ -149,9 +162,9 @@ impl Lanes {
             self.opened
                 .compare_exchange(opened, opened + 1, Ordering::Relaxed, Ordering::Relaxed);
         if another.is_ok() {
-            let (lane, client) = (lane.clone(), self.client.clone());
+            let (lane, source) = (lane.clone(), self.source.clone());
             // Owned by `is_closed`: it ends when that is set or dropped.
-            tokio::spawn(lane.keep(client, self.is_closed.subscribe()));
+            tokio::spawn(lane.keep(source, self.is_closed.subscribe()));
         }
     }
 }
@@ -171,20 +184,20 @@ impl Lane {
     }
 
     /// Connects, waits until that breaks, and does so again until the end.
-    async fn keep(self: Arc<Self>, client: Client, mut is_closed: watch::Receiver<bool>) {
+    async fn keep(self: Arc<Self>, source: Arc<Source>, mut is_closed: watch::Receiver<bool>) {
         tokio::select! {
-            () = self.reconnect_for_ever(&client) => {}
+            () = self.reconnect_for_ever(&source) => {}
             _ = is_closed.wait_for(|is_closed| *is_closed) => {}
         }
         self.live.store(None);
     }
 
-    async fn reconnect_for_ever(&self, client: &Client) {
+    async fn reconnect_for_ever(&self, source: &Source) {
         let mut backoff = FIRST_BACKOFF;
         let mut is_reported = false;
         loop {
-            match connect(client).await {
-                Ok((connection, facts)) => {
+            match connect(source).await {
+                Ok((connection, facts, place)) => {
                     let serial = self.serials.fetch_add(1, Ordering::Relaxed);
                     facts.warn_of_what_forgets();
                     tracing::debug!(redis = facts.version, "connected to Redis");
@@ -196,7 +209,11 @@ impl Lane {
                     };
                     self.live.store(Some(Arc::new(live)));
                     (backoff, is_reported) = (FIRST_BACKOFF, false);
-                    self.broken.notified().await;
+                    tokio::select! {
+                        () = self.broken.notified() => source.doubt(),
+                        // What the one before answers may be over, whether it knows or not.
+                        () = source.moved_from(&place) => self.live.store(None),
+                    }
                 }
                 Err(error) => {
                     // Once each time it goes away: what follows is the same.
@@ -204,6 +221,7 @@ impl Lane {
                         tracing::warn!(%error, "Redis cannot be reached; trying on");
                     }
                     is_reported = true;
+                    source.doubt();
                     tokio::time::sleep(jittered(backoff)).await;
                     backoff = (backoff * 2).min(LONGEST_BACKOFF);
                 }
@@ -213,7 +231,10 @@ impl Lane {
 }
 
 /// A connection, and what Redis says of itself over it.
-async fn connect(client: &Client) -> Result<(MultiplexedConnection, Facts), NoAnswer> {
+async fn connect(
+    source: &Source,
+) -> Result<(MultiplexedConnection, Facts, Option<Place>), NoAnswer> {
+    let (client, place) = source.client().ok_or(NoAnswer::NobodyLeads)?;
     let config = AsyncConnectionConfig::new()
         .set_connection_timeout(Some(CONNECT_TIMEOUT))
         // Every command has its own time-out here.
@@ -223,7 +244,10 @@ async fn connect(client: &Client) -> Result<(MultiplexedConnection, Facts), NoAn
             .get_multiplexed_async_connection_with_config(&config)
             .await?;
         let facts = Facts::ask(&mut connection).await?;
-        Ok((connection, facts))
+        if facts.is_replica && source.asks_for_a_primary() {
+            return Err(NoAnswer::Follows);
+        }
+        Ok((connection, facts, place))
     };
     let opened = timeout(CONNECT_TIMEOUT, opening).await;
     opened.unwrap_or(Err(NoAnswer::Timeout))

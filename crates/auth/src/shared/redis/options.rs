@@ -23,6 +23,63 @@ pub struct RedisOptions {
     pub database: u16,
     /// Most connections that one instance opens.
     pub pool_size: NonZeroUsize,
+    /// Who says which Redis it is, instead of host and port.
+    pub sentinels: Option<SentinelOptions>,
+}
+
+/// Sentinels that watch over one Redis and its replicas.
+#[derive(Clone, Debug)]
+pub struct SentinelOptions {
+    /// Where they are.
+    pub hosts: Vec<(String, u16)>,
+    /// The name that they know the primary by.
+    pub name: String,
+    /// Their own password.
+    pub password: Option<Secret<String>>,
+}
+
+/// More Sentinels than anybody needs.
+const SENTINELS_MAX: usize = 16;
+const SENTINEL_PORT: u16 = 26379;
+
+impl SentinelOptions {
+    /// Reads `host:port,host:port`; without a port it is 26379.
+    ///
+    /// # Errors
+    /// For what is no list of hosts.
+    pub fn hosts(text: &str) -> Result<Vec<(String, u16)>, BadAddress> {
+        let hosts = text.split(',').map(|host| one_host(host.trim()));
+        let hosts = hosts.collect::<Option<Vec<_>>>();
+        let hosts = hosts.ok_or(BadAddress("is not a list of host:port"))?;
+        if hosts.len() > SENTINELS_MAX {
+            return Err(BadAddress("names more than 16 Sentinels"));
+        }
+        Ok(hosts)
+    }
+}
+
+fn one_host(text: &str) -> Option<(String, u16)> {
+    let (host, port) = match text.strip_prefix('[') {
+        Some(rest) => {
+            let (host, behind) = rest.split_once(']')?;
+            match behind.strip_prefix(':') {
+                Some(port) => (host, Some(port)),
+                None if behind.is_empty() => (host, None),
+                None => return None,
+            }
+        }
+        None => match text.split_once(':') {
+            Some((host, port)) => (host, Some(port)),
+            None => (text, None),
+        },
+    };
+    let port = match port {
+        None => SENTINEL_PORT,
+        Some(port) => port.parse().ok().filter(|&port| port > 0)?,
+    };
+    let is_odd = |c: char| c.is_whitespace() || c.is_control() || matches!(c, '/' | '@' | '?');
+    let is_host = !host.is_empty() && !host.contains(is_odd);
+    is_host.then(|| (host.to_owned(), port))
 }
 
 /// Whose certificates are believed.
@@ -82,11 +139,18 @@ impl RedisOptions {
             password: None,
             database,
             pool_size: DEFAULT_POOL_SIZE,
+            sentinels: None,
         }
     }
 
     /// What messages may say of the place: no account, no password.
     pub fn place(&self) -> String {
+        if let Some(sentinels) = &self.sentinels {
+            let each = sentinels.hosts.iter();
+            let each: Vec<String> = each.map(|(host, port)| format!("{host}:{port}")).collect();
+            let (each, name) = (each.join(","), &sentinels.name);
+            return format!("redis-sentinel://{each}/{name}/{}", self.database);
+        }
         let scheme = if self.tls.is_some() {
             "rediss"
         } else {
@@ -162,6 +226,41 @@ mod tests {
             let error = RedisOptions::parse(url).expect_err(url).to_string();
             assert!(!error.contains("hunter2"), "{error}");
         }
+    }
+
+    #[test]
+    fn sentinels_are_read_and_what_is_no_host_is_refused() {
+        let hosts = SentinelOptions::hosts("s-1:5000, s-2,[::1]:7000,[::1]").unwrap();
+        let expected = [("s-1", 5000), ("s-2", 26379), ("::1", 7000), ("::1", 26379)];
+        assert_eq!(hosts, expected.map(|(host, port)| (host.to_owned(), port)));
+        let many = vec!["s"; 17].join(",");
+        for text in [
+            "",
+            "a,,b",
+            "a:0",
+            "a:x",
+            ":5",
+            "[::1",
+            "[::1]x",
+            "redis://a",
+            "a@b:1",
+            many.as_str(),
+        ] {
+            assert!(SentinelOptions::hosts(text).is_err(), "{text}");
+        }
+        let options = RedisOptions {
+            sentinels: Some(SentinelOptions {
+                hosts: hosts[..2].to_vec(),
+                name: "main".to_owned(),
+                password: Some(Secret::new("hunter2".to_owned())),
+            }),
+            ..RedisOptions::at("", 0, 3)
+        };
+        assert_eq!(
+            options.place(),
+            "redis-sentinel://s-1:5000,s-2:26379/main/3"
+        );
+        assert!(!format!("{options:?}").contains("hunter2"));
     }
 
     #[test]

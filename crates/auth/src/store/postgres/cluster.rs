@@ -389,7 +389,7 @@ fn placed(role: Role) -> Placed {
     }
 }
 
-fn nobody_leads() -> sqlx::Error {
+pub(super) fn nobody_leads() -> sqlx::Error {
     sqlx::Error::Io(std::io::Error::new(
         std::io::ErrorKind::NotConnected,
         "none of the servers may be written to",

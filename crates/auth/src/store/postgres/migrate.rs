@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use sqlx::migrate::Migrator;
 
 use super::super::attempt::Attempt as _;
-use super::super::schema::{self, Schema};
-use super::super::sqlite::migrate::migrator;
+use super::super::schema::{self, Plan, Schema};
+use super::super::sqlite::migrate::{migrator, steps};
 use super::super::{StoreError, StoreResult};
 use super::pool::Pool;
 
@@ -28,6 +28,21 @@ pub(super) fn store() -> Migrator {
         (2, "living instances", instances),
         (3, "organisation", organisation),
     ])
+}
+
+/// What [`run`] would do.
+pub(super) async fn plan(pool: &Pool) -> StoreResult<Plan> {
+    schema::plan(version(pool).await?, steps(&store()))
+}
+
+/// The migrations of the store up to this one.
+#[cfg(test)]
+pub(super) fn store_until(version: i64) -> Migrator {
+    let all = store();
+    let until = all.iter().filter(|step| step.version <= version).cloned();
+    let mut migrator = Migrator::with_migrations(until.collect());
+    migrator.set_ignore_missing(true);
+    migrator
 }
 
 /// Runs what is missing, unless the schema is of another age. A change that has to wait for running statements gives

@@ -1,5 +1,7 @@
 //! The contract on PostgreSQL, and what only a server can get wrong. Never uses another server than its own.
 
+mod releases;
+
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -6,7 +6,7 @@ use sqlx::SqlSafeStr as _;
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 
 use super::super::attempt::Attempt as _;
-use super::super::schema;
+use super::super::schema::{self, Plan, Step};
 use super::super::{StoreError, StoreResult};
 use super::file::DatabaseFile;
 
@@ -20,6 +20,33 @@ pub(super) fn store() -> Migrator {
         (2, "living instances", instances),
         (3, "organisation", organisation),
     ])
+}
+
+/// The steps of a migrator.
+pub(crate) fn steps(migrator: &Migrator) -> Vec<Step> {
+    let step = |migration: &Migration| Step {
+        version: migration.version,
+        name: migration.description.to_string(),
+    };
+    migrator.iter().map(step).collect()
+}
+
+/// What [`run`] would do to a file.
+pub(super) async fn plan(file: &DatabaseFile) -> StoreResult<Plan> {
+    const READING: &str = "reading the schema's version";
+    const EXISTS: &str = "SELECT count(*) > 0 FROM sqlite_master WHERE name = '_sqlx_migrations'";
+    let exists: bool = sqlx::query_scalar(EXISTS)
+        .fetch_one(file.readers())
+        .await
+        .attempting(READING)?;
+    let found = match exists {
+        false => None,
+        true => sqlx::query_scalar("SELECT max(version) FROM _sqlx_migrations WHERE success")
+            .fetch_one(file.readers())
+            .await
+            .attempting(READING)?,
+    };
+    schema::plan(found, steps(&store()))
 }
 
 /// A migrator over embedded files. An older binary meets a newer schema during a rolling deploy: unknown migrations
