@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, ensure};
 use portcullis_testkit::redis::Redis;
@@ -110,7 +110,12 @@ impl Site {
         register(embedded.port.address()).await?;
         give_roles(binary, &directory_of_servers, &servers)?;
         // Roles void the tokens of the second they were given in.
-        tokio::time::sleep(Duration::from_millis(1_100)).await;
+        let given = SystemTime::now();
+        wait_until("the next second", async || {
+            let since = given.elapsed().unwrap_or_default();
+            (since > Duration::from_secs(1)).then_some(())
+        })
+        .await;
         let (access, at_servers) = sessions(instances[0].port.address()).await?;
         let (_, at_embedded) = sessions(embedded.port.address()).await?;
         Ok(Site {
