@@ -76,14 +76,22 @@ async fn instances_start_and_serve_while_the_mail_server_is_away_and_send_when_i
         (sink.connections() > 0).then_some(())
     })
     .await;
-    let waiting = async || {
+    let most = async |metric: &str| {
         let mut most = 0.0_f64;
         for instance in &auth.instances {
-            most = most.max(instance.metric("portcullis_auth_mail_waiting").await);
+            most = most.max(instance.metric(metric).await);
         }
-        (most == 1.0).then_some(())
+        most
     };
-    wait_until("the mail to be counted", waiting).await;
+    wait_until("the mail to be counted", async || {
+        (most("portcullis_auth_mail_waiting").await == 1.0).then_some(())
+    })
+    .await;
+    wait_until("its age to be told", async || {
+        let age = most("portcullis_auth_mail_oldest_seconds").await;
+        (age >= 1.0).then_some(())
+    })
+    .await;
     // Whatever becomes of the instances meanwhile.
     auth.restart(0).await;
     auth.restart(1).await;
