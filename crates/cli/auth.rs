@@ -1,13 +1,14 @@
 //! `portcullis auth`: one auth instance, and its operator's commands. Everything is set
 //! by environment variables; a flag never repeats one.
 
-mod account;
+mod audit;
 mod api_key;
 mod breached;
 mod client;
 mod factors;
 mod keys;
 mod migrate;
+mod user;
 mod role;
 
 use std::io::Read;
@@ -31,7 +32,8 @@ const HELP: &str = "\
 Examples:
   portcullis auth migrate && portcullis auth
   PORT=8001 DATABASE_URL=sqlite:///var/lib/portcullis/auth.db portcullis auth
-  portcullis auth account list --data-dir portcullis-data
+  portcullis auth user list --data-dir portcullis-data
+  portcullis auth audit verify
   portcullis auth role set clerk orders:read orders:write
   portcullis auth keys list
   portcullis auth factors reset ada@example.com";
@@ -62,7 +64,9 @@ pub(crate) struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     Migrate(migrate::Arguments),
-    Account(account::Arguments),
+    #[command(alias = "account")]
+    User(user::Arguments),
+    Audit(audit::Arguments),
     Role(role::Arguments),
     Client(client::Arguments),
     ApiKey(api_key::Arguments),
@@ -82,7 +86,8 @@ struct Target {
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     match &arguments.command {
         Some(Command::Migrate(arguments)) => migrate::run(arguments),
-        Some(Command::Account(arguments)) => account::run(arguments),
+        Some(Command::User(arguments)) => user::run(arguments),
+        Some(Command::Audit(arguments)) => audit::run(arguments),
         Some(Command::Role(arguments)) => role::run(arguments),
         Some(Command::Client(arguments)) => client::run(arguments),
         Some(Command::ApiKey(arguments)) => api_key::run(arguments),

@@ -19,6 +19,7 @@ mod accounts;
 mod admin;
 mod attacks;
 mod authorization;
+mod auth_commands;
 mod balancer_api;
 mod balancing;
 mod check;

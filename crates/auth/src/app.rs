@@ -5,6 +5,7 @@ mod attempts;
 pub(crate) mod authorization;
 mod email;
 mod factor;
+pub(crate) mod audit;
 mod grant;
 pub(crate) mod health;
 mod instances;

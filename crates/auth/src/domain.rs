@@ -27,7 +27,10 @@ mod totp;
 
 pub use account::{Account, AccountId, AccountStatus, InvalidRole, PasswordHash, Role};
 pub use api_key::{API_KEY_PREFIX, ApiKey, ApiKeyId, ApiKeyName, ApiKeySecret, InvalidApiKeyName};
-pub use audit::{Actor, AddressPolicy, AuditEntry, AuditEvent, AuditOutcome};
+pub use audit::{
+    Actor, AddressPolicy, AuditEntry, AuditEvent, AuditOutcome, AuditRow, ChainKey, ChainMark,
+    ChainWalk, Flaw, MarkKind, Personal, Tag,
+};
 pub use email::{Email, InvalidEmail};
 pub use instance::{InstanceRecord, InstanceState};
 pub use key_plan::{KeyPlan, KeyStep, PUBLISHED_AHEAD, wait_until_known};

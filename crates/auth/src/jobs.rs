@@ -1,6 +1,8 @@
 //! What an instance does beside answering requests. Every job may run on every
 //! instance at once, and may be killed at any point.
 
+mod audit;
+
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -10,6 +12,7 @@ use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 
 use crate::app::Cause;
+use crate::config::Config;
 use crate::domain::{PermissionVersion, UnixMillis};
 use crate::keys::{KEEPER_INTERVAL, KeyRing, POLL_INTERVAL};
 use crate::lifecycle::{Phase, PhaseWatch};
@@ -106,6 +109,38 @@ pub(crate) async fn learn_costs(
     let sample = store.password_hash_sample(PageLimit::MAX).await?;
     passwords.learn_costs(&sample);
     Ok(())
+}
+
+/// Links the audit log, and removes what is older than it is kept.
+pub(crate) fn keep_audit(
+    jobs: &mut JoinSet<()>,
+    store: &Arc<dyn Store>,
+    config: &Config,
+    phase: &PhaseWatch,
+) {
+    let linking = store.clone();
+    jobs.spawn(every(
+        "audit chain",
+        audit::LINK,
+        phase.clone(),
+        move || {
+            let store = linking.clone();
+            async move { audit::link(store.as_ref(), now()).await }
+        },
+    ));
+    let (store, kept, holder) = (store.clone(), config.audit.kept, config.instance.id.clone());
+    jobs.spawn(every(
+        "audit retention",
+        audit::RETAIN,
+        phase.clone(),
+        move || {
+            let (store, holder) = (store.clone(), holder.clone());
+            async move {
+                let removing = audit::retain(store.as_ref(), kept, &holder, now());
+                removing.await.map(drop)
+            }
+        },
+    ));
 }
 
 /// Runs `job` every `period`, beginning one period from now. A failure is logged, once until it succeeds again, and the
@@ -322,7 +357,6 @@ mod tests {
 
     use super::*;
     use crate::breaker::{BreakerMode, BreakerSettings, Guard};
-    use crate::config::Config;
     use crate::database;
     use crate::domain::Revocation;
     use crate::server::tests::inside;

@@ -35,6 +35,7 @@ mod server;
 pub mod shared;
 pub mod store;
 
+pub use app::audit::{AuditPage, Broken, ChainReport};
 pub use config::{Config, ConfigErrors};
 pub use mail::MailError;
 pub use server::{InternalError, OpenError, PrepareError, Prepared, ServeError, prepare, serve};

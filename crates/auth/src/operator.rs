@@ -3,23 +3,31 @@
 
 pub mod authorization;
 pub mod factors;
+pub mod audit;
+mod erase;
+pub mod instant;
 mod import;
 pub mod keys;
 
 use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime};
 
+use portcullis_ops::Secret;
+
 use crate::app::authorization::publish::{Unpublished, publish};
 use crate::app::revocations::share;
 use crate::config::{ACCESS_TTL_CEILING, Config};
 use crate::domain::{
-    Account, AccountStatus, AuditEntry, AuditEvent, Email, InvalidEmail, InvalidRole, Revocation,
-    Role, UnixMillis,
+    Account, AccountId, AccountStatus, AuditEntry, AuditEvent, Email, InvalidEmail, InvalidRole,
+    NewPassword, PasswordRefused, Revocation, Role, UnixMillis,
 };
 use crate::keys::{KekError, KeyRingError};
-use crate::server::{OpenError, Stores};
+use crate::password::HashError;
+use crate::random;
+use crate::server::{OpenError, ServeError, Stores, hasher};
 use crate::shared::SharedError;
-use crate::store::{PageLimit, StoreError};
+use crate::store::{AccountCreation, PageLimit, StoreError};
+pub use erase::{Erased, erase};
 pub use import::is_importable;
 
 /// Access tokens issued while a command runs, and clocks that differ.
@@ -34,6 +42,32 @@ pub enum OperatorError {
     /// A role's name is none.
     #[error("{0}")]
     Role(#[from] InvalidRole),
+    /// Somebody has that address already.
+    #[error("an account has the address {0} already")]
+    EmailTaken(String),
+    /// The password breaks a rule.
+    #[error("the password is refused: {}", refused(*.0))]
+    Password(PasswordRefused),
+    /// The threads that hash passwords could not be started.
+    #[error("the hash workers cannot be started")]
+    HashWorkers(#[source] Box<ServeError>),
+    /// The password was not hashed.
+    #[error("the password could not be hashed")]
+    Hash(#[from] HashError),
+    /// A word that is none of a list.
+    #[error("{word:?} is no {what} of the audit log")]
+    Unknown {
+        /// Which list.
+        what: &'static str,
+        /// The word.
+        word: String,
+    },
+    /// It comes from another list.
+    #[error("the cursor is not one of this list: it belongs to the filters it was told with")]
+    Cursor,
+    /// What was read cannot be handed out.
+    #[error("cannot write")]
+    Output(#[source] std::io::Error),
     /// Nobody has that address.
     #[error("no account has the address {0}")]
     NoSuchAccount(String),
@@ -87,6 +121,17 @@ impl From<Unpublished> for OperatorError {
     }
 }
 
+fn refused(refused: PasswordRefused) -> &'static str {
+    match refused {
+        PasswordRefused::TooShort | PasswordRefused::TooLong => {
+            "it has 8 to 128 characters and at most 512 bytes"
+        }
+        PasswordRefused::TooCommon | PasswordRefused::Guessable => {
+            "it is among the first that attackers try"
+        }
+    }
+}
+
 /// Every account, in order of its address.
 pub async fn list(config: &Config) -> Result<Vec<Account>, OperatorError> {
     let stores = Stores::open(config).await?;
@@ -108,6 +153,53 @@ pub async fn list(config: &Config) -> Result<Vec<Account>, OperatorError> {
     .await;
     stores.close().await;
     listed
+}
+
+/// One account.
+pub async fn show(config: &Config, email: &str) -> Result<Account, OperatorError> {
+    let email = Email::parse(email)?;
+    let stores = Stores::open(config).await?;
+    let found = find(&stores, &email).await;
+    stores.close().await;
+    found
+}
+
+/// Adds an account under the rules of registrations.
+pub async fn add(
+    config: &Config,
+    email: &str,
+    password: &Secret<String>,
+    roles: &[String],
+) -> Result<Account, OperatorError> {
+    let email = Email::parse(email)?;
+    let roles = parse_roles(roles)?;
+    let password =
+        NewPassword::parse(password.expose(), &email).map_err(OperatorError::Password)?;
+    let hasher = hasher(config).map_err(|error| OperatorError::HashWorkers(Box::new(error)))?;
+    let password_hash = hasher.hash(password).await?;
+    let account = Account {
+        id: AccountId::from_random(random::bytes()),
+        email,
+        password_hash,
+        status: AccountStatus::Active,
+        roles,
+        created_at: now(),
+    };
+    let stores = Stores::open(config).await?;
+    let audit = AuditEntry::of(
+        account.created_at,
+        AuditEvent::AccountAdded,
+        account.id,
+        None,
+    );
+    let created = stores.store.create_account(&account, &audit).await;
+    stores.close().await;
+    match created? {
+        AccountCreation::Created => Ok(account),
+        AccountCreation::EmailTaken => {
+            Err(OperatorError::EmailTaken(account.email.as_str().to_owned()))
+        }
+    }
 }
 
 /// Shuts an account: its sessions end at once, on every instance.
@@ -166,10 +258,7 @@ pub async fn set_roles(
     roles: &[String],
 ) -> Result<Account, OperatorError> {
     let email = Email::parse(email)?;
-    let roles = roles
-        .iter()
-        .map(|role| Role::parse(role))
-        .collect::<Result<BTreeSet<_>, _>>()?;
+    let roles = parse_roles(roles)?;
     let stores = Stores::open(config).await?;
     let changed = async {
         let account = find(&stores, &email).await?;
@@ -184,6 +273,14 @@ pub async fn set_roles(
     .await;
     stores.close().await;
     changed
+}
+
+fn parse_roles(roles: &[String]) -> Result<BTreeSet<Role>, InvalidRole> {
+    roles.iter().map(|role| Role::parse(role)).collect()
+}
+
+fn now() -> UnixMillis {
+    UnixMillis::from_system(SystemTime::now())
 }
 
 async fn find(stores: &Stores, email: &Email) -> Result<Account, OperatorError> {
@@ -214,7 +311,7 @@ struct Cut {
 
 impl Cut {
     fn now() -> Self {
-        let at = UnixMillis::from_system(SystemTime::now());
+        let at = now();
         Self {
             at,
             until: at.plus(Duration::from_secs(ACCESS_TTL_CEILING) + MARGIN),

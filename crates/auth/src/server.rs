@@ -24,7 +24,7 @@ use crate::app::{App, Cause, Policy};
 use crate::breaker::Breakers;
 use crate::config::{Config, SharedState};
 use crate::database;
-use crate::domain::{SETUP_TOKEN_TTL, SetupToken, UnixMillis};
+use crate::domain::{ChainKey, SETUP_TOKEN_TTL, SetupToken, UnixMillis};
 use crate::http::load_balancer;
 use crate::http::session::Cookies;
 use crate::http::{self as web, Identity, Service, connection};
@@ -86,6 +86,9 @@ pub enum ServeError {
 /// Why a database cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
+    /// The key that encrypts signing keys, and seals the audit log, cannot be had.
+    #[error(transparent)]
+    Kek(#[from] KekError),
     /// The durable store.
     #[error("the database {place} cannot be opened")]
     Store {
@@ -272,6 +275,7 @@ impl Instance {
         if let Some(outbox) = outbox {
             jobs.spawn(outbox.run(phase.clone()));
         }
+        jobs::keep_audit(&mut jobs, store, config, phase);
         Ok(Self {
             service,
             registry,
@@ -358,12 +362,15 @@ pub(crate) struct Stores {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) shared: Arc<dyn Shared>,
     pub(crate) breakers: Breakers,
+    /// Seals and links the audit log.
+    pub(crate) chain: ChainKey,
 }
 
 impl Stores {
     /// Opens both and brings their schemas up to date.
     pub(crate) async fn open(config: &Config) -> Result<Self, OpenError> {
         let breakers = Breakers::new(config.breakers);
+        let chain = Kek::obtain(&config.keys.encryption_key).await?.audit_key();
         let shared: Arc<dyn Shared> = match &config.shared_state {
             SharedState::File(path) => {
                 let failed = |source| OpenError::Shared {
@@ -387,7 +394,7 @@ impl Stores {
         let shared: Arc<dyn Shared> = Arc::new(shared);
         let store = database::open(
             &config.database,
-            trail(config),
+            trail(config, chain.clone()),
             &breakers.database,
             Some(shared.clone()),
         )
@@ -404,6 +411,7 @@ impl Stores {
             store,
             shared,
             breakers,
+            chain,
         })
     }
 
@@ -413,14 +421,15 @@ impl Stores {
     }
 }
 
-fn trail(config: &Config) -> Trail {
+fn trail(config: &Config, key: ChainKey) -> Trail {
     Trail {
         is_written: config.audit.is_written,
         addresses: config.audit.addresses,
+        key: Some(key),
     }
 }
 
-fn hasher(config: &Config) -> Result<PasswordHasher, ServeError> {
+pub(crate) fn hasher(config: &Config) -> Result<PasswordHasher, ServeError> {
     let settings = &config.passwords;
     let breached = match &settings.breached {
         Some(path) => Some(Arc::new(Breached::open(path)?)),

@@ -8,6 +8,7 @@
 //! three times and keep a failing double out of the tests of `app`.
 
 pub(crate) mod attempt;
+mod audit;
 mod authorization;
 #[cfg(test)]
 pub(crate) mod contract;
@@ -37,6 +38,7 @@ use crate::domain::{
     PasswordHash, Revocation, Role, SessionId, SigningKeyRecord, TokenFacts, TokenHash, UnixMillis,
 };
 
+pub use audit::{AuditFilter, AuditMarks, AuditStore};
 pub use authorization::{ApiKeyCreation, AuthorizationStore, Definition, RoleRemoval, Standing};
 pub use error::StoreError;
 pub use factor::{FactorStore, TotpConfirmation, TotpRecord};
@@ -61,7 +63,8 @@ pub type StoreResult<T> = Result<T, StoreError>;
 /// What must survive the death of every process.
 #[async_trait]
 pub trait Store:
-    AuthorizationStore
+    AuditStore
+    + AuthorizationStore
     + FactorStore
     + MailStore
     + PasswordStore

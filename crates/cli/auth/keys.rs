@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 use portcullis_auth::Config;
 use portcullis_auth::domain::{PUBLISHED_AHEAD, SigningKeyRecord};
-use portcullis_auth::operator::{OperatorError, keys};
+use portcullis_auth::operator::{OperatorError, instant, keys};
 use serde_json::{Value, json};
 
 use super::Target;
@@ -124,10 +124,13 @@ async fn apply(verb: &Verb, config: &Config) -> Result<Vec<SigningKeyRecord>, Op
 
 fn text(key: &SigningKeyRecord) -> String {
     format!(
-        "{:<43}  {:<5}  {}",
+        "{:<43}  {:<5}  {:<8}  made {}  {} since {}",
         key.kid,
         key.algorithm,
-        key.state.as_str()
+        key.state.as_str(),
+        instant::show(key.created_at),
+        key.state.as_str(),
+        instant::show(key.changed_at),
     )
 }
 
@@ -136,6 +139,8 @@ fn json(key: &SigningKeyRecord) -> Value {
         "kid": key.kid,
         "algorithm": key.algorithm,
         "state": key.state.as_str(),
+        "created_at": instant::show(key.created_at),
+        "changed_at": instant::show(key.changed_at),
         "created_at_ms": key.created_at.0,
         "changed_at_ms": key.changed_at.0,
         "known_to_verifiers_at_ms": key.created_at.plus(PUBLISHED_AHEAD).0,

@@ -104,6 +104,11 @@ impl Auth {
         (process.exit_code().await, process)
     }
 
+    /// What the instances and commands on their database find in their environment.
+    pub(crate) fn variables(&self) -> impl Iterator<Item = (&'static str, String)> {
+        self.variables.clone().into_iter()
+    }
+
     /// What an edge has to know; every instance is a feed.
     pub(crate) fn issuer(&self) -> Value {
         let feeds = self

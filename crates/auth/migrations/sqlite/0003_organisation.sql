@@ -130,3 +130,34 @@ CREATE TABLE mail_token (
     PRIMARY KEY (account_id, kind)
 ) STRICT;
 CREATE INDEX mail_token_by_end ON mail_token (expires_at);
+-- The chain of the audit log. seal is made with the line and covers it, who and where by a digest under blind; link and
+-- position are given later, in the order of the chain. erasure stands where blind was, once a person has been erased.
+ALTER TABLE audit ADD COLUMN blind BLOB;
+ALTER TABLE audit ADD COLUMN seal BLOB;
+ALTER TABLE audit ADD COLUMN position INTEGER;
+ALTER TABLE audit ADD COLUMN link BLOB;
+ALTER TABLE audit ADD COLUMN erasure BLOB;
+CREATE UNIQUE INDEX audit_chain ON audit (tenant_id, position);
+CREATE INDEX audit_unlinked ON audit (id) WHERE position IS NULL;
+CREATE INDEX audit_by_account ON audit (account_id);
+CREATE INDEX audit_by_actor ON audit (actor_id);
+
+-- The last line of the chain, and the last one that retention removed.
+CREATE TABLE audit_mark (
+    tenant_id TEXT   NOT NULL,
+    kind      TEXT   NOT NULL CHECK (kind IN ('head', 'cut')),
+    position  INTEGER NOT NULL,
+    link      BLOB NOT NULL,
+    at        INTEGER NOT NULL,
+    code      BLOB NOT NULL,
+    PRIMARY KEY (tenant_id, kind)
+) STRICT, WITHOUT ROWID;
+
+-- Jobs that one instance at a time does: nobody's from until on.
+CREATE TABLE lease (
+    tenant_id TEXT   NOT NULL,
+    name      TEXT   NOT NULL,
+    holder    TEXT   NOT NULL,
+    until     INTEGER NOT NULL,
+    PRIMARY KEY (tenant_id, name)
+) STRICT, WITHOUT ROWID;

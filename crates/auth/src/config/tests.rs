@@ -265,6 +265,21 @@ fn the_audit_log_keeps_as_much_of_addresses_as_is_said() {
     }
 }
 
+#[test]
+fn the_audit_log_is_kept_for_a_year_or_as_is_said() {
+    const NAME: &str = "AUDIT_RETENTION_DAYS";
+    let days = |pairs: &[(&str, &str)]| {
+        let kept = from(pairs).unwrap().audit.kept;
+        kept.map(|kept| kept.as_secs() / 86_400)
+    };
+    assert_eq!(days(&[]), Some(365));
+    assert_eq!(days(&[(NAME, "30")]), Some(30));
+    assert_eq!(days(&[(NAME, "0")]), None);
+    for wrong in ["-1", "a year", "3651", "1.5"] {
+        assert_eq!(faulty(&[(NAME, wrong)]), [NAME], "{wrong}");
+    }
+}
+
 fn redis(pairs: &[(&str, &str)]) -> crate::shared::RedisOptions {
     match from(pairs).unwrap().shared_state {
         SharedState::Redis(options) => options,

@@ -2,6 +2,7 @@
 //! addresses of people or free text.
 
 mod address;
+mod chain;
 mod event;
 
 use std::net::IpAddr;
@@ -9,6 +10,7 @@ use std::net::IpAddr;
 use super::{AccountId, RequestId, SessionId, UnixMillis};
 
 pub use address::AddressPolicy;
+pub use chain::{AuditRow, ChainKey, ChainMark, ChainWalk, Flaw, MarkKind, Personal, Tag};
 pub use event::AuditEvent;
 
 /// Names of keys, roles and settings are shorter; whatever is not is cut.

@@ -12,6 +12,7 @@ use portcullis_ops::Secret;
 use zeroize::Zeroizing;
 
 use crate::config::{KeySource, decode_key};
+use crate::domain::ChainKey;
 use crate::random;
 
 /// A key file has 45 or 65 bytes; anything much longer is another file.
@@ -56,6 +57,11 @@ impl Kek {
             purpose.as_bytes(),
         );
         hmac::sign(&hmac::Key::new(HMAC_SHA256, key.as_ref()), text.as_bytes())
+    }
+
+    /// The key of the audit log's seals and links.
+    pub(crate) fn audit_key(&self) -> ChainKey {
+        ChainKey::new(self.mac("audit v1", "").as_ref())
     }
 
     /// Fetches the key, or makes it where the source allows.

@@ -1,10 +1,13 @@
 //! What an operator does to signing keys. Works beside running instances, which sign with what they find within a second.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use super::{MARGIN, OperatorError};
+use super::{MARGIN, OperatorError, now};
 use crate::config::Config;
-use crate::domain::{KeyState, Revocation, SigningKeyRecord, UnixMillis, wait_until_known};
+use crate::domain::{
+    Actor, AuditEntry, AuditEvent, KeyState, Revocation, SigningKeyRecord, UnixMillis,
+    wait_until_known,
+};
 use crate::keys::{Keeper, Kek, KeyRingError};
 use crate::server::Stores;
 
@@ -33,6 +36,7 @@ pub async fn rotate(config: &Config) -> Result<Vec<SigningKeyRecord>, OperatorEr
             return Err(OperatorError::NextKeyUnknown { kid, wait });
         }
         stores.store.activate_signing_key(&next.kid, now).await?;
+        note(&stores, AuditEvent::KeysRotated, &next.kid).await?;
         keeper.turn(now).await?;
         Ok(stores.store.signing_keys().await?)
     }
@@ -57,6 +61,7 @@ pub async fn revoke(config: &Config, kid: &str) -> Result<Vec<SigningKeyRecord>,
             until: now.plus(keeper.plan().kept_for() + MARGIN),
         };
         stores.store.add_revocation(&revocation).await?;
+        note(&stores, AuditEvent::KeyRevoked, kid).await?;
         let shared = stores.shared.revoke(&[revocation]).await;
         retire(&stores, kid, now).await?;
         keeper.turn(now).await?;
@@ -111,8 +116,9 @@ async fn retire(stores: &Stores, kid: &str, now: UnixMillis) -> Result<(), Opera
     Err(OperatorError::NoSuchKey(kid.to_owned()))
 }
 
-fn now() -> UnixMillis {
-    UnixMillis::from_system(SystemTime::now())
+async fn note(stores: &Stores, event: AuditEvent, kid: &str) -> Result<(), OperatorError> {
+    let line = AuditEntry::by(Actor::Operator, now(), event).about(kid);
+    Ok(stores.store.append_audit(&line).await?)
 }
 
 /// Whole seconds, rounded up.

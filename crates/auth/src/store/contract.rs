@@ -5,6 +5,7 @@
 pub(crate) mod accounts;
 pub(crate) mod authorization;
 pub(crate) mod factors;
+pub(crate) mod audit;
 pub(crate) mod instances;
 pub(crate) mod keys;
 pub(crate) mod mail;
@@ -43,6 +44,15 @@ macro_rules! every_case {
                 sec_b10_an_api_key_is_found_by_its_hash_and_by_nothing_else,
                 a_revoked_key_is_marked_and_revoked_like_a_token,
                 an_owner_has_a_bounded_number_of_keys,
+            ]
+            audit: [
+                lines_of_many_writers_and_linkers_make_one_chain,
+                every_way_to_write_a_line_seals_it,
+                sec_i06_the_chain_is_cut_from_its_beginning_and_stays_whole,
+                sec_i06_an_erased_account_leaves_a_whole_chain_and_no_trace,
+                deleting_an_account_takes_all_that_is_its_own,
+                sec_i06_a_job_has_one_holder_until_its_time_is_over,
+                sec_h05_pages_of_the_log_fit_their_filter_and_nothing_typed_is_run,
             ]
             refresh: [
                 a_token_rotates_through_all_instances,

@@ -16,6 +16,7 @@ mod instance;
 mod mail;
 mod password;
 mod permission;
+mod lease;
 mod purge;
 mod recovery;
 mod refresh;

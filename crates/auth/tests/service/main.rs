@@ -28,6 +28,7 @@ macro_rules! on_every_store {
 mod accounts;
 mod attacks;
 mod authorization;
+mod audit;
 mod cookies;
 mod factors;
 mod guessing;

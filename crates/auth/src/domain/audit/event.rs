@@ -67,6 +67,18 @@ pub enum AuditEvent {
     VerificationRequested,
     /// Whoever got the mail said that the address is theirs.
     EmailVerified,
+    /// An operator added the account.
+    AccountAdded,
+    /// The account is deleted; what stands for it here is a pseudonym.
+    AccountErased,
+    /// Lines that were older than they are kept are removed.
+    AuditCut,
+    /// Somebody read this log.
+    AuditRead,
+    /// Another key signs.
+    KeysRotated,
+    /// A signing key, and all it signed, is void.
+    KeyRevoked,
 }
 
 impl AuditEvent {
@@ -103,6 +115,12 @@ impl AuditEvent {
         Self::PasswordReset,
         Self::VerificationRequested,
         Self::EmailVerified,
+        Self::AccountAdded,
+        Self::AccountErased,
+        Self::AuditCut,
+        Self::AuditRead,
+        Self::KeysRotated,
+        Self::KeyRevoked,
     ];
 
     /// The stored word.
@@ -139,6 +157,12 @@ impl AuditEvent {
             Self::PasswordReset => "password_reset",
             Self::VerificationRequested => "verification_requested",
             Self::EmailVerified => "email_verified",
+            Self::AccountAdded => "account_added",
+            Self::AccountErased => "account_erased",
+            Self::AuditCut => "audit_cut",
+            Self::AuditRead => "audit_read",
+            Self::KeysRotated => "keys_rotated",
+            Self::KeyRevoked => "key_revoked",
         }
     }
 

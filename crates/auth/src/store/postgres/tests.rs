@@ -48,7 +48,8 @@ fn breaker(mode: BreakerMode) -> BreakerSettings {
 }
 
 async fn opened(server: &Postgres) -> SqlStore {
-    open(&options(server)).await.unwrap()
+    let store = open(&options(server)).await.unwrap();
+    store.audited(contract::audit::trail())
 }
 
 fn block_on<T>(future: impl Future<Output = T>) -> T {

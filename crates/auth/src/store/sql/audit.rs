@@ -1,15 +1,97 @@
-//! The audit log. Only ever appended to here.
+//! The audit log: appended to here, and read. What becomes of its lines later is in the files below.
 
-use super::super::{PageLimit, StoreResult};
-use super::TENANT;
+mod chain;
+mod erase;
+mod row;
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use super::super::{AuditFilter, AuditMarks, AuditStore, PageLimit, StoreResult};
 use super::database::{Database, Write};
 use super::statement::{Row, Statement};
+use super::{SqlStore, TENANT, lease};
 use crate::domain::{
-    AccountId, Actor, AuditEntry, AuditEvent, AuditOutcome, RequestId, SessionId, UnixMillis,
+    AccountId, Actor, AuditEntry, AuditEvent, AuditOutcome, AuditRow, RequestId, Revocation,
+    SessionId, UnixMillis,
 };
 
 const WRITING: &str = "writing the audit log";
 const READING: &str = "reading the audit log";
+
+#[async_trait]
+impl AuditStore for SqlStore {
+    async fn audit_page(
+        &self,
+        filter: &AuditFilter,
+        before: Option<i64>,
+        limit: PageLimit,
+    ) -> StoreResult<Vec<AuditRow>> {
+        page(&self.database, filter, before, limit).await
+    }
+
+    async fn link_audit(&self, now: UnixMillis, limit: PageLimit) -> StoreResult<u64> {
+        chain::link(&self.database, now, limit).await
+    }
+
+    async fn audit_chain(&self, after: i64, limit: PageLimit) -> StoreResult<Vec<AuditRow>> {
+        chain::page(&self.database, after, limit).await
+    }
+
+    async fn unlinked_audit(&self, after: i64, limit: PageLimit) -> StoreResult<Vec<AuditRow>> {
+        chain::unlinked(&self.database, after, limit).await
+    }
+
+    async fn audit_marks(&self) -> StoreResult<AuditMarks> {
+        chain::marks(&self.database).await
+    }
+
+    async fn copied_audit(&self) -> StoreResult<Option<i64>> {
+        chain::copied(&self.database).await
+    }
+
+    async fn cut_audit(
+        &self,
+        before: UnixMillis,
+        now: UnixMillis,
+        limit: PageLimit,
+    ) -> StoreResult<u64> {
+        chain::cut(&self.database, before, now, limit).await
+    }
+
+    async fn erase_from_audit(
+        &self,
+        account: AccountId,
+        pseudonym: AccountId,
+        limit: PageLimit,
+    ) -> StoreResult<u64> {
+        erase::from_audit(&self.database, account, pseudonym, limit).await
+    }
+
+    async fn delete_account(
+        &self,
+        id: AccountId,
+        until: UnixMillis,
+        audit: &AuditEntry,
+    ) -> StoreResult<Option<Revocation>> {
+        erase::account(&self.database, id, until, audit).await
+    }
+
+    async fn claim_lease(
+        &self,
+        name: &str,
+        holder: &str,
+        ttl: Duration,
+        now: UnixMillis,
+    ) -> StoreResult<bool> {
+        lease::claim(&self.database, name, holder, ttl, now).await
+    }
+
+    async fn release_lease(&self, name: &str, holder: &str) -> StoreResult<()> {
+        lease::release(&self.database, name, holder).await
+    }
+}
 
 pub(super) async fn append(database: &Database, entry: &AuditEntry) -> StoreResult<()> {
     let mut write = database.write(WRITING).await?;
@@ -31,27 +113,61 @@ pub(super) async fn insert(write: &mut Write, entry: &AuditEntry) -> StoreResult
     };
     let statement = Statement::new(
         WRITING,
-        "INSERT INTO audit (tenant_id, at, event, outcome, actor_kind, actor_id, account_id, session_id, object, client, request_id)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+        "INSERT INTO audit (tenant_id, at, event, outcome, actor_kind, actor_id, account_id, session_id, object, client, request_id, blind, seal)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
     );
-    bind(statement.bind(TENANT), &line).execute(write).await?;
+    bind(statement.bind(TENANT), line).execute(write).await?;
     Ok(())
 }
 
 /// Binds what a line says, in the order of its columns from `at` on.
-pub(super) fn bind(statement: Statement, line: &AuditEntry) -> Statement {
-    let (actor_kind, actor_id) = line.actor.parts();
+pub(super) fn bind(statement: Statement, line: AuditRow) -> Statement {
+    let personal = line.personal;
     statement
         .bind(line.at.0)
-        .bind(line.event.as_str())
-        .bind(line.outcome.as_str())
-        .bind(actor_kind)
-        .bind(actor_id)
-        .bind(line.account.map(|id| id.to_string()))
-        .bind(line.session.map(|id| id.to_string()))
-        .bind(line.object.clone())
-        .bind(line.client.map(|addr| addr.to_string()))
-        .bind(line.request.map(|id| id.to_string()))
+        .bind(line.event)
+        .bind(line.outcome)
+        .bind(line.actor_kind)
+        .bind(personal.actor_id)
+        .bind(personal.account_id)
+        .bind(personal.session_id)
+        .bind(line.object)
+        .bind(personal.client)
+        .bind(personal.request_id)
+        .bind(line.blind)
+        .bind(line.seal)
+}
+
+/// Every value of the filter is bound; what is not said is `NULL`, which fits every line.
+async fn page(
+    database: &Database,
+    filter: &AuditFilter,
+    before: Option<i64>,
+    limit: PageLimit,
+) -> StoreResult<Vec<AuditRow>> {
+    Statement::new(
+        READING,
+        "SELECT id, at, event, outcome, actor_kind, actor_id, account_id, session_id, object, client, request_id,
+             blind, seal, position, link, erasure FROM audit
+         WHERE tenant_id = $1 AND id < $2 AND ($3 IS NULL OR event = $3) AND ($4 IS NULL OR outcome = $4)
+             AND ($5 IS NULL OR account_id = $5 OR actor_id = $5) AND ($6 IS NULL OR request_id = $6)
+             AND at >= $7 AND at < $8
+         ORDER BY id DESC LIMIT $9",
+    )
+    .bind(TENANT)
+    .bind(before.unwrap_or(i64::MAX))
+    .bind(filter.event.clone())
+    .bind(filter.outcome.clone())
+    .bind(filter.account.map(|id| id.to_string()))
+    .bind(filter.request.clone())
+    .bind(filter.since.map_or(i64::MIN, |at| at.0))
+    .bind(filter.until.map_or(i64::MAX, |at| at.0))
+    .bind(limit.rows())
+    .fetch_all(database)
+    .await?
+    .iter()
+    .map(row::read)
+    .collect()
 }
 
 pub(super) async fn recent(database: &Database, limit: PageLimit) -> StoreResult<Vec<AuditEntry>> {

@@ -27,6 +27,7 @@ pub(crate) enum Database {
 pub(super) enum Queue {
     SigningKeys = 0x706f_7274_0000_0002,
     SetupToken = 0x706f_7274_0000_0003,
+    AuditChain = 0x706f_7274_0000_0008,
 }
 
 /// An advisory lock on a number that begins with this is held by a write that takes a position above its other bits.

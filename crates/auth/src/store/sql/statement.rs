@@ -31,7 +31,7 @@ pub(crate) struct Statement {
 pub(crate) enum Value {
     Text(Option<String>),
     Number(Option<i64>),
-    Bytes(Vec<u8>),
+    Bytes(Option<Vec<u8>>),
 }
 
 impl Statement {
@@ -193,13 +193,19 @@ impl From<Option<i64>> for Value {
 
 impl From<&[u8]> for Value {
     fn from(bytes: &[u8]) -> Self {
-        Self::Bytes(bytes.to_vec())
+        Self::Bytes(Some(bytes.to_vec()))
     }
 }
 
 impl From<&Vec<u8>> for Value {
     fn from(bytes: &Vec<u8>) -> Self {
-        Self::Bytes(bytes.clone())
+        Self::Bytes(Some(bytes.clone()))
+    }
+}
+
+impl From<Option<Vec<u8>>> for Value {
+    fn from(bytes: Option<Vec<u8>>) -> Self {
+        Self::Bytes(bytes)
     }
 }
 

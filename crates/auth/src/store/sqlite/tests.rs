@@ -23,7 +23,8 @@ fn options(path: &Path) -> SqliteOptions {
 }
 
 async fn open(path: &Path) -> SqlStore {
-    super::open(&options(path)).await.unwrap()
+    let store = super::open(&options(path)).await.unwrap();
+    store.audited(contract::audit::trail())
 }
 
 /// An open store beside its file, for what goes around it.

@@ -16,13 +16,13 @@ const CREATE: &str = "
             AND COALESCE(sessions_from, 0) <= $6 FOR SHARE
     ), family AS (
         INSERT INTO refresh_family (id, tenant_id, account_id, client_id, session_id, created_at, absolute_expires_at, revoked_at, began_from)
-        SELECT $1, $2, id, $4, $5, $6, $7, $8, $22 FROM owner RETURNING id
+        SELECT $1, $2, id, $4, $5, $6, $7, $8, $24 FROM owner RETURNING id
     ), token AS (
         INSERT INTO refresh_token (hash, family_id, issued_at, expires_at)
         SELECT $9, id, $6, LEAST($10, $7) FROM family
     ), entry AS (
-        INSERT INTO audit (tenant_id, at, event, outcome, actor_kind, actor_id, account_id, session_id, object, client, request_id)
-        SELECT $2, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21 FROM family WHERE $11 = 1
+        INSERT INTO audit (tenant_id, at, event, outcome, actor_kind, actor_id, account_id, session_id, object, client, request_id, blind, seal)
+        SELECT $2, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23 FROM family WHERE $11 = 1
     )
     SELECT id FROM family";
 
@@ -37,7 +37,7 @@ pub(super) async fn create_family(
     let Database::Postgres(_) = database else {
         return Ok(None);
     };
-    let line = database.trail().kept(entry);
+    let trail = database.trail();
     let statement = Statement::new(CREATING, CREATE)
         .bind(family.id.to_string())
         .bind(TENANT)
@@ -49,9 +49,9 @@ pub(super) async fn create_family(
         .bind(family.revoked_at.map(|at| at.0))
         .bind(first.as_bytes().as_slice())
         .bind(expires_at.0)
-        .bind(i64::from(line.is_some()));
-    let created = audit::bind(statement, line.as_ref().unwrap_or(entry))
-        .bind(network(database.trail(), entry))
+        .bind(i64::from(trail.is_written));
+    let created = audit::bind(statement, trail.row(entry))
+        .bind(network(trail, entry))
         .soon()
         .once()
         .fetch_optional(database)

@@ -1,0 +1,301 @@
+//! `portcullis auth user`: an operator's work on accounts, beside running instances. Never shows a password, and takes
+//! one from standard input alone.
+
+use std::io::BufRead;
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::{Context, bail};
+use clap::{Args, Subcommand};
+use portcullis_auth::Config;
+use portcullis_auth::domain::Account;
+use portcullis_auth::operator;
+use portcullis_ops::Secret;
+use serde_json::{Value, json};
+
+use super::Target;
+use crate::console::Console;
+
+/// Nobody's password is longer; a file that was piped in by mistake is.
+const PASSWORD_BYTES_MAX: u64 = 4096;
+
+const HELP: &str = "\
+Examples:
+  portcullis auth user list --data-dir portcullis-data
+  portcullis auth user disable ada@example.com
+  portcullis auth user roles ada@example.com admin billing:read
+  portcullis auth user erase ada@example.com --yes
+
+The names of earlier releases, `auth account` and `set-roles`, still work.
+
+Exit codes:
+  0  done; running instances act on it from their next request
+  1  no such account, bad configuration, or the database cannot be used
+  2  wrong usage of the command line";
+
+const LIST_HELP: &str = "\
+Examples:
+  portcullis auth user list
+  portcullis auth user list --json --data-dir portcullis-data
+
+Exit codes:
+  0  listed
+  1  bad configuration, or the database cannot be used
+  2  wrong usage of the command line";
+
+const CHANGE_HELP: &str = "\
+Examples:
+  portcullis auth user disable ada@example.com
+  portcullis auth user enable ada@example.com --data-dir portcullis-data --json
+
+Exit codes:
+  0  done; running instances act on it from their next request
+  1  no such account, bad configuration, or the database cannot be used
+  2  wrong usage of the command line";
+
+const ROLES_HELP: &str = "\
+Examples:
+  portcullis auth user roles ada@example.com admin
+  portcullis auth user roles ada@example.com
+
+Exit codes:
+  0  done; tokens with the old roles are void from the next request on
+  1  no such account, bad configuration, or the database cannot be used
+  2  wrong usage of the command line";
+
+const TIER_HELP: &str = "\
+Examples:
+  portcullis auth user tier ada@example.com pro
+  portcullis auth user tier ada@example.com internal --json
+
+Exit codes:
+  0  done; tokens say so from the next login or refresh on
+  1  no such account or tier, bad configuration, or the database cannot be used
+  2  wrong usage of the command line";
+
+const ADD_HELP: &str = "\
+Examples:
+  pass show ada | portcullis auth user add ada@example.com --role billing:read
+  portcullis auth user add ada@example.com --json < password.txt
+
+The password is the first line of standard input; the same rules hold as for registrations.
+
+Exit codes:
+  0  added
+  1  the address is taken, the password is refused, bad configuration, or the database cannot be used
+  2  wrong usage of the command line";
+
+const ERASE_HELP: &str = "\
+Examples:
+  portcullis auth user erase ada@example.com --yes
+  portcullis auth user erase 5b0f6f0e-6d1c-4c3a-9d52-f0a1b2c3d4e5 --yes
+
+Deletes the account with its sessions, and puts a pseudonym in its place in the audit log, whose chain
+stays whole. There is no way back. By its id it also ends an erasure that was interrupted.
+
+Exit codes:
+  0  erased
+  1  no such account, --yes is missing, bad configuration, or the database cannot be used
+  2  wrong usage of the command line";
+
+/// List, add, change and erase accounts
+#[derive(Debug, Args)]
+#[command(after_help = HELP)]
+pub(super) struct Arguments {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Print every account, in order of its address
+    #[command(after_help = LIST_HELP)]
+    List(Common),
+    /// Shut an account: its sessions end, and it gets no new ones
+    #[command(after_help = CHANGE_HELP)]
+    Disable(One),
+    /// Open an account again; sessions that ended stay ended
+    #[command(after_help = CHANGE_HELP)]
+    Enable(One),
+    /// Replace the roles of an account; name none to take all away
+    #[command(after_help = ROLES_HELP, alias = "set-roles")]
+    Roles(SetRoles),
+    /// Put an account into a tier: anonymous, free, pro, enterprise or internal
+    #[command(after_help = TIER_HELP, alias = "set-tier")]
+    Tier(SetTier),
+    /// Print one account
+    #[command(after_help = LIST_HELP)]
+    Show(One),
+    /// Add an account, with the password on standard input
+    #[command(after_help = ADD_HELP)]
+    Add(Add),
+    /// Delete an account, and take it out of the audit log
+    #[command(after_help = ERASE_HELP)]
+    Erase(Erase),
+}
+
+#[derive(Debug, Args)]
+struct Common {
+    #[command(flatten)]
+    target: Target,
+    /// Print one JSON object per account
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+struct One {
+    /// The account's address
+    email: String,
+    #[command(flatten)]
+    common: Common,
+}
+
+#[derive(Debug, Args)]
+struct SetRoles {
+    /// The account's address
+    email: String,
+    /// Every role it shall have
+    roles: Vec<String>,
+    #[command(flatten)]
+    common: Common,
+}
+
+#[derive(Debug, Args)]
+struct SetTier {
+    /// The account's address
+    email: String,
+    /// The tier
+    tier: String,
+    #[command(flatten)]
+    common: Common,
+}
+
+#[derive(Debug, Args)]
+struct Add {
+    /// The account's address
+    email: String,
+    /// A role it shall have; may be given several times
+    #[arg(long = "role")]
+    roles: Vec<String>,
+    #[command(flatten)]
+    common: Common,
+}
+
+#[derive(Debug, Args)]
+struct Erase {
+    /// The account's address, or its id
+    account: String,
+    /// Do it: there is no way back
+    #[arg(long)]
+    yes: bool,
+    #[command(flatten)]
+    common: Common,
+}
+
+pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
+    let common = match &arguments.verb {
+        Verb::List(common) => common,
+        Verb::Disable(one) | Verb::Enable(one) | Verb::Show(one) => &one.common,
+        Verb::Roles(change) => &change.common,
+        Verb::Tier(change) => &change.common,
+        Verb::Add(add) => &add.common,
+        Verb::Erase(erase) => &erase.common,
+    };
+    let config = super::config(common.target.data_dir.as_deref().map(Path::new))?;
+    let console = Console::from_flag(common.json);
+    let runtime = super::runtime()?;
+    if let Verb::Erase(erase) = &arguments.verb {
+        if !erase.yes {
+            bail!("nothing was erased: this cannot be undone, say --yes");
+        }
+        let erased = runtime.block_on(operator::erase(&config, &erase.account))?;
+        let lines = erased.audit_lines;
+        console.answer(
+            format!("erased, with {lines} lines of the audit log"),
+            || json!({ "erased": true, "audit_lines": lines }),
+        );
+        return Ok(ExitCode::SUCCESS);
+    }
+    for account in &runtime.block_on(apply(&arguments.verb, &config))? {
+        console.answer(text(account), || json(account));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn apply(verb: &Verb, config: &Config) -> anyhow::Result<Vec<Account>> {
+    let account = match verb {
+        Verb::List(_) => return Ok(operator::list(config).await?),
+        Verb::Disable(One { email, .. }) => operator::disable(config, email).await?,
+        Verb::Enable(One { email, .. }) => operator::enable(config, email).await?,
+        Verb::Show(One { email, .. }) => operator::show(config, email).await?,
+        Verb::Roles(SetRoles { email, roles, .. }) => {
+            operator::set_roles(config, email, roles).await?
+        }
+        Verb::Tier(SetTier { email, tier, .. }) => {
+            operator::authorization::set_tier(config, email, tier).await?
+        }
+        Verb::Add(Add { email, roles, .. }) => {
+            let password = password(std::io::stdin().lock())?;
+            operator::add(config, email, &password, roles).await?
+        }
+        Verb::Erase(_) => return Ok(Vec::new()),
+    };
+    Ok(vec![account])
+}
+
+/// The first line, without its end.
+fn password(input: impl BufRead) -> anyhow::Result<Secret<String>> {
+    let mut line = String::new();
+    let read = input.take(PASSWORD_BYTES_MAX).read_line(&mut line);
+    let line = Secret::new(line);
+    read.context("cannot read the password from standard input")?;
+    let password = line.expose().trim_end_matches(['\r', '\n']);
+    if password.is_empty() {
+        bail!("no password on standard input: pipe one in, it is never an argument");
+    }
+    Ok(Secret::new(password.to_owned()))
+}
+
+fn text(account: &Account) -> String {
+    let roles: Vec<&str> = account.roles.iter().map(|role| role.as_str()).collect();
+    let roles = if roles.is_empty() {
+        "-".to_owned()
+    } else {
+        roles.join(",")
+    };
+    format!(
+        "{}  {:<8}  {:<10}  {}  {roles}",
+        account.id,
+        account.status.as_str(),
+        account.tier.as_str(),
+        account.email.as_str()
+    )
+}
+
+fn json(account: &Account) -> Value {
+    let roles: Vec<&str> = account.roles.iter().map(|role| role.as_str()).collect();
+    json!({
+        "id": account.id.to_string(),
+        "email": account.email.as_str(),
+        "status": account.status.as_str(),
+        "roles": roles,
+        "tier": account.tier.as_str(),
+        "created_at_ms": account.created_at.0,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_is_the_first_line_and_never_nothing() {
+        for (typed, is) in [("correct horse\n", "correct horse"), (" a b\r\nc", " a b")] {
+            assert_eq!(password(typed.as_bytes()).unwrap().expose(), is);
+        }
+        for nothing in ["", "\n", "\r\nsecond line"] {
+            assert!(password(nothing.as_bytes()).is_err());
+        }
+    }
+}
