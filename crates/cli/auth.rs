@@ -1,15 +1,16 @@
 //! `portcullis auth`: one auth instance, and its operator's commands. Everything is set
 //! by environment variables; a flag never repeats one.
 
-mod audit;
 mod api_key;
+mod audit;
 mod breached;
 mod client;
 mod factors;
 mod keys;
 mod migrate;
-mod user;
 mod role;
+mod settings;
+mod user;
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -19,7 +20,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
 use portcullis_auth::Config;
-use portcullis_ops::telemetry::{self, Format};
+use portcullis_ops::telemetry::{self, Format, LogLevel};
 use portcullis_ops::{manager, orphans, signal};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
@@ -73,6 +74,7 @@ enum Command {
     Keys(keys::Arguments),
     Factors(factors::Arguments),
     Breached(breached::Arguments),
+    Settings(settings::Arguments),
 }
 
 /// Which database an operator's command works on.
@@ -94,6 +96,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         Some(Command::Keys(arguments)) => keys::run(arguments),
         Some(Command::Factors(arguments)) => factors::run(arguments),
         Some(Command::Breached(arguments)) => breached::run(arguments),
+        Some(Command::Settings(arguments)) => settings::run(arguments),
         None => {
             let config = config(None)?;
             let format = if arguments.json {
@@ -101,11 +104,12 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
             } else {
                 Format::Text
             };
-            telemetry::init(format, config.instance.log_level).context("cannot start logging")?;
+            let log = telemetry::init(format, config.instance.log_level);
+            let log = log.context("cannot start logging")?;
             for warning in &config.warnings {
                 tracing::warn!("{warning}");
             }
-            runtime()?.block_on(serve(config, arguments.exit_with_parent))?;
+            runtime()?.block_on(serve(config, log, arguments.exit_with_parent))?;
             Ok(ExitCode::SUCCESS)
         }
     }
@@ -143,7 +147,7 @@ fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
         .context("cannot start the runtime")
 }
 
-async fn serve(config: Config, exit_with_parent: bool) -> anyhow::Result<()> {
+async fn serve(config: Config, log: LogLevel, exit_with_parent: bool) -> anyhow::Result<()> {
     let asked = signal::shutdown().context("cannot watch for signals")?;
     file_limit::raise();
     let listener = bind(&config).await?;
@@ -161,7 +165,7 @@ async fn serve(config: Config, exit_with_parent: bool) -> anyhow::Result<()> {
         manager::leaving(longest.saturating_add(LET_GO));
     };
     tokio::select! {
-        served = portcullis_auth::serve(listener, config, shutdown) => served?,
+        served = portcullis_auth::serve_logging(listener, config, log, shutdown) => served?,
         never = manager::keep_alive() => match never {},
         Err(error) = orphans::bury() => {
             return Err(error).context("cannot watch for the ends of processes");

@@ -1,11 +1,14 @@
 //! The rules of the auth service, one use case per file: load, decide, change,
 //! save. Never knows HTTP, and never reads a clock: `now` is an argument.
 
+pub(crate) mod admin;
 mod attempts;
+pub(crate) mod audit;
 pub(crate) mod authorization;
+mod cursor;
 mod email;
 mod factor;
-pub(crate) mod audit;
+mod factor;
 mod grant;
 pub(crate) mod health;
 mod instances;
@@ -30,17 +33,20 @@ use std::time::Duration;
 use portcullis_token::Skew;
 
 use crate::breaker::Breakers;
-use crate::config::{Rates, RevocationFallback};
+use crate::config::RevocationFallback;
 use crate::domain::{
-    AccountId, Actor, AuditEntry, AuditEvent, InvalidEmail, PasswordRefused, RequestId, UnixMillis,
+    AccountId, Actor, AuditEntry, AuditEvent, ChainKey, InvalidEmail, PasswordRefused, RequestId,
+    UnixMillis,
 };
 use crate::keys::KeyRing;
+use crate::live::{Live, SettingRefused};
 use crate::metrics::{Ending, Metrics};
 use crate::password::{HashError, PasswordHasher};
 use crate::shared::{Shared, SharedError, Taken};
 use crate::store::{Store, StoreError};
 use authorization::{ApiKeys, Subjects, Unauthorized};
 
+pub(crate) use admin::Administrator;
 pub(crate) use factor::Challenge;
 pub(crate) use grant::Grant;
 pub(crate) use limits::Limited;
@@ -61,6 +67,10 @@ pub(crate) struct App {
     pub(crate) breakers: Breakers,
     pub(crate) subjects: Subjects,
     pub(crate) api_keys: ApiKeys,
+    /// The settings that may change meanwhile.
+    pub(crate) live: Arc<Live>,
+    /// Seals, links and pages of the audit log.
+    pub(crate) chain: ChainKey,
 }
 
 /// The settings that the rules depend on.
@@ -71,7 +81,6 @@ pub(crate) struct Policy {
     pub(crate) refresh_idle_ttl: Duration,
     pub(crate) refresh_absolute_ttl: Duration,
     pub(crate) limits_logins: bool,
-    pub(crate) rates: Rates,
     pub(crate) revocation_fallback: RevocationFallback,
     /// Who an authenticator says the codes are for.
     pub(crate) factor_issuer: String,
@@ -157,6 +166,14 @@ pub(crate) enum Refusal {
     InvalidMailToken,
     /// Nobody sends mail here.
     NoMail,
+    NoSuchAccount,
+    /// Administrators do not shut themselves out.
+    OwnAccount,
+    InvalidRole,
+    /// A cursor of another list, or of nobody.
+    StrangeCursor,
+    /// A setting that cannot be stored.
+    Setting(SettingRefused),
     Busy {
         retry_after: Duration,
     },
@@ -232,7 +249,12 @@ impl Refusal {
             | Self::Unauthorized(_)
             | Self::WrongPassword
             | Self::InvalidMailToken
-            | Self::NoMail => false,
+            | Self::NoMail
+            | Self::NoSuchAccount
+            | Self::OwnAccount
+            | Self::InvalidRole
+            | Self::StrangeCursor
+            | Self::Setting(_) => false,
         }
     }
 

@@ -6,6 +6,7 @@ mod audit;
 mod breakers;
 mod database;
 mod degraded;
+mod dynamic;
 mod environment;
 mod flags;
 mod given_key;
@@ -24,6 +25,7 @@ mod values;
 pub use audit::Audit;
 pub use database::{Database, DatabasePlace};
 pub use degraded::{Degraded, RevocationFallback};
+pub use dynamic::{DYNAMIC, Dynamic, Given};
 pub use environment::Environment;
 pub use flags::Flags;
 pub(crate) use given_key::Parsed;
@@ -121,6 +123,8 @@ pub struct Config {
     pub mail: Option<Mail>,
     /// What the audit log keeps.
     pub audit: Audit,
+    /// What the environment said of the settings that may change meanwhile.
+    pub given: Given,
     /// What works but deserves a look; for the caller to print.
     pub warnings: Vec<String>,
 }
@@ -146,6 +150,7 @@ impl Config {
         let mail = Mail::read(&mut v, environment, &tokens.issuer);
         database.sends_mail = mail.is_some();
         let audit = Audit::read(&mut v, flags);
+        let given = Given::read(&v);
         let (errors, warnings) = v.finish();
         if !errors.is_empty() {
             return Err(ConfigErrors(errors));
@@ -166,6 +171,7 @@ impl Config {
             limits,
             mail,
             audit,
+            given,
             warnings,
         })
     }

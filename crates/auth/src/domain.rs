@@ -18,6 +18,7 @@ mod refresh;
 mod request_id;
 mod revocation;
 mod session;
+mod setting;
 mod setup;
 mod signing_key;
 mod subject;
@@ -48,6 +49,7 @@ pub use refresh::{
 pub use request_id::RequestId;
 pub use revocation::{Revocation, TokenFacts};
 pub use session::{SessionCursor, SessionRecord};
+pub use setting::StoredSetting;
 pub use setup::{SETUP_TOKEN_TTL, SetupToken};
 pub use signing_key::{KeyState, SigningKeyRecord};
 pub use subject::{Client, ClientName, InvalidClientName, RoleDefinition, Subject, SubjectId};

@@ -1,6 +1,7 @@
 //! The routes of the auth service on one screen, and what every handler works
 //! with. Never decides anything: handlers decode, call `app`, encode.
 
+mod admin;
 mod api_keys;
 mod bearer;
 mod body;
@@ -20,10 +21,12 @@ pub(crate) mod load_balancer;
 mod login;
 mod logout;
 mod metrics;
+mod openapi;
 mod owner;
 mod password;
 mod permissions;
 mod priority;
+mod query;
 mod reauthenticate;
 mod refresh;
 mod register;
@@ -35,7 +38,6 @@ mod setup;
 mod tokens;
 mod verify;
 
-use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Instant, SystemTime};
@@ -76,8 +78,11 @@ pub(crate) fn router(service: Arc<Service>) -> Router {
 /// Only where there is no internal listener for it.
 const METRICS: &str = "/metrics";
 
+/// A path, and what answers it.
+type Route = (&'static str, MethodRouter<Arc<Service>>);
+
 /// One list, so that whatever must hold for every path can be tried on all of them.
-fn routes() -> Vec<(&'static str, MethodRouter<Arc<Service>>)> {
+fn routes() -> Vec<Route> {
     let mut routes = vec![
         ("/api/v1/auth/register", post(register::handle)),
         ("/api/v1/auth/login", post(login::handle)),
@@ -108,6 +113,7 @@ fn routes() -> Vec<(&'static str, MethodRouter<Arc<Service>>)> {
         ("/api/v1/auth/email/resend", post(email::resend)),
         ("/api/v1/auth/verify", get(verify::handle)),
         ("/api/v1/auth/setup", post(setup::handle)),
+        ("/api/v1/openapi.json", get(openapi::handle)),
         ("/.well-known/jwks.json", get(jwks::handle)),
         ("/.well-known/openid-configuration", get(discovery::handle)),
         ("/health", get(health::basic)),
@@ -136,11 +142,12 @@ fn routes() -> Vec<(&'static str, MethodRouter<Arc<Service>>)> {
         (METRICS, get(metrics::handle)),
     ];
     routes.extend(about_permissions());
+    routes.extend(admin::routes());
     routes
 }
 
 /// Roles, permissions, clients and API keys.
-fn about_permissions() -> [(&'static str, MethodRouter<Arc<Service>>); 9] {
+fn about_permissions() -> [Route; 9] {
     [
         ("/api/v1/permissions/check", post(permissions::check)),
         ("/api/v1/permissions/check/batch", post(permissions::batch)),
@@ -184,8 +191,6 @@ pub(crate) struct Service {
     pub(crate) phase: PhaseWatch,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) trusted_proxies: Vec<IpNet>,
-    /// Requests under way at once; `None` for no bound.
-    pub(crate) room: Option<NonZeroUsize>,
     pub(crate) cookies: session::Cookies,
     pub(crate) dependencies: Checker,
     /// `None`: nobody sends mail.

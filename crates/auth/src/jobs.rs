@@ -12,10 +12,10 @@ use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 
 use crate::app::Cause;
-use crate::config::Config;
 use crate::domain::{PermissionVersion, UnixMillis};
 use crate::keys::{KEEPER_INTERVAL, KeyRing, POLL_INTERVAL};
 use crate::lifecycle::{Phase, PhaseWatch};
+use crate::live::Live;
 use crate::password::PasswordHasher;
 use crate::registry::Registry;
 use crate::shared::{SILENCE, Shared};
@@ -27,6 +27,8 @@ const REPLAY_REVOCATIONS: Duration = Duration::from_millis(150);
 /// Between attempts to make the shared state whole again: soon, since until then every check asks the store.
 const FIRST_MEND_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_MEND_PAUSE: Duration = Duration::from_secs(1);
+/// Some rows a second: soon enough without a notice of their own, which could be lost.
+const SETTINGS: Duration = Duration::from_secs(1);
 const PURGE: Duration = Duration::from_secs(60);
 /// How often the costs of stored password hashes are looked at: they change as people log in.
 const LEARN_COSTS: Duration = Duration::from_secs(10 * 60);
@@ -111,11 +113,31 @@ pub(crate) async fn learn_costs(
     Ok(())
 }
 
+/// Puts settings in force that were stored by whomever.
+pub(crate) fn follow_settings(
+    jobs: &mut JoinSet<()>,
+    store: &Arc<dyn Store>,
+    live: &Arc<Live>,
+    phase: &PhaseWatch,
+) {
+    let (store, live) = (store.clone(), live.clone());
+    jobs.spawn(every(
+        "stored settings",
+        SETTINGS,
+        phase.clone(),
+        move || {
+            let (store, live) = (store.clone(), live.clone());
+            async move { Ok(live.refresh(store.as_ref()).await?) }
+        },
+    ));
+}
+
 /// Links the audit log, and removes what is older than it is kept.
 pub(crate) fn keep_audit(
     jobs: &mut JoinSet<()>,
     store: &Arc<dyn Store>,
-    config: &Config,
+    live: &Arc<Live>,
+    instance: &str,
     phase: &PhaseWatch,
 ) {
     let linking = store.clone();
@@ -128,13 +150,14 @@ pub(crate) fn keep_audit(
             async move { audit::link(store.as_ref(), now()).await }
         },
     ));
-    let (store, kept, holder) = (store.clone(), config.audit.kept, config.instance.id.clone());
+    let (store, live, holder) = (store.clone(), live.clone(), instance.to_owned());
     jobs.spawn(every(
         "audit retention",
         audit::RETAIN,
         phase.clone(),
         move || {
             let (store, holder) = (store.clone(), holder.clone());
+            let kept = live.standing().dynamic.audit_kept;
             async move {
                 let removing = audit::retain(store.as_ref(), kept, &holder, now());
                 removing.await.map(drop)
@@ -357,6 +380,7 @@ mod tests {
 
     use super::*;
     use crate::breaker::{BreakerMode, BreakerSettings, Guard};
+    use crate::config::Config;
     use crate::database;
     use crate::domain::Revocation;
     use crate::server::tests::inside;

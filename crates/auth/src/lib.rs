@@ -24,6 +24,7 @@ mod http;
 mod jobs;
 pub mod keys;
 mod lifecycle;
+mod live;
 mod mail;
 mod metrics;
 pub mod migration;
@@ -37,5 +38,8 @@ pub mod store;
 
 pub use app::audit::{AuditPage, Broken, ChainReport};
 pub use config::{Config, ConfigErrors};
+pub use live::{SettingRefused, Shown, Source};
 pub use mail::MailError;
-pub use server::{InternalError, OpenError, PrepareError, Prepared, ServeError, prepare, serve};
+pub use server::{
+    InternalError, OpenError, PrepareError, Prepared, ServeError, prepare, serve, serve_logging,
+};

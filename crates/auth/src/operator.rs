@@ -1,13 +1,16 @@
 //! What an operator does to accounts from the command line. Works beside running
 //! instances, which see the change on their next request.
 
-pub mod authorization;
-pub mod factors;
 pub mod audit;
+pub mod authorization;
 mod erase;
-pub mod instant;
+pub mod factors;
+pub mod factors;
 mod import;
+pub mod instant;
 pub mod keys;
+mod sessions;
+pub mod settings;
 
 use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime};
@@ -22,6 +25,7 @@ use crate::domain::{
     NewPassword, PasswordRefused, Revocation, Role, UnixMillis,
 };
 use crate::keys::{KekError, KeyRingError};
+use crate::live::SettingRefused;
 use crate::password::HashError;
 use crate::random;
 use crate::server::{OpenError, ServeError, Stores, hasher};
@@ -29,6 +33,7 @@ use crate::shared::SharedError;
 use crate::store::{AccountCreation, PageLimit, StoreError};
 pub use erase::{Erased, erase};
 pub use import::is_importable;
+pub use sessions::{log_out, sessions};
 
 /// Access tokens issued while a command runs, and clocks that differ.
 const MARGIN: Duration = Duration::from_secs(120);
@@ -65,6 +70,9 @@ pub enum OperatorError {
     /// It comes from another list.
     #[error("the cursor is not one of this list: it belongs to the filters it was told with")]
     Cursor,
+    /// The setting cannot be stored.
+    #[error(transparent)]
+    Setting(#[from] SettingRefused),
     /// What was read cannot be handed out.
     #[error("cannot write")]
     Output(#[source] std::io::Error),
@@ -183,6 +191,7 @@ pub async fn add(
         password_hash,
         status: AccountStatus::Active,
         roles,
+        tier: Tier::default(),
         created_at: now(),
     };
     let stores = Stores::open(config).await?;

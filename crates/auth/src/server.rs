@@ -13,6 +13,7 @@ use std::time::{Duration, Instant, SystemTime};
 use http::HeaderValue;
 use portcullis_ops::Secret;
 use portcullis_ops::manager;
+use portcullis_ops::telemetry::LogLevel;
 use portcullis_token::{Skew, TokenType, Verifier};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
@@ -31,6 +32,7 @@ use crate::http::{self as web, Identity, Service, connection};
 use crate::jobs::{self, Replay};
 use crate::keys::{Keeper, Kek, KekError, KeyRing, KeyRingError};
 use crate::lifecycle::{Lifecycle, Phase, PhaseWatch};
+use crate::live::Live;
 use crate::mail::outbox::{MailHealth, Outbox};
 use crate::mail::{MailError, Mailer};
 use crate::metrics::Metrics;
@@ -182,10 +184,20 @@ pub async fn serve(
     config: Config,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), ServeError> {
+    serve_logging(listener, config, LogLevel::fixed(), shutdown).await
+}
+
+/// As [`serve`], where the level of the log can be changed meanwhile.
+pub async fn serve_logging(
+    listener: TcpListener,
+    config: Config,
+    log: LogLevel,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> Result<(), ServeError> {
     let address = listener.local_addr().map_err(ServeError::Listener)?;
     let stores = Stores::open(&config).await?;
     let (lifecycle, phase) = Lifecycle::new();
-    let instance = match Instance::build(&config, &stores, address, &phase).await {
+    let instance = match Instance::build(&config, &stores, address, &phase, log).await {
         Ok(instance) => instance,
         Err(error) => {
             stores.close().await;
@@ -216,6 +228,7 @@ impl Instance {
         stores: &Stores,
         address: SocketAddr,
         phase: &PhaseWatch,
+        log: LogLevel,
     ) -> Result<Self, ServeError> {
         let (store, shared) = (&stores.store, &stores.shared);
         let kek = Kek::obtain(&config.keys.encryption_key).await?;
@@ -245,6 +258,8 @@ impl Instance {
             .await
             .map_err(ServeError::Passwords)?;
         let outbox = outbox(config, store, &metrics)?;
+        let live = Arc::new(Live::new(config, log));
+        live.at_start(store.as_ref()).await;
         let service = Arc::new(Service {
             app: App {
                 store: store.clone(),
@@ -256,12 +271,13 @@ impl Instance {
                 breakers: stores.breakers.clone(),
                 subjects: Subjects::new(config.tokens.seen_subjects),
                 api_keys: ApiKeys::default(),
+                live: live.clone(),
+                chain: stores.chain.clone(),
             },
             identity: identity(config),
             phase: phase.clone(),
             metrics,
             trusted_proxies: config.instance.trusted_proxies.clone(),
-            room: config.limits.in_flight,
             cookies: Cookies::new(&config.sessions, &config.tokens.issuer),
             dependencies: Checker::default(),
             mail: outbox.as_ref().map(|outbox| outbox.health.clone()),
@@ -275,7 +291,8 @@ impl Instance {
         if let Some(outbox) = outbox {
             jobs.spawn(outbox.run(phase.clone()));
         }
-        jobs::keep_audit(&mut jobs, store, config, phase);
+        jobs::follow_settings(&mut jobs, store, &live, phase);
+        jobs::keep_audit(&mut jobs, store, &live, &config.instance.id, phase);
         Ok(Self {
             service,
             registry,
@@ -459,7 +476,6 @@ fn policy(config: &Config) -> Policy {
         refresh_idle_ttl: config.tokens.refresh_idle_ttl,
         refresh_absolute_ttl: config.tokens.refresh_absolute_ttl,
         limits_logins: config.limits.slows_guessing,
-        rates: config.limits.rates,
         revocation_fallback: config.degraded.revocations,
         factor_issuer: config.tokens.issuer_host().to_owned(),
         sends_mail: config.mail.is_some(),

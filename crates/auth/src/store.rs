@@ -12,6 +12,7 @@ mod audit;
 mod authorization;
 #[cfg(test)]
 pub(crate) mod contract;
+mod directory;
 mod error;
 mod factor;
 mod mail;
@@ -22,6 +23,7 @@ mod recovery;
 mod schema;
 pub mod sealed;
 mod sessions;
+mod settings;
 mod sql;
 pub mod sqlite;
 pub mod topology;
@@ -40,6 +42,7 @@ use crate::domain::{
 
 pub use audit::{AuditFilter, AuditMarks, AuditStore};
 pub use authorization::{ApiKeyCreation, AuthorizationStore, Definition, RoleRemoval, Standing};
+pub use directory::{AccountFilter, DirectoryStore};
 pub use error::StoreError;
 pub use factor::{FactorStore, TotpConfirmation, TotpRecord};
 pub use mail::{LeasedMail, MailLease, MailQueue, MailStore};
@@ -47,6 +50,7 @@ pub use password::PasswordStore;
 pub use postgres::{PostgresAddress, PostgresOptions};
 pub use recovery::RecoveryStore;
 pub use sessions::SessionStore;
+pub use settings::SettingStore;
 pub use sql::SqlStore;
 #[cfg(test)]
 pub(crate) use sql::statement::RUN;
@@ -65,11 +69,13 @@ pub type StoreResult<T> = Result<T, StoreError>;
 pub trait Store:
     AuditStore
     + AuthorizationStore
+    + DirectoryStore
     + FactorStore
     + MailStore
     + PasswordStore
     + RecoveryStore
     + SessionStore
+    + SettingStore
     + Send
     + Sync
     + 'static

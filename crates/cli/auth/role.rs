@@ -1,4 +1,4 @@
-//! `portcullis auth role`: what roles grant, beside running instances. Who holds them is `auth account set-roles`.
+//! `portcullis auth role`: what roles grant, beside running instances. Who holds them is `auth user roles`.
 
 use std::path::Path;
 use std::process::ExitCode;

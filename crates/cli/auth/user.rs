@@ -8,8 +8,8 @@ use std::process::ExitCode;
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
 use portcullis_auth::Config;
-use portcullis_auth::domain::Account;
-use portcullis_auth::operator;
+use portcullis_auth::domain::{Account, SessionRecord};
+use portcullis_auth::operator::{self, instant};
 use portcullis_ops::Secret;
 use serde_json::{Value, json};
 
@@ -85,6 +85,16 @@ Exit codes:
   1  the address is taken, the password is refused, bad configuration, or the database cannot be used
   2  wrong usage of the command line";
 
+const SESSIONS_HELP: &str = "\
+Examples:
+  portcullis auth user sessions ada@example.com
+  portcullis auth user logout ada@example.com --json
+
+Exit codes:
+  0  done; running instances refuse ended sessions from their next request
+  1  no such account, bad configuration, or the database cannot be used
+  2  wrong usage of the command line";
+
 const ERASE_HELP: &str = "\
 Examples:
   portcullis auth user erase ada@example.com --yes
@@ -129,6 +139,12 @@ enum Verb {
     /// Add an account, with the password on standard input
     #[command(after_help = ADD_HELP)]
     Add(Add),
+    /// Print the sessions of an account, newest first
+    #[command(after_help = SESSIONS_HELP)]
+    Sessions(One),
+    /// End every session of an account; it may log in again
+    #[command(after_help = SESSIONS_HELP)]
+    Logout(One),
     /// Delete an account, and take it out of the audit log
     #[command(after_help = ERASE_HELP)]
     Erase(Erase),
@@ -196,7 +212,11 @@ struct Erase {
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let common = match &arguments.verb {
         Verb::List(common) => common,
-        Verb::Disable(one) | Verb::Enable(one) | Verb::Show(one) => &one.common,
+        Verb::Disable(one)
+        | Verb::Enable(one)
+        | Verb::Show(one)
+        | Verb::Sessions(one)
+        | Verb::Logout(one) => &one.common,
         Verb::Roles(change) => &change.common,
         Verb::Tier(change) => &change.common,
         Verb::Add(add) => &add.common,
@@ -215,6 +235,12 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
             format!("erased, with {lines} lines of the audit log"),
             || json!({ "erased": true, "audit_lines": lines }),
         );
+        return Ok(ExitCode::SUCCESS);
+    }
+    if let Verb::Sessions(One { email, .. }) = &arguments.verb {
+        for session in &runtime.block_on(operator::sessions(&config, email))? {
+            console.answer(session_text(session), || session_json(session));
+        }
         return Ok(ExitCode::SUCCESS);
     }
     for account in &runtime.block_on(apply(&arguments.verb, &config))? {
@@ -239,7 +265,8 @@ async fn apply(verb: &Verb, config: &Config) -> anyhow::Result<Vec<Account>> {
             let password = password(std::io::stdin().lock())?;
             operator::add(config, email, &password, roles).await?
         }
-        Verb::Erase(_) => return Ok(Vec::new()),
+        Verb::Logout(One { email, .. }) => operator::log_out(config, email).await?,
+        Verb::Erase(_) | Verb::Sessions(_) => return Ok(Vec::new()),
     };
     Ok(vec![account])
 }
@@ -282,6 +309,26 @@ fn json(account: &Account) -> Value {
         "roles": roles,
         "tier": account.tier.as_str(),
         "created_at_ms": account.created_at.0,
+    })
+}
+
+fn session_text(session: &SessionRecord) -> String {
+    let from = session.began_from.map(|network| network.to_string());
+    format!(
+        "{}  began {}  last used {}  from {}",
+        session.id,
+        instant::show(session.began_at),
+        instant::show(session.used_at),
+        from.as_deref().unwrap_or("-"),
+    )
+}
+
+fn session_json(session: &SessionRecord) -> Value {
+    json!({
+        "id": session.id.to_string(),
+        "began_at": instant::show(session.began_at),
+        "last_used_at": instant::show(session.used_at),
+        "began_from": session.began_from.map(|network| network.to_string()),
     })
 }
 

@@ -1,12 +1,15 @@
 //! Log lines on standard error, one format and one level for the whole process. Never writes to standard output.
 
+use std::fmt;
 use std::io::{IsTerminal, stderr};
 use std::str::FromStr;
+use std::sync::Arc;
 
 pub use tracing::Level;
 use tracing::Subscriber;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::reload::Handle;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 
 /// How a log line looks.
@@ -36,10 +39,36 @@ impl FromStr for Format {
 #[error("log format must be `text` or `json`")]
 pub struct UnknownFormat;
 
+/// Changes the level of the log of a process that runs.
+#[derive(Clone)]
+pub struct LogLevel(Option<Arc<dyn Fn(Level) + Send + Sync>>);
+
+impl LogLevel {
+    /// One that changes nothing: somebody else decides.
+    pub fn fixed() -> Self {
+        Self(None)
+    }
+
+    /// Lines of this level and above are written from now on.
+    pub fn set(&self, level: Level) {
+        if let Some(set) = &self.0 {
+            set(level);
+        }
+    }
+}
+
+impl fmt::Debug for LogLevel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("LogLevel")
+    }
+}
+
 /// Starts logging for the whole process; lines of crates that use `log` arrive in the same place.
 /// Fails if logging was started before.
-pub fn init(format: Format, level: Level) -> Result<(), TryInitError> {
-    subscriber(format, level, stderr().is_terminal(), stderr).try_init()
+pub fn init(format: Format, level: Level) -> Result<LogLevel, TryInitError> {
+    let (subscriber, level) = subscriber(format, level, stderr().is_terminal(), stderr);
+    subscriber.try_init()?;
+    Ok(level)
 }
 
 fn subscriber<W>(
@@ -47,26 +76,40 @@ fn subscriber<W>(
     level: Level,
     is_terminal: bool,
     writer: W,
-) -> Box<dyn Subscriber + Send + Sync>
+) -> (Box<dyn Subscriber + Send + Sync>, LogLevel)
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
     let builder = tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::new(directives(level)))
+        .with_env_filter(filter(level))
         // It would tell standard error that standard error cannot be written, and panic when that fails: a full disk
         // behind the log, or a reader that has gone, must not take requests along.
         .log_internal_errors(false)
         .with_writer(writer);
     match format {
-        Format::Text => Box::new(builder.with_ansi(is_terminal).finish()),
-        Format::Json => Box::new(
-            builder
-                .json()
-                .flatten_event(true)
-                .with_current_span(false)
-                .finish(),
-        ),
+        Format::Text => {
+            let builder = builder.with_ansi(is_terminal).with_filter_reloading();
+            let level = changing(builder.reload_handle());
+            (Box::new(builder.finish()), level)
+        }
+        Format::Json => {
+            let builder = builder.json().flatten_event(true).with_current_span(false);
+            let builder = builder.with_filter_reloading();
+            let level = changing(builder.reload_handle());
+            (Box::new(builder.finish()), level)
+        }
     }
+}
+
+fn changing<S: 'static>(filters: Handle<EnvFilter, S>) -> LogLevel {
+    // It fails when logging is over, and then nobody misses it.
+    LogLevel(Some(Arc::new(move |level| {
+        drop(filters.reload(filter(level)))
+    })))
+}
+
+fn filter(level: Level) -> EnvFilter {
+    EnvFilter::new(directives(level))
 }
 
 /// Our own crates speak at `level`; others are capped, because their lines cost more than they tell:
@@ -106,9 +149,32 @@ mod tests {
     fn logged(format: Format, level: Level, log: impl FnOnce()) -> String {
         let captured = Captured::default();
         let writer = captured.clone();
-        let subscriber = subscriber(format, level, false, move || writer.clone());
+        let (subscriber, _) = subscriber(format, level, false, move || writer.clone());
         tracing::subscriber::with_default(subscriber, log);
         String::from_utf8(captured.0.lock().unwrap().clone()).unwrap()
+    }
+
+    #[test]
+    fn the_level_changes_while_lines_are_written() {
+        for format in [Format::Text, Format::Json] {
+            let captured = Captured::default();
+            let writer = captured.clone();
+            let (subscriber, level) =
+                subscriber(format, Level::INFO, false, move || writer.clone());
+            tracing::subscriber::with_default(subscriber, || {
+                let say = |what: &str| {
+                    tracing::debug!(target: "portcullis_auth::server", "{what}");
+                };
+                say("hidden");
+                level.set(Level::DEBUG);
+                say("shown");
+                level.set(Level::WARN);
+                say("hidden again");
+            });
+            let text = String::from_utf8(captured.0.lock().unwrap().clone()).unwrap();
+            assert!(text.contains("shown") && !text.contains("hidden"), "{text}");
+        }
+        LogLevel::fixed().set(Level::TRACE);
     }
 
     #[test]

@@ -161,3 +161,14 @@ CREATE TABLE lease (
     until     BIGINT NOT NULL,
     PRIMARY KEY (tenant_id, name)
 );
+
+-- Settings that all instances read while they run. A value that was taken back is NULL, under a newer version.
+CREATE TABLE setting (
+    tenant_id  TEXT   NOT NULL,
+    name       TEXT   NOT NULL,
+    value      TEXT,
+    version    BIGINT NOT NULL,
+    changed_at BIGINT NOT NULL,
+    changed_by TEXT   NOT NULL,
+    PRIMARY KEY (tenant_id, name)
+);

@@ -161,3 +161,14 @@ CREATE TABLE lease (
     until     INTEGER NOT NULL,
     PRIMARY KEY (tenant_id, name)
 ) STRICT, WITHOUT ROWID;
+
+-- Settings that all instances read while they run. A value that was taken back is NULL, under a newer version.
+CREATE TABLE setting (
+    tenant_id  TEXT   NOT NULL,
+    name       TEXT   NOT NULL,
+    value      TEXT,
+    version    INTEGER NOT NULL,
+    changed_at INTEGER NOT NULL,
+    changed_by TEXT   NOT NULL,
+    PRIMARY KEY (tenant_id, name)
+) STRICT, WITHOUT ROWID;

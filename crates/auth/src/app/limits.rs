@@ -63,7 +63,8 @@ impl Limited<'_> {
 impl App {
     /// Takes one from what the requester may still ask for; `None` where that has no limit.
     pub(crate) async fn take(&self, asked: Limited<'_>, origin: Origin) -> Outcome<Option<Taken>> {
-        let Some(limit) = asked.rate(&self.policy.rates) else {
+        let rates = self.live.standing().dynamic.rates;
+        let Some(limit) = asked.rate(&rates) else {
             return Ok(None);
         };
         let allowance = |purpose, parts: &[&str], limit| Allowance {

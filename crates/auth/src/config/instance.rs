@@ -92,6 +92,10 @@ pub struct Instance {
 }
 
 impl Instance {
+    pub(super) fn read_log_level(v: &mut Values<'_>) -> tracing::Level {
+        v.log_level()
+    }
+
     pub(super) fn read(v: &mut Values<'_>) -> Self {
         let address = SocketAddr::new(v.host(), v.number("PORT", 8000, 1..=65535) as u16);
         Self {

@@ -26,7 +26,7 @@ impl<'a> Values<'a> {
         (self.errors, self.warnings)
     }
 
-    pub(super) fn get(&self, name: &'static str) -> Option<String> {
+    pub(super) fn get(&self, name: &str) -> Option<String> {
         (self.vars)(name).filter(|value| !value.trim().is_empty())
     }
 

@@ -58,9 +58,8 @@ pub(super) async fn wrap(
     );
     request.extensions_mut().insert(client);
 
-    let is_admitted = service
-        .room
-        .is_none_or(|room| priority::admits(endpoint, in_flight.count(), room));
+    let room = service.app.live.standing().dynamic.in_flight;
+    let is_admitted = room.is_none_or(|room| priority::admits(endpoint, in_flight.count(), room));
     let answering = async {
         if !is_admitted {
             service.metrics.shed();

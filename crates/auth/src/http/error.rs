@@ -2,6 +2,8 @@
 //! place that chooses status codes for refusals. Never shows what the requester
 //! sent, nor what went wrong inside.
 
+mod samples;
+
 use axum::response::{IntoResponse, Response};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
@@ -9,6 +11,7 @@ use http::{HeaderValue, StatusCode};
 use super::limited;
 use crate::app::Refusal;
 use crate::app::authorization::Unauthorized;
+use crate::live::SettingRefused;
 
 /// Why a request is answered with a problem.
 #[derive(Debug)]
@@ -223,6 +226,11 @@ fn refused(refusal: &Refusal) -> Problem {
         | Refusal::InvalidMailToken
         | Refusal::NoMail => owners(refusal),
         Refusal::Unauthorized(unauthorized) => about_permissions(*unauthorized),
+        Refusal::NoSuchAccount
+        | Refusal::OwnAccount
+        | Refusal::InvalidRole
+        | Refusal::StrangeCursor
+        | Refusal::Setting(_) => administrators(refusal),
         _ => unproven(refusal),
     }
 }
@@ -324,6 +332,47 @@ fn about_permissions(unauthorized: Unauthorized) -> Problem {
     }
 }
 
+/// What administrators are told.
+fn administrators(refusal: &Refusal) -> Problem {
+    use StatusCode as S;
+    match refusal {
+        Refusal::NoSuchAccount => {
+            Problem(S::NOT_FOUND, "no_such_account", "No account has this id.")
+        }
+        Refusal::OwnAccount => Problem(
+            S::CONFLICT,
+            "own_account",
+            "This would shut you out: let another administrator do it.",
+        ),
+        Refusal::InvalidRole => Problem(
+            S::BAD_REQUEST,
+            "invalid_role",
+            "A role is letters, digits and - _ . : in lower case.",
+        ),
+        Refusal::StrangeCursor => Problem(
+            S::BAD_REQUEST,
+            "invalid_cursor",
+            "The cursor belongs to another list, or to other filters.",
+        ),
+        Refusal::Setting(SettingRefused::Unknown(_)) => Problem(
+            S::NOT_FOUND,
+            "no_such_setting",
+            "This is not among the settings that can change while instances run.",
+        ),
+        Refusal::Setting(SettingRefused::Environment(_)) => Problem(
+            S::CONFLICT,
+            "set_by_environment",
+            "The environment of this instance sets it, and that comes first.",
+        ),
+        Refusal::Setting(SettingRefused::Wrong(_)) => Problem(
+            S::BAD_REQUEST,
+            "invalid_setting",
+            "The value is not one that this setting takes.",
+        ),
+        _ => INTERNAL,
+    }
+}
+
 /// What is no fault of the requester.
 fn failed(refusal: &Refusal) -> Problem {
     use StatusCode as S;
@@ -351,6 +400,7 @@ impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         self.log();
         let Problem(status, code, detail) = self.problem();
+        let detail = self.hint().unwrap_or(detail);
         let title = status.canonical_reason().unwrap_or("Error");
         let body = serde_json::json!({
             "type": "about:blank",
@@ -380,6 +430,20 @@ impl IntoResponse for ApiError {
 }
 
 impl ApiError {
+    /// How it is told: for the document of all routes.
+    pub(super) fn told(&self) -> (StatusCode, &'static str) {
+        let Problem(status, code, _) = self.problem();
+        (status, code)
+    }
+
+    /// What would be right instead; never what was sent.
+    fn hint(&self) -> Option<&str> {
+        match self {
+            Self::Refused(Refusal::Setting(SettingRefused::Wrong(mistake))) => Some(&mistake.hint),
+            _ => None,
+        }
+    }
+
     /// RFC 6750 section 3: no error attribute when no token was sent at all.
     fn challenge(&self) -> Option<&'static str> {
         match self {

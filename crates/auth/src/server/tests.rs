@@ -69,7 +69,7 @@ async fn inside_of(config: &Config) -> Inside {
     let stores = Stores::open(config).await.unwrap();
     let (_, phase) = Lifecycle::new();
     let address = ([127, 0, 0, 1], 8000).into();
-    let instance = Instance::build(config, &stores, address, &phase)
+    let instance = Instance::build(config, &stores, address, &phase, LogLevel::fixed())
         .await
         .unwrap();
     Inside { stores, instance }
@@ -89,6 +89,10 @@ impl Inside {
     pub(crate) fn fall_back_on(&mut self, fallback: crate::config::RevocationFallback) {
         let service = Arc::get_mut(&mut self.instance.service).expect("no request is under way");
         service.app.policy.revocation_fallback = fallback;
+    }
+
+    pub(crate) fn service(&self) -> Arc<Service> {
+        self.instance.service.clone()
     }
 
     async fn get(&self, path: &str) -> (Response<Body>, Value) {

@@ -3,15 +3,18 @@
 //! A case gets several instances on one database and calls them in turn, so that whatever one writes another reads.
 
 pub(crate) mod accounts;
-pub(crate) mod authorization;
-pub(crate) mod factors;
 pub(crate) mod audit;
+pub(crate) mod authorization;
+pub(crate) mod directory;
+pub(crate) mod factors;
+pub(crate) mod factors;
 pub(crate) mod instances;
 pub(crate) mod keys;
 pub(crate) mod mail;
 pub(crate) mod refresh;
 pub(crate) mod revocations;
 pub(crate) mod sessions;
+pub(crate) mod settings;
 pub(crate) mod setup;
 
 /// Makes a test of every case, named like it, for a module whose `$on` runs one on its database: written once, so that
@@ -53,6 +56,13 @@ macro_rules! every_case {
                 deleting_an_account_takes_all_that_is_its_own,
                 sec_i06_a_job_has_one_holder_until_its_time_is_over,
                 sec_h05_pages_of_the_log_fit_their_filter_and_nothing_typed_is_run,
+            ]
+            directory: [
+                sec_h05_accounts_are_found_by_what_is_bound_and_pages_are_complete,
+            ]
+            settings: [
+                a_setting_is_read_by_all_and_its_version_only_grows,
+                changes_at_once_have_versions_of_their_own,
             ]
             refresh: [
                 a_token_rotates_through_all_instances,

@@ -26,9 +26,10 @@ macro_rules! on_every_store {
 }
 
 mod accounts;
+mod administration;
 mod attacks;
-mod authorization;
 mod audit;
+mod authorization;
 mod cookies;
 mod factors;
 mod guessing;

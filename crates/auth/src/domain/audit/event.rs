@@ -79,6 +79,12 @@ pub enum AuditEvent {
     KeysRotated,
     /// A signing key, and all it signed, is void.
     KeyRevoked,
+    /// A setting of all instances has another value.
+    SettingChanged,
+    /// Somebody looked for accounts.
+    AccountsRead,
+    /// Somebody looked at an account.
+    AccountRead,
 }
 
 impl AuditEvent {
@@ -121,6 +127,9 @@ impl AuditEvent {
         Self::AuditRead,
         Self::KeysRotated,
         Self::KeyRevoked,
+        Self::SettingChanged,
+        Self::AccountsRead,
+        Self::AccountRead,
     ];
 
     /// The stored word.
@@ -163,6 +172,9 @@ impl AuditEvent {
             Self::AuditRead => "audit_read",
             Self::KeysRotated => "keys_rotated",
             Self::KeyRevoked => "key_revoked",
+            Self::SettingChanged => "setting_changed",
+            Self::AccountsRead => "accounts_read",
+            Self::AccountRead => "account_read",
         }
     }
 

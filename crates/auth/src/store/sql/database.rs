@@ -28,6 +28,7 @@ pub(super) enum Queue {
     SigningKeys = 0x706f_7274_0000_0002,
     SetupToken = 0x706f_7274_0000_0003,
     AuditChain = 0x706f_7274_0000_0008,
+    Settings = 0x706f_7274_0000_0009,
 }
 
 /// An advisory lock on a number that begins with this is held by a write that takes a position above its other bits.
