@@ -22,6 +22,7 @@ mod auth_commands;
 mod authorization;
 mod balancer_api;
 mod balancing;
+mod canary;
 mod check;
 mod clients;
 mod config_keys;

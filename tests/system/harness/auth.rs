@@ -182,6 +182,11 @@ impl AuthInstance {
         self.internal.address()
     }
 
+    /// All that it has written.
+    pub(crate) fn output(&self) -> String {
+        self.process.as_ref().expect("it runs").output()
+    }
+
     /// Asks it to drain and leave.
     pub(crate) fn ask_to_leave(&self) {
         let process = self.process.as_ref();
