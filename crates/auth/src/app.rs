@@ -8,7 +8,6 @@ pub(crate) mod authorization;
 mod cursor;
 mod email;
 mod factor;
-mod factor;
 mod grant;
 pub(crate) mod health;
 mod instances;

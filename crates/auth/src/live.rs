@@ -79,7 +79,7 @@ pub enum SettingRefused {
 
 impl Live {
     /// Before anything stored is known.
-    pub(crate) fn new(config: &Config, log: LogLevel) -> Self {
+    fn new(config: &Config, log: LogLevel) -> Self {
         let dynamic = Dynamic {
             log_level: config.instance.log_level,
             rates: config.limits.rates,
@@ -99,11 +99,13 @@ impl Live {
         self.standing.load_full()
     }
 
-    /// The first look. An instance starts without, when it cannot be had: the next one comes soon.
-    pub(crate) async fn at_start(&self, store: &dyn Store) {
-        if let Err(error) = self.refresh(store).await {
+    /// With a first look. An instance starts without, when that fails: the next one comes soon.
+    pub(crate) async fn start(config: &Config, log: LogLevel, store: &dyn Store) -> Arc<Self> {
+        let live = Self::new(config, log);
+        if let Err(error) = live.refresh(store).await {
             tracing::warn!(%error, "starting without the stored settings");
         }
+        Arc::new(live)
     }
 
     /// Looks whether something else is stored, and puts it in force.

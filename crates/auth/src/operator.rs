@@ -5,7 +5,6 @@ pub mod audit;
 pub mod authorization;
 mod erase;
 pub mod factors;
-pub mod factors;
 mod import;
 pub mod instant;
 pub mod keys;
@@ -22,7 +21,7 @@ use crate::app::revocations::share;
 use crate::config::{ACCESS_TTL_CEILING, Config};
 use crate::domain::{
     Account, AccountId, AccountStatus, AuditEntry, AuditEvent, Email, InvalidEmail, InvalidRole,
-    NewPassword, PasswordRefused, Revocation, Role, UnixMillis,
+    NewPassword, PasswordRefused, Revocation, Role, Tier, UnixMillis,
 };
 use crate::keys::{KekError, KeyRingError};
 use crate::live::SettingRefused;
@@ -191,7 +190,7 @@ pub async fn add(
         password_hash,
         status: AccountStatus::Active,
         roles,
-        tier: Tier::default(),
+        tier: Tier::Free,
         created_at: now(),
     };
     let stores = Stores::open(config).await?;

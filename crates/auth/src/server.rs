@@ -258,8 +258,7 @@ impl Instance {
             .await
             .map_err(ServeError::Passwords)?;
         let outbox = outbox(config, store, &metrics)?;
-        let live = Arc::new(Live::new(config, log));
-        live.at_start(store.as_ref()).await;
+        let live = Live::start(config, log, store.as_ref()).await;
         let service = Arc::new(Service {
             app: App {
                 store: store.clone(),

@@ -137,7 +137,7 @@ ALTER TABLE audit ADD COLUMN seal BYTEA;
 ALTER TABLE audit ADD COLUMN position BIGINT;
 ALTER TABLE audit ADD COLUMN link BYTEA;
 ALTER TABLE audit ADD COLUMN erasure BYTEA;
-CREATE UNIQUE INDEX audit_chain ON audit (tenant_id, position);
+CREATE INDEX audit_chain ON audit (tenant_id, position);
 CREATE INDEX audit_unlinked ON audit (id) WHERE position IS NULL;
 CREATE INDEX audit_by_account ON audit (account_id);
 CREATE INDEX audit_by_actor ON audit (actor_id);

@@ -137,7 +137,7 @@ ALTER TABLE audit ADD COLUMN seal BLOB;
 ALTER TABLE audit ADD COLUMN position INTEGER;
 ALTER TABLE audit ADD COLUMN link BLOB;
 ALTER TABLE audit ADD COLUMN erasure BLOB;
-CREATE UNIQUE INDEX audit_chain ON audit (tenant_id, position);
+CREATE INDEX audit_chain ON audit (tenant_id, position);
 CREATE INDEX audit_unlinked ON audit (id) WHERE position IS NULL;
 CREATE INDEX audit_by_account ON audit (account_id);
 CREATE INDEX audit_by_actor ON audit (actor_id);

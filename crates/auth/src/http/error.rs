@@ -226,11 +226,6 @@ fn refused(refusal: &Refusal) -> Problem {
         | Refusal::InvalidMailToken
         | Refusal::NoMail => owners(refusal),
         Refusal::Unauthorized(unauthorized) => about_permissions(*unauthorized),
-        Refusal::NoSuchAccount
-        | Refusal::OwnAccount
-        | Refusal::InvalidRole
-        | Refusal::StrangeCursor
-        | Refusal::Setting(_) => administrators(refusal),
         _ => unproven(refusal),
     }
 }
@@ -279,7 +274,7 @@ fn unproven(refusal: &Refusal) -> Problem {
             "no_factor",
             "The account has no authenticator, or none that waits for its first code.",
         ),
-        _ => failed(refusal),
+        _ => administrators(refusal),
     }
 }
 
@@ -369,7 +364,7 @@ fn administrators(refusal: &Refusal) -> Problem {
             "invalid_setting",
             "The value is not one that this setting takes.",
         ),
-        _ => INTERNAL,
+        _ => failed(refusal),
     }
 }
 

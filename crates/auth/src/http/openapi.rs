@@ -74,11 +74,11 @@ fn of_operation(operation: &Operation, statuses: &BTreeMap<&'static str, u16>) -
         "security": match operation.needs {
             Needs::Nothing => json!([{}]),
             Needs::Session | Needs::Administrator => json!([{ "token": [] }, { "session": [] }]),
-            Needs::AdministratorsToken => json!([{ "token": [] }]),
+            Needs::Credential | Needs::AdministratorsToken => json!([{ "token": [] }]),
         },
         "x-role": match operation.needs {
             Needs::Administrator | Needs::AdministratorsToken => json!("admin"),
-            Needs::Nothing | Needs::Session => Value::Null,
+            Needs::Nothing | Needs::Session | Needs::Credential => Value::Null,
         },
     });
     if !operation.body.is_empty() {
@@ -157,6 +157,7 @@ fn schema(takes: Takes) -> Value {
         Takes::Text => json!({ "type": "string" }),
         Takes::Secret => json!({ "type": "string", "format": "password" }),
         Takes::Texts => json!({ "type": "array", "items": { "type": "string" } }),
+        Takes::Number => json!({ "type": "integer", "minimum": 1 }),
         Takes::Rows => json!({ "type": "integer", "minimum": 1, "maximum": 200 }),
     }
 }

@@ -7,7 +7,6 @@ pub(crate) mod audit;
 pub(crate) mod authorization;
 pub(crate) mod directory;
 pub(crate) mod factors;
-pub(crate) mod factors;
 pub(crate) mod instances;
 pub(crate) mod keys;
 pub(crate) mod mail;

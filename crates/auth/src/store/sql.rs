@@ -17,7 +17,6 @@ mod instance;
 mod lease;
 mod mail;
 mod password;
-mod password;
 mod permission;
 mod purge;
 mod recovery;

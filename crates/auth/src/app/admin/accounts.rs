@@ -102,6 +102,7 @@ impl App {
             if !self.store.set_status(id, status, until, &line).await? {
                 return Err(Refusal::NoSuchAccount);
             }
+            self.publish_permissions().await?;
             if status == AccountStatus::Disabled {
                 self.void_tokens(id, clock()).await?;
             }
@@ -134,6 +135,7 @@ impl App {
             if !self.store.set_roles(id, &roles, &line).await? {
                 return Err(Refusal::NoSuchAccount);
             }
+            self.publish_permissions().await?;
             self.void_tokens(id, clock()).await?;
             self.existing(id).await
         };

@@ -15,7 +15,7 @@ const PERIOD: Duration = Duration::from_secs(60);
 impl App {
     /// Takes one from what the caller may still ask for; `None` where that has no limit. A key counts by itself.
     pub(crate) fn take_by_tier(&self, caller: &Caller, origin: Origin) -> Outcome<Option<Taken>> {
-        let rate = self.policy.rates.checks;
+        let rate = self.live.standing().dynamic.rates.checks;
         let Some(limit) = rate.and_then(|rate| of_tier(rate, caller.subject.tier)) else {
             return Ok(None);
         };

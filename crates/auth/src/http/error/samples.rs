@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::ApiError;
+use crate::app::authorization::Unauthorized;
 use crate::app::{Cause, Refusal};
 use crate::config::ConfigError;
 use crate::live::SettingRefused;
@@ -26,7 +27,8 @@ impl ApiError {
             Self::Panicked,
         ];
         let settings = settings().map(Refusal::Setting);
-        let refused = refusals().into_iter().chain(settings).map(Self::Refused);
+        let refused = refusals().into_iter().chain(settings);
+        let refused = refused.chain(unauthorized()).map(Self::Refused);
         own.into_iter().chain(refused).collect()
     }
 }
@@ -61,6 +63,9 @@ fn refusals() -> Vec<Refusal> {
         Refusal::ReauthenticationRequired,
         Refusal::FactorExists,
         Refusal::NoFactor,
+        Refusal::WrongPassword,
+        Refusal::InvalidMailToken,
+        Refusal::NoMail,
         Refusal::NoSuchAccount,
         Refusal::OwnAccount,
         Refusal::InvalidRole,
@@ -70,6 +75,23 @@ fn refusals() -> Vec<Refusal> {
         Refusal::SharedUnavailable(cause()),
         Refusal::Internal(cause()),
     ]
+}
+
+fn unauthorized() -> impl Iterator<Item = Refusal> {
+    let all = [
+        Unauthorized::InvalidPermission,
+        Unauthorized::InvalidRole,
+        Unauthorized::InvalidSubject,
+        Unauthorized::InvalidClient,
+        Unauthorized::InvalidTier,
+        Unauthorized::InvalidKeyName,
+        Unauthorized::InvalidExpiry,
+        Unauthorized::TooMany,
+        Unauthorized::RoleHeld,
+        Unauthorized::BeyondOwner,
+        Unauthorized::NotFound,
+    ];
+    all.into_iter().map(Refusal::Unauthorized)
 }
 
 fn settings() -> impl Iterator<Item = SettingRefused> {

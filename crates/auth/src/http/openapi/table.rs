@@ -24,6 +24,8 @@ pub(super) enum Needs {
     Nothing,
     /// Holders of an access token or a session.
     Session,
+    /// Holders of an access token or an API key.
+    Credential,
     /// Administrators.
     Administrator,
     /// Administrators by their access token.
@@ -45,6 +47,7 @@ pub(super) enum Takes {
     Secret,
     Texts,
     Rows,
+    Number,
 }
 
 /// What may happen to any request.
@@ -76,6 +79,7 @@ impl Operation {
         let of_needs: [&[&str]; 2] = match self.needs {
             Needs::Nothing => [&[], &[]],
             Needs::Session => [OF_TOKENS, &["csrf"]],
+            Needs::Credential => [OF_TOKENS, &[]],
             Needs::Administrator => [OF_TOKENS, OF_ADMINISTRATORS],
             Needs::AdministratorsToken => [OF_TOKENS, &["forbidden"]],
         };
@@ -146,6 +150,11 @@ const CURSOR: Field = may(
     "`next` of the page before, for the same filters.",
 );
 const EMAIL: Field = needs("email", Takes::Text, "The address of the account.");
+const NEW_KEY: &[Field] = &[
+    needs("name", Takes::Text, "For people."),
+    needs("permissions", Takes::Texts, "Of those that its owner has."),
+    may("expires_in_seconds", Takes::Number, "Never, by default."),
+];
 const CODE: Field = needs(
     "code",
     Takes::Secret,
@@ -169,6 +178,26 @@ pub(super) static OPERATIONS: &[Operation] = &[
     operation("POST", "/api/v1/auth/logout-all", Needs::Session, "Ends every session of the account.").done_as(&[204]),
     operation("GET", "/api/v1/auth/sessions", Needs::Session, "The sessions of the account, newest first.").asking(&[may("after", Takes::Text, "`next` of the page before."), LIMIT]),
     operation("DELETE", "/api/v1/auth/sessions/{id}", Needs::Session, "Ends one session of the account.").done_as(&[204]).refusing(&["no_such_session"]),
+    operation("GET", "/api/v1/auth/mfa", Needs::Session, "Whether there is an authenticator, and how many recovery codes are left."),
+    operation("POST", "/api/v1/auth/password/change", Needs::Session, "Another password; every session ends, and the answer begins a new one.").taking(&[needs("current_password", Takes::Secret, "The one so far."), needs("new_password", Takes::Secret, "8 to 128 characters.")]).refusing(&["wrong_password", "invalid_password", "weak_password", "reauthentication_required", "rate_limited"]),
+    operation("POST", "/api/v1/auth/password/forgot", Needs::Nothing, "Mails a link to the owner, if there is one; the answer is the same.").taking(&[EMAIL]).done_as(&[202]).refusing(&["invalid_email", "rate_limited", "no_mail"]),
+    operation("POST", "/api/v1/auth/password/reset", Needs::Nothing, "Another password, by the token of the mail; every session ends.").taking(&[needs("token", Takes::Secret, "Of the mail, good once."), needs("new_password", Takes::Secret, "8 to 128 characters.")]).done_as(&[204]).refusing(&["invalid_mail_token", "invalid_password", "weak_password", "rate_limited"]),
+    operation("POST", "/api/v1/auth/email/verify", Needs::Nothing, "The address is the owner's, by the token of the mail.").taking(&[needs("token", Takes::Secret, "Of the mail, good once.")]).done_as(&[204]).refusing(&["invalid_mail_token", "rate_limited"]),
+    operation("POST", "/api/v1/auth/email/resend", Needs::Nothing, "Mails another verification link, if there is whom to; the answer is the same.").taking(&[EMAIL]).done_as(&[202]).refusing(&["invalid_email", "rate_limited", "no_mail"]),
+    operation("POST", "/api/v1/permissions/check", Needs::Credential, "Whether the caller, or a subject it may ask about, has a permission.").taking(&[needs("permission", Takes::Text, "resource:action."), may("subject", Takes::Text, "An account's id, or client: and a name.")]).refusing(&["invalid_permission", "invalid_subject", "forbidden", "rate_limited"]),
+    operation("POST", "/api/v1/permissions/check/batch", Needs::Credential, "The same for up to 100 permissions.").taking(&[needs("permissions", Takes::Texts, "Each resource:action."), may("subject", Takes::Text, "An account's id, or client: and a name.")]).refusing(&["invalid_permission", "invalid_subject", "too_many", "forbidden", "rate_limited"]),
+    operation("GET", "/api/v1/api-keys", Needs::Session, "The API keys of the account."),
+    operation("POST", "/api/v1/api-keys", Needs::Session, "A new API key, shown once.").taking(NEW_KEY).done_as(&[201]).refusing(&["invalid_name", "invalid_permission", "invalid_expiry", "too_many", "beyond_owner", "reauthentication_required"]),
+    operation("DELETE", "/api/v1/api-keys/{id}", Needs::Session, "Revokes an API key.").done_as(&[204]).refusing(&["no_such_thing", "reauthentication_required"]),
+    operation("GET", "/api/v1/admin/roles", Needs::AdministratorsToken, "Every role and what it grants."),
+    operation("GET", "/api/v1/admin/roles/{name}", Needs::AdministratorsToken, "One role.").refusing(&["invalid_role", "no_such_thing"]),
+    operation("PUT", "/api/v1/admin/roles/{name}", Needs::AdministratorsToken, "What a role grants from now on.").taking(&[needs("permissions", Takes::Texts, "Each resource:action or resource:*.")]).refusing(&["invalid_role", "invalid_permission", "too_many"]),
+    operation("DELETE", "/api/v1/admin/roles/{name}", Needs::AdministratorsToken, "Takes a role away that nobody holds.").done_as(&[204]).refusing(&["invalid_role", "role_held", "no_such_thing"]),
+    operation("GET", "/api/v1/admin/clients", Needs::AdministratorsToken, "Machine identities.").asking(&[may("after", Takes::Text, "The last one of the page before.")]),
+    operation("PUT", "/api/v1/admin/clients/{name}", Needs::AdministratorsToken, "A client as it shall be.").taking(&[needs("roles", Takes::Texts, "Every role it shall have."), may("tier", Takes::Text, "Which limits it has."), may("status", Takes::Text, "active or disabled.")]).refusing(&["invalid_client", "invalid_role", "invalid_tier", "too_many"]),
+    operation("DELETE", "/api/v1/admin/clients/{name}", Needs::AdministratorsToken, "Takes a client away, and its keys.").done_as(&[204]).refusing(&["invalid_client", "no_such_thing"]),
+    operation("GET", "/api/v1/admin/clients/{name}/api-keys", Needs::AdministratorsToken, "The API keys of a client.").refusing(&["invalid_client", "no_such_thing"]),
+    operation("POST", "/api/v1/admin/clients/{name}/api-keys", Needs::AdministratorsToken, "A new API key of a client, shown once.").taking(NEW_KEY).done_as(&[201]).refusing(&["invalid_client", "invalid_name", "invalid_permission", "invalid_expiry", "too_many", "beyond_owner", "no_such_thing"]),
     operation("GET", "/api/v1/auth/verify", Needs::Session, "Whether the token or the session may be believed right now, and whose it is."),
     operation("POST", "/api/v1/auth/setup", Needs::Nothing, "The first administrator, by the one-time set-up token.").taking(&[needs("setup_token", Takes::Secret, "As `portcullis auth migrate` printed it."), EMAIL, PASSWORD]).done_as(&[201]).refusing(&["invalid_setup_token", "invalid_email", "invalid_password", "weak_password", "email_taken"]),
     operation("GET", "/api/v1/admin/users", Needs::Administrator, "Accounts that fit, in order of their addresses. Leaves a line in the audit log.").asking(&[may("search", Takes::Text, "A part of the address."), may("status", Takes::Text, "active or disabled."), may("role", Takes::Text, "The name of a role."), LIMIT, CURSOR]).refusing(&["invalid_cursor"]),

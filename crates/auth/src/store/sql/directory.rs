@@ -15,7 +15,7 @@ impl DirectoryStore for SqlStore {
         after: Option<&Email>,
         limit: PageLimit,
     ) -> StoreResult<Vec<Account>> {
-        Statement::new("looking for accounts", "SELECT a.id AS account_id, a.email, a.password_hash, a.status, a.created_at AS account_created_at,
+        Statement::new("looking for accounts", "SELECT a.id AS account_id, a.email, a.password_hash, a.status, a.created_at AS account_created_at, a.tier,
                 (SELECT string_agg(role, ',') FROM account_role WHERE account_id = a.id) AS roles
              FROM account a WHERE a.tenant_id = $1 AND a.email > $2 AND ($3 IS NULL OR a.email LIKE $3 ESCAPE '!')
                  AND ($4 IS NULL OR a.status = $4)
