@@ -12,6 +12,7 @@ use crate::breaker::Guard;
 use crate::config::{Database, DatabasePlace};
 use crate::domain::{AccountId, UnixMillis};
 use crate::shared::Shared;
+use crate::store::attempt::Attempt as _;
 use crate::store::postgres::PostgresServers;
 use crate::store::readers::{Positions, REMEMBERED, Unknown};
 use crate::store::sqlite::Plan;
@@ -24,6 +25,21 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(30);
 const RECYCLE_AFTER: Duration = Duration::from_secs(3600);
 /// How much of the server's connections instances may claim together: others want some, too.
 const SHARE_PERCENT: u64 = 90;
+
+/// Fails where a file cannot be, for want of its directory: nothing else is to be made there either, such as the key
+/// that lies beside it.
+pub(crate) fn is_possible(database: &Database) -> StoreResult<()> {
+    let DatabasePlace::File(path) = &database.place else {
+        return Ok(());
+    };
+    let directory = path
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty());
+    match directory.map(std::fs::metadata) {
+        Some(Err(error)) => Err(sqlx::Error::Io(error)).attempting("opening the database"),
+        _ => Ok(()),
+    }
+}
 
 /// Opens the store and brings its schema up to date. Accounts that wrote are remembered in the shared state, where
 /// servers of the store may lag.

@@ -386,6 +386,11 @@ impl Stores {
     /// Opens both and brings their schemas up to date.
     pub(crate) async fn open(config: &Config) -> Result<Self, OpenError> {
         let breakers = Breakers::new(config.breakers);
+        let unusable = |source| OpenError::Store {
+            place: config.database.place.to_string(),
+            source,
+        };
+        database::is_possible(&config.database).map_err(unusable)?;
         let chain = Kek::obtain(&config.keys.encryption_key).await?.audit_key();
         let shared: Arc<dyn Shared> = match &config.shared_state {
             SharedState::File(path) => {
@@ -419,8 +424,7 @@ impl Stores {
             Ok(store) => store,
             Err(source) => {
                 shared.close().await;
-                let place = config.database.place.to_string();
-                return Err(OpenError::Store { place, source });
+                return Err(unusable(source));
             }
         };
         Ok(Self {

@@ -139,7 +139,9 @@ async fn three_cold_starts_at_once_share_one_key_ring() {
 
 #[tokio::test]
 async fn a_database_that_cannot_be_opened_is_named() {
-    let config: Config = config("/nonexistent/directory".as_ref(), "a", &[]);
+    let root = tempfile::tempdir().unwrap();
+    let missing = root.path().join("missing/directory");
+    let config: Config = config(&missing, "a", &[]);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let error = serve(listener, config, std::future::pending())
         .await
@@ -148,5 +150,6 @@ async fn a_database_that_cannot_be_opened_is_named() {
         matches!(error, ServeError::Open(OpenError::Store { .. })),
         "{error}"
     );
-    assert!(error.to_string().contains("/nonexistent/directory/auth.db"));
+    assert!(error.to_string().contains("missing/directory/auth.db"));
+    assert!(!missing.exists(), "nothing is made where it could not be");
 }
