@@ -55,77 +55,23 @@ const fn case(key: &'static str, title: &'static str, work: Work, place: Place) 
 }
 
 /// In the order of the tables. What is compared with each other stands side by side.
+#[rustfmt::skip]
 pub(crate) const CASES: &[Case] = &[
     case("login", "login", Work::Login, Place::One),
-    case(
-        "login-three",
-        "login, three instances",
-        Work::Login,
-        Place::Three,
-    ),
+    case("login-three", "login, three instances", Work::Login, Place::Three),
     case("verify", "verify", Work::Verify, Place::One),
-    case(
-        "verify-new",
-        "verify, tokens not seen before",
-        Work::Verify,
-        Place::Forgetful,
-    ),
-    case(
-        "verify-third",
-        "verify, a third of the clients",
-        Work::Verify,
-        Place::Third,
-    ),
-    case(
-        "verify-three",
-        "verify, three instances",
-        Work::Verify,
-        Place::Three,
-    ),
-    case(
-        "permission",
-        "permission check",
-        Work::Permission,
-        Place::One,
-    ),
-    case(
-        "permission-batch",
-        "permission check, 100 at once",
-        Work::Permissions,
-        Place::One,
-    ),
-    case(
-        "permission-uncached",
-        "permission check, sets not remembered",
-        Work::Permission,
-        Place::Unremembering,
-    ),
+    case("verify-new", "verify, tokens not seen before", Work::Verify, Place::Forgetful),
+    case("verify-third", "verify, a third of the clients", Work::Verify, Place::Third),
+    case("verify-three", "verify, three instances", Work::Verify, Place::Three),
+    case("permission", "permission check", Work::Permission, Place::One),
+    case("permission-batch", "permission check, 100 at once", Work::Permissions, Place::One),
+    case("permission-uncached", "permission check, sets not remembered", Work::Permission, Place::Unremembering),
     case("refresh", "refresh", Work::Refresh, Place::One),
-    case(
-        "refresh-three",
-        "refresh, three instances",
-        Work::Refresh,
-        Place::Three,
-    ),
-    case(
-        "refresh-embedded",
-        "refresh, embedded",
-        Work::Refresh,
-        Place::Embedded,
-    ),
+    case("refresh-three", "refresh, three instances", Work::Refresh, Place::Three),
+    case("refresh-embedded", "refresh, embedded", Work::Refresh, Place::Embedded),
     case("keys", "keys", Work::Keys, Place::One),
-    case(
-        "keys-third",
-        "keys, a third of the clients",
-        Work::Keys,
-        Place::Third,
-    ),
-    case(
-        "keys-three",
-        "keys, three instances",
-        Work::Keys,
-        Place::Three,
-    ),
+    case("keys-third", "keys, a third of the clients", Work::Keys, Place::Third),
+    case("keys-three", "keys, three instances", Work::Keys, Place::Three),
 ];
 
 /// What the cases consist of at the least, done in this process.
@@ -172,80 +118,21 @@ const fn target(title: &'static str, figure: Figure, bound: Bound) -> Target {
     }
 }
 
+#[rustfmt::skip]
 pub(crate) const TARGETS: &[Target] = &[
-    target(
-        "CPU of a login / of a bare hash",
-        Figure::CpuRatio("login", HASH),
-        Bound::AtMost(1.15),
-    ),
-    target(
-        "logins / bare hashes a second",
-        Figure::RateRatio("login", HASH),
-        Bound::AtLeast(0.85),
-    ),
-    target(
-        "CPU of a verification, us",
-        Figure::Cpu("verify"),
-        Bound::AtMost(50.0),
-    ),
-    target(
-        "verifications a second",
-        Figure::Rate("verify"),
-        Bound::AtLeast(15_000.0),
-    ),
-    target(
-        "CPU of a permission check, us",
-        Figure::Cpu("permission"),
-        Bound::AtMost(50.0),
-    ),
-    target(
-        "permission checks a second",
-        Figure::Rate("permission"),
-        Bound::AtLeast(20_000.0),
-    ),
-    target(
-        "CPU of 100 permission checks at once, us",
-        Figure::Cpu("permission-batch"),
-        Bound::AtMost(1_000.0),
-    ),
-    target(
-        "refreshes a second",
-        Figure::Rate("refresh"),
-        Bound::AtLeast(1_500.0),
-    ),
-    target(
-        "key sets a second",
-        Figure::Rate("keys"),
-        Bound::AtLeast(60_000.0),
-    ),
-    target(
-        "CPU of a login, three instances / one",
-        Figure::CpuRatio("login-three", "login"),
-        Bound::AtMost(1.07),
-    ),
-    target(
-        "CPU of a verification, three instances / one",
-        Figure::CpuRatio("verify-three", "verify"),
-        Bound::AtMost(1.07),
-    ),
-    target(
-        "CPU of a verification, three instances / one of them alone",
-        Figure::CpuRatio("verify-three", "verify-third"),
-        Bound::AtMost(1.07),
-    ),
-    target(
-        "CPU of a refresh, three instances / one",
-        Figure::CpuRatio("refresh-three", "refresh"),
-        Bound::AtMost(1.07),
-    ),
-    target(
-        "CPU of a key set, three instances / one",
-        Figure::CpuRatio("keys-three", "keys"),
-        Bound::AtMost(1.07),
-    ),
-    target(
-        "CPU of a key set, three instances / one of them alone",
-        Figure::CpuRatio("keys-three", "keys-third"),
-        Bound::AtMost(1.07),
-    ),
+    target("CPU of a login / of a bare hash", Figure::CpuRatio("login", HASH), Bound::AtMost(1.15)),
+    target("logins / bare hashes a second", Figure::RateRatio("login", HASH), Bound::AtLeast(0.85)),
+    target("CPU of a verification, us", Figure::Cpu("verify"), Bound::AtMost(50.0)),
+    target("verifications a second", Figure::Rate("verify"), Bound::AtLeast(15_000.0)),
+    target("CPU of a permission check, us", Figure::Cpu("permission"), Bound::AtMost(50.0)),
+    target("permission checks a second", Figure::Rate("permission"), Bound::AtLeast(20_000.0)),
+    target("CPU of 100 permission checks at once, us", Figure::Cpu("permission-batch"), Bound::AtMost(1_000.0)),
+    target("refreshes a second", Figure::Rate("refresh"), Bound::AtLeast(1_500.0)),
+    target("key sets a second", Figure::Rate("keys"), Bound::AtLeast(60_000.0)),
+    target("CPU of a login, three instances / one", Figure::CpuRatio("login-three", "login"), Bound::AtMost(1.07)),
+    target("CPU of a verification, three instances / one", Figure::CpuRatio("verify-three", "verify"), Bound::AtMost(1.07)),
+    target("CPU of a verification, three instances / one of them alone", Figure::CpuRatio("verify-three", "verify-third"), Bound::AtMost(1.07)),
+    target("CPU of a refresh, three instances / one", Figure::CpuRatio("refresh-three", "refresh"), Bound::AtMost(1.07)),
+    target("CPU of a key set, three instances / one", Figure::CpuRatio("keys-three", "keys"), Bound::AtMost(1.07)),
+    target("CPU of a key set, three instances / one of them alone", Figure::CpuRatio("keys-three", "keys-third"), Bound::AtMost(1.07)),
 ];

@@ -22,9 +22,11 @@ use clap::{Args, Subcommand};
 use portcullis_auth::Config;
 use portcullis_ops::telemetry::{self, Format, LogLevel};
 use portcullis_ops::{manager, orphans, signal};
+use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
+use crate::console::Console;
 use crate::data_dir::DataDir;
 use crate::file_limit;
 use crate::port_holder;
@@ -77,12 +79,25 @@ enum Command {
     Settings(settings::Arguments),
 }
 
-/// Which database an operator's command works on.
+/// Which database an operator's command works on, and how it answers. Flags that stand behind the verb or in front of it.
 #[derive(Debug, Args)]
-struct Target {
+struct Terms {
     /// Use the data directory of `portcullis up` instead of DATABASE_URL and the like
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", global = true)]
     data_dir: Option<PathBuf>,
+    /// Print JSON, one object for each entry
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+impl Terms {
+    fn config(&self) -> anyhow::Result<Config> {
+        config(self.data_dir.as_deref())
+    }
+
+    fn console(&self) -> Console {
+        Console::from_flag(self.json)
+    }
 }
 
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
@@ -138,6 +153,18 @@ fn config(data_dir: Option<&Path>) -> anyhow::Result<Config> {
         None => std::env::var(name).ok(),
     };
     Config::from_env(lookup).map_err(|errors| anyhow::anyhow!("bad environment:\n{errors}"))
+}
+
+/// Names as one word of a line; a dash where there are none.
+fn joined(names: &[&str], separator: &str) -> String {
+    match names {
+        [] => "-".to_owned(),
+        names => names.join(separator),
+    }
+}
+
+fn tell_removed(console: Console, name: &str) {
+    console.answer(format!("{name} is removed"), || json!({ "removed": name }));
 }
 
 fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
@@ -212,5 +239,62 @@ async fn ended(parent: Option<oneshot::Receiver<()>>) {
         // An error means that the thread is gone, and with it the watch.
         Some(parent) => drop(parent.await),
         None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        auth: Arguments,
+    }
+
+    fn terms(line: &str) -> Option<Terms> {
+        let line = Line::try_parse_from(line.split(' ')).ok()?;
+        match line.auth.command? {
+            Command::User(user::Arguments { terms, .. })
+            | Command::Audit(audit::Arguments { terms, .. })
+            | Command::Role(role::Arguments { terms, .. })
+            | Command::Client(client::Arguments { terms, .. })
+            | Command::ApiKey(api_key::Arguments { terms, .. })
+            | Command::Keys(keys::Arguments { terms, .. })
+            | Command::Factors(factors::Arguments { terms, .. })
+            | Command::Settings(settings::Arguments { terms, .. }) => Some(terms),
+            Command::Migrate(_) | Command::Breached(_) => None,
+        }
+    }
+
+    #[test]
+    fn every_operators_command_takes_the_same_flags_on_either_side_of_its_verb() {
+        for command in [
+            "user list",
+            "user roles ada@example.com admin",
+            "audit verify",
+            "audit export",
+            "role set clerk orders:read",
+            "client remove billing",
+            "api-key list client:billing",
+            "keys rotate",
+            "factors reset ada@example.com",
+            "settings reset LOG_LEVEL",
+        ] {
+            let (noun, verb) = command.split_once(' ').unwrap();
+            let plain = terms(&format!("auth {command}")).unwrap();
+            assert!(!plain.json && plain.data_dir.is_none(), "{command}");
+            for line in [
+                format!("auth {command} --json --data-dir d"),
+                format!("auth {noun} --data-dir d {verb} --json"),
+            ] {
+                let terms = terms(&line).unwrap_or_else(|| panic!("{line}"));
+                assert!(terms.json, "{line}");
+                assert_eq!(terms.data_dir, Some(PathBuf::from("d")), "{line}");
+            }
+        }
+        assert!(terms("auth user list --yes").is_none());
     }
 }

@@ -1,7 +1,6 @@
 //! `portcullis auth api-key`: API keys of accounts and clients, beside running instances. Prints a key once, when it is
 //! made, and never again.
 
-use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
@@ -9,8 +8,7 @@ use portcullis_auth::domain::ApiKey;
 use portcullis_auth::operator::authorization;
 use serde_json::{Value, json};
 
-use super::Target;
-use crate::console::Console;
+use super::Terms;
 
 const HELP: &str = "\
 Examples:
@@ -61,6 +59,8 @@ Exit codes:
 pub(super) struct Arguments {
     #[command(subcommand)]
     verb: Verb,
+    #[command(flatten)]
+    pub(super) terms: Terms,
 }
 
 #[derive(Debug, Subcommand)]
@@ -77,20 +77,9 @@ enum Verb {
 }
 
 #[derive(Debug, Args)]
-struct Common {
-    #[command(flatten)]
-    target: Target,
-    /// Print one JSON object per key
-    #[arg(long)]
-    json: bool,
-}
-
-#[derive(Debug, Args)]
 struct List {
     /// The address of an account, or client: and a client's name
     owner: String,
-    #[command(flatten)]
-    common: Common,
 }
 
 #[derive(Debug, Args)]
@@ -104,28 +93,19 @@ struct Create {
     /// Days until it ends; without it, never
     #[arg(long)]
     days: Option<u32>,
-    #[command(flatten)]
-    common: Common,
 }
 
 #[derive(Debug, Args)]
 struct Revoke {
     /// The key's id, not the key
     id: String,
-    #[command(flatten)]
-    common: Common,
 }
 
 const DAY: u64 = 24 * 3600;
 
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
-    let common = match &arguments.verb {
-        Verb::List(list) => &list.common,
-        Verb::Create(create) => &create.common,
-        Verb::Revoke(revoke) => &revoke.common,
-    };
-    let config = super::config(common.target.data_dir.as_deref().map(Path::new))?;
-    let console = Console::from_flag(common.json);
+    let config = arguments.terms.config()?;
+    let console = arguments.terms.console();
     super::runtime()?.block_on(async {
         match &arguments.verb {
             Verb::List(list) => {
@@ -139,7 +119,6 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
                     name,
                     permissions,
                     days,
-                    ..
                 } = create;
                 let expires_in = days.map(|days| u64::from(days) * DAY);
                 let made =

@@ -1,7 +1,6 @@
 //! `portcullis auth audit`: what was done, by whom, and whether somebody has been at the log. Never changes a line.
 
 use std::io::{BufWriter, Write};
-use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
@@ -13,7 +12,7 @@ use portcullis_auth::store::PageLimit;
 use portcullis_auth::{ChainReport, Config};
 use serde_json::{Value, json};
 
-use super::Target;
+use super::Terms;
 use crate::console::Console;
 
 const HELP: &str = "\
@@ -71,6 +70,8 @@ Exit codes:
 pub(super) struct Arguments {
     #[command(subcommand)]
     verb: Verb,
+    #[command(flatten)]
+    pub(super) terms: Terms,
 }
 
 #[derive(Debug, Subcommand)]
@@ -112,8 +113,6 @@ struct List {
     /// Where the page before ended, as it told
     #[arg(long)]
     cursor: Option<String>,
-    #[command(flatten)]
-    common: Common,
 }
 
 #[derive(Debug, Args)]
@@ -121,8 +120,6 @@ struct Verify {
     /// A line that must be in the chain: position and link
     #[arg(long, value_name = "POSITION:LINK", value_parser = expected)]
     expect: Option<Expected>,
-    #[command(flatten)]
-    common: Common,
 }
 
 #[derive(Debug, Args)]
@@ -130,38 +127,23 @@ struct Export {
     /// Only lines behind this position
     #[arg(long, default_value_t = 0)]
     after: i64,
-    #[command(flatten)]
-    target: Target,
-}
-
-#[derive(Debug, Args)]
-struct Common {
-    #[command(flatten)]
-    target: Target,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
 }
 
 #[derive(Clone, Debug)]
 struct Expected(i64, Vec<u8>);
 
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
-    let target = match &arguments.verb {
-        Verb::List(list) => &list.common.target,
-        Verb::Verify(verify) => &verify.common.target,
-        Verb::Export(export) => &export.target,
-    };
-    let config = super::config(target.data_dir.as_deref().map(Path::new))?;
+    let config = arguments.terms.config()?;
+    let console = arguments.terms.console();
     let runtime = super::runtime()?;
     match &arguments.verb {
-        Verb::List(list) => runtime.block_on(show(list, &config)),
-        Verb::Verify(verify) => runtime.block_on(judge(verify, &config)),
+        Verb::List(list) => runtime.block_on(show(list, &config, console)),
+        Verb::Verify(verify) => runtime.block_on(judge(verify, &config, console)),
         Verb::Export(export) => runtime.block_on(hand_out(export, &config)),
     }
 }
 
-async fn show(list: &List, config: &Config) -> anyhow::Result<ExitCode> {
+async fn show(list: &List, config: &Config, console: Console) -> anyhow::Result<ExitCode> {
     let query = AuditQuery {
         event: list.event.clone(),
         outcome: list.outcome.clone(),
@@ -172,7 +154,6 @@ async fn show(list: &List, config: &Config) -> anyhow::Result<ExitCode> {
     };
     let limit = PageLimit::new(list.limit);
     let page = audit::list(config, &query, list.cursor.as_deref(), limit).await?;
-    let console = Console::from_flag(list.common.json);
     for row in &page.rows {
         console.answer(text(row), || json(row));
     }
@@ -185,10 +166,9 @@ async fn show(list: &List, config: &Config) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-async fn judge(verify: &Verify, config: &Config) -> anyhow::Result<ExitCode> {
+async fn judge(verify: &Verify, config: &Config, console: Console) -> anyhow::Result<ExitCode> {
     let expected = verify.expect.clone().map(|Expected(at, link)| (at, link));
     let report = audit::verify(config, expected).await?;
-    let console = Console::from_flag(verify.common.json);
     console.answer(verdict(&report), || report_json(&report));
     Ok(match report.broken {
         None => ExitCode::SUCCESS,

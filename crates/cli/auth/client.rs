@@ -1,6 +1,5 @@
 //! `portcullis auth client`: machine identities, beside running instances. They act by API keys: `auth api-key`.
 
-use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
@@ -10,8 +9,7 @@ use portcullis_auth::operator::OperatorError;
 use portcullis_auth::operator::authorization::{self, WantedClient};
 use serde_json::{Value, json};
 
-use super::Target;
-use crate::console::Console;
+use super::Terms;
 
 const HELP: &str = "\
 Examples:
@@ -62,28 +60,24 @@ Exit codes:
 pub(super) struct Arguments {
     #[command(subcommand)]
     verb: Verb,
+    #[command(flatten)]
+    pub(super) terms: Terms,
 }
 
 #[derive(Debug, Subcommand)]
 enum Verb {
     /// Print every client, in order of its name
     #[command(after_help = LIST_HELP)]
-    List(Common),
+    List,
     /// Make a client, or replace what it has
     #[command(after_help = SET_HELP)]
     Set(Set),
     /// Take a client away, and its API keys with it
     #[command(after_help = REMOVE_HELP)]
-    Remove(Remove),
-}
-
-#[derive(Debug, Args)]
-struct Common {
-    #[command(flatten)]
-    target: Target,
-    /// Print one JSON object per client
-    #[arg(long)]
-    json: bool,
+    Remove {
+        /// The client
+        name: String,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -98,40 +92,24 @@ struct Set {
     /// Shut it: its keys are good for nothing
     #[arg(long)]
     disabled: bool,
-    #[command(flatten)]
-    common: Common,
-}
-
-#[derive(Debug, Args)]
-struct Remove {
-    /// The client
-    name: String,
-    #[command(flatten)]
-    common: Common,
 }
 
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
-    let common = match &arguments.verb {
-        Verb::List(common) => common,
-        Verb::Set(set) => &set.common,
-        Verb::Remove(remove) => &remove.common,
-    };
-    let config = super::config(common.target.data_dir.as_deref().map(Path::new))?;
+    let config = arguments.terms.config()?;
     let clients = super::runtime()?.block_on(apply(&arguments.verb, &config))?;
-    let console = Console::from_flag(common.json);
+    let console = arguments.terms.console();
     for client in &clients {
         console.answer(text(client), || json(client));
     }
-    if let Verb::Remove(remove) = &arguments.verb {
-        let text = format!("{} is removed", remove.name);
-        console.answer(text, || json!({ "removed": remove.name }));
+    if let Verb::Remove { name } = &arguments.verb {
+        super::tell_removed(console, name);
     }
     Ok(ExitCode::SUCCESS)
 }
 
 async fn apply(verb: &Verb, config: &Config) -> Result<Vec<Client>, OperatorError> {
     match verb {
-        Verb::List(_) => authorization::clients(config).await,
+        Verb::List => authorization::clients(config).await,
         Verb::Set(set) => {
             let wanted = WantedClient {
                 name: &set.name,
@@ -141,7 +119,7 @@ async fn apply(verb: &Verb, config: &Config) -> Result<Vec<Client>, OperatorErro
             };
             Ok(vec![authorization::put_client(config, wanted).await?])
         }
-        Verb::Remove(Remove { name, .. }) => {
+        Verb::Remove { name } => {
             authorization::remove_client(config, name).await?;
             Ok(Vec::new())
         }
@@ -161,12 +139,7 @@ fn roles(client: &Client) -> Vec<&str> {
 }
 
 fn text(client: &Client) -> String {
-    let roles = roles(client);
-    let roles = if roles.is_empty() {
-        "-".to_owned()
-    } else {
-        roles.join(",")
-    };
+    let roles = super::joined(&roles(client), ",");
     let (name, status, tier) = (client.name.as_str(), status(client), client.tier.as_str());
     format!("{name:<24}  {status:<8}  {tier:<10}  {roles}")
 }

@@ -1,15 +1,13 @@
 //! `portcullis auth factors`: an operator's work on second factors, beside running instances.
 //! Never shows a secret or a code.
 
-use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 use portcullis_auth::operator::factors;
 use serde_json::json;
 
-use super::Target;
-use crate::console::Console;
+use super::Terms;
 
 const HELP: &str = "\
 Examples:
@@ -30,32 +28,26 @@ Exit codes:
 pub(super) struct Arguments {
     #[command(subcommand)]
     verb: Verb,
+    #[command(flatten)]
+    pub(super) terms: Terms,
 }
 
 #[derive(Debug, Subcommand)]
 enum Verb {
     /// Take authenticator and recovery codes away; sessions go on
     #[command(after_help = HELP)]
-    Reset(Reset),
-}
-
-#[derive(Debug, Args)]
-struct Reset {
-    /// The account's address
-    email: String,
-    #[command(flatten)]
-    target: Target,
-    /// Print a JSON object
-    #[arg(long)]
-    json: bool,
+    Reset {
+        /// The account's address
+        email: String,
+    },
 }
 
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
-    let Verb::Reset(reset) = &arguments.verb;
-    let config = super::config(reset.target.data_dir.as_deref().map(Path::new))?;
-    let account = super::runtime()?.block_on(factors::reset(&config, &reset.email))?;
+    let Verb::Reset { email } = &arguments.verb;
+    let config = arguments.terms.config()?;
+    let account = super::runtime()?.block_on(factors::reset(&config, email))?;
     let text = format!("{} has no authenticator any more", account.email.as_str());
-    Console::from_flag(reset.json).answer(
+    arguments.terms.console().answer(
         text,
         || json!({ "id": account.id.to_string(), "email": account.email.as_str() }),
     );

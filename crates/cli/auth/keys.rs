@@ -1,7 +1,6 @@
 //! `portcullis auth keys`: an operator's work on signing keys, beside running instances.
 //! Never prints a private half.
 
-use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
@@ -10,8 +9,7 @@ use portcullis_auth::domain::{PUBLISHED_AHEAD, SigningKeyRecord};
 use portcullis_auth::operator::{OperatorError, instant, keys};
 use serde_json::{Value, json};
 
-use super::Target;
-use crate::console::Console;
+use super::Terms;
 
 const HELP: &str = "\
 Examples:
@@ -68,46 +66,33 @@ Exit codes:
 pub(super) struct Arguments {
     #[command(subcommand)]
     verb: Verb,
+    #[command(flatten)]
+    pub(super) terms: Terms,
 }
 
 #[derive(Debug, Subcommand)]
 enum Verb {
     /// Print every key, oldest first
     #[command(after_help = LIST_HELP)]
-    List(Common),
+    List,
     /// Let the next key sign now instead of when its time comes
     #[command(after_help = ROTATE_HELP)]
-    Rotate(Common),
+    Rotate,
     /// End a compromised key and everything it signed
     #[command(after_help = REVOKE_HELP)]
     Revoke(Revoke),
 }
 
 #[derive(Debug, Args)]
-struct Common {
-    #[command(flatten)]
-    target: Target,
-    /// Print one JSON object per key
-    #[arg(long)]
-    json: bool,
-}
-
-#[derive(Debug, Args)]
 struct Revoke {
     /// The key's id, as `list` and JWKS show it
     kid: String,
-    #[command(flatten)]
-    common: Common,
 }
 
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
-    let common = match &arguments.verb {
-        Verb::List(common) | Verb::Rotate(common) => common,
-        Verb::Revoke(revoke) => &revoke.common,
-    };
-    let config = super::config(common.target.data_dir.as_deref().map(Path::new))?;
+    let config = arguments.terms.config()?;
     let ring = super::runtime()?.block_on(apply(&arguments.verb, &config))?;
-    let console = Console::from_flag(common.json);
+    let console = arguments.terms.console();
     for key in &ring {
         console.answer(text(key), || json(key));
     }
@@ -116,9 +101,9 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
 
 async fn apply(verb: &Verb, config: &Config) -> Result<Vec<SigningKeyRecord>, OperatorError> {
     match verb {
-        Verb::List(_) => keys::list(config).await,
-        Verb::Rotate(_) => keys::rotate(config).await,
-        Verb::Revoke(Revoke { kid, .. }) => keys::revoke(config, kid).await,
+        Verb::List => keys::list(config).await,
+        Verb::Rotate => keys::rotate(config).await,
+        Verb::Revoke(Revoke { kid }) => keys::revoke(config, kid).await,
     }
 }
 

@@ -1,6 +1,5 @@
 //! `portcullis auth role`: what roles grant, beside running instances. Who holds them is `auth user roles`.
 
-use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
@@ -9,8 +8,7 @@ use portcullis_auth::domain::RoleDefinition;
 use portcullis_auth::operator::{OperatorError, authorization};
 use serde_json::{Value, json};
 
-use super::Target;
-use crate::console::Console;
+use super::Terms;
 
 const HELP: &str = "\
 Examples:
@@ -60,76 +58,51 @@ Exit codes:
 pub(super) struct Arguments {
     #[command(subcommand)]
     verb: Verb,
+    #[command(flatten)]
+    pub(super) terms: Terms,
 }
 
 #[derive(Debug, Subcommand)]
 enum Verb {
     /// Print every role with what it grants
     #[command(after_help = LIST_HELP)]
-    List(Common),
+    List,
     /// Define a role, or replace what it grants
     #[command(after_help = SET_HELP)]
-    Set(Set),
+    Set {
+        /// The role
+        role: String,
+        /// Every permission it shall grant, as resource:action or resource:*
+        permissions: Vec<String>,
+    },
     /// Take a role away that nobody holds
     #[command(after_help = REMOVE_HELP)]
-    Remove(Remove),
-}
-
-#[derive(Debug, Args)]
-struct Common {
-    #[command(flatten)]
-    target: Target,
-    /// Print one JSON object per role
-    #[arg(long)]
-    json: bool,
-}
-
-#[derive(Debug, Args)]
-struct Set {
-    /// The role
-    role: String,
-    /// Every permission it shall grant, as resource:action or resource:*
-    permissions: Vec<String>,
-    #[command(flatten)]
-    common: Common,
-}
-
-#[derive(Debug, Args)]
-struct Remove {
-    /// The role
-    role: String,
-    #[command(flatten)]
-    common: Common,
+    Remove {
+        /// The role
+        role: String,
+    },
 }
 
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
-    let common = match &arguments.verb {
-        Verb::List(common) => common,
-        Verb::Set(set) => &set.common,
-        Verb::Remove(remove) => &remove.common,
-    };
-    let config = super::config(common.target.data_dir.as_deref().map(Path::new))?;
+    let config = arguments.terms.config()?;
     let roles = super::runtime()?.block_on(apply(&arguments.verb, &config))?;
-    let console = Console::from_flag(common.json);
+    let console = arguments.terms.console();
     for role in &roles {
         console.answer(text(role), || json(role));
     }
-    if let Verb::Remove(remove) = &arguments.verb {
-        let text = format!("{} is removed", remove.role);
-        console.answer(text, || json!({ "removed": remove.role }));
+    if let Verb::Remove { role } = &arguments.verb {
+        super::tell_removed(console, role);
     }
     Ok(ExitCode::SUCCESS)
 }
 
 async fn apply(verb: &Verb, config: &Config) -> Result<Vec<RoleDefinition>, OperatorError> {
     match verb {
-        Verb::List(_) => authorization::roles(config).await,
-        Verb::Set(Set {
-            role, permissions, ..
-        }) => Ok(vec![
+        Verb::List => authorization::roles(config).await,
+        Verb::Set { role, permissions } => Ok(vec![
             authorization::define_role(config, role, permissions).await?,
         ]),
-        Verb::Remove(Remove { role, .. }) => {
+        Verb::Remove { role } => {
             authorization::remove_role(config, role).await?;
             Ok(Vec::new())
         }
@@ -142,12 +115,7 @@ fn names(role: &RoleDefinition) -> Vec<&str> {
 }
 
 fn text(role: &RoleDefinition) -> String {
-    let names = names(role);
-    let granted = if names.is_empty() {
-        "-".to_owned()
-    } else {
-        names.join(" ")
-    };
+    let granted = super::joined(&names(role), " ");
     format!("{:<24}  {granted}", role.role.as_str())
 }
 

@@ -1,6 +1,5 @@
 //! `portcullis auth settings`: what may change while instances run. Never a secret.
 
-use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
@@ -8,8 +7,7 @@ use portcullis_auth::Shown;
 use portcullis_auth::operator::{instant, settings};
 use serde_json::{Value, json};
 
-use super::Target;
-use crate::console::Console;
+use super::Terms;
 
 const HELP: &str = "\
 Examples:
@@ -52,13 +50,15 @@ Exit codes:
 pub(super) struct Arguments {
     #[command(subcommand)]
     verb: Verb,
+    #[command(flatten)]
+    pub(super) terms: Terms,
 }
 
 #[derive(Debug, Subcommand)]
 enum Verb {
     /// Print every setting, its value and where that comes from
     #[command(after_help = LIST_HELP)]
-    List(Common),
+    List,
     /// Store a value for all instances
     #[command(after_help = CHANGE_HELP)]
     Set(Set),
@@ -68,48 +68,30 @@ enum Verb {
 }
 
 #[derive(Debug, Args)]
-struct Common {
-    #[command(flatten)]
-    target: Target,
-    /// Print one JSON object per setting
-    #[arg(long)]
-    json: bool,
-}
-
-#[derive(Debug, Args)]
 struct Set {
     /// Its name, as in the environment
     name: String,
     /// Its value, as in the environment
     value: String,
-    #[command(flatten)]
-    common: Common,
 }
 
 #[derive(Debug, Args)]
 struct Reset {
     /// Its name, as in the environment
     name: String,
-    #[command(flatten)]
-    common: Common,
 }
 
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
-    let common = match &arguments.verb {
-        Verb::List(common) => common,
-        Verb::Set(set) => &set.common,
-        Verb::Reset(reset) => &reset.common,
-    };
-    let config = super::config(common.target.data_dir.as_deref().map(Path::new))?;
+    let config = arguments.terms.config()?;
     let runtime = super::runtime()?;
     let shown = match &arguments.verb {
-        Verb::List(_) => runtime.block_on(settings::list(&config)),
-        Verb::Set(Set { name, value, .. }) => {
+        Verb::List => runtime.block_on(settings::list(&config)),
+        Verb::Set(Set { name, value }) => {
             runtime.block_on(settings::change(&config, name, Some(value.trim())))
         }
-        Verb::Reset(Reset { name, .. }) => runtime.block_on(settings::change(&config, name, None)),
+        Verb::Reset(Reset { name }) => runtime.block_on(settings::change(&config, name, None)),
     }?;
-    let console = Console::from_flag(common.json);
+    let console = arguments.terms.console();
     for setting in &shown {
         console.answer(text(setting), || json(setting));
     }

@@ -2,7 +2,6 @@
 //! one from standard input alone.
 
 use std::io::BufRead;
-use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
@@ -13,8 +12,7 @@ use portcullis_auth::operator::{self, instant};
 use portcullis_ops::Secret;
 use serde_json::{Value, json};
 
-use super::Target;
-use crate::console::Console;
+use super::Terms;
 
 /// Nobody's password is longer; a file that was piped in by mistake is.
 const PASSWORD_BYTES_MAX: u64 = 4096;
@@ -114,13 +112,15 @@ Exit codes:
 pub(super) struct Arguments {
     #[command(subcommand)]
     verb: Verb,
+    #[command(flatten)]
+    pub(super) terms: Terms,
 }
 
 #[derive(Debug, Subcommand)]
 enum Verb {
     /// Print every account, in order of its address
     #[command(after_help = LIST_HELP)]
-    List(Common),
+    List,
     /// Shut an account: its sessions end, and it gets no new ones
     #[command(after_help = CHANGE_HELP)]
     Disable(One),
@@ -151,20 +151,9 @@ enum Verb {
 }
 
 #[derive(Debug, Args)]
-struct Common {
-    #[command(flatten)]
-    target: Target,
-    /// Print one JSON object per account
-    #[arg(long)]
-    json: bool,
-}
-
-#[derive(Debug, Args)]
 struct One {
     /// The account's address
     email: String,
-    #[command(flatten)]
-    common: Common,
 }
 
 #[derive(Debug, Args)]
@@ -173,8 +162,6 @@ struct SetRoles {
     email: String,
     /// Every role it shall have
     roles: Vec<String>,
-    #[command(flatten)]
-    common: Common,
 }
 
 #[derive(Debug, Args)]
@@ -183,8 +170,6 @@ struct SetTier {
     email: String,
     /// The tier
     tier: String,
-    #[command(flatten)]
-    common: Common,
 }
 
 #[derive(Debug, Args)]
@@ -194,8 +179,6 @@ struct Add {
     /// A role it shall have; may be given several times
     #[arg(long = "role")]
     roles: Vec<String>,
-    #[command(flatten)]
-    common: Common,
 }
 
 #[derive(Debug, Args)]
@@ -205,25 +188,11 @@ struct Erase {
     /// Do it: there is no way back
     #[arg(long)]
     yes: bool,
-    #[command(flatten)]
-    common: Common,
 }
 
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
-    let common = match &arguments.verb {
-        Verb::List(common) => common,
-        Verb::Disable(one)
-        | Verb::Enable(one)
-        | Verb::Show(one)
-        | Verb::Sessions(one)
-        | Verb::Logout(one) => &one.common,
-        Verb::Roles(change) => &change.common,
-        Verb::Tier(change) => &change.common,
-        Verb::Add(add) => &add.common,
-        Verb::Erase(erase) => &erase.common,
-    };
-    let config = super::config(common.target.data_dir.as_deref().map(Path::new))?;
-    let console = Console::from_flag(common.json);
+    let config = arguments.terms.config()?;
+    let console = arguments.terms.console();
     let runtime = super::runtime()?;
     if let Verb::Erase(erase) = &arguments.verb {
         if !erase.yes {
@@ -237,7 +206,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         );
         return Ok(ExitCode::SUCCESS);
     }
-    if let Verb::Sessions(One { email, .. }) = &arguments.verb {
+    if let Verb::Sessions(One { email }) = &arguments.verb {
         for session in &runtime.block_on(operator::sessions(&config, email))? {
             console.answer(session_text(session), || session_json(session));
         }
@@ -251,21 +220,19 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
 
 async fn apply(verb: &Verb, config: &Config) -> anyhow::Result<Vec<Account>> {
     let account = match verb {
-        Verb::List(_) => return Ok(operator::list(config).await?),
-        Verb::Disable(One { email, .. }) => operator::disable(config, email).await?,
-        Verb::Enable(One { email, .. }) => operator::enable(config, email).await?,
-        Verb::Show(One { email, .. }) => operator::show(config, email).await?,
-        Verb::Roles(SetRoles { email, roles, .. }) => {
-            operator::set_roles(config, email, roles).await?
-        }
-        Verb::Tier(SetTier { email, tier, .. }) => {
+        Verb::List => return Ok(operator::list(config).await?),
+        Verb::Disable(One { email }) => operator::disable(config, email).await?,
+        Verb::Enable(One { email }) => operator::enable(config, email).await?,
+        Verb::Show(One { email }) => operator::show(config, email).await?,
+        Verb::Roles(SetRoles { email, roles }) => operator::set_roles(config, email, roles).await?,
+        Verb::Tier(SetTier { email, tier }) => {
             operator::authorization::set_tier(config, email, tier).await?
         }
-        Verb::Add(Add { email, roles, .. }) => {
+        Verb::Add(Add { email, roles }) => {
             let password = password(std::io::stdin().lock())?;
             operator::add(config, email, &password, roles).await?
         }
-        Verb::Logout(One { email, .. }) => operator::log_out(config, email).await?,
+        Verb::Logout(One { email }) => operator::log_out(config, email).await?,
         Verb::Erase(_) | Verb::Sessions(_) => return Ok(Vec::new()),
     };
     Ok(vec![account])
@@ -286,11 +253,7 @@ fn password(input: impl BufRead) -> anyhow::Result<Secret<String>> {
 
 fn text(account: &Account) -> String {
     let roles: Vec<&str> = account.roles.iter().map(|role| role.as_str()).collect();
-    let roles = if roles.is_empty() {
-        "-".to_owned()
-    } else {
-        roles.join(",")
-    };
+    let roles = super::joined(&roles, ",");
     format!(
         "{}  {:<8}  {:<10}  {}  {roles}",
         account.id,
