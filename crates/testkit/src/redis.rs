@@ -2,6 +2,7 @@
 //!
 //! The program is Debian's `redis-server`; a test without it fails and says what to install.
 
+pub mod cluster;
 pub mod sentinel;
 
 use std::io::{Read as _, Write as _};
