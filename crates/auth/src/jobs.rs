@@ -330,7 +330,7 @@ impl Replay {
         let version = self.ask(self.store.permission_version()).await?;
         let mut told = self.permissions.lock().await;
         if version > *told {
-            self.shared.raise_permissions(version).await?;
+            self.shared.copy_permissions(version).await?;
             *told = version;
         }
         Ok(())
@@ -364,7 +364,7 @@ impl Replay {
             };
             reached = *last;
             let revocations: Vec<_> = page.into_iter().map(|(_, revocation)| revocation).collect();
-            self.shared.revoke(&revocations).await?;
+            self.shared.copy_revocations(&revocations).await?;
             *position = reached.min(settled).max(*position);
         }
     }

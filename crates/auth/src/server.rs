@@ -41,8 +41,8 @@ use crate::password::{HasherConfig, PasswordHasher};
 use crate::random;
 use crate::registry::{self, Own, Registry};
 use crate::shared::guarded::GuardedShared;
-use crate::shared::redis::RedisSetupError;
-use crate::shared::{EmbeddedShared, RedisShared, Shared};
+use crate::shared::redis::{self, RedisSetupError};
+use crate::shared::{EmbeddedShared, Shared};
 use crate::store::{SetupCreation, Store, StoreError, Trail};
 pub use internal::InternalError;
 use internal::Opened;
@@ -405,7 +405,7 @@ impl Stores {
                     place: options.place(),
                     source,
                 };
-                Arc::new(RedisShared::connect(options).await.map_err(failed)?)
+                redis::open(options).await.map_err(failed)?
             }
         };
         let mut shared = GuardedShared::new(shared, breakers.shared_state.clone());

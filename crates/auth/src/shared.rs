@@ -46,6 +46,12 @@ pub trait Shared: Send + Sync + 'static {
     /// ever extended. All of them or none.
     async fn revoke(&self, revocations: &[Revocation]) -> SharedResult<()>;
 
+    /// As [`Shared::revoke`], of what is copied from the store: a part that cannot be told is in doubt from then on, and
+    /// holds up no other.
+    async fn copy_revocations(&self, revocations: &[Revocation]) -> SharedResult<()> {
+        self.revoke(revocations).await
+    }
+
     /// Whether any revocation covers the token. One round trip; an error means "not known", and callers refuse.
     async fn is_revoked(&self, token: &TokenFacts<'_>, now: UnixMillis) -> SharedResult<bool>;
 
@@ -55,6 +61,11 @@ pub trait Shared: Send + Sync + 'static {
     /// Tells every instance, from its next request on, that permission sets older than this are worth nothing. An
     /// earlier version than the one that is known changes nothing.
     async fn raise_permissions(&self, version: PermissionVersion) -> SharedResult<()>;
+
+    /// As [`Shared::raise_permissions`], of what is copied from the store, as [`Shared::copy_revocations`] says.
+    async fn copy_permissions(&self, version: PermissionVersion) -> SharedResult<()> {
+        self.raise_permissions(version).await
+    }
 
     /// What was remembered under the key, unless it has ended.
     async fn remembered(&self, key: &str, now: UnixMillis) -> SharedResult<Option<String>>;

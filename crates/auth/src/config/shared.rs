@@ -54,9 +54,14 @@ pub(super) const VARIABLES: &[Variable] = &[
         "password of the Sentinels; REDIS_PASSWORD is that of Redis",
     ),
     var(
+        "REDIS_CLUSTER",
+        "none",
+        "nodes of a Redis Cluster, host:port separated by commas, instead of REDIS_URL, REDIS_HOST and REDIS_SENTINELS; they name the others",
+    ),
+    var(
         "REDIS_POOL_SIZE",
         "20",
-        "most connections to Redis; one carries everything until there is load",
+        "most connections to Redis; one carries everything until there is load, in a cluster one for each of eight parts",
     ),
 ];
 
@@ -76,7 +81,7 @@ impl SharedState {
         if redis.is_some() && file.is_some() {
             v.error(
                 "SHARED_STATE_URL",
-                "is set beside REDIS_URL or REDIS_HOST, and there is one shared state only",
+                "is set beside a Redis, and there is one shared state only",
                 "unset one of them",
             );
         }
@@ -104,6 +109,12 @@ fn redis(v: &mut Values<'_>) -> Option<RedisOptions> {
     let pool_size = v.number("REDIS_POOL_SIZE", 20, 1..=100) as usize;
     let authorities = v.get("REDIS_CA_FILE").map(PathBuf::from);
     let sentinels = sentinels(v, database);
+    let cluster = cluster(v, database);
+    if cluster.is_some() && sentinels.is_some() {
+        let hint = "unset REDIS_SENTINELS: a cluster makes its replicas take over by itself";
+        v.error("REDIS_CLUSTER", "is set beside REDIS_SENTINELS", hint);
+        return None;
+    }
     let mut options = match (v.get("REDIS_URL"), v.get("REDIS_HOST")) {
         (Some(_), _) | (_, Some(_)) if sentinels.is_some() => {
             let hint =
@@ -115,7 +126,17 @@ fn redis(v: &mut Values<'_>) -> Option<RedisOptions> {
             );
             return None;
         }
-        (None, None) => sentinels?,
+        (Some(_), _) | (_, Some(_)) if cluster.is_some() => {
+            let hint =
+                "unset REDIS_URL, REDIS_HOST and REDIS_PORT: REDIS_CLUSTER says where Redis is";
+            v.error(
+                "REDIS_CLUSTER",
+                "is set beside the address of a Redis",
+                hint,
+            );
+            return None;
+        }
+        (None, None) => cluster.or(sentinels)?,
         (Some(_), Some(_)) => {
             let hint = "unset REDIS_HOST, REDIS_PORT and REDIS_DB, or REDIS_URL";
             v.error("REDIS_HOST", "is set beside REDIS_URL", hint);
@@ -135,7 +156,7 @@ fn redis(v: &mut Values<'_>) -> Option<RedisOptions> {
     options.password = options.password.or(password);
     if let Some(file) = authorities {
         if options.tls.is_none() {
-            let hint = "write REDIS_URL with rediss://, or unset REDIS_CA_FILE; with REDIS_SENTINELS there is no TLS";
+            let hint = "write REDIS_URL with rediss://, or unset REDIS_CA_FILE; with REDIS_SENTINELS or REDIS_CLUSTER there is no TLS";
             v.error(
                 "REDIS_CA_FILE",
                 "is set, but Redis is reached without TLS",
@@ -145,6 +166,23 @@ fn redis(v: &mut Values<'_>) -> Option<RedisOptions> {
         options.tls = Some(RedisTrust::Authorities(file));
     }
     Some(options)
+}
+
+/// The cluster, if nodes of one are named.
+fn cluster(v: &mut Values<'_>, database: u16) -> Option<RedisOptions> {
+    let text = v.get("REDIS_CLUSTER")?;
+    if database != 0 {
+        let hint = "unset REDIS_DB: a Redis Cluster has no database but 0";
+        v.error("REDIS_DB", "is set beside REDIS_CLUSTER", hint);
+    }
+    match RedisOptions::of_cluster(text.trim()) {
+        Ok(options) => Some(options),
+        Err(error) => {
+            let hint = "write host:6379,host:6379, without redis:// and without a password; that is REDIS_PASSWORD";
+            v.error("REDIS_CLUSTER", error.to_string(), hint);
+            None
+        }
+    }
 }
 
 /// The Redis that Sentinels know, if any are named.

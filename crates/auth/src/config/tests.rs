@@ -353,6 +353,54 @@ fn a_redis_is_named_by_sentinels_that_know_it() {
 }
 
 #[test]
+fn a_cluster_is_named_by_some_of_its_nodes() {
+    let options = redis(&[
+        ("REDIS_CLUSTER", "n-1:7000, n-2"),
+        ("REDIS_PASSWORD", "hunter2"),
+        ("REDIS_POOL_SIZE", "40"),
+    ]);
+    assert_eq!(options.place(), "redis-cluster://n-1:7000,n-2:6379");
+    assert_eq!(options.password.as_ref().unwrap().expose(), "hunter2");
+    assert_eq!(options.pool_size.get(), 40);
+    assert!(!format!("{options:?}").contains("hunter"));
+    for (pairs, variable) in [
+        (
+            &[("REDIS_CLUSTER", "redis://:hunter2@n-1")][..],
+            "REDIS_CLUSTER",
+        ),
+        (&[("REDIS_CLUSTER", "n-1:0")], "REDIS_CLUSTER"),
+        (
+            &[("REDIS_CLUSTER", "n"), ("REDIS_URL", "redis://a")],
+            "REDIS_CLUSTER",
+        ),
+        (
+            &[("REDIS_CLUSTER", "n"), ("REDIS_HOST", "a")],
+            "REDIS_CLUSTER",
+        ),
+        (
+            &[("REDIS_CLUSTER", "n"), ("REDIS_SENTINELS", "s")],
+            "REDIS_CLUSTER",
+        ),
+        (&[("REDIS_CLUSTER", "n"), ("REDIS_DB", "1")], "REDIS_DB"),
+        (
+            &[("REDIS_CLUSTER", "n"), ("REDIS_CA_FILE", "/ca.pem")],
+            "REDIS_CA_FILE",
+        ),
+        (
+            &[
+                ("REDIS_CLUSTER", "n"),
+                ("SHARED_STATE_URL", "sqlite:///s.db"),
+            ],
+            "SHARED_STATE_URL",
+        ),
+    ] {
+        assert_eq!(faulty(pairs), [variable]);
+        let text = from(pairs).unwrap_err().to_string();
+        assert!(!text.contains("hunter2"), "{text}");
+    }
+}
+
+#[test]
 fn a_redis_that_cannot_be_meant_is_refused() {
     for (pairs, variable) in [
         (&[("REDIS_URL", "http://:hunter2@cache")][..], "REDIS_URL"),

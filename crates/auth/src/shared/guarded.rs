@@ -59,9 +59,10 @@ impl GuardedShared {
         local: impl FnOnce(&Local, u32) -> T,
     ) -> SharedResult<T> {
         match (shared, &self.local) {
-            (Err(SharedError::Unavailable { .. }), Some(counters)) => {
-                Ok(local(counters, self.living.load(Ordering::Relaxed)))
-            }
+            (
+                Err(SharedError::Unavailable { .. } | SharedError::PartUnavailable { .. }),
+                Some(counters),
+            ) => Ok(local(counters, self.living.load(Ordering::Relaxed))),
             (shared, _) => shared,
         }
     }
@@ -70,15 +71,32 @@ impl GuardedShared {
         self.local.as_ref().is_some_and(Local::has_news)
     }
 
-    /// Counters of a shared state that answers again, with what was counted here meanwhile.
+    /// Counters of a shared state that answers again, with what was counted here meanwhile. While a part of it is away
+    /// that cannot be told, what is counted in the others holds: it must not be counted here as well.
     async fn counters_with_news(
         &self,
         keys: &[CounterKey],
+        counted: Vec<Counter>,
         now: UnixMillis,
     ) -> SharedResult<Vec<Counter>> {
-        self.hand_over(now).await?;
-        let call = self.inner.counters(keys, now);
-        self.guarded("reading counters", call).await
+        match self.hand_over(now).await {
+            Ok(()) => {
+                let call = self.inner.counters(keys, now);
+                self.guarded("reading counters", call).await
+            }
+            Err(SharedError::PartUnavailable { .. }) => {
+                let living = self.living.load(Ordering::Relaxed);
+                let local = self.local.as_ref();
+                let here = local.map(|local| local.counters(keys, now, living));
+                let here = here.unwrap_or_default();
+                let more = |(all, here): (Counter, &Counter)| match here.count > all.count {
+                    true => *here,
+                    false => all,
+                };
+                Ok(counted.into_iter().zip(&here).map(more).collect())
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// What came of a call that is made whatever the breaker says.
@@ -107,7 +125,7 @@ impl GuardedShared {
 /// Counters told in one go.
 const BITE: usize = 500;
 
-/// An entry that cannot be read was read.
+/// An entry that cannot be read was read, and where a part is away others answer.
 fn speaks_against_it(error: &SharedError) -> bool {
     matches!(error, SharedError::Unavailable { .. })
 }
@@ -117,6 +135,11 @@ impl Shared for GuardedShared {
     /// Always tried: what is missing here is accepted elsewhere for as long as it is missing.
     async fn revoke(&self, revocations: &[Revocation]) -> SharedResult<()> {
         self.beside(self.inner.revoke(revocations).await)
+    }
+
+    /// Always tried: it is how an outage ends.
+    async fn copy_revocations(&self, revocations: &[Revocation]) -> SharedResult<()> {
+        self.beside(self.inner.copy_revocations(revocations).await)
     }
 
     async fn is_revoked(&self, token: &TokenFacts<'_>, now: UnixMillis) -> SharedResult<bool> {
@@ -144,6 +167,11 @@ impl Shared for GuardedShared {
         self.beside(self.inner.raise_permissions(version).await)
     }
 
+    /// Always tried: it is how an outage ends.
+    async fn copy_permissions(&self, version: PermissionVersion) -> SharedResult<()> {
+        self.beside(self.inner.copy_permissions(version).await)
+    }
+
     async fn remembered(&self, key: &str, now: UnixMillis) -> SharedResult<Option<String>> {
         let call = self.inner.remembered(key, now);
         self.guarded("looking for what is remembered", call).await
@@ -168,8 +196,9 @@ impl Shared for GuardedShared {
     ) -> SharedResult<Vec<Counter>> {
         let call = self.inner.count(keys, window, now);
         let mut shared = self.guarded("counting", call).await;
-        if shared.is_ok() && self.has_news() {
-            shared = self.counters_with_news(keys, now).await;
+        if let (Ok(counted), true) = (&shared, self.has_news()) {
+            let counted = counted.clone();
+            shared = self.counters_with_news(keys, counted, now).await;
         }
         self.or_local(shared, |local, n| local.count(keys, window, now, n))
     }
@@ -177,8 +206,9 @@ impl Shared for GuardedShared {
     async fn counters(&self, keys: &[CounterKey], now: UnixMillis) -> SharedResult<Vec<Counter>> {
         let call = self.inner.counters(keys, now);
         let mut shared = self.guarded("reading counters", call).await;
-        if shared.is_ok() && self.has_news() {
-            shared = self.counters_with_news(keys, now).await;
+        if let (Ok(counted), true) = (&shared, self.has_news()) {
+            let counted = counted.clone();
+            shared = self.counters_with_news(keys, counted, now).await;
         }
         self.or_local(shared, |local, n| local.counters(keys, now, n))
     }

@@ -8,14 +8,18 @@
 //! was given every revocation of the store: a process that was restarted has another name, an emptied one has no
 //! marker, and both are answered with [`SharedError::Incomplete`] until a copy has been made (`redis/trust.rs`).
 
+mod cluster;
+mod copying;
 mod entries;
 mod facts;
 mod lane;
 mod options;
+mod parts;
 mod scripts;
 mod sentinel;
 #[cfg(test)]
 mod tests;
+mod topology;
 mod trust;
 
 use std::sync::Arc;
@@ -33,7 +37,8 @@ use crate::domain::{
 };
 use crate::store::Standing;
 use crate::store::topology::WalPosition;
-use entries::{Entry, INSTANCE, INSTANCES, LOADED, PERMISSIONS};
+pub use cluster::ClusterShared;
+use entries::Keys;
 use facts::Facts;
 use lane::Lanes;
 pub use options::{BadAddress, RedisOptions, RedisTrust, SentinelOptions};
@@ -43,16 +48,29 @@ use trust::Trust;
 
 /// Revocations that one script writes: a bite that Redis is not held up by.
 const BATCH: usize = 500;
-/// How long a copy of everything may take; then it begins again.
-const COPY_SECONDS: u64 = 600;
 /// No cluster of ours has more instances; a registry that does is not ours.
 const MAX_INSTANCES: usize = 1000;
 
 /// How long Redis says of an instance that it left: longer than an edge goes without looking.
 const LEFT: Duration = Duration::from_secs(60);
 
-/// [`Shared`] on Redis.
+/// Where the settings say: one Redis, or a cluster.
+///
+/// # Errors
+/// As [`RedisShared::connect`].
+pub async fn open(options: &RedisOptions) -> Result<Arc<dyn Shared>, RedisSetupError> {
+    match &options.cluster {
+        Some(nodes) => {
+            let connecting = ClusterShared::connect(options, nodes);
+            Ok(Arc::new(connecting.await))
+        }
+        None => Ok(Arc::new(RedisShared::connect(options).await?)),
+    }
+}
+
+/// [`Shared`] on one Redis, or on what lies in one slot of a cluster.
 pub struct RedisShared {
+    keys: Keys,
     lanes: Lanes,
     scripts: Scripts,
     trust: Trust,
@@ -101,11 +119,16 @@ impl RedisShared {
         if !lanes.settle().await {
             tracing::warn!(redis = options.place(), "starting without Redis");
         }
-        Ok(Self {
+        Ok(Self::over(lanes, Keys::new(String::new())))
+    }
+
+    fn over(lanes: Lanes, keys: Keys) -> Self {
+        Self {
+            keys,
             lanes,
             scripts: Scripts::new(),
             trust: Trust::default(),
-        })
+        }
     }
 
     /// Runs `command`; every failure is a reason to doubt that Redis knows everything.
@@ -155,24 +178,6 @@ impl RedisShared {
         self.run(attempted, command).await
     }
 
-    /// Writes revocations, a bite at a time.
-    async fn write(&self, revocations: &[Revocation], now: UnixMillis) -> SharedResult<()> {
-        for batch in revocations.chunks(BATCH) {
-            let mut keys = Vec::with_capacity(batch.len());
-            let mut arguments = Vec::with_capacity(2 * batch.len() + 1);
-            arguments.push(now.0.to_string());
-            for entry in batch.iter().map(Entry::of) {
-                keys.push(entry.key);
-                arguments.extend([entry.cut.to_string(), entry.until.to_string()]);
-            }
-            let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-            let script = &self.scripts.revoke;
-            self.invoke::<()>("sharing a revocation", script, &keys, &arguments)
-                .await?;
-        }
-        Ok(())
-    }
-
     /// Whether a token is revoked, and the version that lies under a key, if one is named: one `MGET`.
     async fn look(
         &self,
@@ -185,7 +190,7 @@ impl RedisShared {
         if !self.is_current() {
             return Err(incomplete);
         }
-        let mut question = entries::question(token);
+        let mut question = self.keys.question(token);
         if let Some(key) = version_key {
             question.arg(key);
         }
@@ -196,7 +201,7 @@ impl RedisShared {
         let Some((marker, found)) = found.split_first() else {
             return Err(bad(attempted, "answer"));
         };
-        if marker.as_deref() != Some(facts.run_id.as_str()) {
+        if marker.as_deref() != Some(facts.name.as_str()) {
             self.trust.doubt();
             return Err(incomplete);
         }
@@ -210,6 +215,18 @@ impl RedisShared {
             standing.is_revoked |= covers.ok_or_else(|| bad(attempted, "revocation"))?;
         }
         Ok(standing)
+    }
+
+    /// Puts back what was taken out of allowances, of a request that was refused elsewhere.
+    async fn give_back(&self, allowances: &[Allowance], now: UnixMillis) -> SharedResult<()> {
+        let key = |allowance: &Allowance| self.keys.allowance(&allowance.key);
+        let keys: Vec<String> = allowances.iter().map(key).collect();
+        let mut arguments = vec![allowance::micros(now).to_string()];
+        arguments.extend(allowances.iter().map(|of| of.cost().to_string()));
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        let script = &self.scripts.give;
+        self.invoke("giving back to an allowance", script, &keys, &arguments)
+            .await
     }
 
     /// What Redis says of itself now.
@@ -227,7 +244,7 @@ impl Shared for RedisShared {
         if written.is_err() {
             // A Redis without room still takes this, and then no instance believes it until it was copied to again.
             let mut forget = redis::cmd("DEL");
-            forget.arg(LOADED);
+            forget.arg(&self.keys.loaded);
             let _ = self.query::<()>("taking the marker away", &forget).await;
         }
         written
@@ -242,11 +259,12 @@ impl Shared for RedisShared {
 
     async fn standing(&self, token: &TokenFacts<'_>, now: UnixMillis) -> SharedResult<Standing> {
         const DOING: &str = "looking for revocations and the version of the permissions";
-        self.look(DOING, token, Some(PERMISSIONS), now).await
+        self.look(DOING, token, Some(&self.keys.permissions), now)
+            .await
     }
 
     async fn raise_permissions(&self, version: PermissionVersion) -> SharedResult<()> {
-        let (keys, version) = ([PERMISSIONS.to_owned()], version.0.to_string());
+        let (keys, version) = ([self.keys.permissions.clone()], version.0.to_string());
         let script = &self.scripts.raise;
         self.invoke(
             "raising the version of the permissions",
@@ -259,7 +277,7 @@ impl Shared for RedisShared {
 
     async fn remembered(&self, key: &str, _: UnixMillis) -> SharedResult<Option<String>> {
         let mut command = redis::cmd("GET");
-        command.arg(entries::remembered_key(key));
+        command.arg(self.keys.remembered(key));
         let found = self
             .query("looking for what is remembered", &command)
             .await?;
@@ -274,7 +292,7 @@ impl Shared for RedisShared {
         _: UnixMillis,
     ) -> SharedResult<()> {
         let mut command = redis::cmd("SET");
-        command.arg(entries::remembered_key(key)).arg(value);
+        command.arg(self.keys.remembered(key)).arg(value);
         command.arg("PX").arg(ttl.as_millis().max(1) as u64);
         self.query::<()>("remembering", &command).await?;
         Ok(())
@@ -290,7 +308,7 @@ impl Shared for RedisShared {
         if keys.is_empty() {
             return Ok(Vec::new());
         }
-        let names: Vec<String> = keys.iter().map(entries::counter_key).collect();
+        let names: Vec<String> = keys.iter().map(|key| self.keys.counter(key)).collect();
         let arguments = [now.0.to_string(), window.as_millis().to_string()];
         let arguments = [arguments[0].as_str(), arguments[1].as_str()];
         let script = &self.scripts.count;
@@ -308,7 +326,8 @@ impl Shared for RedisShared {
             return Ok(Vec::new());
         }
         let mut command = redis::cmd("MGET");
-        command.arg(keys.iter().map(entries::counter_key).collect::<Vec<_>>());
+        let names = keys.iter().map(|key| self.keys.counter(key));
+        command.arg(names.collect::<Vec<_>>());
         let (found, _) = self.query::<Vec<Option<String>>>(DOING, &command).await?;
         let read = |entry: &Option<String>| entries::counter(entry.as_deref(), now);
         let counters = found.iter().map(read).collect::<Option<Vec<_>>>();
@@ -317,7 +336,7 @@ impl Shared for RedisShared {
 
     async fn add(&self, counted: &[(CounterKey, Counter)], now: UnixMillis) -> SharedResult<()> {
         for batch in counted.chunks(BATCH) {
-            let keys = batch.iter().map(|(key, _)| entries::counter_key(key));
+            let keys = batch.iter().map(|(key, _)| self.keys.counter(key));
             let keys: Vec<String> = keys.collect();
             let mut arguments = vec![now.0.to_string()];
             for (_, counter) in batch {
@@ -333,7 +352,7 @@ impl Shared for RedisShared {
 
     async fn reset(&self, key: &CounterKey) -> SharedResult<()> {
         let mut command = redis::cmd("DEL");
-        command.arg(entries::counter_key(key));
+        command.arg(self.keys.counter(key));
         self.query::<()>("resetting a counter", &command).await?;
         Ok(())
     }
@@ -343,7 +362,7 @@ impl Shared for RedisShared {
         if allowances.is_empty() {
             return Ok(None);
         }
-        let key = |allowance: &Allowance| entries::allowance_key(&allowance.key);
+        let key = |allowance: &Allowance| self.keys.allowance(&allowance.key);
         let keys: Vec<String> = allowances.iter().map(key).collect();
         let mut arguments = vec![allowance::micros(now).to_string()];
         for allowance in allowances {
@@ -365,7 +384,10 @@ impl Shared for RedisShared {
         ttl: Duration,
         now: UnixMillis,
     ) -> SharedResult<()> {
-        let keys = [format!("{INSTANCE}{}", instance.id), INSTANCES.to_owned()];
+        let keys = [
+            format!("{}{}", self.keys.instance, instance.id),
+            self.keys.instances.clone(),
+        ];
         let entry = entries::write_instance(instance);
         let (end, ttl) = (
             now.plus(ttl).0.to_string(),
@@ -383,10 +405,11 @@ impl Shared for RedisShared {
         let end = UnixMillis::from_system(SystemTime::now()).plus(LEFT);
         let mut both = redis::pipe();
         both.atomic();
-        both.cmd("SET").arg(format!("{INSTANCE}{id}"));
+        both.cmd("SET").arg(format!("{}{id}", self.keys.instance));
         both.arg(entries::write_left(id)).arg("PX");
         both.arg(LEFT.as_millis() as u64).ignore();
-        both.cmd("ZADD").arg(INSTANCES).arg(end.0).arg(id).ignore();
+        both.cmd("ZADD").arg(&self.keys.instances);
+        both.arg(end.0).arg(id).ignore();
         let command = async |mut connection: MultiplexedConnection| -> RedisResult<()> {
             both.query_async(&mut connection).await
         };
@@ -398,7 +421,8 @@ impl Shared for RedisShared {
     async fn instances(&self, now: UnixMillis) -> SharedResult<Vec<InstanceRecord>> {
         const DOING: &str = "listing instances";
         let (now, most) = (now.0.to_string(), MAX_INSTANCES.to_string());
-        let (keys, arguments) = ([INSTANCES.to_owned()], [now.as_str(), &most, INSTANCE]);
+        let keys = [self.keys.instances.clone()];
+        let arguments = [now.as_str(), &most, &self.keys.instance];
         let script = &self.scripts.instances;
         let found: Vec<String> = self.invoke(DOING, script, &keys, &arguments).await?;
         // One that another release wrote must not hide the others.
@@ -415,7 +439,7 @@ impl Shared for RedisShared {
         ttl: Duration,
         _: UnixMillis,
     ) -> SharedResult<()> {
-        let keys: Vec<String> = accounts.iter().map(entries::written_key).collect();
+        let keys: Vec<String> = accounts.iter().map(|of| self.keys.written(of)).collect();
         let arguments = [position.timeline, position.position].map(|n| n.to_string());
         let ttl = ttl.as_millis().max(1).to_string();
         let arguments = [arguments[0].as_str(), &arguments[1], &ttl];
@@ -435,7 +459,7 @@ impl Shared for RedisShared {
             return Err(SharedError::Incomplete { attempted: DOING });
         }
         let mut command = redis::cmd("GET");
-        command.arg(entries::written_key(&account));
+        command.arg(self.keys.written(&account));
         let (found, _) = self.query::<Option<String>>(DOING, &command).await?;
         let read = |entry: String| WalPosition::parse(&entry).ok_or_else(|| bad(DOING, "position"));
         found.map(read).transpose()
@@ -489,47 +513,11 @@ impl Shared for RedisShared {
     }
 
     async fn begin_copy(&self) -> SharedResult<Copying> {
-        const DOING: &str = "beginning a copy of the revocations";
-        let doubts = self.trust.doubts();
-        let mut get = redis::cmd("GET");
-        get.arg(LOADED);
-        let (marker, facts) = self.query::<Option<String>>(DOING, &get).await?;
-        if facts.forgets() {
-            return Err(unavailable(DOING, "this Redis may evict revocations"));
-        }
-        let target = facts.run_id.clone();
-        let nonce = match marker {
-            Some(marker) if marker == target => None,
-            _ => {
-                let nonce = format!("{:032x}", u128::from_le_bytes(crate::random::bytes()));
-                let mut set = redis::cmd("SET");
-                set.arg(entries::loading(&nonce))
-                    .arg(1)
-                    .arg("EX")
-                    .arg(COPY_SECONDS);
-                self.query::<()>(DOING, &set).await?;
-                Some(nonce)
-            }
-        };
-        Ok(Copying {
-            nonce,
-            target,
-            doubts,
-        })
+        self.begin().await
     }
 
     async fn finish_copy(&self, copying: Copying) -> SharedResult<bool> {
-        if let Some(nonce) = &copying.nonce {
-            let keys = [entries::loading(nonce), LOADED.to_owned()];
-            let (script, target) = (&self.scripts.finish, copying.target.as_str());
-            let doing = "finishing a copy of the revocations";
-            let is_done: i64 = self.invoke(doing, script, &keys, &[target]).await?;
-            if is_done == 0 {
-                return Ok(false);
-            }
-        }
-        self.trust.settle(copying.doubts);
-        Ok(self.trust.is_whole())
+        self.finish(copying).await
     }
 
     async fn close(&self) {

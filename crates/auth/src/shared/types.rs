@@ -47,12 +47,14 @@ pub struct Copying {
     pub(super) target: String,
     /// How much there was to doubt when it began.
     pub(super) doubts: u64,
+    /// Where the state has parts, the copies into those that need one.
+    pub(super) parts: Vec<(usize, Copying)>,
 }
 
 impl Copying {
     /// Whether all revocations must be copied, rather than those that came since the last copy.
     pub fn is_of_everything(&self) -> bool {
-        self.nonce.is_some()
+        self.nonce.is_some() || self.parts.iter().any(|(_, part)| part.is_of_everything())
     }
 }
 
@@ -71,6 +73,15 @@ pub enum SharedError {
     /// It cannot be reached or stayed busy.
     #[error("{attempted}: the shared state is not available")]
     Unavailable {
+        /// What was attempted.
+        attempted: &'static str,
+        /// The driver's reason.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// As [`SharedError::Unavailable`], of a part; other parts answer.
+    #[error("{attempted}: a part of the shared state is not available")]
+    PartUnavailable {
         /// What was attempted.
         attempted: &'static str,
         /// The driver's reason.

@@ -30,6 +30,7 @@ mod administration;
 mod attacks;
 mod audit;
 mod authorization;
+mod cluster;
 mod cookies;
 mod factors;
 mod guessing;

@@ -6,43 +6,77 @@ use serde_json::json;
 use crate::domain::{AccountId, InstanceRecord, InstanceState, Revocation, TokenFacts, UnixMillis};
 use crate::shared::{Counter, CounterKey};
 
-/// Names the Redis process that holds every revocation. One that lost something has another name, or no marker.
-pub(super) const LOADED: &str = "rev:loaded";
-/// Index of the registry: ids by their end.
-pub(super) const INSTANCES: &str = "inst";
-pub(super) const INSTANCE: &str = "inst:";
-
-/// The version that permission sets have to be as new as.
-pub(super) const PERMISSIONS: &str = "perm:version";
-const REMEMBERED: &str = "mem:";
+/// The keys of one Redis, or of one part of a cluster, where all of them begin with what puts them into one slot.
+pub(super) struct Keys {
+    prefix: String,
+    /// Names the Redis process that holds every revocation. One that lost something has another name, or no marker.
+    pub(super) loaded: String,
+    /// Index of the registry: ids by their end.
+    pub(super) instances: String,
+    /// What the key of an instance begins with.
+    pub(super) instance: String,
+    /// The version that permission sets have to be as new as.
+    pub(super) permissions: String,
+}
 
 /// Scripts count in doubles; nothing beyond this is exact, and it is far beyond every instant.
 const END_OF_TIME: i64 = (1 << 53) - 1;
 
-/// The sign that a copy of everything is under way.
-pub(super) fn loading(nonce: &str) -> String {
-    format!("rev:loading:{nonce}")
-}
-
-/// The question for all that a token is looked up under. The marker comes first.
-pub(super) fn question(token: &TokenFacts<'_>) -> Cmd {
-    let mut question = redis::cmd("MGET");
-    question.arg(LOADED);
-    let of_session = token.sid.map(|sid| ("rev:s:", sid));
-    let all = [
-        ("rev:j:", token.jti),
-        ("rev:u:", token.sub),
-        ("rev:k:", token.kid),
-    ];
-    // One string for all: this is asked of every request.
-    let mut key = String::with_capacity(64);
-    for (kind, name) in all.into_iter().chain(of_session) {
-        key.clear();
-        key.push_str(kind);
-        key.push_str(name);
-        question.arg(&key);
+impl Keys {
+    /// Of keys that begin with `prefix`; one Redis has them without.
+    pub(super) fn new(prefix: String) -> Self {
+        Self {
+            loaded: format!("{prefix}rev:loaded"),
+            instances: format!("{prefix}inst"),
+            instance: format!("{prefix}inst:"),
+            permissions: format!("{prefix}perm:version"),
+            prefix,
+        }
     }
-    question
+
+    /// The sign that a copy of everything is under way.
+    pub(super) fn loading(&self, nonce: &str) -> String {
+        format!("{}rev:loading:{nonce}", self.prefix)
+    }
+
+    /// The question for all that a token is looked up under. The marker comes first.
+    pub(super) fn question(&self, token: &TokenFacts<'_>) -> Cmd {
+        let mut question = redis::cmd("MGET");
+        question.arg(&self.loaded);
+        let of_session = token.sid.map(|sid| ("rev:s:", sid));
+        let all = [
+            ("rev:j:", token.jti),
+            ("rev:u:", token.sub),
+            ("rev:k:", token.kid),
+        ];
+        // One string for all: this is asked of every request.
+        let mut key = String::with_capacity(64);
+        for (kind, name) in all.into_iter().chain(of_session) {
+            key.clear();
+            key.push_str(&self.prefix);
+            key.push_str(kind);
+            key.push_str(name);
+            question.arg(&key);
+        }
+        question
+    }
+
+    /// Up to where an account has written.
+    pub(super) fn written(&self, account: &AccountId) -> String {
+        format!("{}lsn:{{{account}}}", self.prefix)
+    }
+
+    pub(super) fn remembered(&self, key: &str) -> String {
+        format!("{}mem:{key}", self.prefix)
+    }
+
+    pub(super) fn counter(&self, key: &CounterKey) -> String {
+        digest(&self.prefix, "cnt:", key)
+    }
+
+    pub(super) fn allowance(&self, key: &CounterKey) -> String {
+        digest(&self.prefix, "lim:", key)
+    }
 }
 
 /// One revocation as it is written.
@@ -54,14 +88,15 @@ pub(super) struct Entry {
 }
 
 impl Entry {
-    pub(super) fn of(revocation: &Revocation) -> Self {
+    pub(super) fn of(revocation: &Revocation, keys: &Keys) -> Self {
+        let prefix = &keys.prefix;
         let (key, cut) = match revocation {
-            Revocation::Token { jti, .. } => (format!("rev:j:{jti}"), END_OF_TIME),
-            Revocation::Session { sid, .. } => (format!("rev:s:{sid}"), END_OF_TIME),
+            Revocation::Token { jti, .. } => (format!("{prefix}rev:j:{jti}"), END_OF_TIME),
+            Revocation::Session { sid, .. } => (format!("{prefix}rev:s:{sid}"), END_OF_TIME),
             Revocation::Account {
                 sub, not_before, ..
-            } => (format!("rev:u:{sub}"), not_before.0),
-            Revocation::SigningKey { kid, .. } => (format!("rev:k:{kid}"), END_OF_TIME),
+            } => (format!("{prefix}rev:u:{sub}"), not_before.0),
+            Revocation::SigningKey { kid, .. } => (format!("{prefix}rev:k:{kid}"), END_OF_TIME),
         };
         Self {
             key,
@@ -78,26 +113,10 @@ pub(super) fn covers(entry: &str, issued_at: UnixMillis, now: UnixMillis) -> Opt
     Some(cut > issued_at.0 && until > now.0)
 }
 
-/// Up to where an account has written.
-pub(super) fn written_key(account: &AccountId) -> String {
-    format!("lsn:{{{account}}}")
-}
-
-pub(super) fn remembered_key(key: &str) -> String {
-    format!("{REMEMBERED}{key}")
-}
-
-pub(super) fn counter_key(key: &CounterKey) -> String {
-    digest("cnt:", key)
-}
-
-pub(super) fn allowance_key(key: &CounterKey) -> String {
-    digest("lim:", key)
-}
-
-fn digest(kind: &str, key: &CounterKey) -> String {
+fn digest(prefix: &str, kind: &str, key: &CounterKey) -> String {
     use std::fmt::Write as _;
-    let mut name = String::with_capacity(kind.len() + 32);
+    let mut name = String::with_capacity(prefix.len() + kind.len() + 32);
+    name.push_str(prefix);
     name.push_str(kind);
     for byte in key.as_bytes() {
         // Writing to a string does not fail.
@@ -161,6 +180,40 @@ pub(super) fn read_instance(entry: &str) -> Option<InstanceRecord> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Those of one Redis are those of every release; those of a part lie in its slot, whatever else is in them.
+    #[test]
+    fn keys_are_what_they_were_and_those_of_a_part_have_its_tag() {
+        let (one, part) = (Keys::new(String::new()), Keys::new("{570}".to_owned()));
+        let account = AccountId::from_random([1; 16]);
+        let all = |keys: &Keys| {
+            let key = CounterKey::new("a test", &[]);
+            vec![
+                keys.loaded.clone(),
+                keys.instances.clone(),
+                keys.instance.clone(),
+                keys.permissions.clone(),
+                keys.loading("n"),
+                keys.written(&account),
+                keys.remembered("{x}"),
+                keys.counter(&key),
+                keys.allowance(&key),
+            ]
+        };
+        let begin = [
+            "rev:loaded",
+            "inst",
+            "inst:",
+            "perm:version",
+            "rev:loading:n",
+            "lsn:{",
+        ];
+        let begin = begin.into_iter().chain(["mem:{x}", "cnt:", "lim:"]);
+        for ((one, part), begin) in all(&one).iter().zip(all(&part)).zip(begin) {
+            assert!(one.starts_with(begin), "{one}");
+            assert_eq!(part, format!("{{570}}{one}"));
+        }
+    }
 
     #[test]
     fn what_is_no_entry_is_not_taken_for_one() {

@@ -10,6 +10,10 @@ pub(super) struct Facts {
     pub(super) version: String,
     /// Another one after every start: what was acknowledged before may be gone.
     pub(super) run_id: String,
+    /// What markers call it: the process, and in a cluster which history of writes it is on, too.
+    pub(super) name: String,
+    /// Another one each time that a replica is promoted.
+    history: String,
     pub(super) is_replica: bool,
     used_bytes: u64,
     /// 0 for no bound.
@@ -34,6 +38,7 @@ impl Facts {
             match name {
                 "redis_version" => facts.version = value.to_owned(),
                 "run_id" => facts.run_id = value.to_owned(),
+                "master_replid" => facts.history = value.to_owned(),
                 "role" => facts.is_replica = value != "master",
                 "used_memory" => facts.used_bytes = value.parse().unwrap_or(0),
                 "maxmemory" => facts.max_bytes = value.parse().unwrap_or(0),
@@ -43,7 +48,22 @@ impl Facts {
                 _ => {}
             }
         }
+        facts.name = facts.run_id.clone();
         facts
+    }
+
+    /// A primary that was demoted and then promoted again may lack what came before, as the same process.
+    pub(super) fn name_with_history(&mut self) {
+        self.name = format!("{}:{}", self.run_id, self.history);
+    }
+
+    /// What `INFO` says of the one that is called `name`.
+    pub(super) fn told_by(name: &str) -> Vec<String> {
+        let fields = ["run_id:", "master_replid:"].iter();
+        let fields = fields.zip(name.split(':'));
+        fields
+            .map(|(field, value)| format!("{field}{value}"))
+            .collect()
     }
 
     /// Whether entries may vanish before their end, with nobody told.
@@ -103,6 +123,24 @@ mod tests {
         assert_eq!((facts.run_id.as_str(), facts.keys), ("abc", 7));
         assert_eq!((facts.forgets(), facts.refuses_writes()), (false, None));
         assert_eq!(facts.used_bytes(), 100);
+    }
+
+    #[test]
+    fn one_that_was_promoted_again_has_another_name() {
+        let info =
+            |history: &str| format!("{HEALTHY}master_replid:{history}\r\nmaster_replid2:000\r\n");
+        let [mut before, mut after] = ["d1", "d2"].map(|of| Facts::parse(&info(of)));
+        assert_eq!(before.name, after.name);
+        before.name_with_history();
+        after.name_with_history();
+        assert_eq!(
+            (before.name.as_str(), after.name.as_str()),
+            ("abc:d1", "abc:d2")
+        );
+        for told in Facts::told_by(&after.name) {
+            assert!(info("d2").contains(&told), "{told}");
+        }
+        assert_eq!(Facts::told_by("abc"), ["run_id:abc"]);
     }
 
     #[test]

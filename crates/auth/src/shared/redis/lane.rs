@@ -1,5 +1,5 @@
-//! Connections to one Redis that are made again whenever they break, or another Redis leads. Never makes a request wait for a connection, and
-//! never sends a command twice.
+//! Connections to one Redis that are made again whenever they break, or another Redis leads. Never makes a request wait
+//! for a connection, and never sends a command twice.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -131,6 +131,25 @@ impl Lanes {
         }
     }
 
+    /// Whether a command would be sent now.
+    pub(super) fn is_connected(&self) -> bool {
+        let opened = self.opened.load(Ordering::Relaxed);
+        self.lanes
+            .iter()
+            .take(opened)
+            .any(|lane| lane.is_connected())
+    }
+
+    /// Has connections made again that take the other end for the one of this name.
+    pub(super) fn reconnect(&self, name: &str) {
+        for lane in &self.lanes {
+            let live = lane.live.load_full();
+            if let Some(live) = live.filter(|live| live.facts.name == name) {
+                lane.broke(live.serial);
+            }
+        }
+    }
+
     /// No command after this is sent, and no connection made.
     pub(super) fn close(&self) {
         self.is_closed.send_replace(true);
@@ -196,6 +215,8 @@ impl Lane {
         let mut backoff = FIRST_BACKOFF;
         let mut is_reported = false;
         loop {
+            // Whoever has just begun to ask for it is told soon.
+            let _ = timeout(CONNECT_TIMEOUT, source.is_named()).await;
             match connect(source).await {
                 Ok((connection, facts, place)) => {
                     let serial = self.serials.fetch_add(1, Ordering::Relaxed);
@@ -218,7 +239,8 @@ impl Lane {
                 Err(error) => {
                     // Once each time it goes away: what follows is the same.
                     if !is_reported {
-                        tracing::warn!(%error, "Redis cannot be reached; trying on");
+                        let redis = source.shown();
+                        tracing::warn!(%error, redis, "Redis cannot be reached; trying on");
                     }
                     is_reported = true;
                     source.doubt();
@@ -243,7 +265,10 @@ async fn connect(
         let mut connection = client
             .get_multiplexed_async_connection_with_config(&config)
             .await?;
-        let facts = Facts::ask(&mut connection).await?;
+        let mut facts = Facts::ask(&mut connection).await?;
+        if source.is_part() {
+            facts.name_with_history();
+        }
         if facts.is_replica && source.asks_for_a_primary() {
             return Err(NoAnswer::Follows);
         }
@@ -253,13 +278,14 @@ async fn connect(
     opened.unwrap_or(Err(NoAnswer::Timeout))
 }
 
-/// An answer that refuses says nothing against the connection, unless it is one of a replica that was the primary.
+/// An answer that refuses says nothing against the connection, unless it is one of a replica that was the primary, or of
+/// a node that has the slot no more.
 fn is_about_the_connection(error: &RedisError) -> bool {
     match error.kind() {
         redis::ErrorKind::Server(kind) => {
             matches!(
                 kind,
-                ServerErrorKind::ReadOnly | ServerErrorKind::MasterDown
+                ServerErrorKind::ReadOnly | ServerErrorKind::MasterDown | ServerErrorKind::Moved
             )
         }
         // Codes the driver has no name for, such as OOM, are answers too.

@@ -25,6 +25,8 @@ pub struct RedisOptions {
     pub pool_size: NonZeroUsize,
     /// Who says which Redis it is, instead of host and port.
     pub sentinels: Option<SentinelOptions>,
+    /// Nodes of a cluster that say who has what, instead of host and port.
+    pub cluster: Option<Vec<(String, u16)>>,
 }
 
 /// Sentinels that watch over one Redis and its replicas.
@@ -38,9 +40,10 @@ pub struct SentinelOptions {
     pub password: Option<Secret<String>>,
 }
 
-/// More Sentinels than anybody needs.
-const SENTINELS_MAX: usize = 16;
+/// More Sentinels, or nodes to begin with, than anybody needs.
+const HOSTS_MAX: usize = 16;
 const SENTINEL_PORT: u16 = 26379;
+const PORT: u16 = 6379;
 
 impl SentinelOptions {
     /// Reads `host:port,host:port`; without a port it is 26379.
@@ -48,17 +51,22 @@ impl SentinelOptions {
     /// # Errors
     /// For what is no list of hosts.
     pub fn hosts(text: &str) -> Result<Vec<(String, u16)>, BadAddress> {
-        let hosts = text.split(',').map(|host| one_host(host.trim()));
-        let hosts = hosts.collect::<Option<Vec<_>>>();
-        let hosts = hosts.ok_or(BadAddress("is not a list of host:port"))?;
-        if hosts.len() > SENTINELS_MAX {
-            return Err(BadAddress("names more than 16 Sentinels"));
-        }
-        Ok(hosts)
+        hosts(text, SENTINEL_PORT)
     }
 }
 
-fn one_host(text: &str) -> Option<(String, u16)> {
+/// `host:port,host:port`.
+fn hosts(text: &str, port: u16) -> Result<Vec<(String, u16)>, BadAddress> {
+    let hosts = text.split(',').map(|host| one_host(host.trim(), port));
+    let hosts = hosts.collect::<Option<Vec<_>>>();
+    let hosts = hosts.ok_or(BadAddress("is not a list of host:port"))?;
+    if hosts.len() > HOSTS_MAX {
+        return Err(BadAddress("names more than 16 hosts"));
+    }
+    Ok(hosts)
+}
+
+fn one_host(text: &str, otherwise: u16) -> Option<(String, u16)> {
     let (host, port) = match text.strip_prefix('[') {
         Some(rest) => {
             let (host, behind) = rest.split_once(']')?;
@@ -74,7 +82,7 @@ fn one_host(text: &str) -> Option<(String, u16)> {
         },
     };
     let port = match port {
-        None => SENTINEL_PORT,
+        None => otherwise,
         Some(port) => port.parse().ok().filter(|&port| port > 0)?,
     };
     let is_odd = |c: char| c.is_whitespace() || c.is_control() || matches!(c, '/' | '@' | '?');
@@ -140,16 +148,43 @@ impl RedisOptions {
             database,
             pool_size: DEFAULT_POOL_SIZE,
             sentinels: None,
+            cluster: None,
+        }
+    }
+
+    /// Reads the nodes of a cluster, `host:port,host:port`; without a port it is 6379.
+    ///
+    /// # Errors
+    /// For what is no list of hosts.
+    pub fn of_cluster(text: &str) -> Result<Self, BadAddress> {
+        Ok(Self {
+            cluster: Some(hosts(text, PORT)?),
+            ..Self::at("", 0, 0)
+        })
+    }
+
+    /// The same, at another place.
+    pub(super) fn moved_to(&self, (host, port): &(String, u16)) -> Self {
+        Self {
+            host: host.clone(),
+            port: *port,
+            ..self.clone()
         }
     }
 
     /// What messages may say of the place: no account, no password.
     pub fn place(&self) -> String {
-        if let Some(sentinels) = &self.sentinels {
-            let each = sentinels.hosts.iter();
+        let listed = |hosts: &[(String, u16)]| {
+            let each = hosts.iter();
             let each: Vec<String> = each.map(|(host, port)| format!("{host}:{port}")).collect();
-            let (each, name) = (each.join(","), &sentinels.name);
+            each.join(",")
+        };
+        if let Some(sentinels) = &self.sentinels {
+            let (each, name) = (listed(&sentinels.hosts), &sentinels.name);
             return format!("redis-sentinel://{each}/{name}/{}", self.database);
+        }
+        if let Some(nodes) = &self.cluster {
+            return format!("redis-cluster://{}", listed(nodes));
         }
         let scheme = if self.tls.is_some() {
             "rediss"
@@ -261,6 +296,18 @@ mod tests {
             "redis-sentinel://s-1:5000,s-2:26379/main/3"
         );
         assert!(!format!("{options:?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn nodes_of_a_cluster_are_read_and_what_is_no_host_is_refused() {
+        let options = RedisOptions::of_cluster("n-1, n-2:7000,[::1]").unwrap();
+        assert_eq!(
+            options.place(),
+            "redis-cluster://n-1:6379,n-2:7000,::1:6379"
+        );
+        for text in ["", "a,,b", "redis://a", "a/0", &vec!["n"; 17].join(",")] {
+            assert!(RedisOptions::of_cluster(text).is_err(), "{text}");
+        }
     }
 
     #[test]

@@ -28,12 +28,14 @@ end
 return 0
 ";
 
-/// Keys: the sign of a copy under way, the marker. Argument: which Redis was copied to. The marker is set if that
-/// Redis is this one and has forgotten nothing since the copy began.
+/// Keys: the sign of a copy under way, the marker. Arguments: which Redis was copied to, and what it says of itself. The
+/// marker is set if that Redis is this one and has forgotten nothing since the copy began. Returns -1 where it is another.
 const FINISH: &str = r"
 if redis.call('DEL', KEYS[1]) == 0 then return 0 end
-local server = redis.call('INFO', 'server')
-if not string.find(server, 'run_id:' .. ARGV[1], 1, true) then return 0 end
+local told = redis.call('INFO', 'server') .. redis.call('INFO', 'replication')
+for i = 2, #ARGV do
+  if not string.find(told, ARGV[i], 1, true) then return -1 end
+end
 redis.call('SET', KEYS[2], ARGV[1])
 return 1
 ";
@@ -106,6 +108,21 @@ end
 return found
 ";
 
+/// Keys: allowances. Arguments: now, then the cost of each, in microseconds. What was taken out of them goes back.
+const GIVE: &str = r"
+local now = tonumber(ARGV[1])
+for i, key in ipairs(KEYS) do
+  local full_at = (tonumber(redis.call('GET', key) or '') or now) - tonumber(ARGV[i + 1])
+  if full_at > now then
+    redis.call('SET', key, string.format('%.0f', full_at),
+      'PX', string.format('%.0f', math.max(1, math.ceil((full_at - now) / 1000))))
+  else
+    redis.call('DEL', key)
+  end
+end
+return 0
+";
+
 /// Keys: the instance's entry, the index. Arguments: id, entry, its end, its length, now, all in ms.
 const HEARTBEAT: &str = r"
 redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[4])
@@ -149,6 +166,7 @@ pub(super) struct Scripts {
     pub(super) count: Script,
     pub(super) add: Script,
     pub(super) take: Script,
+    pub(super) give: Script,
     pub(super) note: Script,
     pub(super) heartbeat: Script,
     pub(super) instances: Script,
@@ -163,6 +181,7 @@ impl Scripts {
             count: Script::new(COUNT),
             add: Script::new(ADD),
             take: Script::new(TAKE),
+            give: Script::new(GIVE),
             note: Script::new(NOTE),
             heartbeat: Script::new(HEARTBEAT),
             instances: Script::new(INSTANCES),

@@ -10,6 +10,7 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use super::options::RedisOptions;
+use super::topology::Topology;
 
 /// How often Sentinels are asked.
 const PERIOD: Duration = Duration::from_secs(1);
@@ -27,6 +28,8 @@ pub(super) enum Source {
     Fixed(Client),
     /// To whichever leads.
     Named(Named),
+    /// To the node of a cluster that has a part.
+    Part(Arc<Topology>, usize),
 }
 
 /// A Redis that Sentinels know by a name.
@@ -63,39 +66,69 @@ impl Source {
 
     /// Whom to connect to now, and what to call it; `None`: nobody is known to lead.
     pub(super) fn client(&self) -> Option<(Client, Option<Place>)> {
-        match self {
-            Self::Fixed(client) => Some((client.clone(), None)),
-            Self::Named(named) => {
-                let (host, port) = named.leads.borrow().clone()?;
-                let mut options = named.options.clone();
-                (options.host, options.port) = (host.clone(), port);
-                let client = Client::open(options.connection().ok()?).ok()?;
-                Some((client, Some((host, port))))
-            }
-        }
+        let (options, place) = match self {
+            Self::Fixed(client) => return Some((client.clone(), None)),
+            Self::Named(named) => (&named.options, named.leads.borrow().clone()?),
+            Self::Part(topology, part) => (topology.options(), topology.place(*part)?),
+        };
+        let client = Client::open(options.moved_to(&place).connection().ok()?).ok()?;
+        Some((client, Some(place)))
     }
 
     /// Whether a Redis that follows another must not be used.
     pub(super) fn asks_for_a_primary(&self) -> bool {
-        matches!(self, Self::Named(_))
+        !matches!(self, Self::Fixed(_))
     }
 
-    /// Has the Sentinels asked soon.
+    /// Whether it is a part of a cluster.
+    pub(super) fn is_part(&self) -> bool {
+        matches!(self, Self::Part(..))
+    }
+
+    /// For messages: where connections go now; nothing where there is only one place.
+    pub(super) fn shown(&self) -> String {
+        let place = match self {
+            Self::Fixed(_) => None,
+            Self::Named(named) => named.leads.borrow().clone(),
+            Self::Part(topology, part) => topology.place(*part),
+        };
+        place.map_or_else(String::new, |place| shown(&place))
+    }
+
+    /// Has the Sentinels asked soon, or the nodes.
     pub(super) fn doubt(&self) {
-        if let Self::Named(named) = self {
-            named.again.notify_one();
+        match self {
+            Self::Fixed(_) => {}
+            Self::Named(named) => named.again.notify_one(),
+            Self::Part(topology, _) => topology.doubt(),
+        }
+    }
+
+    /// Resolves when somebody is known to lead.
+    pub(super) async fn is_named(&self) {
+        match self {
+            Self::Fixed(_) => {}
+            Self::Named(named) => {
+                let mut leads = named.leads.subscribe();
+                let _ = leads.wait_for(Option::is_some).await;
+            }
+            Self::Part(topology, part) => topology.wait_for(*part, Option::is_some).await,
         }
     }
 
     /// Resolves when another than `place` leads.
     pub(super) async fn moved_from(&self, place: &Option<Place>) {
-        if let Self::Named(named) = self {
-            let mut leads = named.leads.subscribe();
-            if leads.wait_for(|now| now != place).await.is_ok() {
-                return;
+        match self {
+            Self::Fixed(_) => std::future::pending().await,
+            Self::Named(named) => {
+                let mut leads = named.leads.subscribe();
+                let is_gone = leads.wait_for(|now| now != place).await.is_err();
+                if is_gone {
+                    std::future::pending().await
+                }
             }
+            Self::Part(topology, part) => topology.wait_for(*part, |now| now != place).await,
         }
-        std::future::pending().await
     }
 
     /// Asks for as long as it is polled.
@@ -109,7 +142,7 @@ impl Source {
             let is_known = leads.is_some();
             match leads {
                 Some(place) if named.leads.borrow().as_ref() != Some(&place) => {
-                    tracing::warn!(redis = %format!("{}:{}", place.0, place.1), "this Redis leads");
+                    tracing::warn!(redis = shown(&place), "this Redis leads");
                     named.leads.send_replace(Some(place));
                 }
                 None if !is_silent => {
@@ -154,8 +187,13 @@ async fn one(sentinel: Client, name: String) -> Option<Place> {
         .ok()?
 }
 
+/// `host:port`.
+pub(super) fn shown((host, port): &Place) -> String {
+    format!("{host}:{port}")
+}
+
 /// The one that more than half of those that answered name: some that were cut off still name the last.
-fn named_by_most(answers: Vec<Place>) -> Option<Place> {
+pub(super) fn named_by_most(answers: Vec<Place>) -> Option<Place> {
     let all = answers.len();
     let votes = |place: &Place| answers.iter().filter(|other| *other == place).count();
     answers.iter().find(|place| 2 * votes(place) > all).cloned()

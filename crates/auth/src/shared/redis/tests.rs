@@ -379,7 +379,7 @@ async fn sec_d02_nothing_is_left_in_redis_when_it_has_ended() {
         .count(&counted, Duration::from_secs(5), now)
         .await
         .unwrap();
-    let left = ttl(&entries::counter_key(&counted[0]));
+    let left = ttl(&shared.keys.counter(&counted[0]));
     assert!((1..=5_000).contains(&left), "{left}");
 }
 

@@ -6,7 +6,7 @@
 //! An instance that is cut off from a Redis that answers here has nobody to tell; so there is a lease, too: the store
 //! has to be looked through again and again.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
 use arc_swap::ArcSwapOption;
@@ -23,6 +23,8 @@ pub(super) struct Trust {
     /// How many doubts there had been when the copy began that ended the last of them.
     settled: AtomicU64,
     doubted: Notify,
+    /// Whether only a copy of everything will do, whatever the marker says.
+    is_behind: AtomicBool,
     /// When the last look through the store began. Nothing expires before the first.
     looked: ArcSwapOption<Instant>,
 }
@@ -33,6 +35,7 @@ impl Default for Trust {
             doubts: AtomicU64::new(0),
             settled: AtomicU64::new(NEVER),
             doubted: Notify::new(),
+            is_behind: AtomicBool::new(false),
             looked: ArcSwapOption::empty(),
         }
     }
@@ -42,6 +45,23 @@ impl Trust {
     pub(super) fn doubt(&self) {
         self.doubts.fetch_add(1, Ordering::AcqRel);
         self.doubted.notify_one();
+    }
+
+    /// A copy went on without this part, so that the next one has to begin at the beginning.
+    pub(super) fn fall_behind(&self) {
+        self.is_behind.store(true, Ordering::Release);
+        self.doubt();
+    }
+
+    pub(super) fn is_behind(&self) -> bool {
+        self.is_behind.load(Ordering::Acquire)
+    }
+
+    /// Everything was copied, beginning after so many doubts.
+    pub(super) fn catch_up(&self, doubts: u64) {
+        if self.doubts() == doubts {
+            self.is_behind.store(false, Ordering::Release);
+        }
     }
 
     pub(super) fn is_whole(&self) -> bool {
