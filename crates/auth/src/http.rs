@@ -6,7 +6,6 @@ mod api_keys;
 mod bearer;
 mod body;
 mod client;
-mod clients;
 pub(crate) mod connection;
 mod discovery;
 mod email;
@@ -30,7 +29,6 @@ mod query;
 mod reauthenticate;
 mod refresh;
 mod register;
-mod roles;
 mod second_factor;
 pub(crate) mod session;
 mod sessions;
@@ -44,7 +42,7 @@ use std::time::{Instant, SystemTime};
 
 use axum::Router;
 use axum::extract::Request;
-use axum::routing::{MethodRouter, delete, get, post, put};
+use axum::routing::{MethodRouter, delete, get, post};
 use http::HeaderValue;
 use ipnet::IpNet;
 
@@ -146,8 +144,8 @@ fn routes() -> Vec<Route> {
     routes
 }
 
-/// Roles, permissions, clients and API keys.
-fn about_permissions() -> [Route; 9] {
+/// Permissions and API keys.
+fn about_permissions() -> [Route; 4] {
     [
         ("/api/v1/permissions/check", post(permissions::check)),
         ("/api/v1/permissions/check/batch", post(permissions::batch)),
@@ -156,20 +154,6 @@ fn about_permissions() -> [Route; 9] {
             get(api_keys::list).post(api_keys::create),
         ),
         ("/api/v1/api-keys/{id}", delete(api_keys::revoke)),
-        ("/api/v1/admin/roles", get(roles::list)),
-        (
-            "/api/v1/admin/roles/{name}",
-            get(roles::read).put(roles::define).delete(roles::remove),
-        ),
-        ("/api/v1/admin/clients", get(clients::list)),
-        (
-            "/api/v1/admin/clients/{name}",
-            put(clients::put).delete(clients::remove),
-        ),
-        (
-            "/api/v1/admin/clients/{name}/api-keys",
-            get(clients::keys).post(clients::create_key),
-        ),
     ]
 }
 
@@ -235,4 +219,26 @@ impl Service {
 /// The one place where the service reads the clock.
 fn now() -> UnixMillis {
     UnixMillis::from_system(SystemTime::now())
+}
+
+/// Every path there is with every method that it takes, found out by asking.
+#[cfg(test)]
+pub(crate) async fn served(service: Arc<Service>) -> Vec<(&'static str, http::Method)> {
+    use tower::ServiceExt as _;
+    let mut served = Vec::new();
+    for (path, _) in routes() {
+        for method in ["GET", "POST", "PUT", "PATCH", "DELETE"] {
+            let request = http::Request::builder()
+                .method(method)
+                .uri(path.replace(['{', '}'], ""));
+            let request = request.body(axum::body::Body::empty());
+            let request = request.expect("a path of ours is a URI");
+            let Ok(answer) = router(service.clone()).oneshot(request).await;
+            if answer.status() != http::StatusCode::METHOD_NOT_ALLOWED {
+                let method = http::Method::from_bytes(method.as_bytes());
+                served.push((path, method.expect("one of the list")));
+            }
+        }
+    }
+    served
 }

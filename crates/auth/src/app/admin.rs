@@ -70,7 +70,7 @@ impl Administrator {
         Ok(Self { account })
     }
 
-    fn line(self, event: AuditEvent, origin: Origin) -> AuditEntry {
+    pub(super) fn line(self, event: AuditEvent, origin: Origin) -> AuditEntry {
         origin.audit_by(Actor::Account(self.account), event)
     }
 

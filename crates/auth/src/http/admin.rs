@@ -1,7 +1,9 @@
-//! Everything under `/api/v1/admin`: for holders of the role `admin`, by access token or, with its CSRF token for
-//! changes, by session cookie. Never decides anything itself.
+//! Everything under `/api/v1/admin`, and who may ask for it: holders of the role `admin`, by access token or, with its
+//! CSRF token for changes, by session cookie. Never decides anything itself.
 
 mod audit;
+mod clients;
+mod roles;
 mod settings;
 mod users;
 
@@ -34,6 +36,20 @@ pub(super) fn routes() -> Vec<Route> {
             "/api/v1/admin/users/{id}/sessions/{session}",
             delete(users::end_session),
         ),
+        ("/api/v1/admin/roles", get(roles::list)),
+        (
+            "/api/v1/admin/roles/{name}",
+            get(roles::read).put(roles::define).delete(roles::remove),
+        ),
+        ("/api/v1/admin/clients", get(clients::list)),
+        (
+            "/api/v1/admin/clients/{name}",
+            put(clients::put).delete(clients::remove),
+        ),
+        (
+            "/api/v1/admin/clients/{name}/api-keys",
+            get(clients::keys).post(clients::create_key),
+        ),
         ("/api/v1/admin/audit", get(audit::list)),
         ("/api/v1/admin/settings", get(settings::list)),
         (
@@ -44,7 +60,7 @@ pub(super) fn routes() -> Vec<Route> {
 }
 
 /// An administrator who looks.
-async fn looking(
+pub(super) async fn looking(
     service: &Service,
     headers: &HeaderMap,
     origin: Origin,
@@ -60,7 +76,7 @@ async fn looking(
 }
 
 /// An administrator who changes something.
-async fn changing(
+pub(super) async fn changing(
     service: &Service,
     headers: &HeaderMap,
     origin: Origin,
@@ -89,3 +105,6 @@ fn limit(text: &str) -> Option<PageLimit> {
 fn default_limit() -> PageLimit {
     PageLimit::new(PAGE)
 }
+
+#[cfg(test)]
+mod tests;

@@ -16,7 +16,7 @@ use crate::domain::{ApiKey, ApiKeySecret, SubjectId};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct NewKey {
+pub(in crate::http) struct NewKey {
     name: String,
     permissions: Vec<String>,
     expires_in_seconds: Option<u64>,

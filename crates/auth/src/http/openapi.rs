@@ -21,7 +21,7 @@ pub(super) async fn handle() -> Json<Value> {
 }
 
 /// OpenAPI 3.1.
-fn document() -> Value {
+pub(super) fn document() -> Value {
     let statuses = statuses();
     let mut paths = Map::new();
     for operation in OPERATIONS {
@@ -74,10 +74,10 @@ fn of_operation(operation: &Operation, statuses: &BTreeMap<&'static str, u16>) -
         "security": match operation.needs {
             Needs::Nothing => json!([{}]),
             Needs::Session | Needs::Administrator => json!([{ "token": [] }, { "session": [] }]),
-            Needs::Credential | Needs::AdministratorsToken => json!([{ "token": [] }]),
+            Needs::Credential => json!([{ "token": [] }]),
         },
         "x-role": match operation.needs {
-            Needs::Administrator | Needs::AdministratorsToken => json!("admin"),
+            Needs::Administrator => json!("admin"),
             Needs::Nothing | Needs::Session | Needs::Credential => Value::Null,
         },
     });
@@ -167,11 +167,11 @@ mod tests {
     use std::collections::BTreeSet;
 
     use axum::body::Body;
-    use http::{Method, Request, StatusCode};
+    use http::Request;
     use tower::ServiceExt;
 
     use super::*;
-    use crate::http::{router, routes};
+    use crate::http::{router, served};
     use crate::server::tests::inside;
 
     #[tokio::test]
@@ -182,22 +182,10 @@ mod tests {
             .map(|one| (one.path, one.method))
             .collect();
         assert_eq!(told.len(), OPERATIONS.len(), "none twice");
-        let mut served = BTreeSet::new();
-        for (path, _) in routes() {
-            for method in ["GET", "POST", "PUT", "PATCH", "DELETE"] {
-                let request = Request::builder()
-                    .method(method)
-                    .uri(path.replace(['{', '}'], ""));
-                let request = request.body(Body::empty()).unwrap();
-                let answer = router(inside.service()).oneshot(request).await.unwrap();
-                if answer.status() != StatusCode::METHOD_NOT_ALLOWED {
-                    served.insert((
-                        path,
-                        Method::from_bytes(method.as_bytes()).unwrap().to_string(),
-                    ));
-                }
-            }
-        }
+        let served = served(inside.service()).await.into_iter();
+        let served: BTreeSet<_> = served
+            .map(|(path, method)| (path, method.to_string()))
+            .collect();
         let told: BTreeSet<_> = told
             .into_iter()
             .map(|(path, method)| (path, method.to_owned()))
@@ -209,6 +197,21 @@ mod tests {
             "add them to http/openapi/table.rs: {missing:?}"
         );
         assert!(invented.is_empty(), "nobody serves them: {invented:?}");
+    }
+
+    #[tokio::test]
+    async fn whoever_proves_nothing_gets_what_is_for_everybody_and_nothing_else() {
+        let (_directory, inside) = inside().await;
+        for operation in OPERATIONS {
+            let request = Request::builder()
+                .method(operation.method)
+                .uri(operation.path.replace(['{', '}'], ""));
+            let request = request.body(Body::empty()).unwrap();
+            let answer = router(inside.service()).oneshot(request).await.unwrap();
+            let is_open = operation.needs == Needs::Nothing;
+            let (method, path) = (operation.method, operation.path);
+            assert_eq!(answer.status() != 401, is_open, "{method} {path}");
+        }
     }
 
     #[test]

@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 
 use super::publish::{Unpublished, publish};
-use super::{App, Outcome, Refusal, Unauthorized};
-use crate::app::Origin;
+use super::{App, Outcome, Unauthorized};
+use crate::app::{Administrator, Origin};
 use crate::domain::{
-    AccountId, Actor, AuditEntry, AuditEvent, Client, ClientName, GRANTS_MAX, PermissionSet, Role,
-    RoleDefinition, Tier, UnixMillis,
+    AuditEvent, Client, ClientName, GRANTS_MAX, PermissionSet, Role, RoleDefinition, Tier,
+    UnixMillis,
 };
 use crate::store::{Definition, PageLimit, RoleRemoval};
 
@@ -58,20 +58,6 @@ pub(crate) fn definition(
 }
 
 impl App {
-    /// The account of an administrator's token; everybody else is refused.
-    pub(crate) async fn administrators_account(
-        &self,
-        token: &str,
-        now: UnixMillis,
-    ) -> Outcome<AccountId> {
-        let verified = self.try_verify(token, now).await?;
-        let claims = &verified.claims;
-        if !claims.roles.iter().any(|role| role == Role::ADMIN) {
-            return Err(Refusal::Forbidden);
-        }
-        AccountId::parse(&claims.sub).ok_or(Refusal::InvalidToken)
-    }
-
     /// A page of roles behind `after`.
     pub(crate) async fn roles(
         &self,
@@ -86,12 +72,14 @@ impl App {
         &self,
         name: &str,
         permissions: &[String],
-        by: AccountId,
+        by: Administrator,
         origin: Origin,
     ) -> Outcome<RoleDefinition> {
         let outcome = async {
             let definition = definition(name, permissions)?;
-            let audit = line(AuditEvent::RoleDefined, by, origin).about(definition.role.as_str());
+            let audit = by
+                .line(AuditEvent::RoleDefined, origin)
+                .about(definition.role.as_str());
             stored(self.store.define_role(&definition, &audit).await?)?;
             self.publish_permissions().await?;
             Ok(definition)
@@ -103,12 +91,14 @@ impl App {
     pub(crate) async fn remove_role(
         &self,
         name: &str,
-        by: AccountId,
+        by: Administrator,
         origin: Origin,
     ) -> Outcome<()> {
         let outcome = async {
             let role = Role::parse(name).map_err(|_| Unauthorized::NotFound)?;
-            let audit = line(AuditEvent::RoleRemoved, by, origin).about(role.as_str());
+            let audit = by
+                .line(AuditEvent::RoleRemoved, origin)
+                .about(role.as_str());
             match self.store.remove_role(&role, &audit).await? {
                 RoleRemoval::Removed => self.publish_permissions().await,
                 RoleRemoval::Held => Err(Unauthorized::RoleHeld.into()),
@@ -131,12 +121,14 @@ impl App {
     pub(crate) async fn put_client(
         &self,
         wanted: NewClient<'_>,
-        by: AccountId,
+        by: Administrator,
         origin: Origin,
     ) -> Outcome<Client> {
         let outcome = async {
             let client = wanted.parse(origin.now)?;
-            let audit = line(AuditEvent::ClientChanged, by, origin).about(client.name.as_str());
+            let audit = by
+                .line(AuditEvent::ClientChanged, origin)
+                .about(client.name.as_str());
             stored(self.store.put_client(&client, &audit).await?)?;
             self.publish_permissions().await?;
             Ok(client)
@@ -148,12 +140,14 @@ impl App {
     pub(crate) async fn remove_client(
         &self,
         name: &str,
-        by: AccountId,
+        by: Administrator,
         origin: Origin,
     ) -> Outcome<()> {
         let outcome = async {
             let name = ClientName::parse(name).map_err(|_| Unauthorized::NotFound)?;
-            let audit = line(AuditEvent::ClientRemoved, by, origin).about(name.as_str());
+            let audit = by
+                .line(AuditEvent::ClientRemoved, origin)
+                .about(name.as_str());
             match self.store.remove_client(&name, &audit).await? {
                 true => self.publish_permissions().await,
                 false => Err(Unauthorized::NotFound.into()),
@@ -177,8 +171,4 @@ fn stored(definition: Definition) -> Outcome<()> {
         Definition::Stored => Ok(()),
         Definition::TooMany => Err(Unauthorized::TooMany.into()),
     }
-}
-
-fn line(event: AuditEvent, by: AccountId, origin: Origin) -> AuditEntry {
-    origin.audit_by(Actor::Account(by), event)
 }

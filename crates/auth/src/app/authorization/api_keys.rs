@@ -8,8 +8,8 @@ use std::time::Duration;
 use portcullis_token::{Digest, Seen};
 
 use super::{App, Caller, Outcome, Refusal, Unauthorized};
-use crate::app::Origin;
 use crate::app::attempts::network;
+use crate::app::{Administrator, Origin};
 use crate::domain::{
     AccountId, Actor, ApiKey, ApiKeyId, ApiKeyName, ApiKeySecret, AuditEntry, AuditEvent,
     GRANTS_MAX, PermissionSet, Role, SubjectId, UnixMillis,
@@ -208,12 +208,12 @@ impl App {
         &self,
         owner: SubjectId,
         wanted: NewApiKey<'_>,
-        by: AccountId,
+        by: Administrator,
         origin: Origin,
     ) -> Outcome<(ApiKey, ApiKeySecret)> {
         let created = async {
             let (key, secret) = wanted.parse(owner, origin.now)?;
-            self.store_key(key, secret, by, origin).await
+            self.store_key(key, secret, by.account, origin).await
         };
         self.counted("api_key_create", created.await)
     }

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 
 use super::*;
-use crate::app::Origin;
 use crate::app::authorization::administration::definition;
+use crate::app::{Administrator, Origin};
 use crate::domain::{AccountId, Actor, AuditEntry, AuditEvent, Role};
 use crate::server::tests::{Inside, inside, inside_as, inside_at};
 use crate::store::RUN;
@@ -45,7 +45,9 @@ async fn token_of(inside: &Inside, email: &str) -> (AccountId, String) {
 
 async fn define(app: &App, permissions: &[&str]) {
     let permissions: Vec<String> = permissions.iter().map(|name| (*name).to_owned()).collect();
-    let by = AccountId::from_random([1; 16]);
+    let by = Administrator {
+        account: AccountId::from_random([1; 16]),
+    };
     app.define_role("clerk", &permissions, by, at(0))
         .await
         .unwrap();

@@ -11,15 +11,16 @@ use http::StatusCode;
 use serde_json::json;
 
 use super::named;
+use crate::http::admin::changing;
 use crate::http::health::iso;
-use crate::http::{ApiError, Service, bearer, now};
+use crate::http::{ApiError, Service, now};
 
 pub(in crate::http) async fn handle(
     State(service): State<Arc<Service>>,
     request: Request,
 ) -> Result<Response, ApiError> {
-    let token = bearer::token(request.headers())?;
-    service.app.administrator(token, now()).await?;
+    let origin = service.origin(&request);
+    changing(&service, request.headers(), origin).await?;
     let started = Instant::now();
     let dependencies = service.dependencies.ask(&service.app).await.for_writing();
     let cause = service.unready_cause().await;

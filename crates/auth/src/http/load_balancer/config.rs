@@ -7,14 +7,15 @@ use axum::extract::{Request, State};
 use serde_json::{Value, json};
 
 use crate::config::Config;
-use crate::http::{ApiError, Service, bearer, now};
+use crate::http::admin::looking;
+use crate::http::{ApiError, Service};
 
 pub(in crate::http) async fn handle(
     State(service): State<Arc<Service>>,
     request: Request,
 ) -> Result<Json<Value>, ApiError> {
-    let token = bearer::token(request.headers())?;
-    service.app.administrator(token, now()).await?;
+    let origin = service.origin(&request);
+    looking(&service, request.headers(), origin).await?;
     Ok(Json(service.settings.clone()))
 }
 

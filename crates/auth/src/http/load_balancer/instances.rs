@@ -8,17 +8,18 @@ use axum::extract::{Request, State};
 use serde_json::{Map, Value, json};
 
 use crate::domain::InstanceRecord;
+use crate::http::admin::looking;
 use crate::http::health::iso;
-use crate::http::{ApiError, Service, bearer, now};
+use crate::http::{ApiError, Service};
 use crate::registry::Fingerprint;
 
 pub(in crate::http) async fn handle(
     State(service): State<Arc<Service>>,
     request: Request,
 ) -> Result<Json<Value>, ApiError> {
-    let now = now();
-    let token = bearer::token(request.headers())?;
-    service.app.administrator(token, now).await?;
+    let origin = service.origin(&request);
+    looking(&service, request.headers(), origin).await?;
+    let now = origin.now;
     let instances = service.app.instances(now).await?;
     let own = own(&service, &instances);
     let shown: Vec<Value> = instances

@@ -10,18 +10,19 @@ use serde_json::{Value, json};
 use super::instances::own;
 use super::megabytes;
 use crate::domain::{InstanceRecord, InstanceState};
+use crate::http::admin::looking;
 use crate::http::health::iso;
 use crate::http::health::memory::Memory;
-use crate::http::{ApiError, Service, bearer, now};
+use crate::http::{ApiError, Service};
 use crate::registry::Fingerprint;
 
 pub(in crate::http) async fn handle(
     State(service): State<Arc<Service>>,
     request: Request,
 ) -> Result<Json<Value>, ApiError> {
-    let now = now();
-    let token = bearer::token(request.headers())?;
-    service.app.administrator(token, now).await?;
+    let origin = service.origin(&request);
+    looking(&service, request.headers(), origin).await?;
+    let now = origin.now;
     let instances = service.app.instances(now).await?;
     let count = |state| instances.iter().filter(|of| of.state == state).count();
     let own = own(&service, &instances);

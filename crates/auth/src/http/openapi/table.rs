@@ -28,8 +28,6 @@ pub(super) enum Needs {
     Credential,
     /// Administrators.
     Administrator,
-    /// Administrators by their access token.
-    AdministratorsToken,
 }
 
 /// A member of a body or a query.
@@ -81,7 +79,6 @@ impl Operation {
             Needs::Session => [OF_TOKENS, &["csrf"]],
             Needs::Credential => [OF_TOKENS, &[]],
             Needs::Administrator => [OF_TOKENS, OF_ADMINISTRATORS],
-            Needs::AdministratorsToken => [OF_TOKENS, &["forbidden"]],
         };
         let [first, second] = of_needs;
         [ALWAYS, of_body, of_query, first, second, self.refusals]
@@ -189,15 +186,15 @@ pub(super) static OPERATIONS: &[Operation] = &[
     operation("GET", "/api/v1/api-keys", Needs::Session, "The API keys of the account."),
     operation("POST", "/api/v1/api-keys", Needs::Session, "A new API key, shown once.").taking(NEW_KEY).done_as(&[201]).refusing(&["invalid_name", "invalid_permission", "invalid_expiry", "too_many", "beyond_owner", "reauthentication_required"]),
     operation("DELETE", "/api/v1/api-keys/{id}", Needs::Session, "Revokes an API key.").done_as(&[204]).refusing(&["no_such_thing", "reauthentication_required"]),
-    operation("GET", "/api/v1/admin/roles", Needs::AdministratorsToken, "Every role and what it grants."),
-    operation("GET", "/api/v1/admin/roles/{name}", Needs::AdministratorsToken, "One role.").refusing(&["invalid_role", "no_such_thing"]),
-    operation("PUT", "/api/v1/admin/roles/{name}", Needs::AdministratorsToken, "What a role grants from now on.").taking(&[needs("permissions", Takes::Texts, "Each resource:action or resource:*.")]).refusing(&["invalid_role", "invalid_permission", "too_many"]),
-    operation("DELETE", "/api/v1/admin/roles/{name}", Needs::AdministratorsToken, "Takes a role away that nobody holds.").done_as(&[204]).refusing(&["invalid_role", "role_held", "no_such_thing"]),
-    operation("GET", "/api/v1/admin/clients", Needs::AdministratorsToken, "Machine identities.").asking(&[may("after", Takes::Text, "The last one of the page before.")]),
-    operation("PUT", "/api/v1/admin/clients/{name}", Needs::AdministratorsToken, "A client as it shall be.").taking(&[needs("roles", Takes::Texts, "Every role it shall have."), may("tier", Takes::Text, "Which limits it has."), may("status", Takes::Text, "active or disabled.")]).refusing(&["invalid_client", "invalid_role", "invalid_tier", "too_many"]),
-    operation("DELETE", "/api/v1/admin/clients/{name}", Needs::AdministratorsToken, "Takes a client away, and its keys.").done_as(&[204]).refusing(&["invalid_client", "no_such_thing"]),
-    operation("GET", "/api/v1/admin/clients/{name}/api-keys", Needs::AdministratorsToken, "The API keys of a client.").refusing(&["invalid_client", "no_such_thing"]),
-    operation("POST", "/api/v1/admin/clients/{name}/api-keys", Needs::AdministratorsToken, "A new API key of a client, shown once.").taking(NEW_KEY).done_as(&[201]).refusing(&["invalid_client", "invalid_name", "invalid_permission", "invalid_expiry", "too_many", "beyond_owner", "no_such_thing"]),
+    operation("GET", "/api/v1/admin/roles", Needs::Administrator, "Every role and what it grants."),
+    operation("GET", "/api/v1/admin/roles/{name}", Needs::Administrator, "One role.").refusing(&["invalid_role", "no_such_thing"]),
+    operation("PUT", "/api/v1/admin/roles/{name}", Needs::Administrator, "What a role grants from now on.").taking(&[needs("permissions", Takes::Texts, "Each resource:action or resource:*.")]).refusing(&["invalid_role", "invalid_permission", "too_many"]),
+    operation("DELETE", "/api/v1/admin/roles/{name}", Needs::Administrator, "Takes a role away that nobody holds.").done_as(&[204]).refusing(&["invalid_role", "role_held", "no_such_thing"]),
+    operation("GET", "/api/v1/admin/clients", Needs::Administrator, "Machine identities.").asking(&[may("after", Takes::Text, "The last one of the page before.")]),
+    operation("PUT", "/api/v1/admin/clients/{name}", Needs::Administrator, "A client as it shall be.").taking(&[needs("roles", Takes::Texts, "Every role it shall have."), may("tier", Takes::Text, "Which limits it has."), may("status", Takes::Text, "active or disabled.")]).refusing(&["invalid_client", "invalid_role", "invalid_tier", "too_many"]),
+    operation("DELETE", "/api/v1/admin/clients/{name}", Needs::Administrator, "Takes a client away, and its keys.").done_as(&[204]).refusing(&["invalid_client", "no_such_thing"]),
+    operation("GET", "/api/v1/admin/clients/{name}/api-keys", Needs::Administrator, "The API keys of a client.").refusing(&["invalid_client", "no_such_thing"]),
+    operation("POST", "/api/v1/admin/clients/{name}/api-keys", Needs::Administrator, "A new API key of a client, shown once.").taking(NEW_KEY).done_as(&[201]).refusing(&["invalid_client", "invalid_name", "invalid_permission", "invalid_expiry", "too_many", "beyond_owner", "no_such_thing"]),
     operation("GET", "/api/v1/auth/verify", Needs::Session, "Whether the token or the session may be believed right now, and whose it is."),
     operation("POST", "/api/v1/auth/setup", Needs::Nothing, "The first administrator, by the one-time set-up token.").taking(&[needs("setup_token", Takes::Secret, "As `portcullis auth migrate` printed it."), EMAIL, PASSWORD]).done_as(&[201]).refusing(&["invalid_setup_token", "invalid_email", "invalid_password", "weak_password", "email_taken"]),
     operation("GET", "/api/v1/admin/users", Needs::Administrator, "Accounts that fit, in order of their addresses. Leaves a line in the audit log.").asking(&[may("search", Takes::Text, "A part of the address."), may("status", Takes::Text, "active or disabled."), may("role", Takes::Text, "The name of a role."), LIMIT, CURSOR]).refusing(&["invalid_cursor"]),
@@ -222,9 +219,9 @@ pub(super) static OPERATIONS: &[Operation] = &[
     operation("GET", "/ready", Needs::Nothing, "The same as /health/ready."),
     operation("GET", "/alive", Needs::Nothing, "The same as /health/live."),
     operation("GET", "/api/v1/load-balancer/health", Needs::Nothing, "Everything a balancer may want to know; 503 if no traffic should come."),
-    operation("GET", "/api/v1/load-balancer/instances", Needs::AdministratorsToken, "Who lives, and whose settings differ."),
-    operation("GET", "/api/v1/load-balancer/metrics", Needs::AdministratorsToken, "The first figures as JSON."),
-    operation("GET", "/api/v1/load-balancer/config", Needs::AdministratorsToken, "What this instance runs with, without secrets."),
-    operation("POST", "/api/v1/load-balancer/health-check", Needs::AdministratorsToken, "Asks the dependencies now; 503 when one is down."),
+    operation("GET", "/api/v1/load-balancer/instances", Needs::Administrator, "Who lives, and whose settings differ."),
+    operation("GET", "/api/v1/load-balancer/metrics", Needs::Administrator, "The first figures as JSON."),
+    operation("GET", "/api/v1/load-balancer/config", Needs::Administrator, "What this instance runs with, without secrets."),
+    operation("POST", "/api/v1/load-balancer/health-check", Needs::Administrator, "Asks the dependencies now; 503 when one is down."),
     operation("GET", "/metrics", Needs::Nothing, "All metrics as Prometheus text, where there is no internal listener."),
 ];

@@ -1,4 +1,4 @@
-//! `/api/v1/admin/roles`: what roles grant. For administrators, by access token.
+//! `/api/v1/admin/roles`: what roles grant.
 
 use std::sync::Arc;
 
@@ -8,10 +8,11 @@ use http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{ApiError, Service, bearer, body};
+use super::{changing, looking};
 use crate::app::Refusal;
 use crate::app::authorization::Unauthorized;
 use crate::domain::{Role, RoleDefinition};
+use crate::http::{ApiError, Service, body};
 use crate::store::PageLimit;
 
 #[derive(Deserialize)]
@@ -25,11 +26,8 @@ pub(super) async fn list(
     State(service): State<Arc<Service>>,
     request: Request,
 ) -> Result<Response, ApiError> {
-    let token = bearer::token(request.headers())?;
-    service
-        .app
-        .administrators_account(token, super::now())
-        .await?;
+    let origin = service.origin(&request);
+    looking(&service, request.headers(), origin).await?;
     let roles = service.app.roles(None, PageLimit::MAX).await?;
     let roles: Vec<Value> = roles.iter().map(shown).collect();
     Ok(axum::Json(json!({ "roles": roles })).into_response())
@@ -40,11 +38,8 @@ pub(super) async fn read(
     Path(name): Path<String>,
     request: Request,
 ) -> Result<Response, ApiError> {
-    let token = bearer::token(request.headers())?;
-    service
-        .app
-        .administrators_account(token, super::now())
-        .await?;
+    let origin = service.origin(&request);
+    looking(&service, request.headers(), origin).await?;
     let role = Role::parse(&name).map_err(|_| Refusal::from(Unauthorized::NotFound))?;
     let found = service.app.roles(None, PageLimit::MAX).await?;
     let found = found.iter().find(|definition| definition.role == role);
@@ -58,11 +53,7 @@ pub(super) async fn define(
     request: Request,
 ) -> Result<Response, ApiError> {
     let origin = service.origin(&request);
-    let token = bearer::token(request.headers())?;
-    let by = service
-        .app
-        .administrators_account(token, origin.now)
-        .await?;
+    let by = changing(&service, request.headers(), origin).await?;
     let body: Body = body::decode(request).await?;
     // To its end even when the requester leaves: durable and known everywhere, or neither.
     let defined = body::to_the_end(async move {
@@ -78,11 +69,7 @@ pub(super) async fn remove(
     request: Request,
 ) -> Result<Response, ApiError> {
     let origin = service.origin(&request);
-    let token = bearer::token(request.headers())?;
-    let by = service
-        .app
-        .administrators_account(token, origin.now)
-        .await?;
+    let by = changing(&service, request.headers(), origin).await?;
     body::to_the_end(async move { service.app.remove_role(&name, by, origin).await }).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }

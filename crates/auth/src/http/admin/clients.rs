@@ -1,4 +1,4 @@
-//! `/api/v1/admin/clients`: machine identities and their API keys. For administrators, by access token.
+//! `/api/v1/admin/clients`: machine identities and their API keys.
 
 use std::sync::Arc;
 
@@ -8,12 +8,14 @@ use http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::api_keys::{self, NewKey};
-use super::{ApiError, Service, bearer, body};
+use super::{changing, looking};
 use crate::app::Refusal;
 use crate::app::authorization::Unauthorized;
 use crate::app::authorization::administration::NewClient;
 use crate::domain::{AccountStatus, Client, ClientName, Role, SubjectId};
+use crate::http::api_keys::{self, NewKey};
+use crate::http::query::Query;
+use crate::http::{ApiError, Service, body};
 use crate::store::PageLimit;
 
 #[derive(Deserialize)]
@@ -29,18 +31,11 @@ pub(super) async fn list(
     State(service): State<Arc<Service>>,
     request: Request,
 ) -> Result<Response, ApiError> {
-    let token = bearer::token(request.headers())?;
-    service
-        .app
-        .administrators_account(token, super::now())
-        .await?;
-    let after = match request.uri().query() {
-        None | Some("") => None,
-        Some(query) => {
-            let name = query.strip_prefix("after=").ok_or(ApiError::InvalidQuery)?;
-            Some(ClientName::parse(name).map_err(|_| ApiError::InvalidQuery)?)
-        }
-    };
+    let origin = service.origin(&request);
+    looking(&service, request.headers(), origin).await?;
+    let mut query = Query::read(request.uri().query())?;
+    let after = query.take_as("after", |text| ClientName::parse(text).ok())?;
+    query.finish()?;
     let clients = service.app.clients(after.as_ref(), PageLimit::MAX).await?;
     let is_full = clients.len() == usize::from(PageLimit::MAX.rows());
     let next = clients.last().filter(|_| is_full);
@@ -55,11 +50,7 @@ pub(super) async fn put(
     request: Request,
 ) -> Result<Response, ApiError> {
     let origin = service.origin(&request);
-    let token = bearer::token(request.headers())?;
-    let by = service
-        .app
-        .administrators_account(token, origin.now)
-        .await?;
+    let by = changing(&service, request.headers(), origin).await?;
     let body: Body = body::decode(request).await?;
     let status = body.status.as_deref().map(AccountStatus::parse);
     let Some(status) = status.unwrap_or(Some(AccountStatus::Active)) else {
@@ -83,11 +74,7 @@ pub(super) async fn remove(
     request: Request,
 ) -> Result<Response, ApiError> {
     let origin = service.origin(&request);
-    let token = bearer::token(request.headers())?;
-    let by = service
-        .app
-        .administrators_account(token, origin.now)
-        .await?;
+    let by = changing(&service, request.headers(), origin).await?;
     body::to_the_end(async move { service.app.remove_client(&name, by, origin).await }).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
@@ -97,11 +84,8 @@ pub(super) async fn keys(
     Path(name): Path<String>,
     request: Request,
 ) -> Result<Response, ApiError> {
-    let token = bearer::token(request.headers())?;
-    service
-        .app
-        .administrators_account(token, super::now())
-        .await?;
+    let origin = service.origin(&request);
+    looking(&service, request.headers(), origin).await?;
     let keys = service.app.api_keys_of(&owner(&name)?).await?;
     Ok(api_keys::listed(&keys))
 }
@@ -112,12 +96,12 @@ pub(super) async fn create_key(
     request: Request,
 ) -> Result<Response, ApiError> {
     let origin = service.origin(&request);
-    let token = bearer::token(request.headers())?;
-    let app = &service.app;
-    let by = app.administrators_account(token, origin.now).await?;
+    let by = changing(&service, request.headers(), origin).await?;
     let owner = owner(&name)?;
     let body: NewKey = body::decode(request).await?;
-    let created = app.create_client_key(owner, body.wanted(), by, origin);
+    let created = service
+        .app
+        .create_client_key(owner, body.wanted(), by, origin);
     Ok(api_keys::created(&created.await?))
 }
 
