@@ -168,7 +168,6 @@ pub(crate) enum Refusal {
     NoSuchAccount,
     /// Administrators do not shut themselves out.
     OwnAccount,
-    InvalidRole,
     /// A cursor of another list, or of nobody.
     StrangeCursor,
     /// A setting that cannot be stored.

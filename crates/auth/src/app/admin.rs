@@ -5,14 +5,15 @@ mod accounts;
 mod settings;
 
 use super::audit::AuditPage;
-use super::{App, Origin, Outcome, Refusal, audit};
+use super::{App, Origin, Outcome, Owner, Refusal, audit};
 use crate::domain::{AccountId, Actor, AuditEntry, AuditEvent, Role, UnixMillis};
 use crate::store::{AuditFilter, PageLimit};
 
 /// Somebody who proved to be an administrator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Administrator {
-    pub(crate) account: AccountId,
+    /// The account and the session that it came by.
+    pub(crate) owner: Owner,
 }
 
 impl App {
@@ -66,12 +67,16 @@ impl Administrator {
         if !claims.roles.iter().any(|role| role == Role::ADMIN) {
             return Err(Refusal::Forbidden);
         }
-        let account = AccountId::parse(&claims.sub).ok_or(Refusal::Forbidden)?;
-        Ok(Self { account })
+        let owner = Owner::of(claims)?;
+        Ok(Self { owner })
+    }
+
+    pub(super) fn account(self) -> AccountId {
+        self.owner.account
     }
 
     pub(super) fn line(self, event: AuditEvent, origin: Origin) -> AuditEntry {
-        origin.audit_by(Actor::Account(self.account), event)
+        origin.audit_by(Actor::Account(self.account()), event)
     }
 
     fn line_about(self, account: AccountId, event: AuditEvent, origin: Origin) -> AuditEntry {

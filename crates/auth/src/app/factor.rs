@@ -15,6 +15,7 @@ use super::{App, Outcome, Refusal};
 use crate::domain::TotpSecret;
 
 pub(crate) use challenge::Challenge;
+pub(crate) use enrol::Factors;
 
 impl App {
     /// The authenticator that counts; `None` while there is none, or none that was confirmed.

@@ -41,7 +41,7 @@ impl App {
 }
 
 impl Owner {
-    fn of(claims: &portcullis_token::Claims) -> Outcome<Self> {
+    pub(super) fn of(claims: &portcullis_token::Claims) -> Outcome<Self> {
         Ok(Self {
             account: AccountId::parse(&claims.sub).ok_or(Refusal::Forbidden)?,
             session: SessionId::parse(&claims.sid).ok_or(Refusal::Forbidden)?,

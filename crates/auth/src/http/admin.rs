@@ -28,6 +28,9 @@ pub(super) fn routes() -> Vec<Route> {
         ("/api/v1/admin/users/{id}/disable", post(users::disable)),
         ("/api/v1/admin/users/{id}/enable", post(users::enable)),
         ("/api/v1/admin/users/{id}/roles", put(users::set_roles)),
+        ("/api/v1/admin/users/{id}/tier", put(users::set_tier)),
+        ("/api/v1/admin/users/{id}/mfa", delete(users::reset_factors)),
+        ("/api/v1/admin/users/{id}/api-keys", get(users::keys)),
         (
             "/api/v1/admin/users/{id}/sessions",
             get(users::sessions).delete(users::end_sessions),

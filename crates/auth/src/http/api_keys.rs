@@ -79,7 +79,7 @@ pub(super) fn created((key, secret): &(ApiKey, ApiKeySecret)) -> Response {
     (StatusCode::CREATED, axum::Json(answer)).into_response()
 }
 
-pub(super) fn listed(keys: &[ApiKey]) -> Response {
+pub(in crate::http) fn listed(keys: &[ApiKey]) -> Response {
     let keys: Vec<Value> = keys.iter().map(shown).collect();
     axum::Json(json!({ "api_keys": keys })).into_response()
 }

@@ -339,11 +339,6 @@ fn administrators(refusal: &Refusal) -> Problem {
             "own_account",
             "This would shut you out: let another administrator do it.",
         ),
-        Refusal::InvalidRole => Problem(
-            S::BAD_REQUEST,
-            "invalid_role",
-            "A role is letters, digits and - _ . : in lower case.",
-        ),
         Refusal::StrangeCursor => Problem(
             S::BAD_REQUEST,
             "invalid_cursor",

@@ -27,7 +27,7 @@ pub(super) async fn show(
 ) -> Result<Response, ApiError> {
     let origin = service.origin(&request);
     let owner = owner::looking(&service, request.headers(), origin).await?;
-    let factors = service.app.factors(owner).await?;
+    let factors = service.app.factors(owner.account).await?;
     let answer = axum::Json(json!({
         "totp": factors.has_totp,
         "recovery_codes_left": factors.recovery_codes_left,

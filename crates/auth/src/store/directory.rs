@@ -1,9 +1,9 @@
-//! Looking for accounts. Never all of them at once.
+//! Looking for accounts and at them. Never all of them at once.
 
 use async_trait::async_trait;
 
 use super::{PageLimit, StoreResult};
-use crate::domain::{Account, AccountStatus, Email};
+use crate::domain::{Account, AccountId, AccountStatus, Email, UnixMillis};
 
 /// Accounts as administrators look for them.
 #[async_trait]
@@ -15,6 +15,9 @@ pub trait DirectoryStore: Send + Sync + 'static {
         after: Option<&Email>,
         limit: PageLimit,
     ) -> StoreResult<Vec<Account>>;
+
+    /// When the owner of the address said that it is theirs; `None`: never, or there is no such account.
+    async fn email_verified_at(&self, id: AccountId) -> StoreResult<Option<UnixMillis>>;
 }
 
 /// Which accounts; everything that is said must fit.

@@ -51,6 +51,7 @@ on_every_store!(
     administrators_shut_and_open_accounts_on_every_instance,
     administrators_do_not_shut_themselves_out_nor_find_nobody,
     administrators_give_roles_and_end_sessions,
+    administrators_give_tiers_and_help_whoever_lost_the_phone,
     sec_f06_nobody_else_administrates,
     sec_f02_a_cookie_looks_and_changes_only_with_what_a_page_of_ours_knows,
     sec_h05_hostile_filters_and_cursors_are_refused_or_find_nothing,
@@ -171,6 +172,10 @@ async fn administrators_give_roles_and_end_sessions(installation: Installation) 
     let body = json!({ "roles": ["Not A Role"] });
     let refused = ask(&a, &admin, "PUT", &format!("users/{id}/roles"), body).await;
     assert_problem(&refused, 400, "invalid_role");
+    let many: Vec<String> = (0..65).map(|n| format!("r{n}")).collect();
+    let body = json!({ "roles": many });
+    let refused = ask(&a, &admin, "PUT", &format!("users/{id}/roles"), body).await;
+    assert_problem(&refused, 400, "too_many");
 
     let fresh = wait_until("a token after the cut", async || {
         let tokens = Tokens::of(&a.try_login(EMAIL, PASSWORD).await);
@@ -210,6 +215,61 @@ async fn administrators_give_roles_and_end_sessions(installation: Installation) 
         401,
         "invalid_refresh_token",
     );
+}
+
+async fn administrators_give_tiers_and_help_whoever_lost_the_phone(installation: Installation) {
+    let (a, b) = (installation.start("a").await, installation.start("b").await);
+    let admin = administrator(&installation, &a).await;
+    let tokens = a.register_and_login().await;
+    let id = id_of(&a, &admin, EMAIL).await;
+    let (tier, mfa) = (format!("users/{id}/tier"), format!("users/{id}/mfa"));
+    let shown = get(&b, &admin, &format!("users/{id}")).await;
+    assert_eq!(shown["tier"], "free");
+    assert_eq!(shown["email_verified_at"], Value::Null);
+    let none = json!({ "totp": false, "recovery_codes_left": 0 });
+    assert_eq!(shown["mfa"], none);
+
+    let given = ask(&a, &admin, "PUT", &tier, json!({ "tier": "pro" })).await;
+    assert_eq!((given.status, &given.json()["tier"]), (200, &json!("pro")));
+    let login = Tokens::of(&b.try_login(EMAIL, PASSWORD).await);
+    assert_eq!(b.verify(&login.access).await.json()["tier"], "pro");
+    let line = get(&a, &admin, "audit?event=tier_changed").await["lines"][0].clone();
+    assert_eq!(
+        (&line["object"], &line["account_id"]),
+        (&json!("pro"), &json!(id))
+    );
+    assert_eq!(line["actor"], "account");
+    for (body, code) in [
+        (json!({ "tier": "gold" }), "invalid_tier"),
+        (json!({ "tier": 1 }), "invalid_body"),
+        (json!({}), "invalid_body"),
+    ] {
+        assert_problem(&ask(&a, &admin, "PUT", &tier, body).await, 400, code);
+    }
+
+    let refused = ask(&a, &admin, "DELETE", &mfa, Value::Null).await;
+    assert_problem(&refused, 409, "no_factor");
+    crate::factors::enrol(&a, &tokens).await;
+    let shown = get(&b, &admin, &format!("users/{id}")).await;
+    assert_eq!(shown["mfa"]["totp"], true, "{shown}");
+    assert_eq!(a.try_login(EMAIL, PASSWORD).await.status, 202, "and a code");
+    let reset = ask(&b, &admin, "DELETE", &mfa, Value::Null).await;
+    assert_eq!(reset.status, 204, "{}", reset.text());
+    assert_eq!(a.try_login(EMAIL, PASSWORD).await.status, 200);
+    let line = get(&a, &admin, "audit?event=factors_reset").await["lines"][0].clone();
+    assert_eq!(line["account_id"], json!(id));
+
+    let nobody = "users/00000000-0000-4000-8000-000000000000";
+    for (method, path, body) in [
+        ("PUT", format!("{nobody}/tier"), json!({ "tier": "pro" })),
+        ("DELETE", format!("{nobody}/mfa"), Value::Null),
+        ("GET", format!("{nobody}/api-keys"), Value::Null),
+    ] {
+        let refused = ask(&a, &admin, method, &path, body).await;
+        assert_problem(&refused, 404, "no_such_account");
+    }
+    let keys = get(&a, &admin, &format!("users/{id}/api-keys")).await;
+    assert_eq!(keys["api_keys"], json!([]));
 }
 
 async fn sec_f06_nobody_else_administrates(installation: Installation) {

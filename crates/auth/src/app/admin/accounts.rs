@@ -5,11 +5,23 @@ use std::collections::BTreeSet;
 use super::super::sessions::SessionPage;
 use super::super::{App, Origin, Outcome, Owner, Refusal, cursor};
 use super::Administrator;
+use crate::app::authorization::Unauthorized;
+use crate::app::authorization::administration::ROLES_MAX;
+use crate::app::factor::Factors;
 use crate::domain::{
-    Account, AccountId, AccountStatus, AuditEvent, Email, Revocation, Role, SessionCursor,
-    SessionId, UnixMillis,
+    Account, AccountId, AccountStatus, ApiKey, AuditEvent, Email, Revocation, Role, SessionCursor,
+    SessionId, SubjectId, Tier, UnixMillis,
 };
 use crate::store::{AccountFilter, PageLimit};
+
+/// One account, and how its owner proves to be it.
+#[derive(Debug)]
+pub(crate) struct AccountDetails {
+    pub(crate) account: Account,
+    /// When whoever got the mail said that the address is theirs.
+    pub(crate) email_verified_at: Option<UnixMillis>,
+    pub(crate) factors: Factors,
+}
 
 /// Some accounts, in order of their addresses.
 #[derive(Debug)]
@@ -65,7 +77,7 @@ impl App {
     }
 
     /// One account.
-    pub(crate) async fn account(
+    async fn account(
         &self,
         administrator: Administrator,
         id: AccountId,
@@ -78,6 +90,20 @@ impl App {
             Ok(account)
         };
         self.counted("read_account", found.await)
+    }
+
+    /// One account, with its factors.
+    pub(crate) async fn account_details(
+        &self,
+        administrator: Administrator,
+        id: AccountId,
+        origin: Origin,
+    ) -> Outcome<AccountDetails> {
+        Ok(AccountDetails {
+            account: self.account(administrator, id, origin).await?,
+            email_verified_at: self.store.email_verified_at(id).await?,
+            factors: self.factors(id).await?,
+        })
     }
 
     /// Opens or shuts an account; shut, its sessions end on every instance before this returns.
@@ -94,7 +120,7 @@ impl App {
                 AccountStatus::Active => AuditEvent::Enabled,
                 AccountStatus::Disabled => AuditEvent::Disabled,
             };
-            if id == administrator.account && status == AccountStatus::Disabled {
+            if id == administrator.account() && status == AccountStatus::Disabled {
                 return Err(Refusal::OwnAccount);
             }
             let line = administrator.line_about(id, event, origin);
@@ -124,9 +150,12 @@ impl App {
             let roles = roles.iter().map(|role| Role::parse(role));
             let roles: BTreeSet<Role> = roles
                 .collect::<Result<_, _>>()
-                .map_err(|_| Refusal::InvalidRole)?;
+                .map_err(|_| Unauthorized::InvalidRole)?;
+            if roles.len() > ROLES_MAX {
+                return Err(Unauthorized::TooMany.into());
+            }
             let is_admin = roles.iter().any(|role| role.as_str() == Role::ADMIN);
-            if id == administrator.account && !is_admin {
+            if id == administrator.account() && !is_admin {
                 return Err(Refusal::OwnAccount);
             }
             let names: Vec<&str> = roles.iter().map(Role::as_str).collect();
@@ -140,6 +169,58 @@ impl App {
             self.existing(id).await
         };
         self.counted("change_roles", changed.await)
+    }
+
+    /// Puts an account into a tier; its tokens say so from the next login or refresh on.
+    pub(crate) async fn change_tier(
+        &self,
+        administrator: Administrator,
+        id: AccountId,
+        tier: &str,
+        origin: Origin,
+    ) -> Outcome<Account> {
+        let changed = async {
+            let tier = Tier::parse(tier).map_err(|_| Unauthorized::InvalidTier)?;
+            let line = administrator.line_about(id, AuditEvent::TierChanged, origin);
+            let line = line.about(tier.as_str());
+            if !self.store.set_tier(id, tier, &line).await? {
+                return Err(Refusal::NoSuchAccount);
+            }
+            self.publish_permissions().await?;
+            self.existing(id).await
+        };
+        self.counted("change_tier", changed.await)
+    }
+
+    /// Takes authenticator and recovery codes away from whoever lost them; sessions go on. Whoever holds the password
+    /// is in from then on, so that the administrator has to have proved who they are within the last minutes.
+    pub(crate) async fn reset_factors(
+        &self,
+        administrator: Administrator,
+        id: AccountId,
+        origin: Origin,
+    ) -> Outcome<()> {
+        let reset = async {
+            self.require_fresh(administrator.owner, origin.now).await?;
+            self.existing(id).await?;
+            let line = administrator.line_about(id, AuditEvent::FactorsReset, origin);
+            match self.store.remove_factors(id, &line).await? {
+                true => Ok(()),
+                false => Err(Refusal::NoFactor),
+            }
+        };
+        self.counted("factors_reset", reset.await)
+    }
+
+    /// The API keys of an account, the newest first.
+    pub(crate) async fn api_keys_of_account(
+        &self,
+        administrator: Administrator,
+        id: AccountId,
+        origin: Origin,
+    ) -> Outcome<Vec<ApiKey>> {
+        self.account(administrator, id, origin).await?;
+        self.api_keys_of(&SubjectId::Account(id)).await
     }
 
     /// The sessions of an account.

@@ -213,7 +213,7 @@ impl App {
     ) -> Outcome<(ApiKey, ApiKeySecret)> {
         let created = async {
             let (key, secret) = wanted.parse(owner, origin.now)?;
-            self.store_key(key, secret, by.account, origin).await
+            self.store_key(key, secret, by.account(), origin).await
         };
         self.counted("api_key_create", created.await)
     }

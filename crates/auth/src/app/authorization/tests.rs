@@ -5,8 +5,8 @@ use std::sync::atomic::Ordering;
 
 use super::*;
 use crate::app::authorization::administration::definition;
-use crate::app::{Administrator, Origin};
-use crate::domain::{AccountId, Actor, AuditEntry, AuditEvent, Role};
+use crate::app::{Administrator, Origin, Owner};
+use crate::domain::{AccountId, Actor, AuditEntry, AuditEvent, Role, SessionId};
 use crate::server::tests::{Inside, inside, inside_as, inside_at};
 use crate::store::RUN;
 use crate::store::contract::all_at_once;
@@ -46,7 +46,11 @@ async fn token_of(inside: &Inside, email: &str) -> (AccountId, String) {
 async fn define(app: &App, permissions: &[&str]) {
     let permissions: Vec<String> = permissions.iter().map(|name| (*name).to_owned()).collect();
     let by = Administrator {
-        account: AccountId::from_random([1; 16]),
+        owner: Owner {
+            account: AccountId::from_random([1; 16]),
+            session: SessionId::from_random([1; 16]),
+            expires_at: at(0).now,
+        },
     };
     app.define_role("clerk", &permissions, by, at(0))
         .await

@@ -5,8 +5,8 @@ use portcullis_ops::Secret;
 
 use super::super::{App, Origin, Outcome, Owner, Refusal};
 use crate::domain::{
-    Account, AccountStatus, AuditEvent, ENROLMENT_TTL, RECOVERY_CODES, RecoveryCode, TotpCode,
-    TotpSecret,
+    Account, AccountId, AccountStatus, AuditEvent, ENROLMENT_TTL, RECOVERY_CODES, RecoveryCode,
+    TotpCode, TotpSecret,
 };
 use crate::keys::Purpose;
 use crate::random;
@@ -61,10 +61,10 @@ impl App {
     }
 
     /// Whether there is an authenticator, and how many recovery codes are left.
-    pub(crate) async fn factors(&self, owner: Owner) -> Outcome<Factors> {
+    pub(crate) async fn factors(&self, account: AccountId) -> Outcome<Factors> {
         Ok(Factors {
-            has_totp: self.factor_of(owner.account).await?.is_some(),
-            recovery_codes_left: self.store.recovery_codes_left(owner.account).await?,
+            has_totp: self.factor_of(account).await?.is_some(),
+            recovery_codes_left: self.store.recovery_codes_left(account).await?,
         })
     }
 

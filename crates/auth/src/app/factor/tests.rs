@@ -1,7 +1,7 @@
 //! Second factors on a clock of our own, with a test in the place of the app on a phone.
 
 use super::*;
-use crate::app::{Grant, Origin, Owner};
+use crate::app::{Administrator, Grant, Origin, Owner};
 use crate::domain::{AuditEvent, RecoveryCode, UnixMillis};
 use crate::server::tests::{Inside, inside, inside_at};
 use crate::store::PageLimit;
@@ -352,4 +352,32 @@ async fn what_happens_to_factors_is_in_the_audit_log() {
         let found = lines.iter().find(|line| line.event == event);
         assert_eq!(found.unwrap().account, Some(owner.account), "{event:?}");
     }
+}
+
+#[tokio::test]
+async fn sec_f05_an_administrator_resets_factors_only_with_a_young_proof() {
+    let (_directory, inside) = inside().await;
+    let (_, _, ada) = enrolled(&inside).await;
+    let app = inside.app();
+    let email = "root@example.com";
+    app.register(email, PASSWORD, at(0)).await.unwrap();
+    let grant = app.log_in(email, PASSWORD, at(0)).await.unwrap();
+    let root = Administrator {
+        owner: owner(app, &grant, at(0)).await,
+    };
+    let late = app.reset_factors(root, ada.account, at(301)).await;
+    assert!(
+        matches!(late, Err(Refusal::ReauthenticationRequired)),
+        "{late:?}"
+    );
+    assert!(app.factors(ada.account).await.unwrap().has_totp);
+    app.reauthenticate(root.owner, PASSWORD, None, at(301))
+        .await
+        .unwrap();
+    app.reset_factors(root, ada.account, at(302)).await.unwrap();
+    assert!(!app.factors(ada.account).await.unwrap().has_totp);
+    let line = inside.stores.store.recent_audit(PageLimit::new(1));
+    let line = line.await.unwrap().remove(0);
+    assert_eq!(line.event, AuditEvent::FactorsReset);
+    assert_eq!(line.account, Some(ada.account));
 }

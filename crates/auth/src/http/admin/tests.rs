@@ -10,8 +10,10 @@ use tower::ServiceExt;
 
 use crate::app::authorization::NewApiKey;
 use crate::app::authorization::administration::NewClient;
-use crate::app::{Administrator, Origin};
-use crate::domain::{AccountId, Actor, AuditEntry, AuditEvent, ClientName, Email, Role, SubjectId};
+use crate::app::{Administrator, Origin, Owner};
+use crate::domain::{
+    AccountId, Actor, AuditEntry, AuditEvent, ClientName, Email, Role, SessionId, SubjectId,
+};
 use crate::http::{now, openapi, router, served};
 use crate::server::tests::{Inside, inside};
 
@@ -87,7 +89,11 @@ async fn requester(inside: &Inside, email: &str, role: &str) -> Requester {
 /// A key of a machine that has the role of administrators.
 async fn key(inside: &Inside) -> String {
     let by = Administrator {
-        account: AccountId::from_random([1; 16]),
+        owner: Owner {
+            account: AccountId::from_random([1; 16]),
+            session: SessionId::from_random([1; 16]),
+            expires_at: now(),
+        },
     };
     let wanted = NewClient {
         name: "robot",

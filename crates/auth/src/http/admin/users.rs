@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use super::{account, changing, default_limit, limit, looking};
 use crate::app::Refusal;
 use crate::domain::{Account, AccountStatus, Role, SessionCursor, SessionId};
+use crate::http::api_keys;
 use crate::http::health::iso;
 use crate::http::query::Query;
 use crate::http::{ApiError, Service, body, now};
@@ -23,6 +24,12 @@ const SEARCH_BYTES_MAX: usize = 254;
 #[serde(deny_unknown_fields)]
 struct Roles {
     roles: Vec<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NewTier {
+    tier: String,
 }
 
 pub(super) async fn list(
@@ -62,9 +69,15 @@ pub(super) async fn show(
     let administrator = looking(&service, request.headers(), origin).await?;
     let found = service
         .app
-        .account(administrator, account(&id)?, origin)
+        .account_details(administrator, account(&id)?, origin)
         .await?;
-    Ok(axum::Json(shown(&found)).into_response())
+    let mut answer = shown(&found.account);
+    answer["email_verified_at"] = json!(found.email_verified_at.map(iso));
+    answer["mfa"] = json!({
+        "totp": found.factors.has_totp,
+        "recovery_codes_left": found.factors.recovery_codes_left,
+    });
+    Ok(axum::Json(answer).into_response())
 }
 
 pub(super) async fn disable(
@@ -116,6 +129,49 @@ pub(super) async fn set_roles(
             .await
     });
     Ok(axum::Json(shown(&changed.await?)).into_response())
+}
+
+pub(super) async fn set_tier(
+    State(service): State<Arc<Service>>,
+    Path(id): Path<String>,
+    request: Request,
+) -> Result<Response, ApiError> {
+    let origin = service.origin(&request);
+    let administrator = changing(&service, request.headers(), origin).await?;
+    let id = account(&id)?;
+    let NewTier { tier } = body::decode(request).await?;
+    let changed = body::to_the_end(async move {
+        let app = &service.app;
+        app.change_tier(administrator, id, &tier, origin).await
+    });
+    Ok(axum::Json(shown(&changed.await?)).into_response())
+}
+
+pub(super) async fn reset_factors(
+    State(service): State<Arc<Service>>,
+    Path(id): Path<String>,
+    request: Request,
+) -> Result<Response, ApiError> {
+    let origin = service.origin(&request);
+    let administrator = changing(&service, request.headers(), origin).await?;
+    let reset = service
+        .app
+        .reset_factors(administrator, account(&id)?, origin);
+    reset.await?;
+    Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+pub(super) async fn keys(
+    State(service): State<Arc<Service>>,
+    Path(id): Path<String>,
+    request: Request,
+) -> Result<Response, ApiError> {
+    let origin = service.origin(&request);
+    let administrator = looking(&service, request.headers(), origin).await?;
+    let keys = service
+        .app
+        .api_keys_of_account(administrator, account(&id)?, origin);
+    Ok(api_keys::listed(&keys.await?))
 }
 
 pub(super) async fn sessions(
@@ -191,6 +247,7 @@ fn shown(account: &Account) -> Value {
         "email": account.email.as_str(),
         "status": account.status.as_str(),
         "roles": roles,
+        "tier": account.tier.as_str(),
         "created_at": iso(account.created_at),
     })
 }

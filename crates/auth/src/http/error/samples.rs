@@ -68,7 +68,6 @@ fn refusals() -> Vec<Refusal> {
         Refusal::NoMail,
         Refusal::NoSuchAccount,
         Refusal::OwnAccount,
-        Refusal::InvalidRole,
         Refusal::StrangeCursor,
         Refusal::Busy { retry_after: none },
         Refusal::StoreUnavailable(cause()),

@@ -288,8 +288,11 @@ pub(crate) async fn sec_g06_a_token_of_mail_is_good_once_until_a_newer_one(insta
             .await;
         assert_eq!(found.unwrap().unwrap().id, ada.id);
     }
+    let verified_at = async || instances.next().email_verified_at(ada.id).await.unwrap();
+    assert_eq!(verified_at().await, None);
     assert_eq!(verify(&second, after(2)).await, Some(ada.id));
     assert_eq!(verify(&second, after(2)).await, None, "spent");
+    assert_eq!(verified_at().await, Some(after(2)));
     // Who is verified gets no such mail again.
     ask(
         &instances,

@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use super::super::{AccountFilter, DirectoryStore, PageLimit, StoreResult};
 use super::statement::Statement;
 use super::{SqlStore, TENANT, account};
-use crate::domain::{Account, Email};
+use crate::domain::{Account, AccountId, Email, UnixMillis};
 
 #[async_trait]
 impl DirectoryStore for SqlStore {
@@ -33,6 +33,19 @@ impl DirectoryStore for SqlStore {
         .iter()
         .map(account::from_row)
         .collect()
+    }
+
+    async fn email_verified_at(&self, id: AccountId) -> StoreResult<Option<UnixMillis>> {
+        let row = Statement::new(
+            "looking whether an address is verified",
+            "SELECT email_verified_at FROM account WHERE id = $1 AND tenant_id = $2",
+        )
+        .bind(id.to_string())
+        .bind(TENANT)
+        .fetch_optional(&self.database)
+        .await?;
+        let at = row.map(|row| row.optional_number("email_verified_at"));
+        Ok(at.transpose()?.flatten().map(UnixMillis))
     }
 }
 
