@@ -250,7 +250,6 @@ impl Refusal {
             | Self::NoMail
             | Self::NoSuchAccount
             | Self::OwnAccount
-            | Self::InvalidRole
             | Self::StrangeCursor
             | Self::Setting(_) => false,
         }

@@ -16,6 +16,7 @@ use std::time::{Duration, SystemTime};
 
 use portcullis_ops::Secret;
 
+use crate::app::authorization::administration::ROLES_MAX;
 use crate::app::authorization::publish::{Unpublished, publish};
 use crate::app::revocations::share;
 use crate::config::{ACCESS_TTL_CEILING, Config};
@@ -41,10 +42,10 @@ const MARGIN: Duration = Duration::from_secs(120);
 #[derive(Debug, thiserror::Error)]
 pub enum OperatorError {
     /// The address is none.
-    #[error("{0}")]
+    #[error(transparent)]
     Email(#[from] InvalidEmail),
     /// A role's name is none.
-    #[error("{0}")]
+    #[error(transparent)]
     Role(#[from] InvalidRole),
     /// Somebody has that address already.
     #[error("an account has the address {0} already")]
@@ -283,8 +284,13 @@ pub async fn set_roles(
     changed
 }
 
-fn parse_roles(roles: &[String]) -> Result<BTreeSet<Role>, InvalidRole> {
-    roles.iter().map(|role| Role::parse(role)).collect()
+fn parse_roles(roles: &[String]) -> Result<BTreeSet<Role>, OperatorError> {
+    let roles = roles.iter().map(|role| Role::parse(role));
+    let roles: BTreeSet<Role> = roles.collect::<Result<_, _>>()?;
+    if roles.len() > ROLES_MAX {
+        return Err(authorization::AuthorizationError::TooMany.into());
+    }
+    Ok(roles)
 }
 
 fn now() -> UnixMillis {

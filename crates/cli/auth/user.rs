@@ -41,6 +41,16 @@ Exit codes:
   1  bad configuration, or the database cannot be used
   2  wrong usage of the command line";
 
+const SHOW_HELP: &str = "\
+Examples:
+  portcullis auth user show ada@example.com
+  portcullis auth user show ada@example.com --json --data-dir portcullis-data
+
+Exit codes:
+  0  shown
+  1  no such account, bad configuration, or the database cannot be used
+  2  wrong usage of the command line";
+
 const CHANGE_HELP: &str = "\
 Examples:
   portcullis auth user disable ada@example.com
@@ -134,7 +144,7 @@ enum Verb {
     #[command(after_help = TIER_HELP, alias = "set-tier")]
     Tier(SetTier),
     /// Print one account
-    #[command(after_help = LIST_HELP)]
+    #[command(after_help = SHOW_HELP)]
     Show(One),
     /// Add an account, with the password on standard input
     #[command(after_help = ADD_HELP)]

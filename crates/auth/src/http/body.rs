@@ -47,11 +47,43 @@ pub(crate) async fn decode<T: DeserializeOwned>(request: Request) -> Result<T, A
     let bytes = read(body, BODY_TIMEOUT).await?;
     match serde_json::from_slice(&bytes) {
         // serde also fills the fields of a struct from an array, in order.
-        Ok(_) if bytes.trim_ascii_start().first() != Some(&b'{') => Err(ApiError::InvalidBody),
+        Ok(_) if bytes.trim_ascii_start().first() != Some(&b'{') => {
+            Err(ApiError::InvalidBody(Some(NO_OBJECT.to_owned())))
+        }
         Ok(decoded) => Ok(decoded),
-        Err(error) if error.is_data() => Err(ApiError::InvalidBody),
+        Err(error) if error.is_data() => Err(ApiError::InvalidBody(hint(&error.to_string()))),
         Err(_) => Err(ApiError::MalformedJson),
     }
+}
+
+const NO_OBJECT: &str = "The body has to be one JSON object.";
+
+/// What would be right: out of serde's message only the words that are ours, which stand behind all that was sent.
+fn hint(message: &str) -> Option<String> {
+    let (message, _) = message.rsplit_once(" at line ")?;
+    let name = |text: &str| Some(text.split('`').next()?.to_owned());
+    if let Some(rest) = message.strip_prefix("missing field `") {
+        return name(rest).map(|name| format!("The member {name} is missing."));
+    }
+    if let Some(rest) = message.strip_prefix("duplicate field `") {
+        return name(rest).map(|name| format!("The member {name} is there twice."));
+    }
+    let (_, expected) = message.rsplit_once(", expected ")?;
+    if message.starts_with("unknown field `") {
+        let names: Vec<&str> = expected.split('`').skip(1).step_by(2).collect();
+        let names = names.join(", ");
+        return Some(format!(
+            "There is a member that is not taken here: {names}."
+        ));
+    }
+    let kind = match expected {
+        "a string" => "a text",
+        "a sequence" => "a list",
+        "u64" => "a whole number, 0 or more",
+        expected if expected.starts_with("struct ") => return Some(NO_OBJECT.to_owned()),
+        _ => return None,
+    };
+    Some(format!("A member has to be {kind} and is not."))
 }
 
 /// Text that is wiped when dropped and never shown.
@@ -133,6 +165,45 @@ mod tests {
                 true => Poll::Ready(Some(Err(std::io::ErrorKind::UnexpectedEof.into()))),
                 false => Poll::Pending,
             }
+        }
+    }
+
+    #[test]
+    fn a_wrong_body_is_told_what_would_be_right_and_never_what_it_was() {
+        #[derive(Debug, Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Taken {
+            #[expect(dead_code, reason = "only read")]
+            name: String,
+            #[expect(dead_code, reason = "only read")]
+            roles: Vec<String>,
+            #[expect(dead_code, reason = "only read")]
+            life: Option<u64>,
+        }
+        for (sent, told) in [
+            (r#"{"name":"a"}"#, "The member roles is missing."),
+            (
+                r#"{"name":"a","name":"b"}"#,
+                "The member name is there twice.",
+            ),
+            (
+                r#"{"s3cret, expected `x` at line 1":1}"#,
+                "There is a member that is not taken here: name, roles, life.",
+            ),
+            (r#"{"name":7}"#, "A member has to be a text and is not."),
+            (
+                r#"{"roles":"s3cret, expected a list at line 2"}"#,
+                "A member has to be a list and is not.",
+            ),
+            (
+                r#"{"life":-1}"#,
+                "A member has to be a whole number, 0 or more and is not.",
+            ),
+            (r#""s3cret""#, NO_OBJECT),
+            ("null", NO_OBJECT),
+        ] {
+            let error = serde_json::from_str::<Taken>(sent).unwrap_err();
+            assert_eq!(hint(&error.to_string()).as_deref(), Some(told), "{sent}");
         }
     }
 

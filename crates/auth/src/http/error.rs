@@ -30,14 +30,14 @@ pub(crate) enum ApiError {
     BodyIncomplete,
     /// Not JSON at all.
     MalformedJson,
-    /// JSON, but not the object this endpoint takes.
-    InvalidBody,
+    /// JSON, but not the object this endpoint takes; what would be right instead.
+    InvalidBody(Option<String>),
     /// No `Authorization: Bearer`, or one that cannot be read.
     MissingToken,
     /// The internal listener's token is missing or wrong.
     InternalToken,
-    /// A query that this endpoint does not take.
-    InvalidQuery,
+    /// A query that this endpoint does not take; what is wrong with it.
+    InvalidQuery(Option<String>),
     /// Revocations cannot be read at present.
     FeedLost,
     /// The request took longer than any request may.
@@ -92,22 +92,22 @@ impl ApiError {
                 "malformed_json",
                 "The body is not valid JSON.",
             ),
-            Self::InvalidBody => Problem(
+            Self::InvalidBody(_) => Problem(
                 S::BAD_REQUEST,
                 "invalid_body",
-                "A field is missing, unknown, given twice or not a text.",
+                "A member is missing, unknown, there twice or of another kind.",
             ),
             Self::MissingToken => Problem(
                 S::UNAUTHORIZED,
                 "missing_token",
-                "Send one access token as Authorization: Bearer.",
+                "Send one credential and no second: an access token as Authorization: Bearer, or what else this path takes.",
             ),
             Self::InternalToken => Problem(
                 S::UNAUTHORIZED,
                 "internal_token",
                 "This listener wants its own token as Authorization: Bearer.",
             ),
-            Self::InvalidQuery => Problem(
+            Self::InvalidQuery(_) => Problem(
                 S::BAD_REQUEST,
                 "invalid_query",
                 "The query holds something unknown, twice or out of range.",
@@ -141,7 +141,7 @@ fn owners(refusal: &Refusal) -> Problem {
         Refusal::NoSuchSession => Problem(
             S::NOT_FOUND,
             "no_such_session",
-            "None of your sessions has this id.",
+            "No session of the account has this id.",
         ),
         Refusal::WrongPassword => Problem(
             S::FORBIDDEN,
@@ -199,7 +199,7 @@ fn refused(refusal: &Refusal) -> Problem {
         Refusal::InvalidToken => Problem(
             S::UNAUTHORIZED,
             "invalid_token",
-            "The access token is malformed, expired or revoked.",
+            "The access token, session or API key is malformed, expired or revoked.",
         ),
         Refusal::InvalidSetupToken => Problem(
             S::FORBIDDEN,
@@ -312,7 +312,10 @@ fn about_permissions(unauthorized: Unauthorized) -> Problem {
             "invalid_expiry",
             "A key ends after 1 second to 10 years, or never.",
         ),
-        U::TooMany => bad("too_many", "That is more than there may be."),
+        U::TooMany => bad(
+            "too_many",
+            "A batch has 1 to 100 permissions, a role or key at most 128, an account 64 roles and 100 keys.",
+        ),
         U::RoleHeld => Problem(
             S::CONFLICT,
             "role_held",
@@ -323,7 +326,11 @@ fn about_permissions(unauthorized: Unauthorized) -> Problem {
             "beyond_owner",
             "A key gives no more than its owner has.",
         ),
-        U::NotFound => Problem(S::NOT_FOUND, "no_such_thing", "There is none of that name."),
+        U::NotFound => Problem(
+            S::NOT_FOUND,
+            "no_such_thing",
+            "There is none of that name or id.",
+        ),
     }
 }
 
@@ -390,7 +397,8 @@ impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         self.log();
         let Problem(status, code, detail) = self.problem();
-        let detail = self.hint().unwrap_or(detail);
+        let hint = self.hint();
+        let detail = hint.as_deref().unwrap_or(detail);
         let title = status.canonical_reason().unwrap_or("Error");
         let body = serde_json::json!({
             "type": "about:blank",
@@ -427,9 +435,17 @@ impl ApiError {
     }
 
     /// What would be right instead; never what was sent.
-    fn hint(&self) -> Option<&str> {
+    fn hint(&self) -> Option<String> {
         match self {
-            Self::Refused(Refusal::Setting(SettingRefused::Wrong(mistake))) => Some(&mistake.hint),
+            Self::Refused(Refusal::Setting(SettingRefused::Wrong(mistake))) => {
+                // The value stands quoted in front of the rule that it breaks.
+                let rule = mistake.message.rsplit_once("\" ");
+                Some(rule.map_or_else(
+                    || mistake.hint.clone(),
+                    |(_, rule)| format!("The value {rule}."),
+                ))
+            }
+            Self::InvalidBody(hint) | Self::InvalidQuery(hint) => hint.clone(),
             _ => None,
         }
     }

@@ -67,7 +67,7 @@ fn is_sent(token: &Secret<String>, request: &Request) -> bool {
 impl Desk {
     async fn revocations(&self, query: Option<&str>, metrics: &Metrics) -> Response {
         let Some((after, wait)) = question(query.unwrap_or_default()) else {
-            return ApiError::InvalidQuery.into_response();
+            return ApiError::InvalidQuery(None).into_response();
         };
         let _follower = metrics.follower();
         let mut phase = self.phase.clone();

@@ -35,6 +35,12 @@ pub(super) fn document() -> Value {
         "components": {
             "securitySchemes": {
                 "token": { "type": "http", "scheme": "bearer" },
+                "api_key": {
+                    "type": "apiKey",
+                    "in": "header",
+                    "name": "X-API-Key",
+                    "description": "Or as Authorization: Bearer; never both.",
+                },
                 "session": {
                     "type": "apiKey",
                     "in": "cookie",
@@ -74,11 +80,12 @@ fn of_operation(operation: &Operation, statuses: &BTreeMap<&'static str, u16>) -
         "security": match operation.needs {
             Needs::Nothing => json!([{}]),
             Needs::Session | Needs::Administrator => json!([{ "token": [] }, { "session": [] }]),
-            Needs::Credential => json!([{ "token": [] }]),
+            Needs::Credential => json!([{ "token": [] }, { "api_key": [] }]),
+            Needs::Anything => json!([{ "token": [] }, { "api_key": [] }, { "session": [] }]),
         },
         "x-role": match operation.needs {
             Needs::Administrator => json!("admin"),
-            Needs::Nothing | Needs::Session | Needs::Credential => Value::Null,
+            Needs::Nothing | Needs::Session | Needs::Credential | Needs::Anything => Value::Null,
         },
     });
     if !operation.body.is_empty() {
@@ -223,6 +230,17 @@ mod tests {
             }
         }
         let document = document();
+        let verify = &document["paths"]["/api/v1/auth/verify"]["get"]["security"];
+        let schemes = document["components"]["securitySchemes"]
+            .as_object()
+            .unwrap();
+        let told = verify.as_array().unwrap().iter();
+        let told = told.flat_map(|one| one.as_object().unwrap().keys());
+        assert_eq!(told.clone().count(), 3, "{verify}");
+        assert!(
+            told.clone().all(|one| schemes.contains_key(one)),
+            "{verify}"
+        );
         let roles = &document["paths"]["/api/v1/admin/users/{id}/roles"]["put"];
         assert_eq!(roles["parameters"][0]["name"], "id");
         assert_eq!(roles["x-role"], "admin");

@@ -1,4 +1,4 @@
-//! Queries of lists: each name once, none that is not known. Never repeats what was sent.
+//! Queries of lists: each name once, none that is not known. Never repeats what was sent, only names that are ours.
 
 use super::ApiError;
 
@@ -17,7 +17,7 @@ impl Query {
             Some((decode(name)?, decode(value)?))
         });
         let decoded: Option<Vec<_>> = decoded.collect();
-        decoded.map(Self).ok_or(ApiError::InvalidQuery)
+        decoded.map(Self).ok_or(ApiError::InvalidQuery(None))
     }
 
     /// The value of a name, if there is one.
@@ -29,12 +29,17 @@ impl Query {
     /// The value of a name, as `read` takes it.
     pub(super) fn take_as<T>(
         &mut self,
-        name: &str,
+        name: &'static str,
         read: impl FnOnce(&str) -> Option<T>,
     ) -> Result<Option<T>, ApiError> {
         match self.take(name) {
             None => Ok(None),
-            Some(value) => read(&value).map(Some).ok_or(ApiError::InvalidQuery),
+            Some(value) => match read(&value) {
+                Some(read) => Ok(Some(read)),
+                None => Err(ApiError::InvalidQuery(Some(format!(
+                    "What the query says for {name} is not possible there."
+                )))),
+            },
         }
     }
 
@@ -42,7 +47,7 @@ impl Query {
     pub(super) fn finish(self) -> Result<(), ApiError> {
         match self.0.is_empty() {
             true => Ok(()),
-            false => Err(ApiError::InvalidQuery),
+            false => Err(ApiError::InvalidQuery(None)),
         }
     }
 }
@@ -90,6 +95,11 @@ mod tests {
         let wrong = Query::read(Some("a=x"))
             .unwrap()
             .take_as("a", |text| text.parse::<u8>().ok());
-        assert!(wrong.is_err());
+        let told = |error: &ApiError| format!("{error:?}");
+        assert!(
+            wrong
+                .as_ref()
+                .is_err_and(|error| told(error).contains(" a "))
+        );
     }
 }

@@ -42,7 +42,7 @@ pub(super) async fn list(
 ) -> Result<Response, ApiError> {
     let origin = service.origin(&request);
     let (after, limit) =
-        question(request.uri().query().unwrap_or_default()).ok_or(ApiError::InvalidQuery)?;
+        question(request.uri().query().unwrap_or_default()).ok_or(ApiError::InvalidQuery(None))?;
     let owner = owner::looking(&service, request.headers(), origin).await?;
     let page = service
         .app

@@ -45,7 +45,9 @@ pub enum AuthorizationError {
     #[error("an owner is the address of an account, or client: and a client's name")]
     Owner,
     /// More than there may be.
-    #[error("that is more than there may be")]
+    #[error(
+        "that is more than there may be: 128 permissions of a role or key, 64 roles of an account or client, 100 keys"
+    )]
     TooMany,
     /// Nobody defined the role.
     #[error("no role is called {0}")]
@@ -290,7 +292,10 @@ fn about_key(key: &ApiKey, event: AuditEvent, now: UnixMillis) -> AuditEntry {
 /// The owner that an address, or `client:` and a name, stands for.
 async fn subject(stores: &Stores, owner: &str) -> Result<SubjectId, OperatorError> {
     match SubjectId::parse(owner) {
-        Some(client @ SubjectId::Client(_)) => Ok(client),
+        Some(client @ SubjectId::Client(_)) => match stores.store.subject(&client).await? {
+            Some(_) => Ok(client),
+            None => Err(AuthorizationError::NoSuchClient(owner.to_owned()).into()),
+        },
         _ => {
             let email = Email::parse(owner).map_err(|_| AuthorizationError::Owner)?;
             Ok(SubjectId::Account(find(stores, &email).await?.id))

@@ -92,3 +92,36 @@ async fn sec_d04_a_cut_outlives_tokens_of_any_configured_length() {
     let (not_before, until) = cut(&stores).await;
     assert!(until.since(not_before) > Duration::from_secs(ACCESS_TTL_CEILING));
 }
+
+#[tokio::test]
+async fn a_mistake_is_told_once_and_says_what_would_be_right() {
+    let directory = tempfile::tempdir().unwrap();
+    let (config, stores) = opened(&directory).await;
+    let ada = account("ada@example.com");
+    let line = entry(AuditEvent::Registered, &ada);
+    stores.store.create_account(&ada, &line).await.unwrap();
+    let many: Vec<String> = (0..65).map(|n| format!("r{n}")).collect();
+    let bad = ["Not A Role".to_owned()];
+    for (refused, says) in [
+        (show(&config, "nonsense").await, "name@domain"),
+        (set_roles(&config, "ada@example.com", &bad).await, "a-z"),
+        (
+            set_roles(&config, "ada@example.com", &many).await,
+            "64 roles",
+        ),
+    ] {
+        let error = refused.unwrap_err();
+        let cause = std::error::Error::source(&error);
+        let told = error.to_string();
+        assert!(told.contains(says), "{told}");
+        assert!(
+            cause.is_none_or(|cause| cause.to_string() != told),
+            "{told}"
+        );
+    }
+    let nobody = authorization::api_keys(&config, "client:nobody").await;
+    assert_eq!(
+        nobody.unwrap_err().to_string(),
+        "no client is called client:nobody, or it is shut"
+    );
+}

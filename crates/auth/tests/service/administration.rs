@@ -520,3 +520,18 @@ async fn the_document_of_all_routes_is_served() {
     let login = &document["paths"]["/api/v1/auth/login"]["post"]["responses"];
     assert!(login["401"].is_object() && login["429"].is_object() && login["200"].is_object());
 }
+
+#[tokio::test]
+async fn a_wrong_setting_is_told_the_rule_and_not_its_value() {
+    let installation = Installation::new().await;
+    let a = installation.start("a").await;
+    let admin = administrator(&installation, &a).await;
+    let value = json!({ "value": "\" is y" });
+    let wrong = ask(&a, &admin, "PUT", "settings/AUTH_RATE_LIMIT_LOGIN", value).await;
+    assert_problem(&wrong, 400, "invalid_setting");
+    let told = wrong.json()["detail"].as_str().unwrap().to_owned();
+    assert!(
+        told.starts_with("The value is not a whole number from 0"),
+        "{told}"
+    );
+}

@@ -345,6 +345,7 @@ PUT /api/v1/admin/clients/x | {"roles":[],"tier":"gold"} | 400 invalid_tier
 PUT /api/v1/admin/clients/x | {"roles":[],"status":"x"} | 400 invalid_body
 DELETE /api/v1/admin/clients/x | {} | 404 no_such_thing
 POST /api/v1/admin/clients/x/api-keys | {"name":"k","permissions":[]} | 404 no_such_thing
+GET /api/v1/admin/clients/x/api-keys | {} | 404 no_such_thing
 GET /api/v1/admin/clients?before=x | {} | 400 invalid_query
 "#;
 

@@ -223,6 +223,13 @@ impl App {
         Ok(self.store.api_keys(owner, PageLimit::MAX).await?)
     }
 
+    /// The newest keys of a client, if there is such a client.
+    pub(crate) async fn api_keys_of_client(&self, owner: &SubjectId) -> Outcome<Vec<ApiKey>> {
+        let found = self.store.subject(owner).await?;
+        found.ok_or(Unauthorized::NotFound)?;
+        self.api_keys_of(owner).await
+    }
+
     /// Revokes a key: one's own, or anybody's for an administrator.
     pub(crate) async fn revoke_api_key(
         &self,

@@ -54,7 +54,8 @@ pub(super) async fn put(
     let body: Body = body::decode(request).await?;
     let status = body.status.as_deref().map(AccountStatus::parse);
     let Some(status) = status.unwrap_or(Some(AccountStatus::Active)) else {
-        return Err(ApiError::InvalidBody);
+        let hint = "The member status has to be active or disabled.";
+        return Err(ApiError::InvalidBody(Some(hint.to_owned())));
     };
     let client = body::to_the_end(async move {
         let wanted = NewClient {
@@ -86,7 +87,7 @@ pub(super) async fn keys(
 ) -> Result<Response, ApiError> {
     let origin = service.origin(&request);
     looking(&service, request.headers(), origin).await?;
-    let keys = service.app.api_keys_of(&owner(&name)?).await?;
+    let keys = service.app.api_keys_of_client(&owner(&name)?).await?;
     Ok(api_keys::listed(&keys))
 }
 

@@ -112,30 +112,41 @@ async fn key(inside: &Inside) -> String {
     made.await.unwrap().1.expose().to_owned()
 }
 
-#[tokio::test]
-async fn sec_f06_every_administrative_endpoint_refuses_whoever_is_no_administrator() {
-    let (_directory, inside) = inside().await;
-    let admin = requester(&inside, ADMIN, Role::ADMIN).await;
-    let user = requester(&inside, USER, "administrator").await;
-    let key = key(&inside).await;
+type Fields = Vec<(&'static str, String)>;
+
+const OURS: &str = "same-origin";
+
+fn by_token(bearer: &str) -> Fields {
+    vec![("authorization", bearer.to_owned())]
+}
+
+fn by_page(of: &Requester, site: &str, csrf: &str) -> Fields {
+    let mut fields = vec![
+        ("cookie", of.cookie.clone()),
+        ("sec-fetch-site", site.to_owned()),
+    ];
+    if !csrf.is_empty() {
+        fields.push(("x-csrf-token", csrf.to_owned()));
+    }
+    fields
+}
+
+/// Who is no administrator, and how they are told.
+fn refused(
+    admin: &Requester,
+    user: &Requester,
+    key: &str,
+) -> [(&'static str, Fields, u16, &'static str); 7] {
     let bearer_key = format!("Bearer {key}");
-    let ours = ("sec-fetch-site", "same-origin");
-    let theirs = ("sec-fetch-site", "cross-site");
-    let by_token = |of: &'_ str| vec![("authorization", of.to_owned())];
-    let by_page = |of: &Requester, site: (&'static str, &str), csrf: &str| {
-        let mut fields = vec![("cookie", of.cookie.clone()), (site.0, site.1.to_owned())];
-        if !csrf.is_empty() {
-            fields.push(("x-csrf-token", csrf.to_owned()));
-        }
-        fields
-    };
-    let refused = [
+    let two = [by_token(&admin.bearer), by_token(&admin.bearer)].concat();
+    [
         ("nobody", vec![], 401, "missing_token"),
         ("nonsense", by_token("Bearer x"), 401, "invalid_token"),
+        ("two at once", two, 401, "missing_token"),
         ("a user", by_token(&user.bearer), 403, "forbidden"),
         (
             "a user's page",
-            by_page(&user, ours, &user.csrf),
+            by_page(user, OURS, &user.csrf),
             403,
             "forbidden",
         ),
@@ -147,17 +158,29 @@ async fn sec_f06_every_administrative_endpoint_refuses_whoever_is_no_administrat
         ),
         (
             "the same",
-            vec![("x-api-key", key.clone())],
+            vec![("x-api-key", key.to_owned())],
             401,
             "missing_token",
         ),
-    ];
-    // What an administrator's browser sends without the administrator's wish.
-    let unproven = [
-        ("no proof", by_page(&admin, ours, "")),
-        ("another site's", by_page(&admin, theirs, &admin.csrf)),
-        ("a user's proof", by_page(&admin, ours, &user.csrf)),
-    ];
+    ]
+}
+
+/// What an administrator's browser sends without the administrator's wish.
+fn unproven(admin: &Requester, user: &Requester) -> [(&'static str, Fields); 3] {
+    [
+        ("no proof", by_page(admin, OURS, "")),
+        ("another site's", by_page(admin, "cross-site", &admin.csrf)),
+        ("a user's proof", by_page(admin, OURS, &user.csrf)),
+    ]
+}
+
+#[tokio::test]
+async fn sec_f06_every_administrative_endpoint_refuses_whoever_is_no_administrator() {
+    let (_directory, inside) = inside().await;
+    let admin = requester(&inside, ADMIN, Role::ADMIN).await;
+    let user = requester(&inside, USER, "administrator").await;
+    let key = key(&inside).await;
+    let (refused, unproven) = (refused(&admin, &user, &key), unproven(&admin, &user));
     let mut tried = 0;
     for (path, method) in served(inside.service()).await {
         if !is_administrative(path) {
@@ -165,7 +188,7 @@ async fn sec_f06_every_administrative_endpoint_refuses_whoever_is_no_administrat
         }
         tried += 1;
         let one = format!("{method} {path}");
-        let asked = |fields: Vec<(&'static str, String)>| {
+        let asked = |fields: Fields| {
             let (inside, method) = (&inside, method.clone());
             async move {
                 let fields: Vec<_> = fields
@@ -187,7 +210,7 @@ async fn sec_f06_every_administrative_endpoint_refuses_whoever_is_no_administrat
                 _ => assert_eq!((status, code), (403, json!("csrf")), "{one}: {what}"),
             }
         }
-        for fields in [by_token(&admin.bearer), by_page(&admin, ours, &admin.csrf)] {
+        for fields in [by_token(&admin.bearer), by_page(&admin, OURS, &admin.csrf)] {
             let (status, code) = asked(fields).await;
             assert!(![401, 403].contains(&status), "{one}: {code}");
         }

@@ -20,9 +20,9 @@ impl ApiError {
             Self::BodyTimeout,
             Self::BodyIncomplete,
             Self::MalformedJson,
-            Self::InvalidBody,
+            Self::InvalidBody(None),
             Self::MissingToken,
-            Self::InvalidQuery,
+            Self::InvalidQuery(None),
             Self::Timeout,
             Self::Panicked,
         ];

@@ -26,6 +26,8 @@ pub(super) enum Needs {
     Session,
     /// Holders of an access token or an API key.
     Credential,
+    /// Holders of an access token, an API key or a session.
+    Anything,
     /// Administrators.
     Administrator,
 }
@@ -77,7 +79,7 @@ impl Operation {
         let of_needs: [&[&str]; 2] = match self.needs {
             Needs::Nothing => [&[], &[]],
             Needs::Session => [OF_TOKENS, &["csrf"]],
-            Needs::Credential => [OF_TOKENS, &[]],
+            Needs::Credential | Needs::Anything => [OF_TOKENS, &[]],
             Needs::Administrator => [OF_TOKENS, OF_ADMINISTRATORS],
         };
         let [first, second] = of_needs;
@@ -165,7 +167,7 @@ pub(super) static OPERATIONS: &[Operation] = &[
     operation("POST", "/api/v1/auth/register", Needs::Nothing, "A new account; the answer is the same for an address that has one.").taking(&[EMAIL, PASSWORD]).done_as(&[202]).refusing(&["invalid_email", "invalid_password", "weak_password", "rate_limited"]),
     operation("POST", "/api/v1/auth/login", Needs::Nothing, "Begins a session: an access token, a refresh token, and a cookie for browsers; 202 asks for a second factor.").taking(&[EMAIL, PASSWORD]).done_as(&[200, 202]).refusing(&["invalid_email", "invalid_password", "invalid_credentials", "too_many_attempts", "rate_limited"]),
     operation("POST", "/api/v1/auth/login/second-factor", Needs::Nothing, "Goes on with a login by a code.").taking(&[needs("challenge", Takes::Secret, "From the login."), CODE]).refusing(&["invalid_challenge", "invalid_code", "rate_limited"]),
-    operation("POST", "/api/v1/auth/reauthenticate", Needs::Session, "Proves again who holds the session: for changes that ask for it.").taking(&[PASSWORD, may("code", Takes::Secret, "Where the account has an authenticator.")]).done_as(&[204]).refusing(&["invalid_credentials", "invalid_code", "code_required", "rate_limited"]),
+    operation("POST", "/api/v1/auth/reauthenticate", Needs::Session, "Proves again who holds the session: for changes that ask for it.").taking(&[PASSWORD, may("code", Takes::Secret, "Where the account has an authenticator.")]).done_as(&[204]).refusing(&["invalid_password", "invalid_credentials", "invalid_code", "code_required", "rate_limited"]),
     operation("POST", "/api/v1/auth/mfa/totp", Needs::Session, "A new authenticator, which counts from its first code on.").refusing(&["reauthentication_required", "factor_exists"]),
     operation("DELETE", "/api/v1/auth/mfa/totp", Needs::Session, "Takes authenticator and recovery codes away.").done_as(&[204]).refusing(&["reauthentication_required", "no_factor"]),
     operation("POST", "/api/v1/auth/mfa/totp/confirm", Needs::Session, "The authenticator's first code; the answer has the recovery codes.").taking(&[CODE]).refusing(&["reauthentication_required", "invalid_code", "factor_exists", "no_factor"]),
@@ -195,7 +197,7 @@ pub(super) static OPERATIONS: &[Operation] = &[
     operation("DELETE", "/api/v1/admin/clients/{name}", Needs::Administrator, "Takes a client away, and its keys.").done_as(&[204]).refusing(&["no_such_thing"]),
     operation("GET", "/api/v1/admin/clients/{name}/api-keys", Needs::Administrator, "The API keys of a client.").refusing(&["no_such_thing"]),
     operation("POST", "/api/v1/admin/clients/{name}/api-keys", Needs::Administrator, "A new API key of a client, shown once.").taking(NEW_KEY).done_as(&[201]).refusing(&["invalid_name", "invalid_permission", "invalid_expiry", "too_many", "beyond_owner", "no_such_thing"]),
-    operation("GET", "/api/v1/auth/verify", Needs::Session, "Whether the token or the session may be believed right now, and whose it is."),
+    operation("GET", "/api/v1/auth/verify", Needs::Anything, "Whether the token, the API key or the session may be believed right now, and whose it is.").refusing(&["too_many_attempts"]),
     operation("POST", "/api/v1/auth/setup", Needs::Nothing, "The first administrator, by the one-time set-up token.").taking(&[needs("setup_token", Takes::Secret, "As `portcullis auth migrate` printed it."), EMAIL, PASSWORD]).done_as(&[201]).refusing(&["invalid_setup_token", "invalid_email", "invalid_password", "weak_password", "email_taken"]),
     operation("GET", "/api/v1/admin/users", Needs::Administrator, "Accounts that fit, in order of their addresses. Leaves a line in the audit log.").asking(&[may("search", Takes::Text, "A part of the address."), may("status", Takes::Text, "active or disabled."), may("role", Takes::Text, "The name of a role."), LIMIT, CURSOR]).refusing(&["invalid_cursor"]),
     operation("GET", "/api/v1/admin/users/{id}", Needs::Administrator, "One account, its factors and whether its address is verified. Leaves a line in the audit log.").refusing(&["no_such_account"]),

@@ -133,6 +133,23 @@ fn every_refusal_counts_as_what_it_is() {
 }
 
 #[test]
+fn an_api_key_is_no_token_and_passes_only_where_none_is_asked_for() {
+    let key = "pck_Q2h1bmt5AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+    let asked = |auth: &str, name: &str, value: &str| {
+        let answered = Site::new(auth)
+            .exchange()
+            .on_request(&FakeHead::get("/").with(name, value));
+        answered.map_err(|answer| answer.status.as_u16())
+    };
+    let bearer = format!("Bearer {key}");
+    let optional = "{ issuer: main, optional: true }";
+    assert_eq!(asked("main", "authorization", &bearer), Err(401));
+    assert_eq!(asked("main", "x-api-key", key), Err(401));
+    assert_eq!(asked(optional, "authorization", &bearer), Err(401));
+    assert_eq!(asked(optional, "x-api-key", key), Ok(()));
+}
+
+#[test]
 fn scopes_are_asked_for_whole_and_all() {
     for (auth, expected) in [
         ("{ issuer: main, scopes: [write, read] }", Ok(())),
