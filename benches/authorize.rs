@@ -87,6 +87,7 @@ fn token(key: &SigningKey, number: usize) -> String {
         roles: vec!["user".into(), "administrator".into()],
         scope: Some("orders:read orders:write".into()),
         tier: None,
+        authentication: portcullis_token::Authentication::default(),
     };
     sign(key, TokenType::AccessToken, &claims).expect("valid claims")
 }

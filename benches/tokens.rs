@@ -25,6 +25,7 @@ fn claims() -> Claims {
         roles: vec!["user".into(), "administrator".into()],
         scope: None,
         tier: None,
+        authentication: portcullis_token::Authentication::default(),
     }
 }
 

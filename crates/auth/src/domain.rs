@@ -13,6 +13,7 @@ mod mail;
 mod network;
 mod password;
 mod permission;
+mod proof;
 mod recovery;
 mod refresh;
 mod request_id;
@@ -41,6 +42,7 @@ pub use password::{NewPassword, PasswordRefused, PresentedPassword};
 pub use permission::{
     GRANTS_MAX, InvalidPermission, Permission, PermissionGrant, PermissionSet, PermissionVersion,
 };
+pub use proof::{Proof, ProvedBy};
 pub use recovery::{RECOVERY_CODES, RecoveryCode};
 pub use refresh::{
     Family, FamilyId, RETRY_GRACE, RefreshRecord, RefreshToken, SessionId, TokenHash, TokenState,

@@ -17,6 +17,8 @@ pub(crate) const SCOPE_BYTES_MAX: usize = 2048;
 pub(crate) const AUDIENCES_MAX: usize = 16;
 /// Most roles of one token.
 const ROLES_MAX: usize = 64;
+/// Most ways in which somebody proved who they are.
+const METHODS_MAX: usize = 16;
 
 /// The claims of every Portcullis token (RFC 7519, RFC 9068). Times are Unix seconds.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,6 +47,20 @@ pub struct Claims {
     pub scope: Option<String>,
     /// Which limits the subject has.
     pub tier: Option<String>,
+    /// How and when the subject proved who they are.
+    pub authentication: Authentication,
+}
+
+/// How and when somebody proved who they are (OpenID Connect Core 2, RFC 9068 section 2.2.1). Empty where that is not
+/// known, or nobody did: a machine shows a key.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Authentication {
+    /// `auth_time`: when. Unix seconds.
+    pub time: Option<i64>,
+    /// `acr`: how good the proof is, in one word.
+    pub class: Option<String>,
+    /// `amr`: by what, in the words of RFC 8176.
+    pub methods: Vec<String>,
 }
 
 /// Which claim is missing, of the wrong kind or out of range.
@@ -95,6 +111,16 @@ impl Claims {
             },
             scope: is_present("scope").then(|| text("scope")).transpose()?,
             tier: is_present("tier").then(|| text("tier")).transpose()?,
+            authentication: Authentication {
+                time: is_present("auth_time")
+                    .then(|| time("auth_time"))
+                    .transpose()?,
+                class: is_present("acr").then(|| text("acr")).transpose()?,
+                methods: match object.member("amr") {
+                    None => Vec::new(),
+                    other => texts(other).ok_or(ClaimsError("amr"))?,
+                },
+            },
         };
         claims.check()?;
         Ok(claims)
@@ -119,6 +145,9 @@ impl Claims {
             roles: &self.roles,
             scope: self.scope.as_deref(),
             tier: self.tier.as_deref(),
+            auth_time: self.authentication.time,
+            acr: self.authentication.class.as_deref(),
+            amr: &self.authentication.methods,
         };
         Ok(serde_json::to_vec(&wire).expect("strings and integers always serialise"))
     }
@@ -159,10 +188,26 @@ impl Claims {
                     .is_none_or(|tier| is_text(tier, IDENTIFIER_BYTES_MAX)),
             ),
         ];
-        match rules.into_iter().find(|(_, holds)| !holds) {
+        let mut rules = rules.into_iter().chain(self.authentication.rules());
+        match rules.find(|(_, holds)| !holds) {
             Some((name, _)) => Err(ClaimsError(name)),
             None => Ok(()),
         }
+    }
+}
+
+impl Authentication {
+    fn rules(&self) -> [(&'static str, bool); 4] {
+        let is_word = |text: &String| is_text(text, IDENTIFIER_BYTES_MAX);
+        [
+            (
+                "auth_time",
+                self.time.is_none_or(|time| (0..=TIME_MAX).contains(&time)),
+            ),
+            ("acr", self.class.as_ref().is_none_or(is_word)),
+            ("amr", self.methods.len() <= METHODS_MAX),
+            ("amr", self.methods.iter().all(is_word)),
+        ]
     }
 }
 
@@ -204,6 +249,12 @@ struct Wire<'a> {
     scope: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     tier: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    auth_time: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    acr: Option<&'a str>,
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    amr: &'a [String],
 }
 
 #[derive(Serialize)]

@@ -16,7 +16,7 @@
 //!     iss: "https://auth.example.com".into(), sub: "u-1".into(), aud: vec!["api".into()],
 //!     iat: 1_000, exp: 1_600, nbf: None, jti: portcullis_token::id([7; 16]), client_id: "web".into(),
 //!     sid: "s-1".into(), roles: vec!["admin".into()], scope: None,
-//!     tier: Some("pro".into()),
+//!     tier: Some("pro".into()), authentication: Default::default(),
 //! };
 //! let token = sign(&key, TokenType::AccessToken, &claims)?;
 //!
@@ -50,7 +50,7 @@ mod verify;
 
 pub use access::{AccessClaims, AccessToken, AccessVerifier, ClaimValue, GenericClaims};
 pub use algorithm::{Algorithm, TokenType};
-pub use claims::{Claims, ClaimsError, id};
+pub use claims::{Authentication, Claims, ClaimsError, id};
 pub use jwk::{Jwk, JwkError, KeyIdError};
 pub use jwks::{Jwks, JwksError, KeySet};
 pub use key::{KeyError, RsaSize, SigningKey};

@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use crate::{
-    Algorithm, Claims, Jwks, KeySet, SigningKey, Skew, TokenType, Verified, Verifier, VerifyError,
-    base64url,
+    Algorithm, Authentication, Claims, Jwks, KeySet, SigningKey, Skew, TokenType, Verified,
+    Verifier, VerifyError, base64url,
 };
 
 pub(crate) const NOW: i64 = 1_800_000_000;
@@ -35,6 +35,11 @@ pub(crate) fn claims() -> Claims {
         roles: vec!["admin".into(), "auditor".into()],
         scope: Some("openid profile".into()),
         tier: Some("pro".into()),
+        authentication: Authentication {
+            time: Some(NOW - 60),
+            class: Some("aal2".into()),
+            methods: vec!["pwd".into(), "otp".into(), "mfa".into()],
+        },
     }
 }
 

@@ -172,3 +172,6 @@ CREATE TABLE setting (
     changed_by TEXT   NOT NULL,
     PRIMARY KEY (tenant_id, name)
 ) STRICT, WITHOUT ROWID;
+
+-- By what whoever uses a session last proved who they are; null: in a session that an earlier release began.
+ALTER TABLE refresh_family ADD COLUMN proved_by TEXT;

@@ -4,11 +4,11 @@
 use std::time::Duration;
 
 use portcullis_ops::Secret;
-use portcullis_token::Claims;
+use portcullis_token::{Authentication, Claims};
 
 use super::session::SessionCookie;
 use super::{App, FIRST_PARTY, Outcome, Refusal};
-use crate::domain::{Account, RefreshToken, SessionId, UnixMillis};
+use crate::domain::{Account, Proof, RefreshToken, SessionId, UnixMillis};
 use crate::random;
 
 /// What a good login or refresh entitles to.
@@ -27,6 +27,7 @@ impl App {
         &self,
         account: &Account,
         session: SessionId,
+        proof: Option<Proof>,
         refresh_token: &RefreshToken,
         refresh_expires_at: UnixMillis,
         now: UnixMillis,
@@ -49,6 +50,7 @@ impl App {
                 .collect(),
             scope: None,
             tier: Some(account.tier.as_str().to_owned()),
+            authentication: authentication(proof),
         };
         let access_token = self.keys.sign(&claims).map_err(Refusal::internal)?;
         Ok(Grant {
@@ -59,4 +61,13 @@ impl App {
             session: None,
         })
     }
+}
+
+/// What a token says of a proof; nothing of one that is not known.
+pub(super) fn authentication(proof: Option<Proof>) -> Authentication {
+    proof.map_or_else(Authentication::default, |proof| Authentication {
+        time: Some(proof.at.seconds()),
+        class: Some(proof.by.class().to_owned()),
+        methods: proof.by.methods().iter().map(ToString::to_string).collect(),
+    })
 }

@@ -5,7 +5,7 @@ use super::attempts::Attempt;
 use super::{App, FIRST_PARTY, Grant, Origin, Outcome, Refusal};
 use crate::domain::{
     Account, AccountStatus, Actor, AuditEntry, AuditEvent, Email, Family, FamilyId, PasswordHash,
-    PresentedPassword, RefreshToken, SessionId,
+    PresentedPassword, Proof, ProvedBy, RefreshToken, SessionId,
 };
 use crate::random;
 use crate::store::FamilyCreation;
@@ -49,7 +49,9 @@ impl App {
             let challenge = self.challenge(&account, hash, origin.now);
             return Err(Refusal::SecondFactorRequired(challenge));
         }
-        let grant = self.begin_session(&account, origin).await?;
+        let grant = self
+            .begin_session(&account, ProvedBy::Password, origin)
+            .await?;
         self.attempt_succeeded(&attempt, origin.now).await?;
         if found.is_outdated {
             self.upgrade(&account, password).await;
@@ -80,8 +82,14 @@ impl App {
     }
 
     /// For an account all of whose factors were shown: of nobody else.
-    pub(super) async fn begin_session(&self, account: &Account, origin: Origin) -> Outcome<Grant> {
+    pub(super) async fn begin_session(
+        &self,
+        account: &Account,
+        by: ProvedBy,
+        origin: Origin,
+    ) -> Outcome<Grant> {
         let now = origin.now;
+        let proof = Some(Proof { by, at: now });
         let session = SessionId::from_random(random::bytes());
         let family = Family {
             id: FamilyId::from_random(random::bytes()),
@@ -91,6 +99,7 @@ impl App {
             created_at: now,
             absolute_expires_at: now.plus(self.policy.refresh_absolute_ttl),
             revoked_at: None,
+            proof,
         };
         let refresh_token = RefreshToken::from_random(random::bytes());
         let expires_at = now
@@ -105,9 +114,9 @@ impl App {
             .await?;
         match created {
             FamilyCreation::Created => Ok(Grant {
-                session: self.session_cookie(account, session, now)?,
+                session: self.session_cookie(account, session, proof, now)?,
                 ..self
-                    .grant(account, session, &refresh_token, expires_at, now)
+                    .grant(account, session, proof, &refresh_token, expires_at, now)
                     .await?
             }),
             FamilyCreation::AccountNotActive => Err(Refusal::BadCredentials),

@@ -4,7 +4,7 @@
 use super::{App, Grant, Origin, Outcome, Owner, Refusal};
 use crate::domain::{
     AccountStatus, Actor, AuditEvent, Email, MailKind, MailToken, NewPassword, PresentedPassword,
-    UnixMillis,
+    ProvedBy, UnixMillis,
 };
 
 impl App {
@@ -34,9 +34,10 @@ impl App {
         let current = PresentedPassword::parse(current).ok_or(Refusal::InvalidPassword)?;
         let new = NewPassword::parse(new, &account.email)?;
         // The session that begins here counts as a proof by all factors: let it follow from one.
-        if self.factor_of(account.id).await?.is_some() {
-            self.require_fresh(owner, origin.now).await?;
-        }
+        let by = match self.factor_of(account.id).await? {
+            Some(_) => self.proved_freshly_by(owner, origin.now).await?,
+            None => ProvedBy::Password,
+        };
         // Whoever found a session open must not get to guess the password behind it.
         self.attempt(&account.email, origin).await?;
         let stored = Some(&account.password_hash);
@@ -64,7 +65,16 @@ impl App {
         tracing::info!(account = %account.id, "password changed");
         // The second of the cut is over by now, so that these tokens are not among those it voids.
         let now = UnixMillis::from_seconds(origin.now.seconds().saturating_add(1));
-        self.begin_session(&account, Origin { now, ..origin }).await
+        let origin = Origin { now, ..origin };
+        self.begin_session(&account, by, origin).await
+    }
+
+    /// What the proof of the last five minutes in this session was by; refused without one.
+    async fn proved_freshly_by(&self, owner: Owner, now: UnixMillis) -> Outcome<ProvedBy> {
+        self.require_fresh(owner, now).await?;
+        let family = self.store.family_by_session(owner.session).await?;
+        let proof = family.and_then(|family| family.proof);
+        Ok(proof.map_or(ProvedBy::Password, |proof| proof.by))
     }
 
     /// Sends the means to reset the password to an address, if it has an active account. The same work otherwise.

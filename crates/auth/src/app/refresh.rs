@@ -59,7 +59,8 @@ impl App {
             family,
             expires_at,
         } = grant;
-        self.grant(&account, family.session, &next, expires_at, now)
+        let (session, proof) = (family.session, family.proof);
+        self.grant(&account, session, proof, &next, expires_at, now)
             .await
     }
 }

@@ -13,8 +13,9 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use portcullis_ops::Secret;
 use portcullis_token::{Claims, TokenType, Verifier};
 
+use super::grant::authentication;
 use super::{App, FIRST_PARTY, Origin, Outcome, Refusal};
-use crate::domain::{Account, AccountStatus, SessionId, UnixMillis};
+use crate::domain::{Account, AccountStatus, Proof, SessionId, UnixMillis};
 use crate::random;
 
 /// A cookie older than this is looked up.
@@ -107,7 +108,7 @@ impl App {
             .filter(|account| account.status == AccountStatus::Active)
             .ok_or(Refusal::InvalidToken)?;
         let policy = self.policy.sessions.as_ref().ok_or(Refusal::InvalidToken)?;
-        let claims = policy.claims(&account, id, began, now);
+        let claims = policy.claims(&account, id, family.proof, began, now);
         Ok(Session {
             renewed: self.write_cookie(&claims, now)?,
             claims,
@@ -119,12 +120,13 @@ impl App {
         &self,
         account: &Account,
         session: SessionId,
+        proof: Option<Proof>,
         now: UnixMillis,
     ) -> Outcome<Option<SessionCookie>> {
         let Some(policy) = &self.policy.sessions else {
             return Ok(None);
         };
-        self.write_cookie(&policy.claims(account, session, now, now), now)
+        self.write_cookie(&policy.claims(account, session, proof, now, now), now)
     }
 
     fn write_cookie(&self, claims: &Claims, now: UnixMillis) -> Outcome<Option<SessionCookie>> {
@@ -159,6 +161,7 @@ impl SessionPolicy {
         &self,
         account: &Account,
         session: SessionId,
+        proof: Option<Proof>,
         began: UnixMillis,
         now: UnixMillis,
     ) -> Claims {
@@ -180,6 +183,7 @@ impl SessionPolicy {
                 .collect(),
             scope: None,
             tier: Some(account.tier.as_str().to_owned()),
+            authentication: authentication(proof),
         }
     }
 }

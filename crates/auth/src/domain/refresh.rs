@@ -13,7 +13,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use portcullis_ops::Secret;
 use uuid::Uuid;
 
-use super::{AccountId, UnixMillis, account::parse_uuid};
+use super::{AccountId, Proof, UnixMillis, account::parse_uuid};
 
 /// How long a spent token may be retried. Covers a mobile client's resend; short enough that a thief gains nothing.
 pub const RETRY_GRACE: Duration = Duration::from_secs(10);
@@ -141,6 +141,8 @@ pub struct Family {
     pub absolute_expires_at: UnixMillis,
     /// Set once, never cleared.
     pub revoked_at: Option<UnixMillis>,
+    /// The last proof of identity in its session; unknown for one that an earlier release began.
+    pub proof: Option<Proof>,
 }
 
 /// One token of a family, as far as [`judge`] looks at it.
@@ -223,6 +225,7 @@ mod tests {
             created_at: UnixMillis(0),
             absolute_expires_at: UnixMillis(100_000),
             revoked_at: None,
+            proof: None,
         }
     }
 

@@ -24,6 +24,12 @@ struct Body<'a> {
     exp: i64,
     #[serde(skip_serializing_if = "Option::is_none")]
     tier: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    auth_time: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    acr: Option<&'a str>,
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    amr: &'a [String],
 }
 
 pub(super) async fn handle(
@@ -65,6 +71,9 @@ fn active(claims: &Claims) -> Response {
         iat: claims.iat,
         exp: claims.exp,
         tier: claims.tier.as_deref(),
+        auth_time: claims.authentication.time,
+        acr: claims.authentication.class.as_deref(),
+        amr: &claims.authentication.methods,
     };
     axum::Json(body).into_response()
 }

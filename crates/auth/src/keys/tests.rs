@@ -99,6 +99,7 @@ fn claims() -> Claims {
         roles: vec![],
         scope: None,
         tier: None,
+        authentication: portcullis_token::Authentication::default(),
     }
 }
 

@@ -105,6 +105,7 @@ macro_rules! every_case {
                 sec_g08_a_new_set_voids_every_earlier_one,
                 removed_factors_are_gone_and_may_come_anew,
                 sec_f05_every_instance_sees_when_somebody_last_proved_who_they_are,
+                by_what_somebody_proved_who_they_are_stays_with_the_session,
             ]
             mail: [
                 mail_waits_from_the_moment_of_what_causes_it,
@@ -153,7 +154,7 @@ use std::time::Duration;
 use super::Store;
 use crate::domain::{
     Account, AccountId, AccountStatus, AuditEntry, AuditEvent, Email, Family, FamilyId,
-    PasswordHash, RefreshToken, Role, SessionId, Tier, UnixMillis,
+    PasswordHash, Proof, ProvedBy, RefreshToken, Role, SessionId, Tier, UnixMillis,
 };
 use crate::random;
 
@@ -244,6 +245,10 @@ pub(crate) fn family(account: &Account) -> Family {
         created_at: START,
         absolute_expires_at: START.plus(ABSOLUTE_TTL),
         revoked_at: None,
+        proof: Some(Proof {
+            by: ProvedBy::Password,
+            at: START,
+        }),
     }
 }
 

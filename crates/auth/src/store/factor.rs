@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 
 use super::StoreResult;
-use crate::domain::{AccountId, AuditEntry, SessionId, TokenHash, TotpStep, UnixMillis};
+use crate::domain::{AccountId, AuditEntry, ProvedBy, SessionId, TokenHash, TotpStep, UnixMillis};
 
 /// An account's authenticator as it is stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,9 +77,14 @@ pub trait FactorStore: Send + Sync {
     /// Takes authenticator and recovery codes away. `false`: there was no confirmed authenticator.
     async fn remove_factors(&self, account: AccountId, audit: &AuditEntry) -> StoreResult<bool>;
 
-    /// Notes that whoever uses the session of the audit line has just proved who they are. `false`: it has ended.
-    async fn mark_authenticated(&self, session: SessionId, audit: &AuditEntry)
-    -> StoreResult<bool>;
+    /// Notes that whoever uses the session of the audit line has just proved who they are, and by what. `false`: it
+    /// has ended.
+    async fn mark_authenticated(
+        &self,
+        session: SessionId,
+        by: ProvedBy,
+        audit: &AuditEntry,
+    ) -> StoreResult<bool>;
 
     /// When whoever uses a session last proved who they are, its login included; `None`: it has ended, or never was.
     async fn authenticated_at(

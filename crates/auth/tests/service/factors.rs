@@ -3,6 +3,8 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use aws_lc_rs::hmac;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use portcullis_auth::operator;
 use portcullis_testkit::Response;
 use serde_json::{Value, json};
@@ -20,6 +22,7 @@ on_every_store!(
     sec_g08_recovery_codes_are_shown_once_and_good_once,
     sec_f05_a_code_alone_or_a_password_alone_proves_nothing,
     whoever_lost_the_phone_is_helped_by_the_operator,
+    tokens_say_by_what_their_owner_proved_who_they_are,
 );
 
 /// An app that has read the secret, and the step of the code it was enrolled with.
@@ -219,4 +222,68 @@ async fn whoever_lost_the_phone_is_helped_by_the_operator(installation: Installa
     assert!(again.to_string().contains("no authenticator"), "{again}");
     let nobody = operator::factors::reset(&config, "x@example.com").await;
     assert!(nobody.is_err());
+}
+
+/// `amr`, `acr` and `auth_time` of an access token, as it says them and as `/verify` does.
+async fn proof(instance: &Instance, token: &str) -> (Value, Value, i64) {
+    let payload = token.split('.').nth(1).unwrap();
+    let payload = URL_SAFE_NO_PAD.decode(payload).unwrap();
+    let claims: Value = serde_json::from_slice(&payload).unwrap();
+    let told = instance.verify(token).await.json();
+    for name in ["amr", "acr", "auth_time"] {
+        assert_eq!(claims[name], told[name], "{name}");
+    }
+    let at = claims["auth_time"].as_i64().unwrap();
+    assert!(at <= claims["iat"].as_i64().unwrap(), "{claims}");
+    (claims["amr"].clone(), claims["acr"].clone(), at)
+}
+
+async fn tokens_say_by_what_their_owner_proved_who_they_are(installation: Installation) {
+    let (a, b) = (installation.start("a").await, installation.start("b").await);
+    let (one, two) = (json!(["pwd"]), json!(["pwd", "otp", "mfa"]));
+    let tokens = a.register_and_login().await;
+    let (amr, acr, began) = proof(&a, &tokens.access).await;
+    assert_eq!((amr, acr), (one.clone(), json!("aal1")));
+    let tokens = Tokens::of(&b.refresh(&tokens.refresh).await);
+    let (amr, acr, still) = proof(&a, &tokens.access).await;
+    assert_eq!((amr, acr, still), (one, json!("aal1"), began));
+
+    // Whoever enrolled an authenticator has shown a code of it.
+    let (phone, codes) = enrol(&a, &tokens).await;
+    let tokens = Tokens::of(&b.refresh(&tokens.refresh).await);
+    let (amr, acr, enrolled) = proof(&b, &tokens.access).await;
+    assert_eq!((amr, acr), (two.clone(), json!("aal2")));
+    assert!(enrolled >= began);
+
+    let challenged = challenge(&a).await;
+    let both = Tokens::of(&answer(&a, &challenged, &phone.code(1)).await);
+    let (amr, acr, _) = proof(&b, &both.access).await;
+    assert_eq!((amr, acr), (two.clone(), json!("aal2")));
+    let both = Tokens::of(&b.refresh(&both.refresh).await);
+    assert_eq!(proof(&a, &both.access).await.0, two, "kept");
+
+    // RFC 8176 has no word for a recovery code.
+    let again = json!({ "password": PASSWORD, "code": codes[0] });
+    let proved = send(&a, REAUTHENTICATE, &both.access, again).await;
+    assert_eq!(proved.status, 204, "{}", proved.text());
+    let renewed = Tokens::of(&b.refresh(&both.refresh).await);
+    let (amr, acr, _) = proof(&a, &renewed.access).await;
+    assert_eq!((amr, acr), (json!(["pwd", "mfa"]), json!("aal2")));
+
+    // Another password begins another session, by the proof that the one before had.
+    let change = json!({ "current_password": PASSWORD, "new_password": "another horse battery" });
+    let changed = send(&a, "/api/v1/auth/password/change", &renewed.access, change).await;
+    let changed = Tokens::of(&changed);
+    let (amr, acr, _) = proof(&b, &changed.access).await;
+    assert_eq!((amr, acr), (json!(["pwd", "mfa"]), json!("aal2")));
+
+    // Without the authenticator a proof is by the password alone.
+    let removed = a.bearer("DELETE", TOTP, &changed.access).await;
+    assert_eq!(removed.status, 204, "{}", removed.text());
+    let password = json!({ "password": "another horse battery" });
+    let proved = send(&b, REAUTHENTICATE, &changed.access, password).await;
+    assert_eq!(proved.status, 204, "{}", proved.text());
+    let last = Tokens::of(&a.refresh(&changed.refresh).await);
+    let (amr, acr, _) = proof(&b, &last.access).await;
+    assert_eq!((amr, acr), (json!(["pwd"]), json!("aal1")));
 }

@@ -166,6 +166,7 @@ async fn sec_c05_a_token_of_a_key_nobody_published_is_refused() {
         roles: vec!["admin".into()],
         scope: None,
         tier: None,
+        authentication: portcullis_token::Authentication::default(),
     };
     let forged = sign(&key, TokenType::AccessToken, &claims).unwrap();
     assert_problem(&instance.verify(&forged).await, 401, "invalid_token");

@@ -47,6 +47,7 @@ fn token(key: &SigningKey) -> String {
         roles: Vec::new(),
         scope: None,
         tier: None,
+        authentication: portcullis_token::Authentication::default(),
     };
     sign(key, TokenType::AccessToken, &claims).unwrap()
 }

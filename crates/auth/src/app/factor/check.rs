@@ -10,7 +10,9 @@ use std::time::Duration;
 
 use super::super::attempts::{WINDOW, lock_length};
 use super::super::{App, Origin, Outcome, Refusal};
-use crate::domain::{Account, AccountId, AuditEvent, RecoveryCode, TotpCode, TotpSecret, TotpStep};
+use crate::domain::{
+    Account, AccountId, AuditEvent, ProvedBy, RecoveryCode, TotpCode, TotpSecret, TotpStep,
+};
 use crate::shared::CounterKey;
 use crate::store::TotpRecord;
 
@@ -47,39 +49,39 @@ impl Keys {
 }
 
 impl App {
-    /// Spends the code. Whoever fails is counted before they hear of it.
+    /// Spends the code, of whom the password was right; says what both together are. Whoever fails is counted before
+    /// they hear of it.
     pub(super) async fn check_factor(
         &self,
         account: &Account,
         record: &TotpRecord,
         code: &str,
         origin: Origin,
-    ) -> Outcome<()> {
-        let is_right = match Typed::parse(code) {
+    ) -> Outcome<ProvedBy> {
+        let (by, is_right) = match Typed::parse(code) {
             Some(Typed::Totp(code)) => {
                 let secret = self.totp_secret(account.id, record)?;
-                match self.try_code(account.id, &secret, &code, origin).await? {
-                    Some(step) => {
-                        let spent = self.store.spend_totp_step(account.id, step).await?;
-                        if spent {
-                            self.code_was_right(account.id).await?;
-                        }
-                        spent
-                    }
+                let step = self.try_code(account.id, &secret, &code, origin).await?;
+                let is_right = match step {
+                    Some(step) => self.store.spend_totp_step(account.id, step).await?,
                     None => false,
+                };
+                if is_right {
+                    self.code_was_right(account.id).await?;
                 }
+                (ProvedBy::PasswordAndCode, is_right)
             }
             Some(Typed::Recovery(code)) => {
                 let line = origin.audit(AuditEvent::RecoveryCodeUsed, account.id);
                 let hash = code.hash(account.id);
-                self.store
-                    .spend_recovery_code(account.id, &hash, &line)
-                    .await?
+                let id = account.id;
+                let is_right = self.store.spend_recovery_code(id, &hash, &line).await?;
+                (ProvedBy::PasswordAndRecoveryCode, is_right)
             }
-            None => false,
+            None => (ProvedBy::Password, false),
         };
         if is_right {
-            return Ok(());
+            return Ok(by);
         }
         self.network_failed(origin).await?;
         let line = origin.audit(AuditEvent::SecondFactorFailed, account.id);

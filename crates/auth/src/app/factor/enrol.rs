@@ -5,8 +5,8 @@ use portcullis_ops::Secret;
 
 use super::super::{App, Origin, Outcome, Owner, Refusal};
 use crate::domain::{
-    Account, AccountId, AccountStatus, AuditEvent, ENROLMENT_TTL, RECOVERY_CODES, RecoveryCode,
-    TotpCode, TotpSecret,
+    Account, AccountId, AccountStatus, AuditEvent, ENROLMENT_TTL, ProvedBy, RECOVERY_CODES,
+    RecoveryCode, TotpCode, TotpSecret,
 };
 use crate::keys::Purpose;
 use crate::random;
@@ -123,7 +123,9 @@ impl App {
         let line = origin
             .audit(AuditEvent::Reauthenticated, id)
             .in_session(owner.session);
-        self.store.mark_authenticated(owner.session, &line).await?;
+        let by = ProvedBy::PasswordAndCode;
+        let session = owner.session;
+        self.store.mark_authenticated(session, by, &line).await?;
         Ok(codes)
     }
 

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::super::{App, Origin, Outcome, Owner, Refusal};
-use crate::domain::{AuditEvent, PresentedPassword, UnixMillis};
+use crate::domain::{AuditEvent, PresentedPassword, ProvedBy, UnixMillis};
 
 /// How long a proof is good for.
 const FRESH: Duration = Duration::from_secs(5 * 60);
@@ -58,14 +58,20 @@ impl App {
             self.store.append_audit(&line).await?;
             return Err(Refusal::BadCredentials);
         }
-        if let Some(record) = self.factor_of(account.id).await? {
-            let code = code.ok_or(Refusal::CodeRequired)?;
-            self.check_factor(&account, &record, code, origin).await?;
-        }
+        let by = match self.factor_of(account.id).await? {
+            Some(record) => {
+                let code = code.ok_or(Refusal::CodeRequired)?;
+                self.check_factor(&account, &record, code, origin).await?
+            }
+            None => ProvedBy::Password,
+        };
         let line = origin
             .audit(AuditEvent::Reauthenticated, account.id)
             .in_session(owner.session);
-        let marked = self.store.mark_authenticated(owner.session, &line).await?;
+        let marked = self
+            .store
+            .mark_authenticated(owner.session, by, &line)
+            .await?;
         if !marked {
             return Err(Refusal::InvalidToken);
         }

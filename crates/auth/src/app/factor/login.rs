@@ -32,8 +32,8 @@ impl App {
         let record = self.factor_of(account.id).await?;
         let record = record.ok_or(Refusal::InvalidChallenge)?;
         let attempt = self.attempt(&account.email, origin).await?;
-        self.check_factor(&account, &record, code, origin).await?;
-        let grant = self.begin_session(&account, origin).await?;
+        let by = self.check_factor(&account, &record, code, origin).await?;
+        let grant = self.begin_session(&account, by, origin).await?;
         self.attempt_succeeded(&attempt, origin.now).await?;
         Ok(grant)
     }

@@ -2,10 +2,11 @@
 
 use super::{ABSOLUTE_TTL, Instances, START, account, after, all_at_once, entry};
 use crate::domain::{
-    Account, AuditEntry, AuditEvent, RECOVERY_CODES, RecoveryCode, TokenHash, TotpStep,
+    Account, AuditEntry, AuditEvent, Family, Proof, ProvedBy, RECOVERY_CODES, RecoveryCode,
+    RefreshToken, TokenHash, TotpStep,
 };
 use crate::random;
-use crate::store::{PageLimit, TotpConfirmation};
+use crate::store::{FamilyCreation, PageLimit, Rotation, RotationOutcome, TotpConfirmation};
 
 const SEALED: &[u8] = b"a sealed secret";
 const STEP: TotpStep = TotpStep(60_000_000);
@@ -180,7 +181,7 @@ pub(crate) async fn sec_f05_every_instance_sees_when_somebody_last_proved_who_th
     let ada = instances.register("ada@example.com").await;
     let (family, _) = instances.log_in(&ada).await;
     let (other, _) = instances.log_in(&ada).await;
-    let at = async |family: &crate::domain::Family, seconds| {
+    let at = async |family: &Family, seconds| {
         let store = instances.next();
         let at = store.authenticated_at(family.session, after(seconds)).await;
         at.unwrap()
@@ -193,7 +194,7 @@ pub(crate) async fn sec_f05_every_instance_sees_when_somebody_last_proved_who_th
     let store = instances.next();
     assert!(
         store
-            .mark_authenticated(family.session, &proof)
+            .mark_authenticated(family.session, ProvedBy::Password, &proof)
             .await
             .unwrap()
     );
@@ -212,10 +213,66 @@ pub(crate) async fn sec_f05_every_instance_sees_when_somebody_last_proved_who_th
     let store = instances.next();
     assert!(
         !store
-            .mark_authenticated(family.session, &proof)
+            .mark_authenticated(family.session, ProvedBy::Password, &proof)
             .await
             .unwrap()
     );
     let unknown = super::family(&ada);
     assert_eq!(at(&unknown, 1).await, None);
+}
+
+/// Through every rotation and its repetition, and until the next proof.
+pub(crate) async fn by_what_somebody_proved_who_they_are_stays_with_the_session(
+    instances: Instances,
+) {
+    let ada = instances.register("ada@example.com").await;
+    let (family, mut token) = instances.log_in(&ada).await;
+    let (other, _) = instances.log_in(&ada).await;
+    let rotated = async |token: &mut RefreshToken, seconds| {
+        let successor = super::token();
+        let now = after(seconds);
+        let rotation = Rotation::new(token, &successor, "web", now, after(7000), after(9000));
+        let used = instances.next().rotate(&rotation).await.unwrap();
+        let RotationOutcome::Rotated(grant) = used else {
+            panic!("{used:?}")
+        };
+        let again = instances.next().rotate(&rotation).await.unwrap();
+        let RotationOutcome::Repeated { grant: again, .. } = again else {
+            panic!("{again:?}")
+        };
+        assert_eq!(again.family, grant.family);
+        *token = successor;
+        grant.family.proof
+    };
+    assert_eq!(rotated(&mut token, 1).await, family.proof);
+    let line = AuditEntry {
+        at: after(600),
+        ..entry(AuditEvent::Reauthenticated, &ada)
+    };
+    let by = ProvedBy::PasswordAndCode;
+    let store = instances.next();
+    let marked = store.mark_authenticated(family.session, by, &line).await;
+    assert!(marked.unwrap());
+    let proof = Some(Proof { by, at: after(600) });
+    for seconds in [601, 1200] {
+        assert_eq!(rotated(&mut token, seconds).await, proof);
+    }
+    let of = async |session| {
+        let found = instances.next().family_by_session(session).await;
+        found.unwrap().unwrap().proof
+    };
+    assert_eq!(of(family.session).await, proof);
+    assert_eq!(of(other.session).await, other.proof, "of no other session");
+    let unknown = Family {
+        proof: None,
+        ..super::family(&ada)
+    };
+    let first = super::token().hash();
+    let line = entry(AuditEvent::LoginSucceeded, &ada);
+    let store = instances.next();
+    let begun = store
+        .create_family(&unknown, &first, after(60), &line)
+        .await;
+    assert_eq!(begun.unwrap(), FamilyCreation::Created);
+    assert_eq!(of(unknown.session).await, None);
 }

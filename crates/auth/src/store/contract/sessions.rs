@@ -2,7 +2,7 @@
 
 use super::{IDLE_TTL, Instances, after, all_at_once, entry, family as begun, token};
 use crate::domain::{
-    AccountId, AuditEntry, AuditEvent, Family, FamilyId, Network, Revocation, SessionId,
+    AccountId, AuditEntry, AuditEvent, Family, FamilyId, Network, Proof, Revocation, SessionId,
     SessionRecord, TokenFacts, UnixMillis,
 };
 use crate::random;
@@ -18,6 +18,10 @@ pub(crate) async fn a_session_is_found_by_its_newest_family(instances: Instances
     let newer = Family {
         id: FamilyId::from_random(random::bytes()),
         created_at: after(1),
+        proof: first.proof.map(|proof| Proof {
+            at: after(1),
+            ..proof
+        }),
         ..first.clone()
     };
     let line = entry(AuditEvent::LoginSucceeded, &ada);

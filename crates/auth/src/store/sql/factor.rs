@@ -8,7 +8,7 @@ use super::super::{StoreError, StoreResult};
 use super::database::Write;
 use super::statement::Statement;
 use super::{SqlStore, TENANT, audit};
-use crate::domain::{AccountId, AuditEntry, SessionId, TokenHash, TotpStep, UnixMillis};
+use crate::domain::{AccountId, AuditEntry, ProvedBy, SessionId, TokenHash, TotpStep, UnixMillis};
 
 const ENROLLING: &str = "enrolling an authenticator";
 const FINDING: &str = "finding an authenticator";
@@ -179,14 +179,16 @@ impl FactorStore for SqlStore {
     async fn mark_authenticated(
         &self,
         session: SessionId,
+        by: ProvedBy,
         entry: &AuditEntry,
     ) -> StoreResult<bool> {
         let mut write = self.database.write_soon(PROVING).await?;
-        let marked = Statement::new(PROVING, "UPDATE refresh_family SET authenticated_at = $1
+        let marked = Statement::new(PROVING, "UPDATE refresh_family SET authenticated_at = $1, proved_by = $4
              WHERE session_id = $2 AND tenant_id = $3 AND revoked_at IS NULL AND absolute_expires_at > $1")
         .bind(entry.at.0)
         .bind(session.to_string())
-        .bind(TENANT).execute(&mut write).await?;
+        .bind(TENANT)
+        .bind(by.as_str()).execute(&mut write).await?;
         if marked == 0 {
             return Ok(false);
         }

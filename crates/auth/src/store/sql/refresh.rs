@@ -10,7 +10,8 @@ use super::statement::{Row, Statement};
 use super::{TENANT, account, audit, mail, revocation};
 use crate::domain::{
     AccountId, AccountStatus, Actor, AuditEntry, AuditEvent, Family, FamilyId, MailKind, Network,
-    RefreshRecord, Revocation, SessionId, TokenHash, TokenState, UnixMillis, Verdict, judge,
+    Proof, ProvedBy, RefreshRecord, Revocation, SessionId, TokenHash, TokenState, UnixMillis,
+    Verdict, judge,
 };
 
 const CREATING: &str = "starting a refresh token family";
@@ -30,8 +31,8 @@ pub(super) async fn create_family(
         return Ok(created);
     }
     let mut write = database.write_soon(CREATING).await?;
-    let inserted = Statement::new(CREATING, "INSERT INTO refresh_family (id, tenant_id, account_id, client_id, session_id, created_at, absolute_expires_at, revoked_at, began_from)
-         SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9
+    let inserted = Statement::new(CREATING, "INSERT INTO refresh_family (id, tenant_id, account_id, client_id, session_id, created_at, absolute_expires_at, revoked_at, began_from, proved_by)
+         SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10
          WHERE EXISTS (SELECT 1 FROM account WHERE id = $3 AND tenant_id = $2 AND status = 'active'
                            AND COALESCE(sessions_from, 0) <= $6)")
     .bind(family.id.to_string())
@@ -42,7 +43,8 @@ pub(super) async fn create_family(
     .bind(family.created_at.0)
     .bind(family.absolute_expires_at.0)
     .bind(family.revoked_at.map(|at| at.0))
-    .bind(network(database.trail(), entry)).execute(&mut write).await?;
+    .bind(network(database.trail(), entry))
+    .bind(factors(family)).execute(&mut write).await?;
     if inserted == 0 {
         return Ok(FamilyCreation::AccountNotActive);
     }
@@ -50,6 +52,11 @@ pub(super) async fn create_family(
     audit::insert(&mut write, entry).await?;
     write.commit().await?;
     Ok(FamilyCreation::Created)
+}
+
+/// By what its owner proves at its beginning who they are.
+fn factors(family: &Family) -> Option<&'static str> {
+    family.proof.map(|proof| proof.by.as_str())
 }
 
 /// Where a session begins, as far as that is kept.
@@ -196,7 +203,7 @@ pub(super) async fn family_by_token(
     database: &Database,
     token: &TokenHash,
 ) -> StoreResult<Option<Family>> {
-    Statement::new(FINDING, "SELECT f.id AS family_id, f.account_id, f.client_id, f.session_id, f.created_at, f.absolute_expires_at, f.revoked_at
+    Statement::new(FINDING, "SELECT f.id AS family_id, f.account_id, f.client_id, f.session_id, f.created_at, f.absolute_expires_at, f.revoked_at, f.authenticated_at, f.proved_by
          FROM refresh_token t JOIN refresh_family f ON f.id = t.family_id WHERE t.hash = $1 AND f.tenant_id = $2")
     .bind(token.as_bytes().as_slice())
     .bind(TENANT).fetch_optional(database).await?
@@ -208,7 +215,7 @@ pub(super) async fn family_by_session(
     database: &Database,
     session: SessionId,
 ) -> StoreResult<Option<Family>> {
-    Statement::new(FINDING, "SELECT id AS family_id, account_id, client_id, session_id, created_at, absolute_expires_at, revoked_at
+    Statement::new(FINDING, "SELECT id AS family_id, account_id, client_id, session_id, created_at, absolute_expires_at, revoked_at, authenticated_at, proved_by
          FROM refresh_family WHERE session_id = $1 AND tenant_id = $2 ORDER BY created_at DESC, id LIMIT 1")
     .bind(session.to_string())
     .bind(TENANT).fetch_optional(database).await?
@@ -255,7 +262,7 @@ impl Found {
 async fn find(write: &mut Write, token: &TokenHash) -> StoreResult<Option<Found>> {
     let row = Statement::new(FINDING, "SELECT t.expires_at, t.spent_at, t.successor_box,
                 n.expires_at AS successor_expires_at, (n.hash IS NULL OR n.spent_at IS NOT NULL) AS is_successor_spent,
-                f.id AS family_id, f.account_id, f.client_id, f.session_id, f.created_at, f.absolute_expires_at, f.revoked_at,
+                f.id AS family_id, f.account_id, f.client_id, f.session_id, f.created_at, f.absolute_expires_at, f.revoked_at, f.authenticated_at, f.proved_by,
                 a.email, a.password_hash, a.status, a.created_at AS account_created_at, a.tier,
                 (SELECT string_agg(role, ',') FROM account_role WHERE account_id = a.id) AS roles
          FROM refresh_token t
@@ -290,13 +297,20 @@ fn found_from_row(row: &Row) -> StoreResult<Found> {
 }
 
 fn family_from_row(row: &Row) -> StoreResult<Family> {
+    let created_at = UnixMillis(row.number("created_at")?);
+    let authenticated_at = row.optional_number("authenticated_at")?.map(UnixMillis);
+    let by = row.optional_text("proved_by")?.and_then(ProvedBy::parse);
     Ok(Family {
         id: row.read("family id", FamilyId::parse(row.text("family_id")?))?,
         account: row.read("account id", AccountId::parse(row.text("account_id")?))?,
         client_id: row.text("client_id")?.to_owned(),
         session: row.read("session id", SessionId::parse(row.text("session_id")?))?,
-        created_at: UnixMillis(row.number("created_at")?),
+        created_at,
         absolute_expires_at: UnixMillis(row.number("absolute_expires_at")?),
         revoked_at: row.optional_number("revoked_at")?.map(UnixMillis),
+        proof: by.map(|by| Proof {
+            by,
+            at: authenticated_at.unwrap_or(created_at),
+        }),
     })
 }

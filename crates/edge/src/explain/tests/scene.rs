@@ -408,6 +408,7 @@ fn tokens(key: &SigningKey) -> Vec<String> {
             roles: vec![role.into()],
             scope: None,
             tier: None,
+            authentication: portcullis_token::Authentication::default(),
         };
         let signed = sign(key, TokenType::AccessToken, &claims).unwrap();
         format!("Bearer {signed}")

@@ -57,6 +57,7 @@ impl Site {
             roles: vec!["admin".into()],
             scope: Some("read write".into()),
             tier: None,
+            authentication: portcullis_token::Authentication::default(),
         };
         format!(
             "Bearer {}",

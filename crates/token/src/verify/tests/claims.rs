@@ -84,6 +84,18 @@ fn sec_c08_optional_claims_of_the_wrong_kind_are_refused() {
         ("tier", Value::Null),
         ("tier", json!("")),
         ("tier", json!("pro\n")),
+        ("auth_time", json!("1800000000")),
+        ("auth_time", json!(-1)),
+        ("auth_time", json!(1.5e9)),
+        ("auth_time", Value::Null),
+        ("acr", json!(["aal2"])),
+        ("acr", json!("")),
+        ("acr", json!("aal2\r\nX: y")),
+        ("amr", json!("mfa")),
+        ("amr", Value::Null),
+        ("amr", json!([1])),
+        ("amr", json!([""])),
+        ("amr", json!(vec!["pwd"; 17])),
     ] {
         let verdict = forge.verify(&forge.with_claim(name, Some(value.clone())));
         assert_eq!(
@@ -92,7 +104,7 @@ fn sec_c08_optional_claims_of_the_wrong_kind_are_refused() {
             "{value}"
         );
     }
-    for name in ["nbf", "roles", "scope", "tier"] {
+    for name in ["nbf", "roles", "scope", "tier", "auth_time", "acr", "amr"] {
         forge
             .verify(&forge.with_claim(name, None))
             .expect("optional");

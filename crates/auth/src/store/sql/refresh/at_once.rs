@@ -5,7 +5,7 @@ use super::super::super::{FamilyCreation, RefreshGrant, Rotation, StoreResult};
 use super::super::database::Database;
 use super::super::statement::Statement;
 use super::super::{TENANT, account, audit};
-use super::{CREATING, ROTATING, family_from_row, network};
+use super::{CREATING, ROTATING, factors, family_from_row, network};
 use crate::domain::{AuditEntry, Family, TokenHash, UnixMillis};
 
 /// The account stays as it is until the family is there: whoever shuts it waits, and then ends this family, too. One
@@ -15,8 +15,8 @@ const CREATE: &str = "
         SELECT id FROM account WHERE id = $3 AND tenant_id = $2 AND status = 'active'
             AND COALESCE(sessions_from, 0) <= $6 FOR SHARE
     ), family AS (
-        INSERT INTO refresh_family (id, tenant_id, account_id, client_id, session_id, created_at, absolute_expires_at, revoked_at, began_from)
-        SELECT $1, $2, id, $4, $5, $6, $7, $8, $24 FROM owner RETURNING id
+        INSERT INTO refresh_family (id, tenant_id, account_id, client_id, session_id, created_at, absolute_expires_at, revoked_at, began_from, proved_by)
+        SELECT $1, $2, id, $4, $5, $6, $7, $8, $24, $25 FROM owner RETURNING id
     ), token AS (
         INSERT INTO refresh_token (hash, family_id, issued_at, expires_at)
         SELECT $9, id, $6, LEAST($10, $7) FROM family
@@ -52,6 +52,7 @@ pub(super) async fn create_family(
         .bind(i64::from(trail.is_written));
     let created = audit::bind(statement, trail.row(entry))
         .bind(network(trail, entry))
+        .bind(factors(family))
         .soon()
         .once()
         .fetch_optional(database)
@@ -73,7 +74,7 @@ const COMPARE_AND_SET: &str = "
           AND f.id = t.family_id AND f.revoked_at IS NULL AND f.absolute_expires_at > $1
           AND f.client_id = $5 AND f.tenant_id = $6 AND a.status = 'active'
         RETURNING f.id AS family_id, f.account_id, f.client_id, f.session_id, f.created_at, f.absolute_expires_at,
-                  f.revoked_at, a.email, a.password_hash, a.status, a.created_at AS account_created_at, a.tier
+                  f.revoked_at, f.authenticated_at, f.proved_by, a.email, a.password_hash, a.status, a.created_at AS account_created_at, a.tier
     ), issued AS (
         INSERT INTO refresh_token (hash, family_id, issued_at, expires_at)
         SELECT $2, family_id, $1, LEAST($7, absolute_expires_at) FROM spent RETURNING expires_at
