@@ -189,3 +189,37 @@ fn uses_in(path: &str, text: &str, words: &[&str]) -> Vec<String> {
         .map(|(index, line)| format!("{path}:{}: {}", index + 1, line.trim()))
         .collect()
 }
+
+#[test]
+fn sec_h01_auth_asks_nobody_but_its_stores_and_its_mail_server() {
+    // What a token, a client or a page says is never an address to fetch. Whoever adds such a fetch goes through one
+    // client that refuses private addresses, and names its file here.
+    let forbidden = [
+        "TcpStream",
+        "TcpSocket",
+        "UdpSocket",
+        "UnixStream",
+        "lookup_host",
+        "ToSocketAddrs",
+        "hyper::client",
+        "hyper_util::client",
+        "reqwest",
+        "ureq",
+    ];
+    let listens = "crates/auth/src/http/connection";
+    let findings: Vec<_> = files(".rs")
+        .iter()
+        .filter(|file| file.path.starts_with("crates/auth/src") && !file.is_test())
+        .filter(|file| !file.path.starts_with(listens))
+        .flat_map(|file| uses_in(&file.path, file.without_tests(), &forbidden))
+        .collect();
+    expect_none("crates/auth dials nobody by itself", &findings);
+    let manifest = std::fs::read_to_string(root().join("crates/auth/Cargo.toml")).unwrap();
+    let (needs, _) = manifest.split_once("[dev-dependencies]").unwrap();
+    let clients: Vec<_> = ["reqwest", "ureq", "hyper-rustls", "isahc", "curl"]
+        .into_iter()
+        .filter(|name| needs.lines().any(|line| line.starts_with(name)))
+        .map(str::to_owned)
+        .collect();
+    expect_none("crates/auth has no client for HTTP", &clients);
+}

@@ -19,6 +19,7 @@ mod accounts;
 mod admin;
 mod attacks;
 mod auth_commands;
+mod auth_logs;
 mod authorization;
 mod balancer_api;
 mod balancing;

@@ -32,6 +32,8 @@ pub(crate) enum Limited<'a> {
     Mail(&'a str),
     /// What a token of a mail is for.
     MailToken,
+    /// The first administrator.
+    SetUp,
 }
 
 impl Limited<'_> {
@@ -45,6 +47,7 @@ impl Limited<'_> {
             Self::PasswordChange => "change_password",
             Self::Mail(_) => "mail",
             Self::MailToken => "mail_token",
+            Self::SetUp => "setup",
         }
     }
 
@@ -53,7 +56,7 @@ impl Limited<'_> {
             Self::Login(_) | Self::PasswordChange | Self::SecondFactor | Self::Reauthentication => {
                 rates.logins
             }
-            Self::Registration => rates.registrations,
+            Self::Registration | Self::SetUp => rates.registrations,
             Self::Refresh => rates.refreshes,
             Self::Mail(_) | Self::MailToken => rates.mails,
         }
@@ -96,6 +99,7 @@ impl App {
             Limited::Refresh
             | Limited::PasswordChange
             | Limited::MailToken
+            | Limited::SetUp
             | Limited::SecondFactor
             | Limited::Reauthentication => {}
         }

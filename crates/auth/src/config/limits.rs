@@ -19,7 +19,7 @@ pub(super) const VARIABLES: &[Variable] = &[
     var(
         "AUTH_RATE_LIMIT_REGISTER",
         "60",
-        "registrations a minute of one network, and a tenth of what all may; 0 for no limit",
+        "registrations a minute of one network, and a tenth of what all may; set-up tokens tried by one network; 0 for no limit",
     ),
     var(
         "AUTH_RATE_LIMIT_REFRESH",

@@ -831,6 +831,26 @@ fn sec_c14_sessions_have_documented_lifetimes_and_a_ceiling() {
 }
 
 #[test]
+fn sec_c14_tokens_have_documented_lifetimes_and_ceilings() {
+    let tokens = from(&[]).unwrap().tokens;
+    let days = |days: u64| Duration::from_secs(days * 86_400);
+    assert_eq!(tokens.access_ttl, Duration::from_secs(600));
+    assert_eq!(tokens.refresh_idle_ttl, days(14));
+    assert_eq!(tokens.refresh_absolute_ttl, days(90));
+    for (name, highest) in [
+        ("ACCESS_TOKEN_TTL", 3600),
+        ("REFRESH_IDLE_TTL", 90 * 86_400),
+        ("REFRESH_ABSOLUTE_TTL", 365 * 86_400),
+    ] {
+        let highest: u64 = highest;
+        assert!(from(&[(name, &highest.to_string())]).is_ok(), "{name}");
+        for wrong in [0, highest + 1] {
+            assert_eq!(faulty(&[(name, &wrong.to_string())]), [name], "{wrong}");
+        }
+    }
+}
+
+#[test]
 fn sec_f01_production_refuses_a_session_cookie_in_clear() {
     let clear = production(&[("SESSION_COOKIE_SECURE", "false")]);
     assert_eq!(faulty(&clear), ["SESSION_COOKIE_SECURE"]);

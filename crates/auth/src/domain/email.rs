@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn control_and_invisible_characters_are_refused() {
+    fn sec_g07_control_and_invisible_characters_are_refused() {
         for text in [
             "a@b.c\r\nbcc: x@y.z",
             "a@b.c\n",

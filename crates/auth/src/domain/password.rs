@@ -14,7 +14,8 @@ const MAX_BYTES: usize = 512;
 /// Words about this service that make a password guessable.
 const PRODUCT_WORDS: &[&str] = &["portcullis"];
 
-/// One word a line, lower case, each at least [`MIN_CHARS`] long.
+/// One word a line, lower case, each at least [`MIN_CHARS`] long, in order: the 3,000 that are most frequent among published
+/// passwords, and some more.
 const COMMON: &str = include_str!("password/common.txt");
 
 /// A password somebody wants to use from now on; passed the policy.
@@ -54,7 +55,7 @@ impl NewPassword {
             _ => return Err(PasswordRefused::TooLong),
         }
         let folded = zeroize::Zeroizing::new(text.to_lowercase());
-        if COMMON.lines().any(|word| word == *folded) || pattern::is_common(&folded) {
+        if is_listed(&folded) || pattern::is_common(&folded) {
             return Err(PasswordRefused::TooCommon);
         }
         if is_guessable(&folded, email) {
@@ -89,6 +90,10 @@ impl PresentedPassword {
     pub(crate) fn into_secret(self) -> Secret<String> {
         self.0
     }
+}
+
+fn is_listed(folded: &str) -> bool {
+    COMMON.lines().any(|word| word == folded)
 }
 
 /// `alice`, `alice2024!` and `alice@example.com` are the first guesses for alice@example.com.
@@ -179,9 +184,33 @@ mod tests {
     }
 
     #[test]
+    fn sec_b07_the_three_thousand_commonest_passwords_are_refused() {
+        let words: Vec<_> = COMMON.lines().collect();
+        assert!(words.len() >= 3000);
+        for word in words {
+            for text in [word.to_owned(), word.to_uppercase()] {
+                let refused = parse(&text);
+                assert!(
+                    matches!(refused, Err(PasswordRefused::TooCommon)),
+                    "{text}: {refused:?}"
+                );
+            }
+        }
+        // No rule asks for kinds of characters.
+        for good in [
+            "tenpenny walrus",
+            "ungewaschenes",
+            "2718281828459045",
+            "!?!?-!?!-?!?",
+        ] {
+            assert!(parse(good).is_ok(), "{good}");
+        }
+    }
+
+    #[test]
     fn the_list_of_common_words_is_clean() {
         let words: Vec<_> = COMMON.lines().collect();
-        assert!(words.len() >= 100);
+        assert!(words.is_sorted());
         for word in &words {
             assert!(
                 word.chars().count() >= MIN_CHARS,

@@ -7,7 +7,9 @@ use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use serde::Deserialize;
 
+use super::limited::limited;
 use super::{ApiError, Service, body};
+use crate::app::Limited;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -25,14 +27,17 @@ pub(super) async fn handle(
 ) -> Result<Response, ApiError> {
     let origin = service.origin(&request);
     let body: Body = body::decode(request).await?;
-    let (token, password) = (body.setup_token.expose(), body.password.expose());
-    let account = service
-        .app
-        .set_up(token, &body.email, password, origin)
-        .await?;
-    let answer = axum::Json(serde_json::json!({
-        "account_id": account.to_string(),
-        "roles": ["admin"],
-    }));
-    Ok((StatusCode::CREATED, answer).into_response())
+    let work = async {
+        let (token, password) = (body.setup_token.expose(), body.password.expose());
+        let account = service
+            .app
+            .set_up(token, &body.email, password, origin)
+            .await?;
+        let answer = axum::Json(serde_json::json!({
+            "account_id": account.to_string(),
+            "roles": ["admin"],
+        }));
+        Ok((StatusCode::CREATED, answer).into_response())
+    };
+    limited(&service, Limited::SetUp, origin, work).await
 }

@@ -137,4 +137,49 @@ mod tests {
         let expected = "09316115d5cf24ed5a15a31a3ba326e5cf32edc24702987c02b6566f61913cf7";
         assert_eq!(hex, expected);
     }
+
+    #[test]
+    fn sec_b05_argon2id_gives_the_vector_of_rfc_9106() {
+        // Section 5.3.
+        let params = argon2::ParamsBuilder::new()
+            .m_cost(32)
+            .t_cost(3)
+            .p_cost(4)
+            .output_len(32)
+            .data(argon2::AssociatedData::new(&[4; 12]).unwrap())
+            .build()
+            .unwrap();
+        let (id, version) = (Algorithm::Argon2id, Version::V0x13);
+        let argon2 = Argon2::new_with_secret(&[3; 8], id, version, params).unwrap();
+        let mut tag = [0; 32];
+        argon2
+            .hash_password_into(&[1; 32], &[2; 16], &mut tag)
+            .unwrap();
+        let hex: String = tag.iter().map(|byte| format!("{byte:02x}")).collect();
+        let expected = "0d640df58d78766c08c037a34a8b53c9d01ef0452d75b65eb52520e96b01e659";
+        assert_eq!(hex, expected);
+    }
+
+    /// Whatever the memory was used for before, and however large it was then.
+    #[test]
+    fn sec_b05_used_memory_gives_what_fresh_memory_gives_for_any_cost() {
+        let seed = u64::from_be_bytes(crate::random::bytes());
+        println!("seed {seed}");
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let mut arena = Arena::default();
+        for _ in 0..2000 {
+            let (lanes, passes) = (rng.u32(1..=2), rng.u32(1..=3));
+            let memory = rng.u32(8 * lanes..=64);
+            let params = Params::new(memory, passes, lanes, Some(32)).unwrap();
+            let salt: Vec<u8> = (0..rng.usize(8..=32)).map(|_| rng.u8(..)).collect();
+            let password: Vec<u8> = (0..rng.usize(0..=128)).map(|_| rng.u8(..)).collect();
+            let algorithm = Algorithm::Argon2id;
+            let (mut used, mut fresh) = ([0; 32], [0; 32]);
+            arena.run(algorithm, params.clone(), &salt, &password, &mut used);
+            Argon2::new(algorithm, Version::V0x13, params)
+                .hash_password_into(&password, &salt, &mut fresh)
+                .unwrap();
+            assert_eq!(used, fresh, "{memory} KiB, {passes} passes, {lanes} lanes");
+        }
+    }
 }

@@ -112,6 +112,7 @@ macro_rules! every_case {
                 of_many_that_take_mail_at_once_each_gets_another,
                 mail_of_an_instance_that_died_is_taken_by_another,
                 sec_a04_mail_to_nobody_costs_a_row_and_reaches_nobody,
+                sec_a04_mail_is_the_same_work_for_everybody,
                 mail_of_a_kind_is_bounded_for_each_account_and_hour,
                 sec_g06_a_token_of_mail_is_good_once_until_a_newer_one,
                 sec_g06_of_many_uses_of_one_token_one_resets_the_password,

@@ -9,7 +9,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
 
-use crate::harness::{Installation, Instance, assert_problem};
+use crate::harness::{EMAIL, Installation, Instance, PASSWORD, Tokens, assert_problem};
 
 const ISSUER: &str = "http://auth.example.com";
 /// RFC 8410 section 10.3.
@@ -240,5 +240,100 @@ async fn sec_c12_no_second_spelling_of_a_token_is_believed() {
         target.signed(&header(json!({})), "null"),
     ] {
         target.refuses(&token).await;
+    }
+}
+
+/// What an edge tells endpoints, and what other proxies do: auth believes tokens alone, whoever is in front of it.
+#[tokio::test]
+async fn sec_h03_fields_that_carry_identity_are_believed_from_nobody() {
+    let installation = Installation::with(&[("TRUST_PROXY", "127.0.0.0/8")]).await;
+    let instance = installation.start("a").await;
+    let tokens = instance.register_and_login().await;
+    let own = instance.verify(&tokens.access).await.json();
+    let bearer = format!("Bearer {}", tokens.access);
+    let forged = [
+        ("X-Auth-Subject", "00000000-0000-4000-8000-000000000000"),
+        ("X-Auth-Roles", "admin"),
+        ("X-Auth-Session", "s"),
+        ("X-Auth-Client", "portcullis"),
+        ("X-Auth-Scope", "admin"),
+        ("X_Auth_Roles", "admin"),
+        ("X-Auth-Tier", "internal"),
+        ("X-Forwarded-User", "root@example.com"),
+        ("X-Remote-User", "root@example.com"),
+        ("X-Forwarded-Client-Cert", "Subject=\"CN=root\""),
+        ("X-SSL-Client-Verify", "SUCCESS"),
+        ("X-Client-Cert", "CN=root"),
+    ];
+    let ask = async |path: &str, fields: &[(&str, &str)]| {
+        let mut connection = instance.connect().await;
+        let answer = connection.request("GET", path, fields, b"").await;
+        answer.unwrap()
+    };
+    for path in [
+        "/api/v1/auth/verify",
+        "/api/v1/admin/users",
+        "/api/v1/auth/sessions",
+    ] {
+        assert_problem(&ask(path, &forged).await, 401, "missing_token");
+    }
+    let mut fields = forged.to_vec();
+    fields.push(("Authorization", bearer.as_str()));
+    let refused = ask("/api/v1/admin/users", &fields).await;
+    assert_problem(&refused, 403, "forbidden");
+    let told = ask("/api/v1/auth/verify", &fields).await.json();
+    assert_eq!(told, own, "what the token says and nothing else");
+}
+
+#[tokio::test]
+async fn sec_e07_no_answer_lets_a_page_of_another_origin_read_it() {
+    let installation = Installation::new().await;
+    let instance = installation.start("a").await;
+    let tokens = instance.register_and_login().await;
+    let bearer = format!("Bearer {}", tokens.access);
+    let fields = [
+        ("Origin", "https://evil.example"),
+        ("Access-Control-Request-Method", "POST"),
+        ("Access-Control-Request-Headers", "authorization"),
+        ("Authorization", bearer.as_str()),
+    ];
+    for path in [
+        "/api/v1/auth/login",
+        "/api/v1/auth/refresh",
+        "/api/v1/auth/verify",
+        "/api/v1/auth/sessions",
+        "/api/v1/admin/users",
+        "/.well-known/jwks.json",
+        "/.well-known/openid-configuration",
+        "/health",
+        "/nowhere",
+    ] {
+        for method in ["OPTIONS", "GET", "POST"] {
+            let mut connection = instance.connect().await;
+            let answer = connection
+                .request(method, path, &fields, b"")
+                .await
+                .unwrap();
+            let mut names = answer.fields.iter().map(|(name, _)| name.to_lowercase());
+            let cors = names.find(|name| name.starts_with("access-control-"));
+            assert_eq!(cors, None, "{method} {path}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn sec_e08_what_carries_tokens_is_kept_by_no_cache() {
+    let installation = Installation::new().await;
+    let instance = installation.start("a").await;
+    assert_eq!(instance.register(EMAIL, PASSWORD).await.status, 202);
+    let login = instance.try_login(EMAIL, PASSWORD).await;
+    let tokens = Tokens::of(&login);
+    let refreshed = instance.refresh(&tokens.refresh).await;
+    let enrolment = instance
+        .bearer("POST", "/api/v1/auth/mfa/totp", &tokens.access)
+        .await;
+    for answer in [&login, &refreshed, &enrolment] {
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        assert_eq!(answer.field("cache-control"), Some("no-store"));
     }
 }

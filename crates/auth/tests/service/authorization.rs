@@ -11,6 +11,7 @@ on_every_store! {
     sec_b10_a_key_works_wherever_a_token_does_and_is_shown_once,
     sec_d04_a_revoked_key_is_refused_by_every_instance_at_once,
     sec_a14_a_key_of_whoever_is_shut_is_refused,
+    sec_c19_a_machine_named_like_a_person_is_somebody_else,
 }
 
 const CHECK: &str = "/api/v1/permissions/check";
@@ -471,4 +472,67 @@ async fn tokens_say_the_tier_of_their_account() {
     let unknown = operator::authorization::set_tier(&config, EMAIL, "gold").await;
     assert!(unknown.unwrap_err().to_string().contains("enterprise"));
     instance.stop().await;
+}
+
+async fn sec_c19_a_machine_named_like_a_person_is_somebody_else(installation: Installation) {
+    let (a, b) = (installation.start("a").await, installation.start("b").await);
+    let root = a.administrator(&installation).await;
+    a.define(&root, "clerk", &["orders:read"]).await;
+    a.define(&root, "robot", &["orders:write"]).await;
+    let token = ada(&installation, &a, &["clerk"]).await;
+    let sub = async |instance: &Instance, proof: &str| {
+        let json = instance.verify(proof).await.json();
+        json["sub"].as_str().unwrap().to_owned()
+    };
+    let id = sub(&a, &token).await;
+    let path = format!("/api/v1/admin/clients/{id}");
+    let client = json!({ "roles": ["robot"] });
+    let put = a.asked("PUT", &path, &root, &client).await;
+    assert_eq!(put.status, 200, "{}", put.text());
+    let wanted = json!({ "name": "a key", "permissions": ["orders:*"] });
+    let keys = format!("{path}/api-keys");
+    let (_, key) = made(&a.asked("POST", &keys, &root, &wanted).await);
+    for instance in [&a, &b] {
+        assert_eq!(sub(instance, &key).await, format!("client:{id}"));
+        assert!(
+            instance.may(&key, "orders:write").await && !instance.may(&key, "orders:read").await
+        );
+        assert!(instance.may(&token, "orders:read").await);
+        assert!(!instance.may(&token, "orders:write").await);
+    }
+    let shut = json!({ "roles": ["robot"], "status": "disabled" });
+    assert_eq!(a.asked("PUT", &path, &root, &shut).await.status, 200);
+    assert_problem(&b.verify(&key).await, 401, "invalid_token");
+    assert_eq!(b.verify(&token).await.status, 200, "the person goes on");
+    for name in ["client:x", "client%3Ax"] {
+        let path = format!("/api/v1/admin/clients/{name}");
+        let refused = a.asked("PUT", &path, &root, &client).await;
+        assert_problem(&refused, 400, "invalid_client");
+    }
+}
+
+#[tokio::test]
+async fn sec_f05_a_key_is_made_only_after_a_proof_of_the_last_five_minutes() {
+    let installation = Installation::on_postgres().await;
+    let (a, b) = (installation.start("a").await, installation.start("b").await);
+    let root = a.administrator(&installation).await;
+    a.define(&root, "clerk", &["orders:read"]).await;
+    let token = ada(&installation, &a, &["clerk"]).await;
+    a.key(&token, &["orders:read"]).await;
+    // The session is as old as one that was left open.
+    let server = installation.server.as_ref().unwrap();
+    server.query("UPDATE refresh_family SET created_at = created_at - 300000");
+    let wanted = json!({ "name": "another", "permissions": ["orders:read"] });
+    for instance in [&a, &b] {
+        let refused = instance
+            .asked("POST", "/api/v1/api-keys", &token, &wanted)
+            .await;
+        assert_problem(&refused, 403, "reauthentication_required");
+    }
+    let password = json!({ "password": PASSWORD });
+    let proved = b
+        .asked("POST", "/api/v1/auth/reauthenticate", &token, &password)
+        .await;
+    assert_eq!(proved.status, 204, "{}", proved.text());
+    a.key(&token, &["orders:read"]).await;
 }

@@ -2,6 +2,7 @@
 
 use portcullis_testkit::redis::Redis;
 use portcullis_testkit::{Response, wait_until};
+use serde_json::{Map, Value, json};
 
 use crate::harness::{EMAIL, Installation, PASSWORD, assert_problem};
 
@@ -164,4 +165,63 @@ async fn the_size_of_redis_is_in_the_metrics() {
             .await
             >= 3.0
     );
+}
+
+/// Out of the document, so that a route which takes a secret and slows nobody down cannot be added unseen.
+#[tokio::test]
+async fn sec_a11_every_route_that_takes_a_secret_slows_guesses_down() {
+    // Its codes are not looked at after five failures, which the answer does not tell: see sec_g01.
+    const SILENT: &str = "/api/v1/auth/mfa/totp/confirm";
+    let few = [
+        ("AUTH_RATE_LIMIT_LOGIN", "3"),
+        ("AUTH_RATE_LIMIT_REGISTER", "3"),
+        ("AUTH_RATE_LIMIT_REFRESH", "3"),
+        ("AUTH_RATE_LIMIT_MAIL", "3"),
+    ];
+    let installation = Installation::with(&few).await;
+    let instance = installation.start("a").await;
+    let tokens = instance.register_and_login().await;
+    let bearer = format!("Bearer {}", tokens.access);
+    let fields = [
+        ("Authorization", bearer.as_str()),
+        ("Content-Type", "application/json"),
+    ];
+    let document = instance.get("/api/v1/openapi.json").await.json();
+    let mut guessed = Vec::new();
+    for (path, methods) in document["paths"].as_object().unwrap() {
+        for (method, operation) in methods.as_object().unwrap() {
+            let schema = &operation["requestBody"]["content"]["application/json"]["schema"];
+            let Some(members) = schema["properties"].as_object() else {
+                continue;
+            };
+            let is_secret = |member: &Value| member["format"] == "password";
+            if path == SILENT || !members.values().any(is_secret) {
+                continue;
+            }
+            let mut statuses = Vec::new();
+            for n in 0..8 {
+                // Another account each time: what is slowed down is the network.
+                let member = |(name, _): (&String, &Value)| match name.as_str() {
+                    "email" => (name.clone(), json!(format!("guess{n}@example.com"))),
+                    _ => (name.clone(), json!(format!("another guess {n}"))),
+                };
+                let body: Map<String, Value> = members.iter().map(member).collect();
+                let body = Value::Object(body).to_string();
+                let hashes = instance.hashes().await;
+                let mut connection = instance.connect().await;
+                let method = method.to_ascii_uppercase();
+                let answer = connection.request(&method, path, &fields, body.as_bytes());
+                let answer = answer.await.unwrap();
+                if answer.status == 429 {
+                    assert!(answer.field("retry-after").is_some(), "{path}");
+                    assert_eq!(instance.hashes().await, hashes, "{path}: hashed nothing");
+                }
+                statuses.push(answer.status);
+            }
+            assert!(statuses[3..].contains(&429), "{path}: {statuses:?}");
+            assert!(statuses.iter().all(|status| *status < 500), "{path}");
+            guessed.push(path.clone());
+        }
+    }
+    assert!(guessed.len() >= 9, "{guessed:?}");
 }

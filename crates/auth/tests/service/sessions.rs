@@ -13,6 +13,7 @@ on_every_store!(
     a_refresh_token_is_exchanged_once_and_a_retry_gets_the_same_successor,
     a_spent_refresh_token_that_comes_back_ends_the_session_everywhere,
     what_cannot_be_a_refresh_token_is_refused,
+    sec_d03_what_ends_a_refresh_token_ends_its_access_tokens_and_nobody_elses,
 );
 
 async fn a_token_verifies_on_every_instance(installation: Installation) {
@@ -235,4 +236,36 @@ async fn sec_c21_neither_passwords_nor_fragments_are_traded_for_tokens() {
     }
     let login = instance.post("/api/v1/auth/login", ask).await;
     assert_eq!(login.status, 400, "{}", login.text());
+}
+
+async fn sec_d03_what_ends_a_refresh_token_ends_its_access_tokens_and_nobody_elses(
+    installation: Installation,
+) {
+    const EVE: &str = "eve@example.com";
+    let (a, b) = (installation.start("a").await, installation.start("b").await);
+    let first = a.register_and_login().await;
+    let second = Tokens::of(&b.refresh(&first.refresh).await);
+    let other = a.login().await;
+    assert_eq!(a.register(EVE, PASSWORD).await.status, 202);
+    let eve = Tokens::of(&a.try_login(EVE, PASSWORD).await);
+    let session = a.verify(&first.access).await.json();
+    let path = format!("/api/v1/auth/sessions/{}", session["sid"].as_str().unwrap());
+    let strange = b.bearer("DELETE", &path, &eve.access).await;
+    assert_problem(&strange, 404, "no_such_session");
+    for token in [&first.access, &second.access] {
+        assert_eq!(a.verify(token).await.status, 200, "it was none of hers");
+    }
+    let ended = b.bearer("DELETE", &path, &other.access).await;
+    assert_eq!(ended.status, 204, "{}", ended.text());
+    for instance in [&a, &b] {
+        for token in [&first.access, &second.access] {
+            assert_problem(&instance.verify(token).await, 401, "invalid_token");
+        }
+        for token in [&other.access, &eve.access] {
+            assert_eq!(instance.verify(token).await.status, 200);
+        }
+    }
+    let refused = a.refresh(&second.refresh).await;
+    assert_problem(&refused, 401, "invalid_refresh_token");
+    assert_eq!(a.refresh(&other.refresh).await.status, 200);
 }

@@ -72,7 +72,7 @@ async fn read_until(stream: &mut TcpStream, end: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_head_that_trickles_is_cut_off() {
+async fn sec_h04_a_head_that_trickles_is_cut_off() {
     let server = start(9, LONG, SHORT).await;
     let mut stream = connect(&server).await;
     let begun = Instant::now();
@@ -125,7 +125,7 @@ async fn pipelined_requests_are_all_answered() {
 }
 
 #[tokio::test]
-async fn a_header_beyond_the_limit_is_answered_431() {
+async fn sec_h04_a_header_beyond_the_limit_is_answered_431() {
     let server = start(9, LONG, LONG).await;
     let mut stream = connect(&server).await;
     let huge = format!(

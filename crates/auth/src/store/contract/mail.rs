@@ -1,6 +1,7 @@
 //! Mail: queued with what causes it, taken by one, proven once. Never sent here.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::Ordering;
 
 use super::{IDLE_TTL, Instances, account, after, all_at_once, entry, token};
 use crate::domain::{
@@ -8,7 +9,7 @@ use crate::domain::{
     PasswordHash, Revocation, TokenHash, UnixMillis,
 };
 use crate::random;
-use crate::store::{LeasedMail, MailLease, MailQueue, PageLimit, Rotation, RotationOutcome};
+use crate::store::{LeasedMail, MailLease, MailQueue, PageLimit, RUN, Rotation, RotationOutcome};
 
 fn mail_token() -> TokenHash {
     MailToken::from_random(random::bytes()).hash()
@@ -499,4 +500,26 @@ pub(crate) async fn old_mail_and_tokens_are_purged(instances: Instances) {
     assert_eq!(purge(after(86_400)).await, 1);
     assert_eq!(purge(after(2 * 86_400)).await, 1);
     assert_eq!(purge(after(2 * 86_400 + 1)).await, 1);
+}
+
+/// Time is not measured: what could take another time is the number of statements, and hashing, which nobody does here.
+pub(crate) async fn sec_a04_mail_is_the_same_work_for_everybody(instances: Instances) {
+    instances.register("ada@example.com").await;
+    let eve = instances.register("eve@example.com").await;
+    let line = entry(AuditEvent::Disabled, &eve);
+    let store = instances.next();
+    let disabled = store.set_status(eve.id, AccountStatus::Disabled, after(60), &line);
+    assert!(disabled.await.unwrap());
+    for kind in [MailKind::ResetPassword, MailKind::VerifyEmail] {
+        let mut counts = BTreeSet::new();
+        // The first ones reach Ada, and those beyond what an account gets an hour do not.
+        for n in 0..8 {
+            for address in ["ada@example.com", "eve@example.com", "nobody@example.com"] {
+                let before = RUN.load(Ordering::Relaxed);
+                ask(&instances, address, kind, after(n)).await;
+                counts.insert(RUN.load(Ordering::Relaxed) - before);
+            }
+        }
+        assert_eq!(counts.len(), 1, "{kind:?}: statements: {counts:?}");
+    }
 }
