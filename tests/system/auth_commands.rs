@@ -132,3 +132,106 @@ async fn the_audit_log_is_listed_verified_and_exported_by_command() {
         "{positions:?}"
     );
 }
+
+/// Of the password that every test here logs in with.
+const HASH: &str = "pbkdf2_sha256$1000$seasalt$DrdiWD40lyBuydnjvZiDrdQMx1S1mOA9O0QYex0R6ww=";
+
+/// A file to import, as often as a test writes it.
+struct Accounts {
+    directory: tempfile::TempDir,
+    name: String,
+}
+
+impl Accounts {
+    fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let name = directory.path().join("accounts.jsonl");
+        Self {
+            name: name.display().to_string(),
+            directory,
+        }
+    }
+
+    /// The command on a file with these lines: how it ended, its answer, and all that it said.
+    async fn import(&self, auth: &Auth, lines: &[String], flags: &[&str]) -> (i32, Value, String) {
+        std::fs::write(&self.name, lines.join("\n")).unwrap();
+        let import = ["user", "import", self.name.as_str(), "--json"];
+        let (code, process) = auth.run(&[&import[..], flags].concat()).await;
+        let told = process.stdout();
+        let told = told
+            .first()
+            .unwrap_or_else(|| panic!("{}", process.output()));
+        (code, serde_json::from_str(told).unwrap(), process.output())
+    }
+}
+
+fn good_lines() -> Vec<String> {
+    vec![
+        format!(
+            r#"{{"email":"{ADA}","password_hash":"{HASH}","roles":["clerk"],"verified":true}}"#
+        ),
+        String::new(),
+        format!(r#"{{"email":"{BOB}","tier":"pro"}}"#),
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_of_accounts_with_a_mistake_imports_nothing_unless_it_is_asked_to() {
+    let (auth, accounts) = (Auth::start(1).await, Accounts::new());
+    let mut lines = good_lines();
+    lines.push(r#"{"email":"CANARY","password_hash":"CANARY"}"#.to_owned());
+    lines.push(r#"{"email":"BOB@example.com"}"#.to_owned());
+    let (code, told, output) = accounts.import(&auth, &lines, &[]).await;
+    assert_eq!((code, &told["added"]), (1, &0.into()), "{output}");
+    assert!(output.contains("line 4: `email`"), "{output}");
+    assert!(
+        output.contains("line 5: `email` is that of line 3"),
+        "{output}"
+    );
+    assert!(!output.contains("CANARY"), "{output}");
+    let listed = async || done(&auth, &["user", "list", "--json"]).await.len();
+    assert_eq!(listed().await, 0);
+    let flags = ["--keep-going", "--dry-run"];
+    let (code, told, output) = accounts.import(&auth, &lines, &flags).await;
+    assert_eq!((code, &told["added"]), (3, &2.into()), "{output}");
+    assert_eq!(listed().await, 0, "only told");
+    let (code, told, output) = accounts.import(&auth, &lines, &["--keep-going"]).await;
+    assert_eq!((code, &told["left_out"]), (3, &2.into()), "{output}");
+    assert_eq!(told["mistakes"][1]["line"], 5);
+    assert_eq!(listed().await, 2);
+    let nowhere = accounts.directory.path().join("nowhere");
+    let import = ["user", "import", nowhere.to_str().unwrap()];
+    refused(&auth, &import, "cannot import").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn imported_accounts_log_in_as_before_and_importing_again_is_harmless() {
+    let (auth, accounts) = (Auth::start(1).await, Accounts::new());
+    let mut lines = good_lines();
+    for (added, present) in [(2, 0), (0, 2)] {
+        let (code, told, output) = accounts.import(&auth, &lines, &[]).await;
+        let counts = (&told["added"], &told["present"]);
+        assert_eq!(
+            (code, counts),
+            (0, (&added.into(), &present.into())),
+            "{output}"
+        );
+    }
+    let listed = done(&auth, &["user", "list", "--json"]).await;
+    assert_eq!(listed[0]["roles"], serde_json::json!(["clerk"]));
+    assert_eq!(listed[1]["tier"], "pro");
+    let events = ["audit", "list", "--json", "--event", "account_imported"];
+    let events = done(&auth, &events).await;
+    let events = events.iter().filter(|line| line["event"].is_string());
+    assert_eq!(events.count(), 2);
+    // Ada's password goes on; Bob has none that anybody could type.
+    assert!(!auth.log_in(0).await.is_empty());
+    let body = serde_json::json!({ "email": BOB, "password": "correct horse battery" });
+    let address = auth.instances[0].address();
+    let mut connection = portcullis_testkit::Connection::open(address).await.unwrap();
+    let refused = connection.post_json("/api/v1/auth/login", &body).await;
+    assert_eq!(refused.unwrap().status, 401);
+    lines.push(r#"{"email":"cyd@example.com"}"#.to_owned());
+    let (_, told, output) = accounts.import(&auth, &lines, &[]).await;
+    assert_eq!(told["added"], 1, "a file that grew: {output}");
+}

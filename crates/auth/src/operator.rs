@@ -32,7 +32,7 @@ use crate::server::{OpenError, ServeError, Stores, hasher};
 use crate::shared::SharedError;
 use crate::store::{AccountCreation, PageLimit, StoreError};
 pub use erase::{Erased, erase};
-pub use import::is_importable;
+pub use import::{Effect, Imported, Mistake, OnMistake, import, is_importable};
 pub use sessions::{log_out, sessions};
 
 /// Access tokens issued while a command runs, and clocks that differ.
@@ -73,6 +73,9 @@ pub enum OperatorError {
     /// The setting cannot be stored.
     #[error(transparent)]
     Setting(#[from] SettingRefused),
+    /// A file that was named cannot be read.
+    #[error("cannot read")]
+    Input(#[source] std::io::Error),
     /// What was read cannot be handed out.
     #[error("cannot write")]
     Output(#[source] std::io::Error),

@@ -32,6 +32,7 @@ use crate::random;
 use breached::Breached;
 pub use pepper::{Pepper, Peppers};
 pub use phc::HashCost;
+use phc::Phc;
 use queue::{Job, Queue, Work};
 use rules::Rules;
 use stored::Stored;
@@ -127,6 +128,11 @@ pub struct HasherMetrics {
 /// Whether a stored hash is of a known scheme and within its bounds.
 pub(crate) fn is_readable(stored: &str) -> bool {
     Stored::parse(stored).is_some()
+}
+
+/// A hash that no password leads to, of the cost of new ones: for an account whose owner has yet to choose a password.
+pub(crate) fn unmatchable(peppers: &Peppers) -> PasswordHash {
+    Phc::unmatchable(HashCost::RECOMMENDED, peppers.current()).to_password_hash()
 }
 
 /// A handle on the threads; clones share them. They end when the last handle is dropped.

@@ -15,6 +15,7 @@ pub(crate) mod contract;
 mod directory;
 mod error;
 mod factor;
+mod import;
 mod mail;
 mod password;
 pub mod postgres;
@@ -45,6 +46,7 @@ pub use authorization::{ApiKeyCreation, AuthorizationStore, Definition, RoleRemo
 pub use directory::{AccountFilter, DirectoryStore};
 pub use error::StoreError;
 pub use factor::{FactorStore, TotpConfirmation, TotpRecord};
+pub use import::ImportStore;
 pub use mail::{LeasedMail, MailLease, MailQueue, MailStore};
 pub use password::PasswordStore;
 pub use postgres::{PostgresAddress, PostgresOptions};
@@ -71,6 +73,7 @@ pub trait Store:
     + AuthorizationStore
     + DirectoryStore
     + FactorStore
+    + ImportStore
     + MailStore
     + PasswordStore
     + RecoveryStore

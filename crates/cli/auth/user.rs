@@ -1,6 +1,8 @@
 //! `portcullis auth user`: an operator's work on accounts, beside running instances. Never shows a password, and takes
 //! one from standard input alone.
 
+mod import;
+
 use std::io::BufRead;
 use std::process::ExitCode;
 
@@ -22,6 +24,7 @@ Examples:
   portcullis auth user list --data-dir portcullis-data
   portcullis auth user disable ada@example.com
   portcullis auth user roles ada@example.com admin billing:read
+  portcullis auth user import accounts.jsonl --dry-run
   portcullis auth user erase ada@example.com --yes
 
 The names of earlier releases, `auth account` and `set-roles`, still work.
@@ -116,7 +119,7 @@ Exit codes:
   1  no such account, --yes is missing, bad configuration, or the database cannot be used
   2  wrong usage of the command line";
 
-/// List, add, change and erase accounts
+/// List, add, import, change and erase accounts
 #[derive(Debug, Args)]
 #[command(after_help = HELP)]
 pub(super) struct Arguments {
@@ -155,6 +158,8 @@ enum Verb {
     /// End every session of an account; it may log in again
     #[command(after_help = SESSIONS_HELP)]
     Logout(One),
+    /// Take accounts over from another system
+    Import(import::Import),
     /// Delete an account, and take it out of the audit log
     #[command(after_help = ERASE_HELP)]
     Erase(Erase),
@@ -203,6 +208,9 @@ struct Erase {
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let config = arguments.terms.config()?;
     let console = arguments.terms.console();
+    if let Verb::Import(wanted) = &arguments.verb {
+        return import::run(wanted, &config, console);
+    }
     let runtime = super::runtime()?;
     if let Verb::Erase(erase) = &arguments.verb {
         if !erase.yes {
@@ -243,7 +251,7 @@ async fn apply(verb: &Verb, config: &Config) -> anyhow::Result<Vec<Account>> {
             operator::add(config, email, &password, roles).await?
         }
         Verb::Logout(One { email }) => operator::log_out(config, email).await?,
-        Verb::Erase(_) | Verb::Sessions(_) => return Ok(Vec::new()),
+        Verb::Erase(_) | Verb::Import(_) | Verb::Sessions(_) => return Ok(Vec::new()),
     };
     Ok(vec![account])
 }

@@ -36,6 +36,7 @@ macro_rules! every_case {
                 a_password_hash_is_upgraded_only_from_what_was_read,
                 sec_a05_a_sample_of_password_hashes_is_bounded_and_stays_the_same,
                 the_audit_log_is_read_newest_first,
+                an_imported_account_is_there_once_and_nobody_gets_mail,
             ]
             authorization: [
                 a_permission_set_is_what_the_roles_grant_in_one_statement,

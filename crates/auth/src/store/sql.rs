@@ -13,6 +13,7 @@ mod client;
 pub(super) mod database;
 mod directory;
 mod factor;
+mod import;
 mod instance;
 mod lease;
 mod mail;

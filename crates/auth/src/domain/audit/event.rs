@@ -85,6 +85,8 @@ pub enum AuditEvent {
     AccountsRead,
     /// Somebody looked at an account.
     AccountRead,
+    /// An operator took the account over from another system.
+    AccountImported,
 }
 
 impl AuditEvent {
@@ -130,6 +132,7 @@ impl AuditEvent {
         Self::SettingChanged,
         Self::AccountsRead,
         Self::AccountRead,
+        Self::AccountImported,
     ];
 
     /// The stored word.
@@ -175,6 +178,7 @@ impl AuditEvent {
             Self::SettingChanged => "setting_changed",
             Self::AccountsRead => "accounts_read",
             Self::AccountRead => "account_read",
+            Self::AccountImported => "account_imported",
         }
     }
 

@@ -6,10 +6,10 @@ use super::refresh::rotation;
 use super::{Instances, START, account, after, all_at_once, entry, roles, token};
 use crate::domain::{
     Account, AccountId, AccountStatus, Actor, AuditEntry, AuditEvent, AuditOutcome, Email,
-    PasswordHash, RequestId, Revocation,
+    MailKind, PasswordHash, RequestId, Revocation,
 };
 use crate::store::{
-    AccountCreation, FamilyCreation, PageLimit, RevocationPosition, RotationOutcome,
+    AccountCreation, FamilyCreation, MailLease, PageLimit, RevocationPosition, RotationOutcome,
 };
 
 pub(crate) async fn what_one_instance_stores_the_others_read(instances: Instances) {
@@ -480,4 +480,52 @@ pub(crate) async fn sec_h06_whom_an_earlier_release_stored_is_found_as_before_an
     assert_eq!(found(&instances, ligature).await, Some(old.id));
     let plain = found(&instances, "adafi@example.com").await;
     assert!(plain.is_some_and(|id| id != old.id));
+}
+
+pub(crate) async fn an_imported_account_is_there_once_and_nobody_gets_mail(instances: Instances) {
+    let line = |account: &Account| AuditEntry {
+        account: Some(account.id),
+        ..AuditEntry::by(Actor::Operator, START, AuditEvent::AccountImported)
+    };
+    let (ada, eve) = (account("ada@example.com"), account("eve@example.com"));
+    for (account, verified_at) in [(&ada, Some(START)), (&eve, None)] {
+        let store = instances.next();
+        let line = line(account);
+        let imported = store.import_account(account, verified_at, &line).await;
+        assert_eq!(imported.unwrap(), AccountCreation::Created);
+    }
+    let again = Account {
+        roles: roles(&["admin"]),
+        ..account("ada@example.com")
+    };
+    let store = instances.next();
+    let taken = store.import_account(&again, None, &line(&again)).await;
+    assert_eq!(taken.unwrap(), AccountCreation::EmailTaken);
+    let found = instances.next().account_by_email(&ada.email).await;
+    let found = found.unwrap().unwrap();
+    assert_eq!((found.id, found.roles), (ada.id, ada.roles), "as it was");
+    let lines = instances.next().recent_audit(PageLimit::MAX).await.unwrap();
+    let imported: Vec<_> = lines.iter().map(|line| line.account).collect();
+    assert_eq!(imported, [Some(eve.id), Some(ada.id)], "a line for each");
+    assert_eq!(instances.next().mail_queue().await.unwrap().waiting, 0);
+    // Whose address is verified has nothing to verify: that mail goes to nobody.
+    for (email, waits) in [(&ada.email, 0), (&eve.email, 1)] {
+        let asked = AuditEntry::by(Actor::Unproven, START, AuditEvent::VerificationRequested);
+        let store = instances.next();
+        store
+            .request_mail(email, MailKind::VerifyEmail, &asked)
+            .await
+            .unwrap();
+        let mut reached = 0;
+        loop {
+            let token = token().hash();
+            let lease = instances.next().lease_mail(&token, START, after(60)).await;
+            match lease.unwrap() {
+                MailLease::Mail(_) => reached += 1,
+                MailLease::Nobody => {}
+                MailLease::Nothing => break,
+            }
+        }
+        assert_eq!(reached, waits, "{}", email.as_str());
+    }
 }
