@@ -121,7 +121,7 @@ impl Live {
             .into_iter()
             .map(|row| (row.name.clone(), row))
             .collect();
-        let mut values = usable(&stored);
+        let mut values = values_of(&stored);
         let dynamic = loop {
             match Dynamic::of(&self.config, &values) {
                 Ok(dynamic) => break dynamic,
@@ -233,7 +233,7 @@ pub(crate) fn told(name: &str, value: Option<&str>) -> String {
     }
 }
 
-fn usable(stored: &BTreeMap<String, StoredSetting>) -> BTreeMap<String, String> {
+fn values_of(stored: &BTreeMap<String, StoredSetting>) -> BTreeMap<String, String> {
     let values = stored.values();
     let values = values.filter_map(|row| Some((row.name.clone(), row.value.clone()?)));
     values.collect()

@@ -52,7 +52,8 @@ impl App {
     ) -> Outcome<AuditPage> {
         let page = async {
             let store = self.store.as_ref();
-            let page = audit::page(store, &self.chain, filter, cursor, limit).await?;
+            let reader = Some(administrator.account());
+            let page = audit::page(store, &self.chain, filter, cursor, limit, reader).await?;
             let page = page.map_err(|_| Refusal::StrangeCursor)?;
             let line = administrator.line(AuditEvent::AuditRead, origin);
             self.store.append_audit(&line).await?;

@@ -1,7 +1,9 @@
 //! Reading the audit log and judging its chain, for administrators and operators alike. Never changes a line.
 
+use std::collections::HashSet;
+
 use super::cursor;
-use crate::domain::{AuditRow, ChainKey, ChainMark, ChainWalk, Flaw, MarkKind};
+use crate::domain::{AccountId, AuditRow, ChainKey, ChainMark, ChainWalk, Flaw, MarkKind};
 use crate::store::{AuditFilter, AuditMarks, PageLimit, Store, StoreResult};
 
 /// How often retention may cut what is being read before we give up.
@@ -28,7 +30,7 @@ pub struct ChainReport {
     pub walk: ChainWalk,
     /// The first thing that is wrong, if any.
     pub broken: Option<Broken>,
-    /// Lines that are sealed and wait for their place.
+    /// Lines that were sealed and waited for their place when the look began, and still did at its end.
     pub unlinked: u64,
     /// What was cut off the beginning, if anything.
     pub cut: Option<ChainMark>,
@@ -106,13 +108,14 @@ impl std::fmt::Display for Broken {
     }
 }
 
-/// A page of the lines that fit.
+/// A page of the lines that fit. With a `reader`, a moment of what others caused may be missing.
 pub(crate) async fn page(
     store: &dyn Store,
     key: &ChainKey,
     filter: &AuditFilter,
     cursor: Option<&str>,
     limit: PageLimit,
+    reader: Option<AccountId>,
 ) -> StoreResult<Result<AuditPage, StrangeCursor>> {
     let list = format!("{filter:?}");
     let before = match cursor {
@@ -122,7 +125,7 @@ pub(crate) async fn page(
             _ => return Ok(Err(StrangeCursor)),
         },
     };
-    let rows = store.audit_page(filter, before, limit).await?;
+    let rows = store.audit_page(filter, before, limit, reader).await?;
     let is_full = rows.len() >= usize::from(limit.rows());
     let last = rows.last().filter(|_| is_full);
     let next = last.map(|row| cursor::write(key, &list, &row.id.to_string()));
@@ -135,10 +138,12 @@ pub(crate) async fn verify(
     key: &ChainKey,
     expected: Option<(i64, Vec<u8>)>,
 ) -> StoreResult<ChainReport> {
+    // First, so that a line which is linked meanwhile is met again further on: no line is in neither number, or in both.
+    let (mut waiting, flaw) = unlinked(store, key).await?;
     let mut marks = store.audit_marks().await?;
     let mut cuts = 0;
     loop {
-        let (walk, broken) = walk(store, key, &marks, expected.as_ref()).await?;
+        let (walk, broken) = walk(store, key, &marks, expected.as_ref(), &mut waiting).await?;
         let now = store.audit_marks().await?;
         // What was read may have been removed meanwhile: then its end of the chain has moved.
         if broken.is_some() && now.cut != marks.cut && cuts < CUTS_MAX {
@@ -146,12 +151,11 @@ pub(crate) async fn verify(
             cuts += 1;
             continue;
         }
-        let (unlinked, flaw) = unlinked(store, key).await?;
         let copied = store.copied_audit().await?.map(|id| Broken::Copied { id });
         return Ok(ChainReport {
             walk,
             broken: broken.or(flaw).or(copied),
-            unlinked,
+            unlinked: waiting.len() as u64,
             cut: marks.cut,
         });
     }
@@ -162,6 +166,7 @@ async fn walk(
     key: &ChainKey,
     marks: &AuditMarks,
     expected: Option<&(i64, Vec<u8>)>,
+    waiting: &mut HashSet<i64>,
 ) -> StoreResult<(ChainWalk, Option<Broken>)> {
     let AuditMarks { head, cut } = marks;
     let mut walk = ChainWalk::behind(cut.as_ref());
@@ -177,6 +182,7 @@ async fn walk(
     loop {
         let rows = store.audit_chain(walk.position, PageLimit::MAX).await?;
         for row in &rows {
+            waiting.remove(&row.id);
             if let Err(flaw) = walk.step(key, row) {
                 let position = walk.position.saturating_add(1);
                 let broken = Broken::Line {
@@ -245,22 +251,26 @@ impl<'a> Ends<'a> {
     }
 }
 
-async fn unlinked(store: &dyn Store, key: &ChainKey) -> StoreResult<(u64, Option<Broken>)> {
-    let (mut after, mut count) = (0, 0);
+/// The lines that wait for their place, and the first of them that is wrong.
+async fn unlinked(
+    store: &dyn Store,
+    key: &ChainKey,
+) -> StoreResult<(HashSet<i64>, Option<Broken>)> {
+    let (mut after, mut waiting) = (0, HashSet::new());
     loop {
         let rows = store.unlinked_audit(after, PageLimit::MAX).await?;
         let Some(last) = rows.last() else {
-            return Ok((count, None));
+            return Ok((waiting, None));
         };
         after = last.id;
-        count += rows.len() as u64;
+        waiting.extend(rows.iter().map(|row| row.id));
         // One without a seal comes from an earlier release, and is counted when it is linked.
         let flawed = rows.iter().filter(|row| row.seal.is_some());
         let flaw = flawed
             .filter_map(|row| Some((row.id, key.check(row).err()?)))
             .next();
         if let Some((id, flaw)) = flaw {
-            return Ok((count, Some(Broken::Unlinked { id, flaw })));
+            return Ok((waiting, Some(Broken::Unlinked { id, flaw })));
         }
     }
 }

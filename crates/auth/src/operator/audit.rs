@@ -35,7 +35,7 @@ pub async fn list(
     let listed = async {
         let filter = filter(&stores, query).await?;
         let store = stores.store.as_ref();
-        let page = audit::page(store, &stores.chain, &filter, cursor, limit).await?;
+        let page = audit::page(store, &stores.chain, &filter, cursor, limit, None).await?;
         let page = page.map_err(|_| OperatorError::Cursor)?;
         note(&stores, AuditEvent::AuditRead).await?;
         Ok(page)

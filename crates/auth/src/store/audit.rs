@@ -11,12 +11,14 @@ use crate::domain::{AccountId, AuditEntry, AuditRow, ChainMark, Revocation, Unix
 /// The audit log.
 #[async_trait]
 pub trait AuditStore: Send + Sync + 'static {
-    /// Lines that fit, newest first, beginning before the line with this id.
+    /// Lines that fit, newest first, beginning before the line with this id. With a `reader`, what others than that account
+    /// caused in the last moments may be missing.
     async fn audit_page(
         &self,
         filter: &AuditFilter,
         before: Option<i64>,
         limit: PageLimit,
+        reader: Option<AccountId>,
     ) -> StoreResult<Vec<AuditRow>>;
 
     /// Links at most so many lines into the chain and returns how many it were. Any number of instances may try at once.

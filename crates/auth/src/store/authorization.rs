@@ -81,6 +81,13 @@ pub trait AuthorizationStore: Send + Sync {
     /// A subject with its roles, what they grant and the version, of one moment. One statement.
     async fn subject(&self, id: &SubjectId) -> StoreResult<Option<Subject>>;
 
+    /// The same, where any that is as new as `version` will do. What it says is of one moment all the same.
+    async fn subject_of(
+        &self,
+        id: &SubjectId,
+        version: PermissionVersion,
+    ) -> StoreResult<Option<Subject>>;
+
     /// Puts an account into a tier. `false`: no such account.
     async fn set_tier(&self, id: AccountId, tier: Tier, audit: &AuditEntry) -> StoreResult<bool>;
 

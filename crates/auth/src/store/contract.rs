@@ -50,6 +50,7 @@ macro_rules! every_case {
             ]
             audit: [
                 lines_of_many_writers_and_linkers_make_one_chain,
+                a_look_counts_every_line_once_while_others_write_and_link,
                 every_way_to_write_a_line_seals_it,
                 sec_i06_the_chain_is_cut_from_its_beginning_and_stays_whole,
                 sec_i06_an_erased_account_leaves_a_whole_chain_and_no_trace,

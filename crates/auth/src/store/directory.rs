@@ -8,12 +8,14 @@ use crate::domain::{Account, AccountId, AccountStatus, Email, UnixMillis};
 /// Accounts as administrators look for them.
 #[async_trait]
 pub trait DirectoryStore: Send + Sync + 'static {
-    /// Accounts that fit, in order of their address, beginning behind `after`.
+    /// Accounts that fit, in order of their address, beginning behind `after`. What others than `reader` wrote in the last
+    /// moments may be missing.
     async fn find_accounts(
         &self,
         filter: &AccountFilter,
         after: Option<&Email>,
         limit: PageLimit,
+        reader: AccountId,
     ) -> StoreResult<Vec<Account>>;
 
     /// When the owner of the address said that it is theirs; `None`: never, or there is no such account.

@@ -41,7 +41,7 @@ impl App {
         limit: PageLimit,
         origin: Origin,
     ) -> Outcome<AccountPage> {
-        let page = self.try_find_accounts(filter, cursor, limit);
+        let page = self.try_find_accounts(administrator, filter, cursor, limit);
         let page = async {
             let page = page.await?;
             let line = administrator.line(AuditEvent::AccountsRead, origin);
@@ -53,6 +53,7 @@ impl App {
 
     async fn try_find_accounts(
         &self,
+        administrator: Administrator,
         filter: &AccountFilter,
         cursor: Option<&str>,
         limit: PageLimit,
@@ -68,7 +69,7 @@ impl App {
         };
         let accounts = self
             .store
-            .find_accounts(filter, after.as_ref(), limit)
+            .find_accounts(filter, after.as_ref(), limit, administrator.account())
             .await?;
         let is_full = accounts.len() >= usize::from(limit.rows());
         let last = accounts.last().filter(|_| is_full);

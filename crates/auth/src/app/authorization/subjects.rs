@@ -162,7 +162,7 @@ impl Subjects {
             sources.metrics.miss(Layer::Shared);
         }
         sources.metrics.read();
-        let Some(subject) = sources.store.subject(id).await? else {
+        let Some(subject) = sources.store.subject_of(id, version).await? else {
             return Ok(None);
         };
         if self.memory == Memory::Everywhere {

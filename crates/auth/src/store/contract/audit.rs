@@ -1,9 +1,12 @@
 //! The audit log: a chain of all lines whoever writes them, cut at its beginning only, and people taken out of it. Never
 //! tests a database by its own means.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::{Instances, START, account, after, all_at_once, entry, token};
+use crate::app::audit::verify;
 use crate::domain::{
     AccountId, Actor, AuditEntry, AuditEvent, AuditRow, ChainKey, ChainWalk, MarkKind, Revocation,
 };
@@ -239,7 +242,7 @@ pub(crate) async fn sec_h05_pages_of_the_log_fit_their_filter_and_nothing_typed_
         let (mut before, mut count) = (None, 0);
         loop {
             let store = instances.next();
-            let page = store.audit_page(&filter, before, PageLimit::new(3));
+            let page = store.audit_page(&filter, before, PageLimit::new(3), None);
             let page = page.await.unwrap();
             count += page.len();
             match page.last() {
@@ -287,4 +290,41 @@ pub(crate) async fn sec_h05_pages_of_the_log_fit_their_filter_and_nothing_typed_
         assert_eq!(count(request).await, 0, "{hostile}");
     }
     assert_eq!(count(none).await, 8);
+}
+
+pub(crate) async fn a_look_counts_every_line_once_while_others_write_and_link(
+    instances: Instances,
+) {
+    let (begun, done) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
+    let writers: Vec<_> = (0..4)
+        .map(|_| {
+            let (store, begun, done) = (instances.next(), begun.clone(), done.clone());
+            tokio::spawn(async move {
+                for number in 0..60 {
+                    begun.fetch_add(1, Ordering::SeqCst);
+                    store.append_audit(&system(number)).await.unwrap();
+                    done.fetch_add(1, Ordering::SeqCst);
+                    store.link_audit(START, PageLimit::new(2)).await.unwrap();
+                }
+            })
+        })
+        .collect();
+    let store = instances.next();
+    while !writers.iter().all(tokio::task::JoinHandle::is_finished) {
+        let least = done.load(Ordering::SeqCst);
+        let report = verify(store.as_ref(), &key(), None).await.unwrap();
+        let most = begun.load(Ordering::SeqCst);
+        assert_eq!(report.broken, None);
+        let counted = report.walk.lines + report.unlinked;
+        assert!(
+            (least..=most).contains(&counted),
+            "{least} {counted} {most}"
+        );
+    }
+    for writer in writers {
+        writer.await.unwrap();
+    }
+    link_all(store.as_ref()).await;
+    let report = verify(store.as_ref(), &key(), None).await.unwrap();
+    assert_eq!((report.walk.lines, report.unlinked), (240, 0));
 }

@@ -8,11 +8,12 @@ pub(crate) async fn sec_h05_accounts_are_found_by_what_is_bound_and_pages_are_co
     instances: Instances,
 ) {
     register_some(&instances).await;
+    let reader = account("reader@example.com").id;
     let found = async |filter: AccountFilter| {
         let (mut after, mut found) = (None, Vec::new());
         loop {
             let store = instances.next();
-            let page = store.find_accounts(&filter, after.as_ref(), PageLimit::new(2));
+            let page = store.find_accounts(&filter, after.as_ref(), PageLimit::new(2), reader);
             let page = page.await.unwrap();
             found.extend(page.iter().map(|one| one.email.as_str().to_owned()));
             match page.last() {

@@ -21,7 +21,7 @@ use tokio::task::JoinSet;
 
 use super::super::attempt::Attempt as _;
 use super::super::readers::Positions;
-use super::super::sql::statement::{Row, Statement};
+use super::super::sql::statement::{Reader, Row, Statement};
 use super::super::topology::{EndpointView, Role, Topology};
 use super::super::{PoolMetrics, StoreResult, Trail};
 use super::pool::{Pool, PoolWrite, Urgency, WRITTEN, written};
@@ -165,17 +165,16 @@ impl Cluster {
     }
 
     /// `None`: no replica has all that the reader wrote, or none answered.
-    async fn fetch_from_replica(
-        &self,
-        reader: AccountId,
-        statement: &Statement,
-    ) -> Option<Vec<Row>> {
+    async fn fetch_from_replica(&self, reader: Reader, statement: &Statement) -> Option<Vec<Row>> {
         let standing = self.state.standing.load_full();
         let is_replica = |placed: &Placed| placed.role == Role::Replica;
         if !standing.each.iter().any(is_replica) {
             return None;
         }
-        let needed = self.state.positions.as_ref()?.needed(reader).await.ok()?;
+        let needed = match reader {
+            Reader::Account(id) => self.state.positions.as_ref()?.needed(id).await.ok()?,
+            Reader::Judging => None,
+        };
         let holds = |placed: &Placed| match (needed, placed.at) {
             (None, _) => true,
             (Some(needed), Some(at)) => at.holds(needed),

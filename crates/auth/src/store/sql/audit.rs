@@ -27,8 +27,9 @@ impl AuditStore for SqlStore {
         filter: &AuditFilter,
         before: Option<i64>,
         limit: PageLimit,
+        reader: Option<AccountId>,
     ) -> StoreResult<Vec<AuditRow>> {
-        page(&self.database, filter, before, limit).await
+        page(&self.database, filter, before, limit, reader).await
     }
 
     async fn link_audit(&self, now: UnixMillis, limit: PageLimit) -> StoreResult<u64> {
@@ -144,8 +145,9 @@ async fn page(
     filter: &AuditFilter,
     before: Option<i64>,
     limit: PageLimit,
+    reader: Option<AccountId>,
 ) -> StoreResult<Vec<AuditRow>> {
-    Statement::new(
+    let statement = Statement::new(
         READING,
         "SELECT id, at, event, outcome, actor_kind, actor_id, account_id, session_id, object, client, request_id,
              blind, seal, position, link, erasure FROM audit
@@ -162,12 +164,13 @@ async fn page(
     .bind(filter.request.clone())
     .bind(filter.since.map_or(i64::MIN, |at| at.0))
     .bind(filter.until.map_or(i64::MAX, |at| at.0))
-    .bind(limit.rows())
-    .fetch_all(database)
-    .await?
-    .iter()
-    .map(row::read)
-    .collect()
+    .bind(limit.rows());
+    let statement = match reader {
+        Some(reader) => statement.may_lag(reader),
+        None => statement,
+    };
+    let rows = statement.fetch_all(database).await?;
+    rows.iter().map(row::read).collect()
 }
 
 pub(super) async fn recent(database: &Database, limit: PageLimit) -> StoreResult<Vec<AuditEntry>> {

@@ -46,6 +46,14 @@ impl AuthorizationStore for SqlStore {
         permission::subject(&self.database, id).await
     }
 
+    async fn subject_of(
+        &self,
+        id: &SubjectId,
+        version: PermissionVersion,
+    ) -> StoreResult<Option<Subject>> {
+        permission::subject_of(&self.database, id, version).await
+    }
+
     async fn set_tier(&self, id: AccountId, tier: Tier, audit: &AuditEntry) -> StoreResult<bool> {
         permission::set_tier(&self.database, id, tier, audit).await
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::super::authorization::Definition;
 use super::super::{PageLimit, StoreResult};
 use super::database::Database;
-use super::permission::raise_version;
+use super::permission::{Members, raise_version};
 use super::statement::{Row, Statement};
 use super::{TENANT, audit};
 use crate::domain::{AccountStatus, AuditEntry, Client, ClientName, Role, Tier, UnixMillis};
@@ -59,38 +59,17 @@ pub(super) async fn put(
     .bind(client.created_at.0)
     .execute(&mut write)
     .await?;
-    let count = Statement::new(
-        DOING,
-        "SELECT count(*) AS clients FROM client WHERE tenant_id = $1",
-    )
-    .bind(TENANT)
-    .fetch_optional(&mut write)
-    .await?;
-    if count.is_some_and(|row| row.number("clients").is_ok_and(|count| count > CLIENTS_MAX)) {
-        return Ok(Definition::TooMany);
-    }
-    Statement::new(
-        DOING,
-        "DELETE FROM client_role WHERE tenant_id = $1 AND client = $2",
-    )
-    .bind(TENANT)
-    .bind(client.name.as_str())
-    .execute(&mut write)
-    .await?;
-    for role in &client.roles {
-        Statement::new(
-            DOING,
-            "INSERT INTO client_role (tenant_id, client, role) VALUES ($1, $2, $3)",
-        )
-        .bind(TENANT)
-        .bind(client.name.as_str())
-        .bind(role.as_str())
-        .execute(&mut write)
-        .await?;
-    }
-    audit::insert(&mut write, entry).await?;
-    write.commit().await?;
-    Ok(Definition::Stored)
+    let roles = client.roles.iter().map(Role::as_str);
+    let members = Members {
+        attempted: DOING,
+        count: "SELECT count(*) AS owners FROM client WHERE tenant_id = $1",
+        most: CLIENTS_MAX,
+        remove: "DELETE FROM client_role WHERE tenant_id = $1 AND client = $2",
+        insert: "INSERT INTO client_role (tenant_id, client, role) VALUES ($1, $2, $3)",
+    };
+    members
+        .replace(write, client.name.as_str(), roles, entry)
+        .await
 }
 
 pub(super) async fn remove(

@@ -95,6 +95,14 @@ impl Database {
         })
     }
 
+    /// Whether there are servers that may lag.
+    pub(super) fn may_lag(&self) -> bool {
+        match self {
+            Self::Sqlite(_) => false,
+            Self::Postgres(cluster) => cluster.may_lag(),
+        }
+    }
+
     /// Whether mail is queued.
     fn sends_mail(&self) -> bool {
         match self {

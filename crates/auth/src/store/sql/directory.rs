@@ -14,6 +14,7 @@ impl DirectoryStore for SqlStore {
         filter: &AccountFilter,
         after: Option<&Email>,
         limit: PageLimit,
+        reader: AccountId,
     ) -> StoreResult<Vec<Account>> {
         Statement::new("looking for accounts", "SELECT a.id AS account_id, a.email, a.password_hash, a.status, a.created_at AS account_created_at, a.tier,
                 (SELECT string_agg(role, ',') FROM account_role WHERE account_id = a.id) AS roles
@@ -28,6 +29,7 @@ impl DirectoryStore for SqlStore {
         .bind(filter.status.map(|status| status.as_str().to_owned()))
         .bind(filter.role.clone())
         .bind(limit.rows())
+        .may_lag(reader)
         .fetch_all(&self.database)
         .await?
         .iter()

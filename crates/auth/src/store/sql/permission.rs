@@ -85,8 +85,28 @@ pub(super) async fn standing(
     })
 }
 
-/// Every row has the same subject and one of its roles with one of its grants.
 pub(super) async fn subject(database: &Database, id: &SubjectId) -> StoreResult<Option<Subject>> {
+    read(database, id, subject_statement(id)).await
+}
+
+/// A server that lags may answer: the set says of which version it is, in one statement with it. Nobody is asked for
+/// again, since they may be somebody it has not heard of.
+pub(super) async fn subject_of(
+    database: &Database,
+    id: &SubjectId,
+    version: PermissionVersion,
+) -> StoreResult<Option<Subject>> {
+    if database.may_lag() {
+        let found = read(database, id, subject_statement(id).may_lag_visibly()).await?;
+        if found.as_ref().is_some_and(|found| found.version >= version) {
+            return Ok(found);
+        }
+    }
+    subject(database, id).await
+}
+
+/// Every row has the same subject and one of its roles with one of its grants.
+fn subject_statement(id: &SubjectId) -> Statement {
     let statement = match id {
         SubjectId::Account(id) => Statement::new(
             READING,
@@ -109,7 +129,15 @@ pub(super) async fn subject(database: &Database, id: &SubjectId) -> StoreResult<
         .bind(TENANT)
         .bind(name.as_str()),
     };
-    let rows = statement.bind(ROWS_MAX + 1).fetch_all(database).await?;
+    statement.bind(ROWS_MAX + 1)
+}
+
+async fn read(
+    database: &Database,
+    id: &SubjectId,
+    statement: Statement,
+) -> StoreResult<Option<Subject>> {
+    let rows = statement.fetch_all(database).await?;
     let Some(first) = rows.first() else {
         return Ok(None);
     };
@@ -187,39 +215,53 @@ pub(super) async fn define(
     .bind(role)
     .execute(&mut write)
     .await?;
-    let count = Statement::new(
-        DOING,
-        "SELECT count(*) AS roles FROM role WHERE tenant_id = $1",
-    )
-    .bind(TENANT)
-    .fetch_optional(&mut write)
-    .await?;
-    if count.is_some_and(|row| row.number("roles").is_ok_and(|roles| roles > ROLES_MAX)) {
-        // Returning without commit undoes it.
-        return Ok(Definition::TooMany);
+    let grants = definition.permissions.iter().map(PermissionGrant::as_str);
+    let members = Members {
+        attempted: DOING,
+        count: "SELECT count(*) AS owners FROM role WHERE tenant_id = $1",
+        most: ROLES_MAX,
+        remove: "DELETE FROM role_permission WHERE tenant_id = $1 AND role = $2",
+        insert: "INSERT INTO role_permission (tenant_id, role, permission) VALUES ($1, $2, $3)",
+    };
+    members.replace(write, role, grants, entry).await
+}
+
+/// What an owner has, as rows of their own: the statements that replace all of them.
+pub(super) struct Members {
+    pub(super) attempted: &'static str,
+    /// How many owners there are now.
+    pub(super) count: &'static str,
+    pub(super) most: i64,
+    pub(super) remove: &'static str,
+    pub(super) insert: &'static str,
+}
+
+impl Members {
+    /// Ends a write that stored the owner. Nothing of it is kept when there are too many.
+    pub(super) async fn replace(
+        &self,
+        mut write: Write,
+        owner: &str,
+        members: impl Iterator<Item = &str>,
+        entry: &AuditEntry,
+    ) -> StoreResult<Definition> {
+        let counting = Statement::new(self.attempted, self.count).bind(TENANT);
+        let count = counting.fetch_optional(&mut write).await?;
+        let count = count.map(|row| row.number("owners")).transpose()?;
+        if count.is_some_and(|count| count > self.most) {
+            // Returning without commit undoes it.
+            return Ok(Definition::TooMany);
+        }
+        let of_owner = |sql| Statement::new(self.attempted, sql).bind(TENANT).bind(owner);
+        of_owner(self.remove).execute(&mut write).await?;
+        for member in members {
+            let inserting = of_owner(self.insert).bind(member);
+            inserting.execute(&mut write).await?;
+        }
+        audit::insert(&mut write, entry).await?;
+        write.commit().await?;
+        Ok(Definition::Stored)
     }
-    Statement::new(
-        DOING,
-        "DELETE FROM role_permission WHERE tenant_id = $1 AND role = $2",
-    )
-    .bind(TENANT)
-    .bind(role)
-    .execute(&mut write)
-    .await?;
-    for grant in definition.permissions.iter() {
-        Statement::new(
-            DOING,
-            "INSERT INTO role_permission (tenant_id, role, permission) VALUES ($1, $2, $3)",
-        )
-        .bind(TENANT)
-        .bind(role)
-        .bind(grant.as_str())
-        .execute(&mut write)
-        .await?;
-    }
-    audit::insert(&mut write, entry).await?;
-    write.commit().await?;
-    Ok(Definition::Stored)
 }
 
 pub(super) async fn remove(

@@ -23,7 +23,16 @@ pub(crate) struct Statement {
     values: Vec<Value>,
     urgency: Urgency,
     is_repeatable: bool,
-    reader: Option<AccountId>,
+    reader: Option<Reader>,
+}
+
+/// For whom a server that lags may answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reader {
+    /// This account, once the server has whatever it wrote.
+    Account(AccountId),
+    /// Whoever can tell from the answer how old it is.
+    Judging,
 }
 
 /// What columns hold. Instants are numbers, ids are text.
@@ -61,7 +70,13 @@ impl Statement {
     /// For what `reader` looks through: a server that lags may answer, if it has whatever that account wrote. Never for
     /// what decides whether somebody gets in.
     pub(crate) fn may_lag(mut self, reader: AccountId) -> Self {
-        self.reader = Some(reader);
+        self.reader = Some(Reader::Account(reader));
+        self
+    }
+
+    /// For an answer that says of which version it is, and is asked for again where it is too old.
+    pub(crate) fn may_lag_visibly(mut self) -> Self {
+        self.reader = Some(Reader::Judging);
         self
     }
 
@@ -95,7 +110,7 @@ impl Statement {
     }
 
     /// Who reads, where a server that lags may answer.
-    pub(crate) fn reader(&self) -> Option<AccountId> {
+    pub(crate) fn reader(&self) -> Option<Reader> {
         self.reader
     }
 

@@ -11,12 +11,15 @@ use portcullis_testkit::{Postgres, wait_until};
 
 use super::super::{PostgresAddress, PostgresOptions, PostgresServers, open};
 use crate::breaker::{BreakerMode, BreakerSettings, Guard};
-use crate::domain::{Account, AccountId, AuditEvent};
+use crate::domain::{Account, AccountId, Actor, AuditEntry, AuditEvent, SubjectId, Tier};
 use crate::store::contract;
 use crate::store::readers::{Positions, Unknown};
 use crate::store::topology::Role;
 use crate::store::topology::WalPosition;
-use crate::store::{Rotation, SqlStore, Store, StoreError};
+use crate::store::{
+    AccountFilter, AuditFilter, AuditStore, AuthorizationStore, DirectoryStore, PageLimit,
+    Rotation, SqlStore, Store, StoreError,
+};
 
 /// How soon after a promotion writes must be taken again.
 const RESUMED: Duration = Duration::from_secs(5);
@@ -462,4 +465,67 @@ async fn whatever_concerns_an_account_is_noted_up_to_its_commit() {
         standby.query("SELECT count(*) FROM refresh_family WHERE revoked_at IS NOT NULL"),
         "1"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lists_and_permission_sets_come_from_a_replica_that_is_new_enough_for_who_asks() {
+    let primary = Postgres::start_followed(&[]).await;
+    let standby = primary.standby("one", &[]).await;
+    let (one, other, _) = two_instances(options(hosts(&[&primary, &standby]))).await;
+    let root = write(&one, "root@example.com").await.unwrap();
+    wait_until("her account", async || {
+        let has_table = standby.query("SELECT to_regclass('account') IS NOT NULL") == "t";
+        let has_row = || standby.query("SELECT count(*) FROM account") == "1";
+        (has_table && has_row()).then_some(())
+    })
+    .await;
+    for store in [&one, &other] {
+        until_roles(store, &[Role::Primary, Role::Replica]).await;
+    }
+    let before = one.permission_version().await.unwrap();
+    standby.stop_applying();
+    let ada = contract::account("ada@example.com");
+    let by_root = |event| AuditEntry {
+        account: Some(ada.id),
+        ..AuditEntry::by(Actor::Account(root.id), contract::START, event)
+    };
+    let line = by_root(AuditEvent::AccountAdded);
+    one.create_account(&ada, &line).await.unwrap();
+    let line = by_root(AuditEvent::TierChanged);
+    assert!(one.set_tier(root.id, Tier::Pro, &line).await.unwrap());
+    let now = one.permission_version().await.unwrap();
+    assert!(now > before);
+    let page = PageLimit::MAX;
+    for store in [&one, &other] {
+        let everybody = AccountFilter::default();
+        for (reader, seen) in [(root.id, 2), (nobody(), 1)] {
+            let found = store.find_accounts(&everybody, None, page, reader).await;
+            assert_eq!(found.unwrap().len(), seen, "accounts");
+        }
+        let all = AuditFilter::default();
+        for (reader, seen) in [(Some(root.id), 3), (Some(nobody()), 1), (None, 3)] {
+            let found = store.audit_page(&all, None, page, reader).await;
+            assert_eq!(found.unwrap().len(), seen, "lines");
+        }
+        let tier = async |id: AccountId, version| {
+            let found = store.subject_of(&SubjectId::Account(id), version).await;
+            found.unwrap().map(|subject| subject.tier)
+        };
+        let counted = || store.topology().replica_reads;
+        let so_far = counted();
+        assert_eq!(tier(root.id, before).await, Some(Tier::Free), "old enough");
+        assert_eq!(tier(root.id, now).await, Some(Tier::Pro), "new enough");
+        assert_eq!(tier(ada.id, before).await, Some(Tier::Free), "unheard of");
+        assert_eq!(tier(nobody(), now).await, None);
+        assert_eq!(counted() - so_far, 4, "the replica was asked first");
+    }
+    standby.go_on_applying();
+    wait_until("the replica for her, too", async || {
+        let so_far = one.topology().primary_reads;
+        let all = AuditFilter::default();
+        let found = one.audit_page(&all, None, page, Some(root.id)).await;
+        assert_eq!(found.unwrap().len(), 3);
+        (one.topology().primary_reads == so_far).then_some(())
+    })
+    .await;
 }
