@@ -4,6 +4,7 @@
 //! | room | holds |
 //! |---|---|
 //! | `clients` | the life of a connection: requests side by side, the farewell |
+//! | `clients/turn` | how much of it moves before other tasks have their turn |
 //! | `clients/request` | the life of one request: how it is let in, our own answers |
 //! | `clients/stream` | a request as the relay sees it |
 //! | `clients/answer` | the way back |
@@ -15,6 +16,7 @@
 mod answer;
 mod request;
 mod stream;
+mod turn;
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
@@ -30,6 +32,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch::Receiver;
 
 use self::request::Site;
+use self::turn::{Sharing, Turn};
 use crate::config;
 use crate::connection;
 use crate::engine::{Control, Guard, NativeEngine, Pool};
@@ -44,8 +47,6 @@ const CODEC_RESETS_MAX: usize = 100;
 const RESET_STREAMS_KEPT: usize = 50;
 /// What one stream keeps of its answer when the connection is slower.
 const SEND_BUFFER_BYTES: usize = 256 << 10;
-/// Requests of one connection that move in a turn before others have theirs.
-const MOVES_PER_TURN: usize = 16;
 
 /// Serves HTTP/2 connections of one listener.
 #[derive(Clone)]
@@ -105,9 +106,11 @@ impl Engine {
         let Ok(mut client) = self.codec().handshake(stream).await else {
             return;
         };
+        let turn = Arc::new(Turn::default());
         let begin = |(request, respond): Asked| {
             let (site, control) = (Arc::clone(&self.site), Arc::clone(control));
-            site.serve(Arc::clone(connection), control, request, respond)
+            let serve = site.serve(Arc::clone(connection), control, request, respond);
+            Sharing::new(&turn, serve)
         };
         let mut requests = FuturesUnordered::new();
         {
@@ -116,6 +119,7 @@ impl Engine {
                 if stopped.as_mut().poll(cx).is_ready() {
                     return Poll::Ready(false);
                 }
+                turn.begin();
                 poll_requests(cx, &mut client, &mut requests, &begin).map(|()| true)
             });
             if farewell.await {
@@ -123,7 +127,11 @@ impl Engine {
             }
         }
         client.graceful_shutdown();
-        poll_fn(|cx| poll_requests(cx, &mut client, &mut requests, &begin)).await;
+        poll_fn(|cx| {
+            turn.begin();
+            poll_requests(cx, &mut client, &mut requests, &begin)
+        })
+        .await;
     }
 
     fn codec(&self) -> Builder {
@@ -155,24 +163,14 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
     F: Future<Output = ()>,
 {
-    let mut moves = 0;
     loop {
-        while moves < MOVES_PER_TURN
-            && Pin::new(&mut *requests).poll_next(cx) == Poll::Ready(Some(()))
-        {
-            moves += 1;
-        }
+        while Pin::new(&mut *requests).poll_next(cx) == Poll::Ready(Some(())) {}
         // Writes what they have said as well.
         match client.poll_accept(cx) {
             Poll::Ready(Some(Ok(asked))) => requests.push(begin(asked)),
             // It is common for clients just to disconnect.
             Poll::Ready(Some(Err(_)) | None) => return Poll::Ready(()),
             Poll::Pending => return Poll::Pending,
-        }
-        moves += 1;
-        if moves >= MOVES_PER_TURN {
-            cx.waker().wake_by_ref();
-            return Poll::Pending;
         }
     }
 }

@@ -136,6 +136,7 @@ fn send(answer: Answer, head: &Parts, mut respond: SendResponse<Bytes>) -> Resul
     *response.status_mut() = answer.status;
     *response.version_mut() = Version::HTTP_2;
     let fields = response.headers_mut();
+    let answer = answer.dated();
     for (name, value) in answer.headers {
         fields.append(name, value);
     }
