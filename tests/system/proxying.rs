@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use portcullis_testkit::{Behavior, Connection, Endpoint};
+use portcullis_testkit::{Behavior, Connection, Endpoint, Response};
 use serde_json::json;
 
 use super::Setup;
@@ -159,6 +159,37 @@ async fn every_request_has_an_id_that_client_endpoint_and_log_share() {
         assert_eq!(edge.log_of(path).await["request_id"], id);
         assert!(seen.insert(id));
     }
+}
+
+#[tokio::test]
+async fn every_answer_says_when_it_was_given() {
+    const NOVEMBER: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
+    let a = Endpoint::start("a").await;
+    let edge = Setup::new(&[&a]).start().await;
+    let mut client = edge.connect().await;
+    let dates = |response: &Response| {
+        let names = response.fields.iter().map(|(name, _)| name);
+        names
+            .filter(|name| name.eq_ignore_ascii_case("date"))
+            .count()
+    };
+    let added = client.get("/").await.unwrap();
+    let added = added.field("date").expect("a date where there was none");
+    assert!(
+        added.ends_with(" GMT") && added.len() == NOVEMBER.len(),
+        "{added}"
+    );
+    a.behave(Behavior::Fields(vec![("Date".into(), NOVEMBER.into())]));
+    let passed = client.get("/").await.unwrap();
+    assert_eq!(passed.field("date"), Some(NOVEMBER));
+    assert_eq!(dates(&passed), 1);
+    a.behave(Behavior::Garbage);
+    let own = client.get("/").await.unwrap();
+    assert_eq!((own.status, dates(&own)), (502, 1));
+    let mut stranger = edge.connect().await;
+    let refused = stranger.request("GET", "/", &[("Host", "b")], b"");
+    let refused = refused.await.unwrap();
+    assert_eq!((refused.status, dates(&refused)), (400, 1));
 }
 
 #[tokio::test]

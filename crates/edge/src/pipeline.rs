@@ -39,6 +39,7 @@ mod changes;
 mod client_address;
 mod client_certificate;
 mod cors;
+mod date;
 mod endings;
 mod excerpt;
 mod fail;

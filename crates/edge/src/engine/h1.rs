@@ -262,7 +262,7 @@ impl<S: Stream> Session<'_, S> {
                 self.serve_admitted(exchange, &parser, bytes).await;
             }
             Err(cause) => {
-                let answer = exchange.on_failure(cause);
+                let answer = exchange.on_failure(cause).dated();
                 let status = Some(answer.status);
                 let mut out = Outgoing::default();
                 codec::answer(out.text(), &answer, false, true);

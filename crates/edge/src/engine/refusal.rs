@@ -9,7 +9,7 @@ use crate::state::Edge;
 
 /// What to tell a client whose request never became an exchange.
 pub(crate) fn refusal(edge: &Edge, cause: Cause) -> Answer {
-    pipeline::answer_unparsed(edge, cause)
+    pipeline::answer_unparsed(edge, cause).dated()
 }
 
 /// The answer as the last bytes of an HTTP/1.1 connection.

@@ -2,11 +2,12 @@
 
 use std::net::IpAddr;
 
-use http::header::SET_COOKIE;
+use http::header::{DATE, SET_COOKIE};
 use http::{HeaderName, HeaderValue};
 use portcullis_token::headers::{HEALTH_CAUSE, HEALTH_CAUSE_DRAINING, X_SERVED_BY};
 
 use super::admit::X_REQUEST_ID;
+use super::date::date;
 use super::head::{Fields, HeaderEdit};
 use crate::cluster::Endpoint;
 
@@ -26,11 +27,14 @@ pub(super) fn edits(
     } else {
         endpoint.served_by_opaque()
     };
-    let mut edits = Vec::with_capacity(4);
+    let mut edits = Vec::with_capacity(5);
     edits.push(HeaderEdit::Set(SERVED_BY, served_by.clone()));
     edits.push(HeaderEdit::Set(X_REQUEST_ID, request_id.clone()));
     if let Some(cookie) = affinity_cookie {
         edits.push(HeaderEdit::Append(SET_COOKIE, cookie));
+    }
+    if !fields.has(&DATE) {
+        edits.push(HeaderEdit::Set(DATE, date()));
     }
     if fields.has(&CAUSE) {
         edits.push(HeaderEdit::Remove(CAUSE));

@@ -3,11 +3,12 @@
 use std::net::SocketAddr;
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, RETRY_AFTER};
+use http::header::{CONTENT_TYPE, DATE, RETRY_AFTER};
 use http::{HeaderName, HeaderValue, StatusCode};
 
 use super::HeaderEdit;
 use super::admit::X_REQUEST_ID;
+use super::date::date;
 use crate::config::{UpstreamTimeouts, Words};
 use crate::dialling::Via;
 use crate::outcome::Cause;
@@ -58,6 +59,14 @@ impl Answer {
         fields
             .find(|(name, _)| *name == X_REQUEST_ID)
             .map(|(_, id)| id)
+    }
+
+    /// The same as it leaves, which says when (RFC 9110, 6.6.1).
+    pub(crate) fn dated(mut self) -> Self {
+        if self.headers.iter().all(|(name, _)| *name != DATE) {
+            self.headers.push((DATE, date()));
+        }
+        self
     }
 
     /// The same, with another `Retry-After`.

@@ -34,6 +34,7 @@ impl<S: Stream> Session<'_, S> {
             || request.asked.is_http10
             || !is_whole
             || exchange.must_close(Instant::now());
+        let answer = answer.dated();
         let mut out = Outgoing::with_room_for_head();
         codec::answer(out.text(), &answer, request.asked.is_head, closes);
         let written = self.write(&mut out).await;

@@ -76,6 +76,7 @@ pub(super) fn apply(edits: Vec<HeaderEdit>, head: &mut impl EditableHead) -> Res
 /// Sends an answer of our own. An unread request body makes pingora close the connection
 /// afterwards, and say so.
 pub(super) async fn write_answer(session: &mut Session, answer: Answer) -> Result<()> {
+    let answer = answer.dated();
     let mut head = ResponseHeader::build(answer.status, Some(answer.headers.len() + 3))?;
     for (name, value) in answer.headers {
         head.append_header(name, value)?;
