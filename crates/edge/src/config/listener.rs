@@ -51,7 +51,7 @@ pub struct Listener {
     pub http2: Http2,
 }
 
-/// What carries the HTTP/1.1 of a listener. HTTP/2 is always pingora's.
+/// What carries the HTTP/1.1 of a listener. HTTP/2 is always native.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Engine {
     /// Our own.

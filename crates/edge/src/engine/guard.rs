@@ -97,13 +97,12 @@ impl<S> Guard<S> {
         control: Arc<Control>,
     ) -> Self {
         let now = Instant::now();
-        let is_h2 = connection.is_h2();
-        let protocol = if is_h2 {
+        let protocol = if connection.is_h2() {
             Protocol::H2(Box::new(Scanner::new(connection.listener.frames, now)))
         } else {
             Protocol::H1(HeaderScanner::default())
         };
-        let identity = stream::Identity::new(raw_fd, is_h2, &connection, &control);
+        let identity = stream::Identity::new(raw_fd, &connection, &control);
         let first_byte = connection.listener.timeouts.header;
         let io = WriteDeadline::new(io, connection.listener.timeouts.write);
         Self {

@@ -14,7 +14,7 @@ static LISTENER: Table = Table {
         key("name", text(&NAME), Optional("public"), "Label in logs and metrics; the address by default."),
         key("address", ADDRESS, Required("0.0.0.0:8080"), "IP address and port; port 0 takes any free one."),
         key("tls", Kind::Table(&TLS), Optional(""), "Terminates TLS; without it the listener speaks plain HTTP (or only passes TLS through)."),
-        key("engine", Kind::Scalar(Scalar::Word(&["native", "pingora"])), Default("native"), "What carries HTTP/1.1: native or pingora; HTTP/2 is always pingora's."),
+        key("engine", Kind::Scalar(Scalar::Word(&["native", "pingora"])), Default("native"), "What carries HTTP/1.1: native or pingora; HTTP/2 is always native."),
         key("passthrough", Kind::List(&PASSTHROUGHS), Optional(""), "TLS connections that go to a cluster unopened; the first match wins."),
         key("max_connections", CONNECTIONS, Default("10000"), "Connections of this listener; further ones are refused."),
         key("connections_per_address", Kind::Table(&CONNECTIONS_PER_ADDRESS), Optional(""), "Connections that one client may have here; as many as there are by default."),

@@ -30,19 +30,13 @@ pub(crate) struct ConnectionHandle {
 
 pub(super) struct Identity {
     raw_fd: RawFd,
-    alpn: ALPN,
     socket: Arc<SocketDigest>,
     proxy: Arc<ProxyDigest>,
     established: SystemTime,
 }
 
 impl Identity {
-    pub(super) fn new(
-        raw_fd: RawFd,
-        is_h2: bool,
-        connection: &Arc<Connection>,
-        control: &Arc<Control>,
-    ) -> Self {
+    pub(super) fn new(raw_fd: RawFd, connection: &Arc<Connection>, control: &Arc<Control>) -> Self {
         let socket = SocketDigest::from_raw_fd(raw_fd);
         // Fresh cells: setting them cannot fail.
         let _ = socket
@@ -59,7 +53,6 @@ impl Identity {
             .expect("a bare status line is valid");
         Self {
             raw_fd,
-            alpn: if is_h2 { ALPN::H2 } else { ALPN::H1 },
             socket: Arc::new(socket),
             proxy: Arc::new(ProxyDigest::new(Box::new(response), Some(Box::new(handle)))),
             established: SystemTime::now(),
@@ -85,7 +78,8 @@ impl<S> UniqueID for Guard<S> {
 
 impl<S> Ssl for Guard<S> {
     fn selected_alpn_proto(&self) -> Option<ALPN> {
-        Some(self.identity.alpn.clone())
+        // HTTP/2 never comes this way.
+        Some(ALPN::H1)
     }
 }
 
