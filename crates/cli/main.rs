@@ -25,6 +25,10 @@ use clap::{Parser, Subcommand};
 
 use console::Console;
 
+/// A request's memory comes and goes in sizes that glibc's allocator keeps no lists of.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const EXIT_CODES: &str = "\
 Exit codes:
   0  done, or stopped as asked
