@@ -3,7 +3,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench bench-peers bench-auth bench-attacks fuzz
+.PHONY: help run test check bench bench-peers bench-auth bench-attacks dist-pgo fuzz
 
 # More arguments for `portcullis up` and for the measurements: make run ARGS="--instances 5",
 # make bench-peers ARGS=--quick, make bench-auth ARGS=--quick
@@ -62,6 +62,13 @@ bench-auth: ## measure auth under load beside the bare cost of its work; ARGS=--
 bench-attacks: ## measure what a client notices while another attacks, beside nginx; ARGS=--help
 	@scripts/build-tools peers
 	cargo bench --locked --profile dist --bench attacks -- $(ARGS)
+
+# Three builds with fat LTO and two short measurements take half an hour.
+dist-pgo: ## build target/dist-pgo/portcullis: what is shipped, arranged by what the benches do
+	@scripts/build-tools peers
+	@scripts/build-tools databases
+	@scripts/build-tools profiles
+	@scripts/dist-pgo
 
 # What the fuzzer finds stays in target/fuzz/; an input worth keeping goes to
 # fuzz/corpus/, which tests read. No `unsafe` here, so no sanitizer: stable will do.

@@ -146,6 +146,9 @@ async fn measure(options: &Options) -> Result<()> {
         rounds: extent.rounds,
         sites: sites.iter().map(|site| site.name).collect(),
     };
+    for site in sites {
+        site.leave().await;
+    }
     let verdict = noise.verdict();
     print!("{}", report::terminal(&results, &about, &verdict));
     let json = report::json(&results, &about, &verdict);

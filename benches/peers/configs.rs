@@ -95,6 +95,7 @@ clusters:
   origins: {{ balance: round_robin, endpoints: [\"{endpoints}\"] }}
 routes: [{{ cluster: origins }}]
 admin: off
+shutdown: {{ delay: 0s }}
 access_log: {log}
 ",
         plain = plan.plain,

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
+use nix::sys::signal::Signal;
 use portcullis_testkit::{Process, ReservedPort, free_port, wait_until};
 
 use crate::configs::{self, Plan};
@@ -145,6 +146,12 @@ impl Instance {
         };
         instance.wait_until_it_accepts().await?;
         Ok(instance)
+    }
+
+    /// Ends in peace: a binary that was built to count writes now what it counted.
+    pub(crate) async fn leave(mut self) {
+        self.process.signal(Signal::SIGTERM);
+        self.process.exit_code().await;
     }
 
     /// The process and everything below it.

@@ -170,15 +170,15 @@ async fn measure(options: &Options, cores: &Cores) -> Result<()> {
         let instances = start(&contenders, &setting, is_logging, &origins, &trust).await?;
         run.closed_loop(&instances, &|key| options.is_chosen(key))
             .await?;
-        if is_logging {
-            continue;
-        }
-        if options.is_chosen(cases::LATENCY) {
+        if !is_logging && options.is_chosen(cases::LATENCY) {
             run.open_loop(&instances).await?;
         }
-        if options.is_chosen(cases::SYSTEM_CALLS) {
+        if !is_logging && options.is_chosen(cases::SYSTEM_CALLS) {
             let is_traced = |key: &str| !has_cases || options.is_chosen(key);
             run.system_calls(&instances, &is_traced).await?;
+        }
+        for instance in instances {
+            instance.leave().await;
         }
     }
     if options.is_chosen(cases::MEMORY) {
