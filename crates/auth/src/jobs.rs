@@ -187,7 +187,8 @@ async fn every<F>(
         let outcome = job().await;
         match &outcome {
             Err(error) if !has_failed => {
-                tracing::warn!(%error, job = name, "a job failed and will be tried again");
+                let cause = error.source().map(ToString::to_string);
+                tracing::warn!(%error, cause, job = name, "a job failed and will be tried again");
             }
             Ok(()) if has_failed => tracing::info!(job = name, "a job succeeds again"),
             Err(_) | Ok(()) => {}

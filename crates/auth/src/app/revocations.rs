@@ -1,6 +1,7 @@
 //! Whether a token was taken back, and taking it back, also while the shared state is away. Never says "not revoked"
 //! without having asked somebody who knows, unless it was set to.
 
+use std::error::Error as _;
 use std::time::{Duration, Instant};
 
 use super::{App, Outcome};
@@ -71,7 +72,8 @@ pub(crate) async fn share(shared: &dyn Shared, revocation: Revocation) -> Shared
         match shared.revoke(std::slice::from_ref(&revocation)).await {
             Err(error) if !shared.is_whole() => {
                 if durable.elapsed() >= LEASE {
-                    tracing::warn!(%error, "a revocation is in the database alone for now");
+                    let cause = error.source().map(ToString::to_string);
+                    tracing::warn!(%error, cause, "a revocation is in the database alone for now");
                     return Ok(());
                 }
             }

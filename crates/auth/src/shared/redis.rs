@@ -458,9 +458,17 @@ impl Shared for RedisShared {
         if !self.trust.is_whole() {
             return Err(SharedError::Incomplete { attempted: DOING });
         }
-        let mut command = redis::cmd("GET");
+        let mut command = redis::cmd("MGET");
+        command.arg(&self.keys.loaded);
         command.arg(self.keys.written(&account));
-        let (found, _) = self.query::<Option<String>>(DOING, &command).await?;
+        let (found, facts) = self
+            .query::<(Option<String>, Option<String>)>(DOING, &command)
+            .await?;
+        let (marker, found) = found;
+        if marker.as_deref() != Some(facts.name.as_str()) {
+            self.trust.doubt();
+            return Err(SharedError::Incomplete { attempted: DOING });
+        }
         let read = |entry: String| WalPosition::parse(&entry).ok_or_else(|| bad(DOING, "position"));
         found.map(read).transpose()
     }

@@ -12,7 +12,7 @@ use tokio::sync::{Notify, watch};
 use tokio::time::timeout;
 
 use super::facts::Facts;
-use super::sentinel::{Place, Source};
+use super::sentinel::{Place, Source, shown};
 
 /// For a connection with its handshakes; longer, and the network is as good as gone.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -217,6 +217,7 @@ impl Lane {
         loop {
             // Whoever has just begun to ask for it is told soon.
             let _ = timeout(CONNECT_TIMEOUT, source.is_named()).await;
+            let tried = source.place();
             match connect(source).await {
                 Ok((connection, facts, place)) => {
                     let serial = self.serials.fetch_add(1, Ordering::Relaxed);
@@ -239,12 +240,16 @@ impl Lane {
                 Err(error) => {
                     // Once each time it goes away: what follows is the same.
                     if !is_reported {
-                        let redis = source.shown();
+                        let redis = tried.as_ref().map(shown);
                         tracing::warn!(%error, redis, "Redis cannot be reached; trying on");
                     }
                     is_reported = true;
                     source.doubt();
-                    tokio::time::sleep(jittered(backoff)).await;
+                    tokio::select! {
+                        () = tokio::time::sleep(jittered(backoff)) => {}
+                        // It need not be tried where it was any more.
+                        () = source.moved_from(&tried) => {}
+                    }
                     backoff = (backoff * 2).min(LONGEST_BACKOFF);
                 }
             }

@@ -85,14 +85,13 @@ impl Source {
         matches!(self, Self::Part(..))
     }
 
-    /// For messages: where connections go now; nothing where there is only one place.
-    pub(super) fn shown(&self) -> String {
-        let place = match self {
+    /// Where connections go now; nothing where there is only one place, or nobody is known to lead.
+    pub(super) fn place(&self) -> Option<Place> {
+        match self {
             Self::Fixed(_) => None,
             Self::Named(named) => named.leads.borrow().clone(),
             Self::Part(topology, part) => topology.place(*part),
-        };
-        place.map_or_else(String::new, |place| shown(&place))
+        }
     }
 
     /// Has the Sentinels asked soon, or the nodes.

@@ -220,6 +220,25 @@ async fn sec_d05_a_flushed_redis_is_noticed_by_whoever_asks_next() {
 }
 
 #[tokio::test]
+async fn what_was_noted_of_a_write_is_not_taken_for_nothing_when_it_was_lost() {
+    let redis = Redis::start().await;
+    let shared = connect_whole(&redis).await;
+    let account = AccountId::from_random([1; 16]);
+    let position = WalPosition {
+        timeline: 1,
+        position: 500,
+    };
+    let ttl = Duration::from_secs(30);
+    let written = [account];
+    let noting = shared.note_written(&written, position, ttl, NOW);
+    noting.await.unwrap();
+    redis.command(&["FLUSHALL"]);
+    assert!(shared.written(account, NOW).await.is_err());
+    assert!(copy(&shared, &[]).await.unwrap());
+    assert_eq!(shared.written(account, NOW).await.unwrap(), None);
+}
+
+#[tokio::test]
 async fn sec_d05_a_copy_that_lost_its_beginning_does_not_count() {
     let mut redis = Redis::start().await;
     let shared = connect(&redis).await;

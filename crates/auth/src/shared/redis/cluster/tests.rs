@@ -236,6 +236,11 @@ async fn sec_d05_a_promoted_node_is_not_believed_before_everything_was_copied_an
         b.parts[lost[0]].ping().await.ok()
     })
     .await;
+    // One that asked nothing meanwhile has no doubt of its own: the marker is what tells it.
+    let a_answers = async || a.parts[lost[0]].ping().await.ok();
+    wait_until("a connection of the idle one", a_answers).await;
+    let asked = a.is_revoked(&a_lost_one, NOW).await;
+    assert!(asked.is_err(), "{asked:?}");
     let tokens: Vec<&str> = tokens.iter().map(String::as_str).collect();
     for shared in [&a, &b] {
         heal(shared, &store, &tokens).await;
