@@ -73,7 +73,7 @@ fn hint(message: &str) -> Option<String> {
         let names: Vec<&str> = expected.split('`').skip(1).step_by(2).collect();
         let names = names.join(", ");
         return Some(format!(
-            "There is a member that is not taken here: {names}."
+            "A member is not known here; those that are: {names}."
         ));
     }
     let kind = match expected {
@@ -188,7 +188,7 @@ mod tests {
             ),
             (
                 r#"{"s3cret, expected `x` at line 1":1}"#,
-                "There is a member that is not taken here: name, roles, life.",
+                "A member is not known here; those that are: name, roles, life.",
             ),
             (r#"{"name":7}"#, "A member has to be a text and is not."),
             (
