@@ -237,8 +237,20 @@ async fn sec_d05_a_promoted_node_is_not_believed_before_everything_was_copied_an
     })
     .await;
     // One that asked nothing meanwhile has no doubt of its own: the marker is what tells it.
-    let a_answers = async || a.parts[lost[0]].ping().await.ok();
-    wait_until("a connection of the idle one", a_answers).await;
+    // It is not asked as requests do, whose failures are doubts.
+    wait_until("a connection of the idle one", async || {
+        let lanes = &a.parts[lost[0]].lanes;
+        let asked = lanes.run(async |mut connection| {
+            redis::cmd("PING").query_async::<()>(&mut connection).await
+        });
+        let (_, facts) = asked.await.ok()?;
+        cluster.nodes[replica]
+            .command(&["INFO", "server"])
+            .contains(&facts.run_id)
+            .then_some(())
+    })
+    .await;
+    assert!(a.is_whole());
     let asked = a.is_revoked(&a_lost_one, NOW).await;
     assert!(asked.is_err(), "{asked:?}");
     let tokens: Vec<&str> = tokens.iter().map(String::as_str).collect();
