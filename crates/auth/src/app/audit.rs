@@ -145,8 +145,10 @@ pub(crate) async fn verify(
     loop {
         let (walk, broken) = walk(store, key, &marks, expected.as_ref(), &mut waiting).await?;
         let now = store.audit_marks().await?;
-        // What was read may have been removed meanwhile: then its end of the chain has moved.
-        if broken.is_some() && now.cut != marks.cut && cuts < CUTS_MAX {
+        // What was read may have been removed meanwhile: then its end of the chain has moved. Or the chain began.
+        let has_begun = marks.head.is_none() && now.head.is_some();
+        let has_moved = has_begun || now.cut != marks.cut;
+        if broken.is_some() && has_moved && cuts < CUTS_MAX {
             marks = now;
             cuts += 1;
             continue;

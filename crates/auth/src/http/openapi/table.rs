@@ -187,7 +187,7 @@ pub(super) static OPERATIONS: &[Operation] = &[
     operation("POST", "/api/v1/permissions/check/batch", Needs::Credential, "The same for up to 100 permissions.").taking(&[needs("permissions", Takes::Texts, "Each resource:action."), may("subject", Takes::Text, "An account's id, or client: and a name.")]).refusing(&["invalid_permission", "invalid_subject", "too_many", "forbidden", "rate_limited"]),
     operation("GET", "/api/v1/api-keys", Needs::Session, "The API keys of the account."),
     operation("POST", "/api/v1/api-keys", Needs::Session, "A new API key, shown once.").taking(NEW_KEY).done_as(&[201]).refusing(&["invalid_name", "invalid_permission", "invalid_expiry", "too_many", "beyond_owner", "reauthentication_required"]),
-    operation("DELETE", "/api/v1/api-keys/{id}", Needs::Session, "Revokes an API key.").done_as(&[204]).refusing(&["no_such_thing", "reauthentication_required"]),
+    operation("DELETE", "/api/v1/api-keys/{id}", Needs::Session, "Revokes an API key.").done_as(&[204]).refusing(&["no_such_thing"]),
     operation("GET", "/api/v1/admin/roles", Needs::Administrator, "Every role and what it grants."),
     operation("GET", "/api/v1/admin/roles/{name}", Needs::Administrator, "One role.").refusing(&["no_such_thing"]),
     operation("PUT", "/api/v1/admin/roles/{name}", Needs::Administrator, "What a role grants from now on.").taking(&[needs("permissions", Takes::Texts, "Each resource:action or resource:*.")]).refusing(&["invalid_role", "invalid_permission", "too_many"]),
