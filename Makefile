@@ -40,7 +40,8 @@ check: ## formatting, lints and documentation, warnings denied
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	cargo clippy --bin portcullis --no-default-features --features edge --locked -- -D warnings
 	cargo clippy --bin portcullis --no-default-features --features auth --locked -- -D warnings
-	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
+	@# Who reads a module's documentation reads its private parts as well.
+	RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" cargo doc --workspace --no-deps --locked --document-private-items
 
 bench: ## measure the pure parts, failed logins, a whole cluster under load and how soon a logout counts
 	@scripts/build-tools

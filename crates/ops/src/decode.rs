@@ -2,7 +2,7 @@
 //! Never knows a key itself: tables come from the caller.
 //!
 //! One [`Table`] says everything about its keys: name, kind, default, meaning. From it come the checks
-//! and defaults of [`Fields`], the JSON Schema ([`schema`]), the annotated reference ([`reference()`]) and
+//! and defaults of [`Fields`], the JSON Schema ([`mod@schema`]), the annotated reference ([`reference()`]) and
 //! the list of all keys ([`key_paths`]), so that none of them can differ from the others.
 
 use std::time::Duration;
