@@ -64,7 +64,7 @@ bench-attacks: ## measure what a client notices while another attacks, beside ng
 	@scripts/build-tools peers
 	cargo bench --locked --profile dist --bench attacks -- $(ARGS)
 
-# Three builds with fat LTO and two short measurements take half an hour.
+# A build that counts, the bench programs, two short measurements and a build with fat LTO: half an hour.
 dist-pgo: ## build target/dist-pgo/portcullis: what is shipped, arranged by what the benches do
 	@scripts/build-tools peers
 	@scripts/build-tools databases

@@ -8,7 +8,6 @@ use std::process::Command;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, ensure};
-use nix::sys::signal::Signal;
 use portcullis_testkit::redis::Redis;
 use portcullis_testkit::{
     Connection, Postgres, Process, ReservedPort, free_port, process, wait_until,
@@ -141,12 +140,11 @@ impl Site {
         Ok((self.access[0].clone(), keys.body))
     }
 
-    /// Ends in peace: a binary that was built to count writes now what it counted.
+    /// Ends all instances in peace.
     pub(crate) async fn leave(self) {
         let others = [self.forgetful, self.unremembering, self.embedded];
         for mut instance in self.instances.into_iter().chain(others) {
-            instance.process.signal(Signal::SIGTERM);
-            instance.process.exit_code().await;
+            instance.process.leave().await;
         }
     }
 

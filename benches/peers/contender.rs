@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
-use nix::sys::signal::Signal;
 use portcullis_testkit::{Process, ReservedPort, free_port, wait_until};
 
 use crate::configs::{self, Plan};
@@ -148,10 +147,9 @@ impl Instance {
         Ok(instance)
     }
 
-    /// Ends in peace: a binary that was built to count writes now what it counted.
+    /// Ends in peace.
     pub(crate) async fn leave(mut self) {
-        self.process.signal(Signal::SIGTERM);
-        self.process.exit_code().await;
+        self.process.leave().await;
     }
 
     /// The process and everything below it.

@@ -89,6 +89,16 @@ impl Process {
         lock(&self.stderr).clone()
     }
 
+    /// Asks it to end (SIGTERM), and returns its exit code once it has: a binary that was built to count
+    /// writes then what it counted.
+    ///
+    /// # Panics
+    /// When the process outlives the deadline.
+    pub async fn leave(&mut self) -> i32 {
+        self.signal(Signal::SIGTERM);
+        self.exit_code().await
+    }
+
     /// Waits for a line on either stream that contains `text`, and returns it.
     ///
     /// # Panics

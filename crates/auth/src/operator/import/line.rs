@@ -5,11 +5,9 @@ use std::collections::BTreeSet;
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::app::authorization::administration::ROLES_MAX;
 use crate::domain::{Email, PasswordHash, Role, Tier};
 use crate::password::is_readable;
-
-/// As many as a token may carry.
-const ROLES_MAX: usize = 64;
 
 /// An account as it comes.
 #[derive(Debug)]

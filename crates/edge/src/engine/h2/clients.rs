@@ -119,19 +119,14 @@ impl Engine {
                 if stopped.as_mut().poll(cx).is_ready() {
                     return Poll::Ready(false);
                 }
-                turn.begin();
-                poll_requests(cx, &mut client, &mut requests, &begin).map(|()| true)
+                poll_requests(cx, &turn, &mut client, &mut requests, &begin).map(|()| true)
             });
             if farewell.await {
                 return;
             }
         }
         client.graceful_shutdown();
-        poll_fn(|cx| {
-            turn.begin();
-            poll_requests(cx, &mut client, &mut requests, &begin)
-        })
-        .await;
+        poll_fn(|cx| poll_requests(cx, &turn, &mut client, &mut requests, &begin)).await;
     }
 
     fn codec(&self) -> Builder {
@@ -151,10 +146,11 @@ impl Engine {
 
 type Asked = (Request<RecvStream>, SendResponse<Bytes>);
 
-/// Lets every request on the connection move that can, and begins those that have come. Ready when the
-/// connection is over.
+/// A turn of the connection: lets every request on it move that can, and begins those that have come.
+/// Ready when the connection is over.
 fn poll_requests<S, F>(
     cx: &mut Context<'_>,
+    turn: &Turn,
     client: &mut Connection<S, Bytes>,
     requests: &mut FuturesUnordered<F>,
     begin: &impl Fn(Asked) -> F,
@@ -163,6 +159,7 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
     F: Future<Output = ()>,
 {
+    turn.begin();
     loop {
         while Pin::new(&mut *requests).poll_next(cx) == Poll::Ready(Some(())) {}
         // Writes what they have said as well.
