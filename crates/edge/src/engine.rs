@@ -31,7 +31,7 @@ pub(crate) use linger::linger;
 pub(crate) use pingora::Engine as PingoraEngine;
 pub(crate) use refusal::{refusal, to_http1};
 pub(crate) use signal::Signal;
-pub(crate) use stream::Stream;
+pub(crate) use stream::{Stream, TlsOverTcp};
 pub(crate) use tunnel::tunnel;
 
 /// A pooled connection idle for longer than this may be closed by its endpoint at the very moment

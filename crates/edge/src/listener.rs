@@ -2,6 +2,7 @@
 //! looks at a request.
 
 mod arrival;
+mod cork;
 mod crowd;
 mod departure;
 mod door;
@@ -26,6 +27,7 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use self::arrival::{NoHeader, origin_of};
+pub(crate) use self::cork::Corked;
 use self::crowd::{Crowd, Guest};
 pub(crate) use self::departure::Departure;
 pub(crate) use self::door::Door;

@@ -1,11 +1,16 @@
 //! Sessions: versions, key exchange and resumption, at one edge and at another with the same secrets.
 
 use std::fs;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::task::Poll;
 
-use portcullis_testkit::{Authority, Endpoint};
+use portcullis_testkit::client::tls_stream;
+use portcullis_testkit::{Authority, DEADLINE, Endpoint};
 use serde_json::json;
+use tokio::io::{AsyncRead, ReadBuf};
 
-use super::{edge_with, visit};
+use super::{edge_with, listener_with, visit};
 
 const SESSIONS: &str = "portcullis_edge_tls_sessions_total";
 
@@ -37,6 +42,26 @@ async fn sessions_of_both_versions_resume() {
         assert!(visit(&edge, &config).await, "{version}");
         let labels = [("version", version), ("kind", "resumed")];
         edge.wait_for_metric(SESSIONS, &labels, 1.0).await;
+    }
+}
+
+/// They are in no hurry, but one who connects ahead of need has them, too.
+#[tokio::test]
+async fn tickets_come_to_a_client_that_asks_for_nothing() {
+    let (a, authority) = (Endpoint::start("a").await, Authority::new());
+    for engine in ["native", "pingora"] {
+        let edge = listener_with(&a, &authority, &json!({ "engine": engine })).await;
+        let opened = tls_stream(edge.listener(1), "app.example", authority.client()).await;
+        let mut client = opened.unwrap().0;
+        let tickets = poll_fn(|cx| {
+            let is_over = Pin::new(&mut client).poll_read(cx, &mut ReadBuf::new(&mut [0]));
+            match client.get_ref().1.tls13_tickets_received() {
+                0 => is_over.map(|_| 0),
+                tickets => Poll::Ready(tickets),
+            }
+        });
+        let tickets = tokio::time::timeout(DEADLINE, tickets).await.unwrap();
+        assert!(tickets > 0, "{engine}: the connection has ended");
     }
 }
 

@@ -22,6 +22,7 @@ mod pool;
 mod relay;
 
 use std::future::poll_fn;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
@@ -220,6 +221,9 @@ impl<S: Stream> Session<'_, S> {
                     Err(_) => Idle::Over,
                 });
             }
+            // What the handshake left to be said with an answer has to go without one. Whether it
+            // arrives, the next read tells.
+            let _ = Pin::new(&mut self.client.stream).poll_flush(cx);
             if self.drain.poll(cx).is_pending() {
                 return self.deadline.poll(cx).map(|()| Idle::Late);
             }
@@ -275,7 +279,7 @@ impl<S: Stream> Session<'_, S> {
                 let status = Some(answer.status);
                 let mut out = Outgoing::default();
                 codec::answer(out.text(), &answer, false, true);
-                let is_written = self.write(&mut out).await.is_ok();
+                let is_written = self.write(&mut out, true).await.is_ok();
                 let end = End {
                     status: status.filter(|_| is_written),
                     failure: Some(cause),
@@ -375,18 +379,20 @@ impl<S: Stream> Session<'_, S> {
         };
         let mut out = Outgoing::default();
         out.text().extend_from_slice(&to_http1(&answer));
-        match self.write(&mut out).await {
+        match self.write(&mut out, true).await {
             Ok(()) => Next::Linger,
             Err(_) => Next::Close,
         }
     }
 
-    /// Writes text of our own within the write deadline.
-    async fn write(&mut self, out: &mut Outgoing) -> Result<(), Cause> {
+    /// Writes text of our own within the write deadline. With `is_last` the connection must end at once
+    /// behind it.
+    async fn write(&mut self, out: &mut Outgoing, is_last: bool) -> Result<(), Cause> {
         let patience = self.connection.listener.timeouts.write;
         self.deadline.set(Some(Instant::now() + patience));
         poll_fn(|cx| {
-            if let Poll::Ready(written) = out.poll_write(cx, &mut self.client.stream, &[]) {
+            if let Poll::Ready(written) = out.poll_write(cx, &mut self.client.stream, &[], is_last)
+            {
                 return Poll::Ready(written.map_err(|_| Cause::ClientGone));
             }
             self.deadline.poll(cx).map(|()| Err(Cause::ClientGone))

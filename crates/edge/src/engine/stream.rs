@@ -1,15 +1,17 @@
 //! What the native engine asks of a client's or an endpoint's stream besides reading and writing.
 //! Never buffers and never changes a byte.
 
-use std::io;
+use std::io::{self, IoSlice};
+use std::os::fd::AsRawFd;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use tokio::io::{AsyncBufRead, AsyncRead, AsyncWrite, BufReader, DuplexStream};
+use nix::sys::socket::{MsgFlags, send, sendmsg};
+use tokio::io::{AsyncBufRead, AsyncRead, AsyncWrite, BufReader, DuplexStream, Interest};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
-use crate::listener::Rewound;
+use crate::listener::Corked;
 
 /// A stream that can be waited for without a buffer to read into.
 pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin + Send {
@@ -24,13 +26,23 @@ pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin + Send {
     /// The socket at the bottom, if there is one.
     fn tcp(&self) -> Option<&TcpStream>;
 
+    /// As [`AsyncWrite::poll_write_vectored`], of what is the last before the stream is shut down or
+    /// dropped, which follows at once: where the system can, the end leaves in the same packet.
+    fn poll_write_last(
+        &mut self,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(self).poll_write_vectored(cx, slices)
+    }
+
     /// Makes closing a reset instead of an orderly end: the other side must notice that something
     /// is missing.
     fn reset_on_close(&mut self);
 }
 
 /// A client's stream with TLS.
-pub(crate) type TlsOverTcp = Box<TlsStream<Rewound<TcpStream>>>;
+pub(crate) type TlsOverTcp = Box<TlsStream<Corked<TcpStream>>>;
 
 impl Stream for TcpStream {
     fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -45,10 +57,37 @@ impl Stream for TcpStream {
         Some(self)
     }
 
+    fn poll_write_last(
+        &mut self,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        loop {
+            ready!(self.poll_write_ready(cx))?;
+            let sent = self.try_io(Interest::WRITABLE, || send_last(self, slices));
+            match sent {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                sent => return Poll::Ready(sent),
+            }
+        }
+    }
+
     fn reset_on_close(&mut self) {
         // Where the system refuses, an orderly end is all there is.
         let _ = self.set_zero_linger();
     }
+}
+
+/// Hands a last piece to the system, which keeps what does not fill a packet for the end to come
+/// (`MSG_MORE`).
+fn send_last(socket: &TcpStream, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+    let flags = MsgFlags::from_bits_retain(nix::libc::MSG_MORE) | MsgFlags::MSG_NOSIGNAL;
+    let socket = socket.as_raw_fd();
+    let sent = match slices {
+        [one] => send(socket, one, flags),
+        several => sendmsg::<()>(socket, several, &[], flags, None),
+    };
+    Ok(sent?)
 }
 
 /// An endpoint's stream with TLS.
@@ -83,6 +122,15 @@ impl Stream for TlsOverTcp {
 
     fn tcp(&self) -> Option<&TcpStream> {
         Some(self.get_ref().0.get_ref())
+    }
+
+    fn poll_write_last(
+        &mut self,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.get_mut().0.last();
+        Pin::new(self).poll_write_vectored(cx, slices)
     }
 
     fn reset_on_close(&mut self) {
@@ -124,6 +172,7 @@ mod tests {
     use tokio_rustls::{TlsAcceptor, TlsConnector};
 
     use super::*;
+    use crate::listener::Rewound;
 
     async fn tcp_pair() -> (TcpStream, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -131,7 +180,7 @@ mod tests {
         (far.unwrap(), listener.accept().await.unwrap().0)
     }
 
-    type Server = Box<TlsStream<Rewound<TcpStream>>>;
+    type Server = TlsOverTcp;
     type Client = tokio_rustls::client::TlsStream<TcpStream>;
 
     async fn tls_pair() -> (Client, Server) {
@@ -155,7 +204,7 @@ mod tests {
         let (far, near) = tcp_pair().await;
         let (client, server) = tokio::join!(
             TlsConnector::from(Arc::new(client)).connect("a.test".try_into().unwrap(), far),
-            TlsAcceptor::from(Arc::new(server)).accept(Rewound::new(Bytes::new(), near)),
+            TlsAcceptor::from(Arc::new(server)).accept(Corked::new(near)),
         );
         (client.unwrap(), Box::new(server.unwrap()))
     }

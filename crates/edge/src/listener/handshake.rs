@@ -13,16 +13,14 @@ use tokio::time::timeout_at;
 use tokio_rustls::StartHandshake;
 use tokio_rustls::server::TlsStream;
 
-use super::Listener;
+use super::cork::Corked;
 use super::hello::{NoHello, Rewound, read_client_hello};
 use super::passthrough::Passing;
+use super::{Http1Engine, Listener};
 use crate::connection::{ClientIdentity, TlsFacts};
-use crate::engine::{linger, refusal, to_http1};
+use crate::engine::{TlsOverTcp, linger, refusal, to_http1};
 use crate::outcome::Cause;
 use crate::pipeline::{self, Told};
-
-/// In a box: a session is large, and moves through many hands.
-type Session = Box<TlsStream<Rewound<TcpStream>>>;
 
 /// Why a handshake came to nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,13 +89,12 @@ impl Listener {
     /// Terminates TLS. `None`: the connection was passed through, or came to nothing.
     pub(super) async fn open(
         &self,
-        stream: TcpStream,
+        mut stream: TcpStream,
         client: SocketAddr,
         local: SocketAddr,
-    ) -> Option<(Session, TlsFacts)> {
+    ) -> Option<(TlsOverTcp, TlsFacts)> {
         let started = Instant::now();
         let deadline = tokio::time::Instant::from_std(started + self.context.timeouts.handshake);
-        let mut stream = Rewound::new(Bytes::new(), stream);
         let fail = |failure, name: Option<String>| {
             self.count_failure(failure, name, (client, local), started)
         };
@@ -117,7 +114,7 @@ impl Listener {
         let name = hello.server_name;
         if let Some(cluster) = self.passthrough.cluster(name.as_deref()) {
             // A raw tunnel has no polite end: when the edge drains it may use all the time.
-            stream.put_back(hello.seen);
+            let stream = Rewound::new(hello.seen, stream);
             let mut connection = self.connection(client, local, None);
             connection.opened = started;
             let listener = &self.context.name;
@@ -132,10 +129,10 @@ impl Listener {
             part(stream, words).await;
             return None;
         };
-        let handshake =
-            StartHandshake::from_parts(hello.accepted, stream).into_stream(choice.config);
+        let handshake = StartHandshake::from_parts(hello.accepted, Corked::new(stream))
+            .into_stream(choice.config);
         match timeout_at(deadline, handshake.into_fallible()).await {
-            Ok(Ok(session)) => {
+            Ok(Ok(mut session)) => {
                 let sends_chain = self.context.client_policies.sends_chain(choice.policy);
                 let facts = facts(&session, choice.policy, sends_chain);
                 let facts = facts.filter(|facts| !is_over(facts));
@@ -143,6 +140,15 @@ impl Listener {
                     fail(Failure::BadClientCertificate, name);
                     return None;
                 };
+                session.get_mut().0.release();
+                // Only a native engine's first words are sure to be the client's next ones; and in TLS 1.2 it
+                // waits for the end of the handshake.
+                let is_owed =
+                    facts.version != "TLSv1.3" || !matches!(self.http1, Http1Engine::Native(_));
+                if is_owed && !matches!(timeout_at(deadline, session.flush()).await, Ok(Ok(()))) {
+                    fail(Failure::Broken, name);
+                    return None;
+                }
                 self.context.metrics.handshakes_ok.inc();
                 self.context.metrics.tls.began(&facts);
                 Some((Box::new(session), facts))
@@ -151,7 +157,7 @@ impl Listener {
                 let client = || self.edge.shown(client);
                 tracing::debug!(client = client(), listener = %self.context.name, %error, "TLS handshake failed");
                 fail(why(&error), name);
-                part(stream, None).await;
+                part(stream.into_inner(), None).await;
                 None
             }
             Err(_late) => {
@@ -186,7 +192,7 @@ impl Listener {
 
 /// Gives the client the last word or alert, and time to read it: closing at once with something
 /// unread would reset the connection and destroy it.
-async fn part(mut stream: Rewound<TcpStream>, words: Option<Bytes>) {
+async fn part(mut stream: TcpStream, words: Option<Bytes>) {
     if let Some(words) = words {
         let sent = tokio::time::timeout(LAST_WORD, stream.write_all(&words)).await;
         if !matches!(sent, Ok(Ok(()))) {

@@ -28,19 +28,6 @@ impl<S> Rewound<S> {
     pub(crate) fn new(prefix: Bytes, io: S) -> Self {
         Self { prefix, io }
     }
-
-    /// Puts bytes that were read back in front of the rest.
-    pub(super) fn put_back(&mut self, seen: Bytes) {
-        self.prefix = match self.prefix.is_empty() {
-            true => seen,
-            false => Bytes::from([seen.as_ref(), self.prefix.as_ref()].concat()),
-        };
-    }
-
-    /// The connection itself.
-    pub(crate) fn get_ref(&self) -> &S {
-        &self.io
-    }
 }
 
 /// A complete ClientHello.
@@ -190,6 +177,14 @@ impl<S: Stream> Stream for Rewound<S> {
         self.io.needs_farewell()
     }
 
+    fn poll_write_last(
+        &mut self,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.io.poll_write_last(cx, slices)
+    }
+
     fn reset_on_close(&mut self) {
         self.io.reset_on_close();
     }
@@ -227,14 +222,13 @@ mod tests {
     #[tokio::test]
     async fn hello_in_single_bytes_yields_its_name_and_every_byte() {
         let hello = client_hello("Auth.Example.com");
-        let (mut near, far) = tokio::io::duplex(1);
+        let (mut near, mut far) = tokio::io::duplex(1);
         let sent = hello.clone();
         let writer = tokio::spawn(async move {
             near.write_all(&sent).await.unwrap();
             near.write_all(b"rest").await.unwrap();
         });
-        let mut rewound = Rewound::new(Bytes::new(), far);
-        let read = read_client_hello(&mut rewound).await.ok().unwrap();
+        let read = read_client_hello(&mut far).await.ok().unwrap();
         assert_eq!(read.server_name.as_deref(), Some("auth.example.com"));
         assert_eq!(read.seen, hello);
         assert_eq!(
@@ -242,29 +236,11 @@ mod tests {
             Some("auth.example.com")
         );
 
-        rewound.put_back(read.seen);
+        let mut rewound = Rewound::new(read.seen, far);
         let mut again = Vec::new();
         rewound.read_to_end(&mut again).await.unwrap();
         writer.await.unwrap();
         assert_eq!(again, [hello.as_slice(), b"rest"].concat());
-    }
-
-    #[tokio::test]
-    async fn what_is_put_back_comes_before_what_was_not_read() {
-        let mut rewound = Rewound::new(Bytes::from_static(b"second"), tokio::io::empty());
-        rewound.put_back(Bytes::from_static(b"first "));
-        let mut all = String::new();
-        rewound.read_to_string(&mut all).await.unwrap();
-        assert_eq!(all, "first second");
-    }
-
-    #[tokio::test]
-    async fn several_records_are_one_write() {
-        let (near, _far) = tokio::io::duplex(64);
-        let mut rewound = Rewound::new(Bytes::new(), near);
-        assert!(rewound.is_write_vectored());
-        let records = [IoSlice::new(b"ServerHello "), IoSlice::new(b"and more")];
-        assert_eq!(rewound.write_vectored(&records).await.unwrap(), 20);
     }
 
     #[tokio::test]

@@ -37,7 +37,7 @@ impl<S: Stream> Session<'_, S> {
         let answer = answer.dated();
         let mut out = Outgoing::with_room_for_head();
         codec::answer(out.text(), &answer, request.asked.is_head, closes);
-        let written = self.write(&mut out).await;
+        let written = self.write(&mut out, closes).await;
         let body_bytes = if request.asked.is_head {
             0
         } else {

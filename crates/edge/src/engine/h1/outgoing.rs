@@ -5,9 +5,8 @@ use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use tokio::io::AsyncWrite;
-
 use super::codec;
+use crate::engine::stream::Stream;
 
 /// Payload is named by its length alone: it lies at the front of the buffer it was received in, and
 /// must stay there until it is written.
@@ -95,17 +94,19 @@ impl Outgoing {
         self.written
     }
 
-    /// Writes everything; `source` begins with the payload.
+    /// Writes everything; `source` begins with the payload. With
+    /// `is_last` the stream must end at once behind it.
     pub(super) fn poll_write(
         &mut self,
         cx: &mut Context<'_>,
-        io: &mut (impl AsyncWrite + Unpin),
+        io: &mut impl Stream,
         source: &[u8],
+        is_last: bool,
     ) -> Poll<io::Result<()>> {
         let parts = [&self.before[..], &source[..self.payload], &self.after[..]];
         let total: usize = parts.iter().map(|part| part.len()).sum();
         while self.written < total {
-            let count = ready!(poll_write_rest(cx, io, parts, self.written))?;
+            let count = ready!(poll_write_rest(cx, io, parts, self.written, is_last))?;
             if count == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
@@ -126,9 +127,10 @@ impl Outgoing {
 /// One write of what is left of `parts` behind the first `done` bytes.
 fn poll_write_rest(
     cx: &mut Context<'_>,
-    io: &mut (impl AsyncWrite + Unpin),
+    io: &mut impl Stream,
     parts: [&[u8]; 3],
     done: usize,
+    is_last: bool,
 ) -> Poll<io::Result<usize>> {
     let mut slices = [IoSlice::new(&[]); 3];
     let mut used = 0;
@@ -142,6 +144,7 @@ fn poll_write_rest(
         }
     }
     match &slices[..used] {
+        last if is_last => io.poll_write_last(cx, last),
         [one] => Pin::new(io).poll_write(cx, one),
         several => Pin::new(io).poll_write_vectored(cx, several),
     }
@@ -156,6 +159,9 @@ const HEAD_BYTES_USUAL: usize = 1024;
 #[cfg(test)]
 mod tests {
     use std::future::poll_fn;
+
+    use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+    use tokio::net::TcpStream;
 
     use super::*;
 
@@ -191,6 +197,32 @@ mod tests {
         }
     }
 
+    impl AsyncRead for Trickle {
+        fn poll_read(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            _: &mut ReadBuf<'_>,
+        ) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    impl Stream for Trickle {
+        fn poll_readable(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn needs_farewell(&self) -> bool {
+            false
+        }
+
+        fn tcp(&self) -> Option<&TcpStream> {
+            None
+        }
+
+        fn reset_on_close(&mut self) {}
+    }
+
     #[tokio::test]
     async fn all_parts_arrive_in_order_however_little_is_taken_at_once() {
         for (size, at_once) in [(5, 1), (5, 3), (5, 100), (3000, 7), (3000, 5000)] {
@@ -206,7 +238,7 @@ mod tests {
                 is_busy: false,
             };
             let source = [&body[..], b"what came behind"].concat();
-            poll_fn(|cx| out.poll_write(cx, &mut io, &source))
+            poll_fn(|cx| out.poll_write(cx, &mut io, &source, false))
                 .await
                 .unwrap();
             let body = String::from_utf8(body).unwrap();
@@ -226,7 +258,7 @@ mod tests {
         };
         let mut out = Outgoing::default();
         out.text().push(b'x');
-        let error = poll_fn(|cx| out.poll_write(cx, &mut io, b"")).await;
+        let error = poll_fn(|cx| out.poll_write(cx, &mut io, b"", false)).await;
         assert_eq!(error.unwrap_err().kind(), io::ErrorKind::WriteZero);
     }
 }

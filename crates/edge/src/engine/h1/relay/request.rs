@@ -187,9 +187,9 @@ impl RequestSide {
         now: Instant,
     ) -> Poll<()> {
         let before = self.out.written();
-        let polled = self
-            .out
-            .poll_write(cx, &mut endpoint.stream, client.received());
+        let payload = client.received();
+        let out = &mut self.out;
+        let polled = out.poll_write(cx, &mut endpoint.stream, payload, false);
         if self.out.written() > before {
             self.wait.progress(now);
         }

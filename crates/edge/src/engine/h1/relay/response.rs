@@ -289,9 +289,9 @@ impl ResponseSide {
         now: Instant,
     ) -> Poll<Result<(), Cause>> {
         let before = self.out.written();
-        let polled = self
-            .out
-            .poll_write(cx, &mut client.stream, endpoint.received());
+        let is_last = self.is_ended && self.closes_client;
+        let (client, payload) = (&mut client.stream, endpoint.received());
+        let polled = self.out.poll_write(cx, client, payload, is_last);
         if self.out.written() > before {
             self.is_begun |= self.status.is_some();
             self.wait.progress(now);
