@@ -1,6 +1,8 @@
 //! The chunked transfer coding (RFC 9112, 7.1). Never passes on a chunk extension, or a trailer
 //! that means something to whoever frames, routes or authorises.
 
+use memchr::memchr;
+
 use super::body::{BodyError, Decoded};
 use super::fields::Field;
 use super::hop;
@@ -71,19 +73,24 @@ impl ChunkedDecoder {
     pub(super) fn decode(&mut self, input: &mut [u8]) -> Result<Decoded, BodyError> {
         let (mut consumed, mut data) = (0, 0);
         while consumed < input.len() && self.state != State::Done {
-            let State::Data { remaining } = self.state else {
-                self.state = self.after(input[consumed])?;
-                consumed += 1;
-                continue;
-            };
-            let there = input.len() - consumed;
-            let taken = usize::try_from(remaining).map_or(there, |bytes| bytes.min(there));
-            input.copy_within(consumed..consumed + taken, data);
-            consumed += taken;
-            data += taken;
-            self.state = match remaining - taken as u64 {
-                0 => State::DataCr,
-                remaining => State::Data { remaining },
+            let rest = &input[consumed..];
+            consumed += match self.state {
+                State::Data { remaining } => {
+                    let taken =
+                        usize::try_from(remaining).map_or(rest.len(), |n| n.min(rest.len()));
+                    input.copy_within(consumed..consumed + taken, data);
+                    data += taken;
+                    self.state = match remaining - taken as u64 {
+                        0 => State::DataCr,
+                        remaining => State::Data { remaining },
+                    };
+                    taken
+                }
+                State::Extension { bytes, length } => self.pass_extension(rest, bytes, length)?,
+                _ => {
+                    self.state = self.after(rest[0])?;
+                    1
+                }
             };
         }
         Ok(Decoded { consumed, data })
@@ -100,7 +107,34 @@ impl ChunkedDecoder {
         }
     }
 
-    /// The state behind one byte that is not payload.
+    /// Passes what has come of the extension of a chunk of `bytes` bytes, of which `length` were passed before.
+    fn pass_extension(
+        &mut self,
+        input: &[u8],
+        bytes: u64,
+        length: usize,
+    ) -> Result<usize, BodyError> {
+        let most = EXTENSION_BYTES_MAX - length;
+        let end = memchr(b'\r', &input[..input.len().min(most + 1)]);
+        let passed = end.unwrap_or(input.len().min(most));
+        if !is_value(&input[..passed]) {
+            return Err(BodyError::Malformed("chunk syntax"));
+        }
+        if end.is_some() {
+            self.state = State::SizeLf { bytes };
+            return Ok(passed + 1);
+        }
+        if input.len() > most {
+            return Err(BodyError::TooLarge);
+        }
+        self.state = State::Extension {
+            bytes,
+            length: length + passed,
+        };
+        Ok(passed)
+    }
+
+    /// The state behind one byte that is neither payload nor of an extension.
     fn after(&mut self, byte: u8) -> Result<State, BodyError> {
         Ok(match (self.state, byte) {
             (State::Size { bytes, digits }, b'\r') if digits > 0 => State::SizeLf { bytes },
@@ -108,14 +142,6 @@ impl ChunkedDecoder {
                 State::Extension { bytes, length: 1 }
             }
             (State::Size { bytes, digits }, _) => next_digit(bytes, digits, byte)?,
-            (State::Extension { bytes, .. }, b'\r') => State::SizeLf { bytes },
-            (State::Extension { length, .. }, _) if length == EXTENSION_BYTES_MAX => {
-                return Err(BodyError::TooLarge);
-            }
-            (State::Extension { bytes, length }, _) if is_value(&[byte]) => State::Extension {
-                bytes,
-                length: length + 1,
-            },
             (State::SizeLf { bytes: 0 }, b'\n') => State::TrailerStart,
             (State::SizeLf { bytes }, b'\n') => State::Data { remaining: bytes },
             (State::DataCr, b'\r') => State::DataLf,
