@@ -4,6 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use nix::sys::socket::{setsockopt, sockopt};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -150,7 +151,7 @@ async fn answer(
         }
         Behavior::Status(status) => send(reader, status, &[], b"{}").await?,
         Behavior::Fields(fields) => send(reader, 200, &fields, echo.as_bytes()).await?,
-        Behavior::Bytes(length) => send(reader, 200, &[], &vec![b'x'; length]).await?,
+        Behavior::Bytes(length) => send_bytes(reader, length).await?,
         Behavior::CloseUnannounced => {
             send(reader, 200, &[], echo.as_bytes()).await?;
             return Ok(Next::Close);
@@ -217,6 +218,29 @@ async fn send(
     message.extend_from_slice(body);
     reader.stream.write_all(&message).await
 }
+
+/// So many bytes, as they are taken: the system would gladly keep megabytes for each of a thousand peers
+/// who take nothing, and be busy with that.
+async fn send_bytes(reader: &mut Reader<TcpStream>, length: usize) -> io::Result<()> {
+    if length > SEND_BUFFER_BYTES {
+        setsockopt(&reader.stream, sockopt::SndBuf, &SEND_BUFFER_BYTES)?;
+    }
+    let mut left = length;
+    let first = left.min(PIECE.len());
+    let mut message = head_text(200, &[], length).into_bytes();
+    message.extend_from_slice(&PIECE[..first]);
+    reader.stream.write_all(&message).await?;
+    left -= first;
+    while left > 0 {
+        let piece = left.min(PIECE.len());
+        reader.stream.write_all(&PIECE[..piece]).await?;
+        left -= piece;
+    }
+    Ok(())
+}
+
+const SEND_BUFFER_BYTES: usize = 64 << 10;
+static PIECE: [u8; 16 << 10] = [b'x'; 16 << 10];
 
 /// A head that announces 1,000 bytes, and the first 500 of them.
 async fn send_half(reader: &mut Reader<TcpStream>) -> io::Result<()> {
