@@ -426,11 +426,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guard<S> {
         }
         this.notice_own_answer(data);
         this.is_unflushed = true;
-        let (data, begins_apart) = match &this.protocol {
-            Protocol::H1(_) => (data, false),
-            Protocol::H2(scanner) => scanner.apart(data),
+        if matches!(&this.protocol, Protocol::H2(scanner) if scanner.begins_apart(data)) {
+            ready!(this.poll_write_buffer(cx))?;
+        }
+        let data = match &this.protocol {
+            Protocol::H1(_) => data,
+            Protocol::H2(scanner) => scanner.piece(data),
         };
-        if begins_apart || this.write_buffer.len() + data.len() > WRITE_BUFFER_BYTES {
+        if this.write_buffer.len() + data.len() > WRITE_BUFFER_BYTES {
             ready!(this.poll_write_buffer(cx))?;
         }
         if data.len() >= WRITE_BUFFER_BYTES {

@@ -21,6 +21,8 @@ const UPDATES_PER_FRAME: u64 = 4;
 const BYTES_PER_UPDATE: u64 = 256;
 /// Where a frame says what it is.
 const KIND_AT: usize = 3;
+/// Frames that go out together are looked at up to here.
+const PIECE_BYTES: usize = 4096;
 /// A header list beyond the limit counts as so many broken requests: each field of it was decoded.
 const MISTAKES_PER_LIST: u32 = 10;
 
@@ -307,19 +309,25 @@ impl Scanner {
         self.own_answers.take()
     }
 
-    /// How much of what is to be sent goes out in one piece, and whether apart from what was sent before.
-    /// An answer that comes in one TLS record with the reset behind it is lost on curl 7.88.
-    pub(crate) fn apart<'o>(&self, output: &'o [u8]) -> (&'o [u8], bool) {
+    /// Whether what is to be sent goes out apart from what was sent before. An answer that comes in one
+    /// TLS record with the reset behind it is lost on curl 7.88.
+    pub(crate) fn begins_apart(&self, output: &[u8]) -> bool {
+        self.sent.is_between() && is_reset(output) == Some(true)
+    }
+
+    /// How much of it goes out in one piece: frames that are all resets, or none of them. Looks no
+    /// further than it must, since it is asked again for as long as the client takes nothing.
+    pub(crate) fn piece<'o>(&self, output: &'o [u8]) -> &'o [u8] {
+        let begins_apart = self.begins_apart(output);
         let (mut frames, mut rest) = (self.sent.clone(), output);
-        let is_reset = |rest: &[u8]| rest.get(KIND_AT).map(|kind| *kind == RST_STREAM);
-        let begins_apart = frames.is_between() && is_reset(output) == Some(true);
         loop {
-            if frames.is_between() && is_reset(rest).is_some_and(|reset| reset != begins_apart) {
-                let piece = &output[..output.len() - rest.len()];
-                return (piece, begins_apart);
+            let taken = output.len() - rest.len();
+            let is_other = is_reset(rest).is_some_and(|reset| reset != begins_apart);
+            if frames.is_between() && (is_other || taken >= PIECE_BYTES) {
+                return &output[..taken];
             }
             if frames.advance(&mut rest).is_none() {
-                return (output, begins_apart);
+                return output;
             }
         }
     }
@@ -365,6 +373,11 @@ impl Scanner {
     pub(crate) fn has_found(&self) -> bool {
         self.found.is_some()
     }
+}
+
+/// Whether a frame that begins here is a RST_STREAM, if that is to be seen.
+fn is_reset(frame: &[u8]) -> Option<bool> {
+    frame.get(KIND_AT).map(|kind| *kind == RST_STREAM)
 }
 
 /// Frames of a fixed size have it (RFC 9113 4.2): the codec behind would call another one a protocol

@@ -238,9 +238,9 @@ fn resets_go_out_apart_from_the_answers_before_them() {
         let mut pieces: Vec<Vec<u8>> = vec![Vec::new()];
         for mut rest in [&written[..cut], &written[cut..]] {
             while !rest.is_empty() {
-                let (piece, begins_apart) = scanner.apart(rest);
+                let piece = scanner.piece(rest);
                 assert!(!piece.is_empty());
-                if begins_apart {
+                if scanner.begins_apart(rest) {
                     pieces.push(Vec::new());
                 }
                 pieces.last_mut().unwrap().extend(piece);
@@ -254,4 +254,16 @@ fn resets_go_out_apart_from_the_answers_before_them() {
             assert_eq!(pieces[0], answer(1), "{cut}");
         }
     }
+}
+
+#[test]
+fn no_more_is_looked_at_than_goes_out_together() {
+    let scanner = after_preface(Instant::now());
+    let reset = frame(RST_STREAM, 0, 1, &[0; 4]);
+    let many = reset.repeat(2 * PIECE_BYTES / reset.len());
+    let piece = scanner.piece(&many);
+    assert!((PIECE_BYTES..PIECE_BYTES + reset.len()).contains(&piece.len()));
+    assert_eq!(piece.len() % reset.len(), 0, "it ends with a frame");
+    let long = frame(DATA, 0, 1, &[0; 2 * PIECE_BYTES]);
+    assert_eq!(scanner.piece(&long), long, "and a frame is not cut");
 }
