@@ -4,7 +4,8 @@
 //! | room | holds |
 //! |---|---|
 //! | `clients` | the life of a connection: requests side by side, the farewell |
-//! | `clients/turn` | how much of it moves before other tasks have their turn |
+//! | `clients/turn` | how long they move before other tasks have their turn |
+//! | `clients/bell` | how they tell each other that they can move |
 //! | `clients/request` | the life of one request: how it is let in, our own answers |
 //! | `clients/stream` | a request as the relay sees it |
 //! | `clients/answer` | the way back |
@@ -14,6 +15,7 @@
 //! with the others.
 
 mod answer;
+mod bell;
 mod request;
 mod stream;
 mod turn;
@@ -22,6 +24,7 @@ use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Instant;
 
 use bytes::Bytes;
 use futures_util::stream::{FuturesUnordered, Stream as _};
@@ -30,7 +33,9 @@ use h2::server::{Builder, Connection, SendResponse};
 use http::Request;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch::Receiver;
+use tokio::task::yield_now;
 
+use self::bell::Bell;
 use self::request::Site;
 use self::turn::{Sharing, Turn};
 use crate::config;
@@ -103,30 +108,36 @@ impl Engine {
         S: AsyncRead + AsyncWrite + Unpin,
     {
         // Whoever does not shake hands has been counted by the guard.
-        let Ok(mut client) = self.codec().handshake(stream).await else {
+        let Ok(client) = self.codec().handshake(stream).await else {
             return;
         };
-        let turn = Arc::new(Turn::default());
+        let turn = Arc::new(Turn::new(connection.opened));
         let begin = |(request, respond): Asked| {
             let (site, control) = (Arc::clone(&self.site), Arc::clone(control));
             let serve = site.serve(Arc::clone(connection), control, request, respond);
             Sharing::new(&turn, serve)
         };
-        let mut requests = FuturesUnordered::new();
+        let mut shared = Shared {
+            client,
+            requests: FuturesUnordered::new(),
+            turn: &turn,
+            bells: [Bell::new(), Bell::new()],
+        };
         {
             let mut stopped = pin!(stop.wait_for(|stop| *stop));
             let farewell = poll_fn(|cx| {
                 if stopped.as_mut().poll(cx).is_ready() {
                     return Poll::Ready(false);
                 }
-                poll_requests(cx, &turn, &mut client, &mut requests, &begin).map(|()| true)
+                shared.poll(cx, &begin).map(|()| true)
             });
             if farewell.await {
-                return;
+                return shared.end().await;
             }
         }
-        client.graceful_shutdown();
-        poll_fn(|cx| poll_requests(cx, &turn, &mut client, &mut requests, &begin)).await;
+        shared.client.graceful_shutdown();
+        poll_fn(|cx| shared.poll(cx, &begin)).await;
+        shared.end().await;
     }
 
     fn codec(&self) -> Builder {
@@ -146,28 +157,73 @@ impl Engine {
 
 type Asked = (Request<RecvStream>, SendResponse<Bytes>);
 
-/// A turn of the connection: lets every request on it move that can, and begins those that have come.
-/// Ready when the connection is over.
-fn poll_requests<S, F>(
-    cx: &mut Context<'_>,
-    turn: &Turn,
-    client: &mut Connection<S, Bytes>,
-    requests: &mut FuturesUnordered<F>,
-    begin: &impl Fn(Asked) -> F,
-) -> Poll<()>
+/// A client and the requests that it has on its connection.
+struct Shared<'a, S, F> {
+    client: Connection<S, Bytes>,
+    requests: FuturesUnordered<F>,
+    turn: &'a Turn,
+    /// Of the requests, and of the client.
+    bells: [Bell; 2],
+}
+
+impl<S, F> Shared<'_, S, F>
 where
     S: AsyncRead + AsyncWrite + Unpin,
-    F: Future<Output = ()>,
+    F: Future<Output = ()> + Unpin,
 {
-    turn.begin();
-    loop {
-        while Pin::new(&mut *requests).poll_next(cx) == Poll::Ready(Some(())) {}
-        // Writes what they have said as well.
-        match client.poll_accept(cx) {
-            Poll::Ready(Some(Ok(asked))) => requests.push(begin(asked)),
-            // It is common for clients just to disconnect.
-            Poll::Ready(Some(Err(_)) | None) => return Poll::Ready(()),
-            Poll::Pending => return Poll::Pending,
+    /// A turn of the connection: lets every request on it move that can, and begins those that have come.
+    /// Ready when the connection is over.
+    fn poll(&mut self, cx: &mut Context<'_>, begin: &impl Fn(Asked) -> F) -> Poll<()> {
+        self.turn.begin(Instant::now());
+        for bell in &self.bells {
+            bell.listen(cx);
+        }
+        let is_over = self.poll_parts(begin).is_ready();
+        // Nobody was woken for what has rung meanwhile. Others go first, and sockets.
+        if self.bells.each_ref().map(Bell::leave).contains(&true) {
+            let mut later = pin!(yield_now());
+            let _ = later.as_mut().poll(cx);
+        }
+        if is_over {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
+    }
+
+    /// Ends the requests of a connection that is over, in turns: each of them has a line in the log and
+    /// an endpoint to leave.
+    async fn end(self) {
+        for request in self.requests {
+            drop(request);
+            if self.turn.is_over(Instant::now()) {
+                yield_now().await;
+                self.turn.begin(Instant::now());
+            }
+        }
+    }
+
+    fn poll_parts(&mut self, begin: &impl Fn(Asked) -> F) -> Poll<()> {
+        let [of_requests, of_client] = &self.bells;
+        loop {
+            loop {
+                let moved = Pin::new(&mut self.requests).poll_next(&mut of_requests.context());
+                let has_ended = moved == Poll::Ready(Some(()));
+                if !has_ended && (self.turn.is_over(Instant::now()) || !of_requests.has_rung()) {
+                    break;
+                }
+            }
+            // Whatever they have said so far is written now.
+            of_client.has_rung();
+            match self.client.poll_accept(&mut of_client.context()) {
+                Poll::Ready(Some(Ok(asked))) => self.requests.push(begin(asked)),
+                // It is common for clients just to disconnect.
+                Poll::Ready(Some(Err(_)) | None) => return Poll::Ready(()),
+                Poll::Pending if self.turn.is_over(Instant::now()) => return Poll::Pending,
+                // What was read may be news to a request.
+                Poll::Pending if of_requests.has_rung() => {}
+                Poll::Pending => return Poll::Pending,
+            }
         }
     }
 }

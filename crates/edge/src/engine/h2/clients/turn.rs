@@ -1,34 +1,60 @@
-//! How much of a connection moves before other tasks have their turn: a hundred answers may come at once.
-//! What it reads is bounded by the guard, what it writes by the runtime.
+//! How long a connection's requests move before other tasks have their turn: a hundred answers may come
+//! at once, and a request may need a connection to its endpoint. What it reads is bounded by the guard,
+//! what it writes by the runtime.
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
 
-/// Requests of one connection that move in a turn, about a fifth of a millisecond.
-const MOVES: usize = 16;
+/// Begins no further move of a request. Ten usual ones take no longer.
+const TURN: Duration = Duration::from_micros(100);
 
-/// The moves that are left in a connection's turn. Of one task, which may go from worker to worker.
-#[derive(Debug, Default)]
+/// A connection's turn. Of one task, which may go from worker to worker.
+#[derive(Debug)]
 pub(super) struct Turn {
-    left: AtomicUsize,
+    opened: Instant,
+    /// In nanoseconds since the connection was opened.
+    until: AtomicU64,
+    has_moved: AtomicBool,
 }
 
 impl Turn {
-    /// Begins the next turn.
-    pub(super) fn begin(&self) {
-        self.left.store(MOVES, Ordering::Relaxed);
+    /// None has begun.
+    pub(super) fn new(opened: Instant) -> Self {
+        Self {
+            opened,
+            until: AtomicU64::new(0),
+            has_moved: AtomicBool::new(false),
+        }
     }
 
-    fn has_move(&self) -> bool {
-        let left = self.left.load(Ordering::Relaxed);
-        self.left.store(left.saturating_sub(1), Ordering::Relaxed);
-        left > 0
+    /// Begins the next turn.
+    pub(super) fn begin(&self, now: Instant) {
+        let until = self.nanoseconds(now + TURN);
+        self.until.store(until, Ordering::Relaxed);
+        self.has_moved.store(false, Ordering::Relaxed);
+    }
+
+    /// Whether the time is up.
+    pub(super) fn is_over(&self, now: Instant) -> bool {
+        self.nanoseconds(now) >= self.until.load(Ordering::Relaxed)
+    }
+
+    /// Whether one more request may move; one may in every turn.
+    fn has_move(&self, now: Instant) -> bool {
+        let is_first = !self.has_moved.swap(true, Ordering::Relaxed);
+        is_first || !self.is_over(now)
+    }
+
+    fn nanoseconds(&self, now: Instant) -> u64 {
+        let since = now.saturating_duration_since(self.opened).as_nanos();
+        u64::try_from(since).unwrap_or(u64::MAX)
     }
 }
 
-/// A request that goes to the back of the queue when the turn is spent.
+/// A request that goes to the back of the queue when the turn is over.
 ///
 /// In a box of its own: it is some kilobytes long, and would be copied three times on its way into the
 /// queue (an eighth of all that was done for a request in user space).
@@ -50,7 +76,7 @@ impl<F: Future> Future for Sharing<F> {
     type Output = F::Output;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
-        if self.turn.has_move() {
+        if self.turn.has_move(Instant::now()) {
             return self.request.as_mut().poll(cx);
         }
         cx.waker().wake_by_ref();
@@ -60,6 +86,7 @@ impl<F: Future> Future for Sharing<F> {
 
 #[cfg(test)]
 mod tests {
+    use std::future::poll_fn;
     use std::task::Waker;
 
     use futures_util::stream::{FuturesUnordered, StreamExt as _};
@@ -67,18 +94,36 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_hundred_requests_that_can_move_take_seven_turns() {
-        let turn = Arc::new(Turn::default());
-        let ready = (0..100).map(|_| Sharing::new(&turn, async {}));
-        let mut requests: FuturesUnordered<_> = ready.collect();
+    fn a_turn_is_over_after_its_time_until_the_next_begins() {
+        let now = Instant::now();
+        let turn = Turn::new(now);
+        turn.begin(now);
+        assert!(turn.has_move(now + 3 * TURN), "one may move however late");
+        assert!(turn.has_move(now + TURN / 2));
+        assert!(!turn.has_move(now + TURN));
+        turn.begin(now + 2 * TURN);
+        assert!(turn.has_move(now + 2 * TURN) && turn.has_move(now + 2 * TURN));
+    }
+
+    #[test]
+    fn slow_requests_take_turns_and_all_of_them_have_theirs() {
+        let turn = Arc::new(Turn::new(Instant::now()));
+        let slow = |_| {
+            Sharing::new(
+                &turn,
+                poll_fn(|_| {
+                    let begun = Instant::now();
+                    while begun.elapsed() < TURN {}
+                    Poll::Ready(())
+                }),
+            )
+        };
+        let mut requests: FuturesUnordered<_> = (0..10).map(slow).collect();
         let mut cx = Context::from_waker(Waker::noop());
-        let mut moved = Vec::new();
-        while !requests.is_empty() {
-            turn.begin();
-            let before = requests.len();
+        for left in (0..10).rev() {
+            turn.begin(Instant::now());
             while let Poll::Ready(Some(())) = requests.poll_next_unpin(&mut cx) {}
-            moved.push(before - requests.len());
+            assert_eq!(requests.len(), left, "one takes the whole turn");
         }
-        assert_eq!(moved, [16, 16, 16, 16, 16, 16, 4]);
     }
 }
