@@ -141,11 +141,9 @@ impl Listener {
                     return None;
                 };
                 session.get_mut().0.release();
-                // Only a native engine's first words are sure to be the client's next ones; and in TLS 1.2 it
-                // waits for the end of the handshake.
-                let is_owed =
-                    facts.version != "TLSv1.3" || !matches!(self.http1, Http1Engine::Native(_));
-                if is_owed && !matches!(timeout_at(deadline, session.flush()).await, Ok(Ok(()))) {
+                if self.flushes(&facts)
+                    && !matches!(timeout_at(deadline, session.flush()).await, Ok(Ok(())))
+                {
                     fail(Failure::Broken, name);
                     return None;
                 }
@@ -165,6 +163,12 @@ impl Listener {
                 None
             }
         }
+    }
+
+    /// Whether the end of a handshake leaves at once: in TLS 1.2 the client waits for it, and only a native
+    /// engine says that it waits for the client.
+    fn flushes(&self, facts: &TlsFacts) -> bool {
+        facts.version != "TLSv1.3" || !matches!(self.http1, Http1Engine::Native(_))
     }
 
     /// Counts it and writes its line; what the client is told.
