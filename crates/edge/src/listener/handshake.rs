@@ -140,10 +140,7 @@ impl Listener {
                     fail(Failure::BadClientCertificate, name);
                     return None;
                 };
-                session.get_mut().0.release();
-                if self.flushes(&facts)
-                    && !matches!(timeout_at(deadline, session.flush()).await, Ok(Ok(())))
-                {
+                if !self.settle(&mut session, &facts, deadline).await {
                     fail(Failure::Broken, name);
                     return None;
                 }
@@ -165,10 +162,19 @@ impl Listener {
         }
     }
 
-    /// Whether the end of a handshake leaves at once: in TLS 1.2 the client waits for it, and only a native
-    /// engine says that it waits for the client.
-    fn flushes(&self, facts: &TlsFacts) -> bool {
-        facts.version != "TLSv1.3" || !matches!(self.http1, Http1Engine::Native(_))
+    /// Lets the end of a handshake leave with the first answer, or at once: in TLS 1.2 the client waits for
+    /// it, and only a native engine says that it waits for the client. `false`: it could not be sent.
+    async fn settle(
+        &self,
+        session: &mut TlsStream<Corked<TcpStream>>,
+        facts: &TlsFacts,
+        deadline: tokio::time::Instant,
+    ) -> bool {
+        session.get_mut().0.release();
+        if facts.version == "TLSv1.3" && matches!(self.http1, Http1Engine::Native(_)) {
+            return true;
+        }
+        matches!(timeout_at(deadline, session.flush()).await, Ok(Ok(())))
     }
 
     /// Counts it and writes its line; what the client is told.
