@@ -231,3 +231,18 @@ async fn a_session_resumes_with_its_certificate_until_the_rules_change() {
         "the old list stays"
     );
 }
+
+#[tokio::test]
+async fn who_is_not_let_in_is_told_why() {
+    let (a, authority) = (Endpoint::start("a").await, Authority::new());
+    let rules = json!({ "client_auth": [{ "ca": authority.root_file() }] });
+    let edge = edge_with(&a, &authority, &rules).await;
+    for version in [&TLS12, &TLS13] {
+        let config = authority.client_with_version(version);
+        let error = ask(&edge, "app.example", config).await.unwrap_err();
+        let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
+        let Some(rustls::Error::AlertReceived(_)) = inner else {
+            panic!("{version:?}: {error:?}");
+        };
+    }
+}

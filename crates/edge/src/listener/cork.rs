@@ -45,7 +45,7 @@ impl<S> Corked<S> {
         &self.io
     }
 
-    /// The socket itself, without what was held back.
+    /// The socket itself; what was held back has to be flushed before.
     pub(super) fn into_inner(self) -> S {
         self.io
     }

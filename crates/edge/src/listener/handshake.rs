@@ -152,7 +152,7 @@ impl Listener {
                 let client = || self.edge.shown(client);
                 tracing::debug!(client = client(), listener = %self.context.name, %error, "TLS handshake failed");
                 fail(why(&error), name);
-                part(stream.into_inner(), None).await;
+                part(spoken_out(stream).await, None).await;
                 None
             }
             Err(_late) => {
@@ -198,6 +198,14 @@ impl Listener {
         let words = answer.map(|answer| to_http1(&answer).freeze());
         words.or_else(|| failure.alert())
     }
+}
+
+/// The socket behind a handshake that failed, once the alert that says why was sent.
+async fn spoken_out(mut stream: Corked<TcpStream>) -> TcpStream {
+    stream.release();
+    // Who does not take it, misses it.
+    let _ = tokio::time::timeout(LAST_WORD, stream.flush()).await;
+    stream.into_inner()
 }
 
 /// Gives the client the last word or alert, and time to read it: closing at once with something
