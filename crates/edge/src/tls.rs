@@ -213,6 +213,8 @@ fn server_config(
     // revocation lists are other rules.
     let context = trust.map_or([0; 32], |trust| trust.context);
     config.ticketer = Arc::new(Tickets::new(Arc::clone(secrets), context));
+    // Each connection that resumes brings the next one: a second would only cost.
+    config.send_tls13_tickets = 1;
     config.session_storage = match trust {
         // For TLS 1.2 clients that know no tickets.
         None => ServerSessionMemoryCache::new(SESSIONS_MAX),

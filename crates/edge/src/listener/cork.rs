@@ -10,13 +10,13 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::engine::Stream;
 
-/// More than this is not held back: two session tickets with a client's certificate in each.
+/// More than this is not held back: a session ticket with a client's certificates.
 const HELD_BYTES_MAX: usize = 8192;
 
 /// A socket under a TLS session.
 ///
 /// While hands are shaken, what the session says to something it has read is held until it wants to read
-/// more: then the client must have it. What it says last it says for later (session tickets of TLS 1.3;
+/// more: then the client must have it. What it says last it says for later (the session ticket of TLS 1.3;
 /// RFC 8446, 4.6.1), and that is left over for [`Corked::release`]. A full handshake with one request
 /// costs a twentieth less so.
 #[derive(Debug)]
