@@ -1,7 +1,6 @@
 //! The operator's listener: health, metrics, status, and changes while the edge runs. Never carries
 //! clients' traffic.
 
-use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,8 +11,6 @@ use http::request::Parts;
 use http::{Method, Request, StatusCode};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
@@ -30,6 +27,7 @@ mod balancer;
 mod browser;
 mod change;
 mod check;
+mod conversation;
 mod explain;
 mod flags;
 mod json;
@@ -43,6 +41,7 @@ mod upgrade;
 pub(crate) use access::Access;
 use answer::{Answer, Refused, document, set, tag, text};
 use change::Change;
+use conversation::converse;
 use table::{Does, Kind, Needs};
 
 /// Connections at once: a few scrapers and an operator.
@@ -110,32 +109,9 @@ pub(crate) async fn run(
         let Ok(place) = Arc::clone(&places.0).try_acquire_owned() else {
             continue;
         };
-        let (desk, mut stop) = (Arc::clone(&desk), stop.clone());
+        let (desk, stop) = (Arc::clone(&desk), stop.clone());
         tokio::spawn(async move {
-            let service = service_fn(|request: Request<Incoming>| {
-                let answered = desk.answer(request, operator);
-                async move { Ok::<_, Infallible>(answered.await) }
-            });
-            let served = hyper::server::conn::http1::Builder::new()
-                .timer(TokioTimer::new())
-                .header_read_timeout(READ_TIMEOUT)
-                .serve_connection(TokioIo::new(stream), service);
-            let stopped = async {
-                // Whoever could tell us may be gone.
-                let _ = stop.wait_for(|stop| *stop).await;
-            };
-            tokio::pin!(served);
-            let served = tokio::select! {
-                served = &mut served => served,
-                () = stopped => {
-                    // Whoever asks next finds who has the address then.
-                    served.as_mut().graceful_shutdown();
-                    served.await
-                }
-            };
-            if let Err(error) = served {
-                tracing::debug!(%error, "admin connection ended early");
-            }
+            converse(stream, stop, |request| desk.answer(request, operator)).await;
             drop(place);
         });
     }

@@ -91,7 +91,10 @@ impl<S: Stream> Corked<S> {
             self.held.advance(of_held);
             if self.held.is_empty() {
                 self.held = BytesMut::new();
-                return Poll::Ready(Ok(sent - of_held));
+                // Nothing taken would mean that nothing ever will be.
+                if sent > of_held || slices.is_empty() {
+                    return Poll::Ready(Ok(sent - of_held));
+                }
             }
         }
         poll_write(&mut self.io, self.is_last, cx, slices)
@@ -255,20 +258,22 @@ mod tests {
 
     #[tokio::test]
     async fn nothing_is_lost_however_little_is_taken_at_once() {
-        let (mut far, near) = duplex(3);
-        let mut near = Corked::new(BufReader::new(near));
-        far.write_all(b"x").await.unwrap();
-        near.read_u8().await.unwrap();
-        say(&mut near, "tickets").await;
-        near.release();
-        let reader = tokio::spawn(async move {
-            let mut all = String::new();
-            far.read_to_string(&mut all).await.unwrap();
-            all
-        });
-        say(&mut near, " and answer").await;
-        near.shutdown().await.unwrap();
-        assert_eq!(reader.await.unwrap(), "tickets and answer");
+        for room in 1..20 {
+            let (mut far, near) = duplex(room);
+            let mut near = Corked::new(BufReader::new(near));
+            far.write_all(b"x").await.unwrap();
+            near.read_u8().await.unwrap();
+            say(&mut near, "tickets").await;
+            near.release();
+            let reader = tokio::spawn(async move {
+                let mut all = String::new();
+                far.read_to_string(&mut all).await.unwrap();
+                all
+            });
+            say(&mut near, " and answer").await;
+            near.shutdown().await.unwrap();
+            assert_eq!(reader.await.unwrap(), "tickets and answer", "{room}");
+        }
     }
 
     #[tokio::test]
