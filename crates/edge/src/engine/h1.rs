@@ -37,7 +37,6 @@ pub(crate) mod responses {
         BodyDecoder, HeadError, HeadLimits, ResponseHead, ResponseParser,
     };
 }
-use tokio::sync::watch;
 
 /// Reads requests that the relay has written, for whoever carries them on.
 pub(crate) mod requests {
@@ -105,7 +104,7 @@ impl Engine {
     /// Its answer is the last thing that is written there.
     pub(crate) async fn serve_admitted<S: Stream>(
         &self,
-        exchange: Exchange,
+        exchange: &mut Exchange,
         connection: Arc<Connection>,
         stream: S,
     ) {
@@ -117,7 +116,7 @@ impl Engine {
             client: Peer::new(stream),
             deadline: Deadline::default(),
             // It ends with its request.
-            drain: Signal::new(watch::channel(false).1),
+            drain: Signal::thrown(),
         };
         session.serve_text(exchange).await;
     }
@@ -268,7 +267,7 @@ impl<S: Stream> Session<'_, S> {
     }
 
     /// Serves the request that the text is of, which was admitted already.
-    async fn serve_text(&mut self, mut exchange: Exchange) {
+    async fn serve_text(&mut self, exchange: &mut Exchange) {
         let mut parser = RequestParser::default();
         match self.read_text(&mut parser).await {
             Ok(bytes) => {

@@ -8,21 +8,24 @@ use std::task::{Context, Poll, ready};
 use tokio::sync::watch;
 
 /// Watches a switch on behalf of one task.
-///
+pub(crate) struct Signal {
+    /// `None` once it was thrown.
+    waiting: Option<Waiting>,
+}
+
 /// Polling a `watch` anew takes a lock that all connections share. A task has one waker for life,
 /// so leaving it there once is enough; from then on the version tells.
-pub(crate) struct Signal {
+struct Waiting {
     switch: watch::Receiver<bool>,
     thrown: Pin<Box<dyn Future<Output = ()> + Send + Sync>>,
     is_registered: bool,
-    is_thrown: bool,
 }
 
 impl Signal {
     /// Watches `switch`; a sender that is gone counts as having thrown it.
     pub(crate) fn new(switch: watch::Receiver<bool>) -> Self {
         let mut waiting = switch.clone();
-        Self {
+        let waiting = Waiting {
             switch,
             thrown: Box::pin(async move {
                 // Either way there is nothing more to wait for.
@@ -31,22 +34,29 @@ impl Signal {
                 let _ = tokio::task::unconstrained(thrown).await;
             }),
             is_registered: false,
-            is_thrown: false,
+        };
+        Self {
+            waiting: Some(waiting),
         }
+    }
+
+    /// Of a switch that was thrown before anybody looked.
+    pub(crate) fn thrown() -> Self {
+        Self { waiting: None }
     }
 
     /// Ready once the switch was thrown. Only ever one task may poll.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.is_thrown {
+        let Some(waiting) = &mut self.waiting else {
             return Poll::Ready(());
-        }
-        let is_unchanged = matches!(self.switch.has_changed(), Ok(false));
-        if self.is_registered && is_unchanged {
+        };
+        let is_unchanged = matches!(waiting.switch.has_changed(), Ok(false));
+        if waiting.is_registered && is_unchanged {
             return Poll::Pending;
         }
-        self.is_registered = true;
-        ready!(self.thrown.as_mut().poll(cx));
-        self.is_thrown = true;
+        waiting.is_registered = true;
+        ready!(waiting.thrown.as_mut().poll(cx));
+        self.waiting = None;
         Poll::Ready(())
     }
 }
@@ -82,6 +92,7 @@ mod tests {
         assert!(!is_pending(&mut signal).await, "it stays thrown");
         let (_, gone) = watch::channel(false);
         assert!(!is_pending(&mut Signal::new(gone)).await);
+        assert!(!is_pending(&mut Signal::thrown()).await);
         drop(switch);
     }
 }

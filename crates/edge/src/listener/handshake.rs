@@ -103,7 +103,7 @@ impl Listener {
             Ok(Err(no_hello)) => {
                 let (failure, alert) = told(no_hello);
                 let words = fail(failure, None);
-                part(stream, alert.or(words)).await;
+                Box::pin(part(stream, alert.or(words))).await;
                 return None;
             }
             Err(_late) => {
@@ -120,13 +120,13 @@ impl Listener {
             let listener = &self.context.name;
             let name = name.as_deref();
             let passing = Passing::new(&self.edge, connection, listener, cluster, name);
-            passing.run(stream).await;
+            Box::pin(passing.run(stream)).await;
             return None;
         }
         let terminator = self.tls.as_ref();
         let Some(choice) = terminator.and_then(|tls| tls.choose(name.as_deref())) else {
             let words = fail(Failure::UnknownName, name);
-            part(stream, words).await;
+            Box::pin(part(stream, words)).await;
             return None;
         };
         let handshake = StartHandshake::from_parts(hello.accepted, Corked::new(stream))
@@ -152,7 +152,8 @@ impl Listener {
                 let client = || self.edge.shown(client);
                 tracing::debug!(client = client(), listener = %self.context.name, %error, "TLS handshake failed");
                 fail(why(&error), name);
-                part(spoken_out(stream).await, None).await;
+                let stream = spoken_out(stream).await;
+                Box::pin(part(stream, None)).await;
                 None
             }
             Err(_late) => {

@@ -58,7 +58,10 @@ pub(super) enum NoHello {
 }
 
 /// Reads until the ClientHello is complete, in however many pieces it comes.
-pub(super) async fn read_client_hello<S: AsyncRead + Unpin>(io: &mut S) -> Result<Hello, NoHello> {
+/// In a box: with room for the session to come it is more than a kilobyte long.
+pub(super) async fn read_client_hello<S: AsyncRead + Unpin>(
+    io: &mut S,
+) -> Result<Box<Hello>, NoHello> {
     let mut acceptor = Acceptor::default();
     let mut seen = BytesMut::with_capacity(2048);
     let mut fed = 0;
@@ -86,11 +89,11 @@ pub(super) async fn read_client_hello<S: AsyncRead + Unpin>(io: &mut S) -> Resul
         match acceptor.accept() {
             Ok(Some(accepted)) => {
                 let hello = accepted.client_hello();
-                return Ok(Hello {
+                return Ok(Box::new(Hello {
                     server_name: hello.server_name().map(str::to_ascii_lowercase),
                     accepted,
                     seen: seen.freeze(),
-                });
+                }));
             }
             Ok(None) if seen.len() < MAX_HELLO_BYTES => {}
             Ok(None) => return Err(NoHello::TooLarge),

@@ -22,7 +22,7 @@ impl<S: Stream> Session<'_, S> {
     /// of it was touched; else it may be read away.
     pub(super) async fn answer(
         &mut self,
-        mut exchange: Exchange,
+        exchange: &mut Exchange,
         request: &Request<'_>,
         answer: Answer,
         received: Option<bool>,
@@ -49,7 +49,6 @@ impl<S: Stream> Session<'_, S> {
             failure: written.err(),
         };
         exchange.on_end(end, Instant::now());
-        drop(exchange);
         if written.is_err() {
             return Next::Close;
         }

@@ -92,24 +92,27 @@ impl<S: Stream> Session<'_, S> {
         let connection = std::sync::Arc::clone(&self.connection);
         let mut exchange = Exchange::new(std::sync::Arc::clone(self.edge), connection, now);
         if let Err(answer) = exchange.on_request(&request.head) {
-            return self.answer(exchange, &request, answer, None).await;
+            return self.answer(&mut exchange, &request, answer, None).await;
         }
         if exchange.waits_for_keys() {
             // Rare, so not a part of every request's future.
             let keys = Box::pin(exchange.on_keys(&request.head));
             match while_client_stays(&mut self.client, keys).await {
                 Some(Ok(())) => {}
-                Some(Err(answer)) => return self.answer(exchange, &request, answer, None).await,
+                Some(Err(answer)) => {
+                    return self.answer(&mut exchange, &request, answer, None).await;
+                }
                 None => return end_unanswered(&mut exchange, Cause::ClientGone),
             }
         }
         if request.asked.asks_for_upgrade && exchange.is_http2_upstream() {
             let answer = exchange.on_failure(Cause::NoUpgrade);
-            return self.answer(exchange, &request, answer, None).await;
+            return self.answer(&mut exchange, &request, answer, None).await;
         }
         match self.make_attempts(&mut exchange, &request, now).await {
             Attempts::Over(next) => next,
             Attempts::Answer(answer, received) => {
+                let exchange = &mut exchange;
                 self.answer(exchange, &request, *answer, received).await
             }
         }
@@ -118,14 +121,13 @@ impl<S: Stream> Session<'_, S> {
     /// The same for one that another engine has admitted.
     pub(super) async fn serve_admitted(
         &mut self,
-        mut exchange: Exchange,
+        exchange: &mut Exchange,
         parser: &RequestParser,
         bytes: usize,
     ) -> Next {
         let buffer = self.take_head(parser, bytes);
         let request = Request::new(parser, buffer.filled());
-        let attempts = self.make_attempts(&mut exchange, &request, Instant::now());
-        match attempts.await {
+        match self.make_attempts(exchange, &request, Instant::now()).await {
             Attempts::Over(next) => next,
             Attempts::Answer(answer, received) => {
                 self.answer(exchange, &request, *answer, received).await

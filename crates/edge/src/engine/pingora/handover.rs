@@ -33,7 +33,7 @@ pub(super) fn is_due(exchange: &Exchange, session: &Session) -> bool {
 /// it has of the answer.
 pub(super) async fn serve(
     native: &NativeEngine,
-    exchange: Exchange,
+    mut exchange: Exchange,
     connection: Arc<Connection>,
     session: &mut Session,
 ) -> Result<()> {
@@ -41,7 +41,7 @@ pub(super) async fn serve(
     let mut request = RequestText::new(session.req_header(), has_no_body);
     let mut response = ResponseText::new(session.req_header());
     let (near, far) = duplex(PIPE_BYTES);
-    let served = native.serve_admitted(exchange, connection, BufReader::new(near));
+    let served = native.serve_admitted(&mut exchange, connection, BufReader::new(near));
     // Large, and a part of few requests.
     let mut served = pin!(Box::pin(served));
     let mut is_served = false;

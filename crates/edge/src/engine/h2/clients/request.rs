@@ -69,7 +69,7 @@ impl Site {
             admitted = Box::pin(exchange.on_keys(&asked)).await;
         }
         if let Err(answer) = admitted {
-            return reply(exchange, answer, &head, respond);
+            return reply(&mut exchange, answer, &head, respond);
         }
         if has_left(&mut respond).await {
             // What the dropped exchange says of itself.
@@ -78,7 +78,7 @@ impl Site {
         let stream = ClientStream::new(&head, body, respond);
         drop(head);
         self.native
-            .serve_admitted(exchange, connection, stream)
+            .serve_admitted(&mut exchange, connection, stream)
             .await;
     }
 
@@ -113,7 +113,7 @@ fn check(head: &mut Parts) -> Result<(), Cause> {
 }
 
 /// Ends an exchange with an answer of our own.
-fn reply(mut exchange: Exchange, answer: Answer, head: &Parts, respond: SendResponse<Bytes>) {
+fn reply(exchange: &mut Exchange, answer: Answer, head: &Parts, respond: SendResponse<Bytes>) {
     let status = Some(answer.status);
     let end = match send(answer, head, respond) {
         Ok(response_bytes) => End {
