@@ -77,27 +77,49 @@ impl Limited {
         let Some(strictest) = snapshot.limiter(position) else {
             return;
         };
-        let mut set = |name: HeaderName, text: String| {
-            let value = HeaderValue::try_from(text).ok();
-            edits.extend(value.map(|value| HeaderEdit::Set(name, value)));
+        let mut set = |name: HeaderName, value: HeaderValue| {
+            edits.push(HeaderEdit::Set(name, value));
         };
         let seconds = whole_seconds(verdict.reset_after);
         let fields = strictest.policy.fields;
         if matches!(fields, LimitFields::Draft | LimitFields::Both) {
-            let policies = self.told.iter().filter_map(|(position, rate)| {
-                let name = snapshot.limiter(*position)?.name();
-                let window = whole_seconds(rate.window()).max(1);
-                Some(format!("\"{name}\";q={};w={window}", rate.burst()))
-            });
-            set(POLICY, policies.collect::<Vec<_>>().join(", "));
-            let (name, left) = (strictest.name(), verdict.remaining);
-            set(LEFT, format!("\"{name}\";r={left};t={seconds}"));
+            let mut policies = String::new();
+            for (position, rate) in &self.told {
+                if let Some(limiter) = snapshot.limiter(*position) {
+                    let window = whole_seconds(rate.window()).max(1);
+                    let parameters = [("q", rate.burst().into()), ("w", window)];
+                    say(&mut policies, limiter.name(), parameters);
+                }
+            }
+            let mut left = String::new();
+            let parameters = [("r", verdict.remaining.into()), ("t", seconds)];
+            say(&mut left, strictest.name(), parameters);
+            for (name, text) in [(POLICY, policies), (LEFT, left)] {
+                if let Ok(value) = HeaderValue::try_from(text) {
+                    set(name, value);
+                }
+            }
         }
         if matches!(fields, LimitFields::Classic | LimitFields::Both) {
-            set(LIMIT, verdict.limit.to_string());
-            set(REMAINING, verdict.remaining.to_string());
-            set(RESET, seconds.to_string());
+            set(LIMIT, verdict.limit.into());
+            set(REMAINING, verdict.remaining.into());
+            set(RESET, seconds.into());
         }
+    }
+}
+
+/// Appends an item of a list of structured fields (RFC 9651, 3.1). Without `format!`: four numbers of each
+/// request are written here.
+fn say(text: &mut String, name: &str, parameters: [(&str, u64); 2]) {
+    text.push_str(if text.is_empty() { "\"" } else { ", \"" });
+    text.push_str(name);
+    text.push('"');
+    let mut digits = itoa::Buffer::new();
+    for (key, value) in parameters {
+        text.push(';');
+        text.push_str(key);
+        text.push('=');
+        text.push_str(digits.format(value));
     }
 }
 
