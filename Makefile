@@ -3,7 +3,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench bench-peers bench-auth bench-attacks dist-pgo fuzz
+.PHONY: help run test check bench bench-peers bench-growth bench-auth bench-attacks dist-pgo fuzz
 
 # More arguments for `portcullis up` and for the measurements: make run ARGS="--instances 5",
 # make bench-peers ARGS=--quick, make bench-auth ARGS=--quick
@@ -53,6 +53,11 @@ bench: ## measure the pure parts, failed logins, a whole cluster under load and 
 bench-peers: ## measure Portcullis beside nginx, HAProxy and Caddy; ARGS=--quick, ARGS=--help
 	@scripts/build-tools peers
 	cargo bench --locked --profile dist --bench peers -- $(ARGS)
+
+bench-growth: ## measure how the cost of a request grows with connections, endpoints, routes, workers and policies
+	@scripts/build-tools peers
+	cargo bench --locked --profile dist --bench peers -- \
+		--only growth --contenders portcullis,nginx,haproxy $(ARGS)
 
 # Seven rounds of everything take some eight minutes, the build apart.
 bench-auth: ## measure auth under load beside the bare cost of its work; ARGS=--quick, ARGS=--help

@@ -1,5 +1,6 @@
 //! What is measured, as data. Never how.
 
+use crate::growth::{GROWTH, SERIES};
 use crate::load::Work;
 
 /// One kind of load, measured for processor time and throughput, and for system calls.
@@ -126,5 +127,9 @@ pub(crate) const MEMORY: &str = "idle";
 /// Everything `--only` may name.
 pub(crate) fn keys() -> Vec<&'static str> {
     let cases = CASES.iter().map(|case| case.key);
-    cases.chain([LATENCY, SYSTEM_CALLS, MEMORY]).collect()
+    let series = SERIES.iter().map(|series| series.key);
+    cases
+        .chain([LATENCY, SYSTEM_CALLS, MEMORY, GROWTH])
+        .chain(series)
+        .collect()
 }

@@ -15,6 +15,40 @@ use anyhow::Result;
 
 use crate::contender::{Program, Setting};
 
+/// What a proxy stands in front of, and what it has to do besides.
+#[derive(Clone)]
+pub(crate) struct Site {
+    pub(crate) origins: Vec<SocketAddr>,
+    /// The one that is used, and others for paths beside it.
+    pub(crate) routes: usize,
+    pub(crate) workers: usize,
+    /// Affinity by cookie, access tokens that the first origin has the keys of, changes of header fields and
+    /// a rate limit by address. Portcullis alone.
+    pub(crate) policies: bool,
+}
+
+impl Site {
+    /// One route, one worker, no policies.
+    pub(crate) fn in_front_of(origins: Vec<SocketAddr>) -> Site {
+        Site {
+            origins,
+            routes: 1,
+            workers: 1,
+            policies: false,
+        }
+    }
+
+    /// Paths of the routes that nobody asks for.
+    fn other_paths(&self) -> impl Iterator<Item = String> {
+        (1..self.routes).map(|number| format!("/small-{number}"))
+    }
+
+    /// Idle connections to all origins that are kept; above every concurrency measured.
+    fn pool(&self) -> usize {
+        POOL.max(2 * self.origins.len())
+    }
+}
+
 /// What one instance has to itself.
 pub(crate) struct Plan<'a> {
     pub(crate) directory: &'a Path,
@@ -38,7 +72,11 @@ pub(crate) fn command(program: Program, setting: &Setting, plan: &Plan<'_>) -> R
         Program::Caddy => caddy(setting, plan),
     };
     fs::write(&file, text)?;
-    let mut command = setting.cores.command_on_the_kept_one();
+    let mut command = if setting.site.workers > 1 {
+        setting.cores.command_on_all()
+    } else {
+        setting.cores.command_on_the_kept_one()
+    };
     match program {
         Program::Portcullis(_) => command
             .arg(&setting.portcullis)
@@ -57,7 +95,7 @@ pub(crate) fn command(program: Program, setting: &Setting, plan: &Plan<'_>) -> R
         Program::Caddy => command
             .args(["caddy", "run", "--adapter", "caddyfile", "--config"])
             .arg(&file)
-            .env("GOMAXPROCS", "1")
+            .env("GOMAXPROCS", setting.site.workers.to_string())
             .env("HOME", plan.directory)
             .env("XDG_DATA_HOME", plan.directory)
             .env("XDG_CONFIG_HOME", plan.directory),
@@ -80,9 +118,19 @@ fn portcullis(engine: &str, setting: &Setting, plan: &Plan<'_>) -> String {
     limits: {{ requests_per_connection: 1000000000, connection_age: 24h }}
     timeouts: {{ header: 5m, keep_alive: 5m }}"
     );
-    let endpoints: Vec<String> = setting.origins.iter().map(ToString::to_string).collect();
+    let site = &setting.site;
+    let endpoints: Vec<String> = site.origins.iter().map(ToString::to_string).collect();
+    let mut routes = String::new();
+    for path in site.other_paths() {
+        let _ = write!(routes, ", {{ path: {path}, cluster: origins }}");
+    }
+    let (affinity, policies, tables) = if site.policies {
+        (", affinity: { by: cookie }", POLICIES, tables(site))
+    } else {
+        ("", "", String::new())
+    };
     format!(
-        "workers: 1
+        "workers: {workers}
 listeners:
   - address: {plain}
     {limits}
@@ -92,9 +140,9 @@ listeners:
       min_version: 1.3
       certificates: [{{ cert: {cert}, key: {key} }}]
 clusters:
-  origins: {{ balance: round_robin, endpoints: [\"{endpoints}\"] }}
-routes: [{{ cluster: origins }}]
-admin: off
+  origins: {{ balance: round_robin, endpoints: [\"{endpoints}\"]{affinity} }}
+routes: [{{ cluster: origins{policies} }}{routes}]
+{tables}admin: off
 shutdown: {{ delay: 0s }}
 access_log: {log}
 ",
@@ -102,10 +150,27 @@ access_log: {log}
         tls = plan.tls,
         cert = setting.cert.display(),
         key = setting.key.display(),
+        workers = site.workers,
         endpoints = endpoints.join("\", \""),
         log = plan
             .log
             .map_or("off".to_owned(), |log| log.display().to_string()),
+    )
+}
+
+/// Of the one route.
+const POLICIES: &str = ", auth: { issuer: main }, rate_limits: [per_client], \
+    request_headers: { set: { X-Tenant: blue }, remove: [X-Debug] }, \
+    response_headers: { set: { X-Via: '{route}' }, remove: [X-Powered-By] }";
+
+fn tables(site: &Site) -> String {
+    let first = site.origins[0];
+    format!(
+        "issuers:
+  main: {{ issuer: 'http://{first}', jwks: 'http://{first}/keys', audience: portcullis }}
+rate_limits:
+  per_client: {{ rate: 1000000/s, burst: 1000000 }}
+"
     )
 }
 
@@ -122,11 +187,12 @@ fn nginx(setting: &Setting, plan: &Plan<'_>) -> String {
             log.display()
         )
     });
+    let site = &setting.site;
     let servers = origins(setting, |_, origin| format!("    server {origin};\n"));
     format!(
         "daemon off;
 {user}
-worker_processes 1;
+worker_processes {workers};
 worker_rlimit_nofile {files};
 error_log stderr warn;
 pid nginx.pid;
@@ -144,7 +210,7 @@ http {{
   client_header_timeout 300s;
   map $http_upgrade $connection_upgrade {{ default upgrade; '' ''; }}
   upstream origins {{
-{servers}    keepalive {POOL};
+{servers}    keepalive {pool};
     keepalive_requests 1000000000;
     keepalive_timeout 300s;
   }}
@@ -156,24 +222,34 @@ http {{
     ssl_protocols TLSv1.3;
     ssl_ecdh_curve X25519;
     ssl_session_cache shared:tls:10m;
-    location / {{
-      proxy_pass http://origins;
-      proxy_http_version 1.1;
-      proxy_set_header Host $host;
-      proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
-      proxy_set_header X-Forwarded-Proto $scheme;
-      proxy_set_header Upgrade $http_upgrade;
-      proxy_set_header Connection $connection_upgrade;
-    }}
-  }}
+    proxy_http_version 1.1;
+    proxy_set_header Host $host;
+    proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
+    proxy_set_header X-Forwarded-Proto $scheme;
+    proxy_set_header Upgrade $http_upgrade;
+    proxy_set_header Connection $connection_upgrade;
+    location / {{ proxy_pass http://origins; }}
+{locations}  }}
 }}
 ",
+        locations = nginx_locations(site),
+        workers = site.workers,
+        pool = site.pool(),
         files = 2 * CONNECTIONS,
         plain = plan.plain,
         tls = plan.tls,
         cert = setting.cert.display(),
         key = setting.key.display(),
     )
+}
+
+/// Where nobody goes.
+fn nginx_locations(site: &Site) -> String {
+    let mut text = String::new();
+    for path in site.other_paths() {
+        let _ = writeln!(text, "    location {path} {{ proxy_pass http://origins; }}");
+    }
+    text
 }
 
 fn haproxy(setting: &Setting, plan: &Plan<'_>) -> Result<String> {
@@ -186,12 +262,25 @@ fn haproxy(setting: &Setting, plan: &Plan<'_>) -> Result<String> {
 "#
         .to_owned()
     });
+    let site = &setting.site;
+    let mut routes = String::new();
+    if site.routes > 1 {
+        let map = plan.directory.join("routes");
+        let lines = site.other_paths().map(|path| format!("{path} origins\n"));
+        fs::write(&map, lines.collect::<String>())?;
+        let _ = writeln!(
+            routes,
+            "  use_backend %[path,map_beg({})] if {{ path,map_beg({}) -m found }}",
+            map.display(),
+            map.display()
+        );
+    }
     let servers = origins(setting, |index, origin| {
         format!("  server origin{index} {origin}\n")
     });
     Ok(format!(
         "global
-  nbthread 1
+  nbthread {workers}
   maxconn {CONNECTIONS}
   no strict-limits
   ssl-default-bind-options ssl-min-ver TLSv1.3
@@ -211,10 +300,11 @@ frontend clients
   bind {plain}
   bind {tls} ssl crt {identity} alpn h2,http/1.1 curves X25519
   http-request set-header X-Forwarded-Proto %[ssl_fc,iif(https,http)]
-  default_backend origins
+{routes}  default_backend origins
 backend origins
   balance roundrobin
 {servers}",
+        workers = site.workers,
         plain = plan.plain,
         tls = plan.tls,
         identity = identity.display(),
@@ -276,7 +366,7 @@ https://:{tls} {{
 
 fn origins(setting: &Setting, line: impl Fn(usize, SocketAddr) -> String) -> String {
     let mut text = String::new();
-    for (index, &origin) in setting.origins.iter().enumerate() {
+    for (index, &origin) in setting.site.origins.iter().enumerate() {
         let _ = write!(text, "{}", line(index, origin));
     }
     text

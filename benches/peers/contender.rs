@@ -7,7 +7,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 use portcullis_testkit::{Process, ReservedPort, free_port, wait_until};
 
-use crate::configs::{self, Plan};
+use crate::configs::{self, Plan, Site};
 use portcullis_testkit::machine::Cores;
 
 /// One program with one way to configure it: a row of the results.
@@ -92,9 +92,10 @@ impl Contender {
 }
 
 /// What all instances of a run share.
+#[derive(Clone)]
 pub(crate) struct Setting {
     pub(crate) portcullis: PathBuf,
-    pub(crate) origins: Vec<SocketAddr>,
+    pub(crate) site: Site,
     pub(crate) cert: PathBuf,
     pub(crate) key: PathBuf,
     pub(crate) directory: PathBuf,

@@ -14,6 +14,7 @@ pub(crate) mod client;
 pub(crate) mod idle;
 pub(crate) mod open_loop;
 mod programs;
+pub(crate) mod rotation;
 pub(crate) mod websocket;
 
 pub(crate) use programs::Programs;

@@ -22,6 +22,7 @@ mod cases;
 mod check;
 mod configs;
 mod contender;
+mod growth;
 mod load;
 mod origin;
 mod plot;
@@ -30,10 +31,12 @@ mod results;
 mod rounds;
 
 use check::Trust;
+use configs::Site;
 use contender::{Contender, Instance, Setting};
+use growth::Grounds;
 use load::client::Client;
 use load::{Loads, Programs};
-use origin::Origins;
+use origin::{ORIGINS, Origins};
 use report::About;
 use results::Results;
 use rounds::{Extent, Run};
@@ -135,13 +138,13 @@ async fn measure(options: &Options, cores: &Cores) -> Result<()> {
         root: authority.root_file(),
         leaf: identity.leaf,
     };
-    let origins = Origins::start()?;
+    let origins = Origins::start(ORIGINS, Vec::new())?;
     let setting = Setting {
         portcullis: options
             .portcullis
             .canonicalize()
             .context("no such binary")?,
-        origins: origins.addresses.clone(),
+        site: Site::in_front_of(origins.addresses.clone()),
         cert: identity.cert,
         key: identity.key,
         directory: directory.path().to_owned(),
@@ -184,8 +187,24 @@ async fn measure(options: &Options, cores: &Cores) -> Result<()> {
     if options.is_chosen(cases::MEMORY) {
         run.memory().await?;
     }
+    growth(options, &mut run).await?;
     let about = options.about(&contenders, cores);
     publish(options, &results, &about, &noise)
+}
+
+/// What was asked for of [`growth::SERIES`].
+async fn growth(options: &Options, run: &mut Run<'_>) -> Result<()> {
+    let is_chosen = |key| options.is_named(key) || options.is_named(growth::GROWTH);
+    let series = growth::SERIES.iter().filter(|series| is_chosen(series.key));
+    let mut grounds = None;
+    for series in series {
+        let grounds = match &mut grounds {
+            Some(grounds) => grounds,
+            none => none.insert(Grounds::prepare()?),
+        };
+        run.growth(series, grounds).await?;
+    }
+    Ok(())
 }
 
 async fn start(
@@ -231,7 +250,12 @@ fn write(file: &Path, text: &str) -> Result<()> {
 
 impl Options {
     fn is_chosen(&self, key: &str) -> bool {
-        self.only.is_empty() || self.only.iter().any(|only| only == key)
+        self.only.is_empty() || self.is_named(key)
+    }
+
+    /// What takes too long to be measured unless it is asked for.
+    fn is_named(&self, key: &str) -> bool {
+        self.only.iter().any(|only| only == key)
     }
 
     fn needs_instances(&self) -> bool {

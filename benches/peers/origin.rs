@@ -1,4 +1,4 @@
-//! Three origins that answer at once, on a thread of their own. Never a proxy's bottleneck on
+//! Origins that answer at once, on a thread of their own. Never a proxy's bottleneck on
 //! purpose: no parsing beyond what the answers need.
 
 use std::net::SocketAddr;
@@ -11,7 +11,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use crate::load::websocket;
 
-/// How many there are.
+/// How many there are, unless their number is what grows.
 pub(crate) const ORIGINS: usize = 3;
 /// Body of `/small`.
 pub(crate) const SMALL: usize = 128;
@@ -21,7 +21,7 @@ pub(crate) const BIG: usize = 16 * 1024;
 /// The running origins. They end with the process.
 pub(crate) struct Origins {
     pub(crate) addresses: Vec<SocketAddr>,
-    counters: Arc<[Counters; ORIGINS]>,
+    counters: Arc<[Counters]>,
 }
 
 #[derive(Debug, Default)]
@@ -31,12 +31,13 @@ struct Counters {
 }
 
 impl Origins {
-    /// Binds free ports and starts to answer.
-    pub(crate) fn start() -> Result<Origins> {
-        let counters: Arc<[Counters; ORIGINS]> = Arc::default();
+    /// Binds free ports and starts to answer; `keys` is what they say at `/keys`.
+    pub(crate) fn start(count: usize, keys: Vec<u8>) -> Result<Origins> {
+        let counters: Arc<[Counters]> = (0..count).map(|_| Counters::default()).collect();
+        let keys: Arc<[u8]> = answer(&keys).into();
         let mut addresses = Vec::new();
         let mut listeners = Vec::new();
-        for _ in 0..ORIGINS {
+        for _ in 0..count {
             let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
             listener.set_nonblocking(true)?;
             addresses.push(listener.local_addr()?);
@@ -52,7 +53,8 @@ impl Origins {
                 runtime.block_on(async {
                     let mut tasks = tokio::task::JoinSet::new();
                     for (index, listener) in listeners.into_iter().enumerate() {
-                        tasks.spawn(accept(listener, Arc::clone(&shared), index));
+                        let (counters, keys) = (Arc::clone(&shared), Arc::clone(&keys));
+                        tasks.spawn(accept(listener, counters, index, keys));
                     }
                     tasks.join_all().await;
                 });
@@ -71,24 +73,30 @@ impl Origins {
     }
 
     /// Requests answered so far, by each.
-    pub(crate) fn requests(&self) -> [u64; ORIGINS] {
-        std::array::from_fn(|index| self.counters[index].requests.load(Ordering::Relaxed))
+    pub(crate) fn requests(&self) -> Vec<u64> {
+        let count = |counters: &Counters| counters.requests.load(Ordering::Relaxed);
+        self.counters.iter().map(count).collect()
     }
 }
 
-async fn accept(listener: std::net::TcpListener, counters: Arc<[Counters; ORIGINS]>, index: usize) {
+async fn accept(
+    listener: std::net::TcpListener,
+    counters: Arc<[Counters]>,
+    index: usize,
+    keys: Arc<[u8]>,
+) {
     let listener = TcpListener::from_std(listener).expect("it was made non-blocking");
     while let Ok((stream, _)) = listener.accept().await {
-        let counters = Arc::clone(&counters);
+        let (counters, keys) = (Arc::clone(&counters), Arc::clone(&keys));
         counters[index].connections.fetch_add(1, Ordering::Relaxed);
         tokio::spawn(async move {
             // A proxy may close a kept connection at any time.
-            let _ = serve(stream, &counters[index]).await;
+            let _ = serve(stream, &counters[index], &keys).await;
         });
     }
 }
 
-async fn serve(mut stream: TcpStream, counters: &Counters) -> std::io::Result<()> {
+async fn serve(mut stream: TcpStream, counters: &Counters, keys: &[u8]) -> std::io::Result<()> {
     stream.set_nodelay(true)?;
     let small = answer(&[b'a'; SMALL]);
     let big = answer(&[b'b'; BIG]);
@@ -121,6 +129,7 @@ async fn serve(mut stream: TcpStream, counters: &Counters) -> std::io::Result<()
         match path {
             b"/small" => stream.write_all(&small).await?,
             b"/big" => stream.write_all(&big).await?,
+            b"/keys" => stream.write_all(keys).await?,
             b"/sink" => {
                 stream
                     .write_all(&answer(length.to_string().as_bytes()))

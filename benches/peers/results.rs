@@ -10,6 +10,8 @@ use crate::contender::Contender;
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Metric {
     CpuMicroseconds,
+    /// Processor time divided by that at the smallest size of a series.
+    Growth,
     PerSecond,
     LatencyMicroseconds,
     SystemCalls,
@@ -17,8 +19,9 @@ pub(crate) enum Metric {
     MemoryKilobytesPerConnection,
 }
 
-pub(crate) const METRICS: [Metric; 6] = [
+pub(crate) const METRICS: [Metric; 7] = [
     Metric::CpuMicroseconds,
+    Metric::Growth,
     Metric::LatencyMicroseconds,
     Metric::MemoryMegabytes,
     Metric::MemoryKilobytesPerConnection,
@@ -30,6 +33,7 @@ impl Metric {
     pub(crate) fn title(self) -> &'static str {
         match self {
             Metric::CpuMicroseconds => "CPU of the proxy per request, us",
+            Metric::Growth => "CPU of the proxy per request as its site grows",
             Metric::PerSecond => "Requests per second (closed loop)",
             Metric::LatencyMicroseconds => "Latency at a fixed rate (open loop), us",
             Metric::SystemCalls => "System calls of the proxy per request",
@@ -41,6 +45,7 @@ impl Metric {
     fn key(self) -> &'static str {
         match self {
             Metric::CpuMicroseconds => "cpu_us_per_request",
+            Metric::Growth => "cpu_growth",
             Metric::PerSecond => "requests_per_second",
             Metric::LatencyMicroseconds => "latency_us",
             Metric::SystemCalls => "system_calls_per_request",

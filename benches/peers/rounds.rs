@@ -193,7 +193,7 @@ impl Run<'_> {
             .add(Metric::MemoryMegabytes, title, index, megabytes);
     }
 
-    fn progress(&self, text: &str) {
+    pub(crate) fn progress(&self, text: &str) {
         eprintln!("{:>4} s  {text}", self.started.elapsed().as_secs());
     }
 }
@@ -207,6 +207,6 @@ fn title(case: &Case, is_logging: bool) -> String {
 }
 
 /// Everyone once, beginning with another one each round.
-fn order(count: usize, round: usize) -> impl Iterator<Item = usize> {
+pub(crate) fn order(count: usize, round: usize) -> impl Iterator<Item = usize> {
     (0..count).map(move |place| (place + round) % count)
 }

@@ -114,6 +114,13 @@ impl Client {
     }
 }
 
+impl Connection<TcpStream> {
+    /// Makes closing a reset, which leaves nothing behind on either side.
+    pub(crate) fn reset_on_drop(&self) -> Result<()> {
+        self.stream.set_zero_linger().context("setting SO_LINGER")
+    }
+}
+
 impl Connection<TlsStream<TcpStream>> {
     pub(crate) fn is_resumed(&self) -> bool {
         self.stream.get_ref().1.handshake_kind() == Some(HandshakeKind::Resumed)
@@ -186,6 +193,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             .is_ok_and(|read| read > 0)
         {}
         Ok(())
+    }
+
+    /// Head of the last answer, its empty line included.
+    pub(crate) fn head(&self) -> &[u8] {
+        &self.buffer[..head_end(&self.buffer).unwrap_or_default()]
     }
 
     async fn read_more(&mut self) -> Result<()> {

@@ -57,13 +57,16 @@ impl Cores {
     /// A command line to add a program to, which will run on the core that is kept.
     pub fn command_on_the_kept_one(&self) -> Command {
         match self.measured {
-            Some(core) => {
-                let mut command = Command::new("taskset");
-                command.args(["-c", &core.to_string()]);
-                command
-            }
+            Some(core) => on_cores(&core.to_string()),
             None => Command::new("env"),
         }
+    }
+
+    /// A command line to add a program to, which will run on every core.
+    pub fn command_on_all(&self) -> Command {
+        let cores = self.others.iter().chain(&self.measured);
+        let cores: Vec<String> = cores.map(ToString::to_string).collect();
+        on_cores(&cores.join(","))
     }
 
     /// Who runs where.
@@ -99,6 +102,12 @@ impl Cores {
 
 /// Some 20 ms.
 const SPIN_ROUNDS: u64 = 12_000_000;
+
+fn on_cores(list: &str) -> Command {
+    let mut command = Command::new("taskset");
+    command.args(["-c", list]);
+    command
+}
 
 fn pin(cores: &[usize]) -> Result<()> {
     let mut set = CpuSet::new();
