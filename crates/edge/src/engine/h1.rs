@@ -57,9 +57,14 @@ use crate::outcome::Cause;
 use crate::pipeline::{self, End, Exchange, Told};
 use crate::state::Edge;
 
-/// A connection that has been used again keeps its memory for this long after each request: the next
-/// one is likely to come within it, and finds everything in place.
+/// A connection that is busy keeps its memory for this long after each request: the next one is likely
+/// to come within it, and finds everything in place.
 const WARM: Duration = Duration::from_secs(1);
+
+/// A connection is busy whose client asks again so soon after an answer. Memory that nobody else uses
+/// meanwhile is cold by then, and the end of [`WARM`] is one more thing to do: with three requests a second
+/// on each of 10,000 connections, a request costs a tenth less without.
+const BUSY: Duration = Duration::from_millis(50);
 
 /// Whoever connected just before the edge drains has this long for a first request: it is on its way, and
 /// nobody could know better.
@@ -236,13 +241,23 @@ impl<S: Stream> Session<'_, S> {
         .await
     }
 
+    /// Whether the request that has come now is not the first, and followed the answer before it at once.
+    fn is_busy(&self, now: Instant) -> bool {
+        let keep_alive = self.connection.listener.timeouts.keep_alive;
+        let is_first = self.connection.requests.load(Ordering::Relaxed) == 0;
+        !is_first && self.idle_until + BUSY > now + keep_alive
+    }
+
     /// Serves requests until none has come for a moment.
     async fn serve_requests(&mut self) -> Next {
         let mut parser = RequestParser::default();
         loop {
             parser.reset();
-            let next = match self.read_head(&mut parser).await {
-                Ok((bytes, now)) => self.serve_request(&parser, bytes, now).await,
+            let (next, is_busy) = match self.read_head(&mut parser).await {
+                Ok((bytes, now)) => {
+                    let is_busy = self.is_busy(now);
+                    (self.serve_request(&parser, bytes, now).await, is_busy)
+                }
                 Err(NoHead::Nothing) => return Next::Unchanged,
                 Err(NoHead::Closed) => return Next::Close,
                 Err(NoHead::Refused(cause)) => return self.refuse(cause).await,
@@ -255,7 +270,7 @@ impl<S: Stream> Session<'_, S> {
             if !self.client.received().is_empty() {
                 continue;
             }
-            if self.connection.requests.load(Ordering::Relaxed) < 2 {
+            if !is_busy {
                 return next;
             }
             match self.becomes_readable(self.idle_until.min(now + WARM)).await {
