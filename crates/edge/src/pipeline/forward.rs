@@ -214,7 +214,8 @@ fn visible(bytes: &[u8]) -> HeaderValue {
 
 /// All identity headers begin so: also those that a later version will write.
 const IDENTITY_PREFIX: &str = "x-auth-";
-const EDITS_USUAL: usize = 8;
+/// With an identity; to grow would move them all.
+const EDITS_USUAL: usize = 16;
 
 #[cfg(test)]
 mod tests {

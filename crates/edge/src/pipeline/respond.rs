@@ -27,7 +27,7 @@ pub(super) fn edits(
     } else {
         endpoint.served_by_opaque()
     };
-    let mut edits = Vec::with_capacity(5);
+    let mut edits = Vec::with_capacity(EDITS_USUAL);
     edits.push(HeaderEdit::Set(SERVED_BY, served_by.clone()));
     edits.push(HeaderEdit::Set(X_REQUEST_ID, request_id.clone()));
     if let Some(cookie) = affinity_cookie {
@@ -41,6 +41,9 @@ pub(super) fn edits(
     }
     edits
 }
+
+/// With the five fields of a rate limit.
+const EDITS_USUAL: usize = 10;
 
 /// Whether the client sits on this machine: both the connection and the client that proxies name.
 pub(super) fn is_local(peer: IpAddr, client: IpAddr) -> bool {

@@ -13,17 +13,17 @@ pub(super) struct Edits<'a> {
     edits: &'a [HeaderEdit],
     /// Bits of the names that are set or removed: most fields are passed by one look at it.
     replaced: u64,
-    /// Whether a later edit may undo an earlier one.
-    may_repeat: bool,
+    /// Bits of the names under which a later edit may undo an earlier one.
+    repeated: u64,
 }
 
 impl<'a> Edits<'a> {
     pub(super) fn new(edits: &'a [HeaderEdit]) -> Self {
-        let (mut named, mut replaced, mut may_repeat) = (0, 0, false);
+        let (mut named, mut replaced, mut repeated) = (0, 0, 0);
         for edit in edits {
             let bit = Tag::of(name(edit).as_str().as_bytes()).bit();
             if replaces(edit) {
-                may_repeat |= named & bit != 0;
+                repeated |= named & bit;
                 replaced |= bit;
             }
             named |= bit;
@@ -31,7 +31,7 @@ impl<'a> Edits<'a> {
         Self {
             edits,
             replaced,
-            may_repeat,
+            repeated,
         }
     }
 
@@ -56,13 +56,17 @@ impl<'a> Edits<'a> {
                 .any(|edit| replaces(edit) && name(edit) == wanted)
     }
 
+    fn may_be_undone(&self, name: &HeaderName) -> bool {
+        self.repeated != 0 && self.repeated & Tag::of(name.as_str().as_bytes()).bit() != 0
+    }
+
     /// Writes the fields that the edits add.
     pub(super) fn write(&self, out: &mut Vec<u8>) {
         for (at, edit) in self.edits.iter().enumerate() {
             let (HeaderEdit::Set(name, value) | HeaderEdit::Append(name, value)) = edit else {
                 continue;
             };
-            if !self.may_repeat || !is_undone(name, &self.edits[at + 1..]) {
+            if !self.may_be_undone(name) || !is_undone(name, &self.edits[at + 1..]) {
                 line(out, name.as_str().as_bytes(), value.as_bytes());
             }
         }
