@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use http::HeaderValue;
 use portcullis_traffic::route::PathRules;
@@ -13,6 +13,10 @@ use crate::listener::Departure;
 use crate::metrics::{ListenerMetrics, Metrics};
 use crate::state::Seat;
 pub use crate::tls::identity::ClientIdentity;
+
+/// Whoever connected just before the edge drains, or another process takes over, has this long for a first
+/// request: it is on its way, and nobody could know better.
+pub(crate) const FIRST_REQUEST: Duration = Duration::from_secs(1);
 
 /// One accepted connection.
 #[derive(Debug)]

@@ -1,7 +1,6 @@
 //! One connection of an operator, from its first request to its last. Never looks at a request.
 
 use std::convert::Infallible;
-use std::time::Duration;
 
 use http::header::CONNECTION;
 use http::{HeaderValue, Request};
@@ -15,9 +14,7 @@ use tokio::time::Instant;
 
 use super::READ_TIMEOUT;
 use super::answer::Answer;
-
-/// Whoever has connected asks something by then, or has no need to.
-const FIRST_REQUEST: Duration = Duration::from_secs(1);
+use crate::connection::FIRST_REQUEST;
 
 /// Answers until the operator leaves or, once `stop` turns true, one more time: whoever asks next finds
 /// who has the address then. A connection that nobody has used yet may have its first request on the way.
@@ -69,6 +66,8 @@ pub(super) async fn converse<S, F>(
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use bytes::Bytes;
     use http::Response;
     use http_body_util::Full;

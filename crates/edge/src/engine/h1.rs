@@ -52,7 +52,7 @@ use super::linger::{farewell, linger};
 use super::refusal::{refusal, to_http1};
 use super::signal::Signal;
 use super::stream::Stream;
-use crate::connection::Connection;
+use crate::connection::{Connection, FIRST_REQUEST};
 use crate::outcome::Cause;
 use crate::pipeline::{self, End, Exchange, Told};
 use crate::state::Edge;
@@ -65,10 +65,6 @@ const WARM: Duration = Duration::from_secs(1);
 /// meanwhile is cold by then, and the end of [`WARM`] is one more thing to do: with three requests a second
 /// on each of 10,000 connections, a request costs a tenth less without.
 const BUSY: Duration = Duration::from_millis(50);
-
-/// Whoever connected just before the edge drains has this long for a first request: it is on its way, and
-/// nobody could know better.
-const FIRST_REQUEST: Duration = Duration::from_secs(1);
 
 /// Of text from another engine, which has limits of its own.
 const TEXT_LIMITS: HeadLimits = HeadLimits {
