@@ -5,7 +5,6 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
-use portcullis_testkit::machine::{cpu_nanoseconds, wait_until_idle};
 use portcullis_token::{Algorithm, Authentication, Claims, Jwks, SigningKey, TokenType, sign};
 
 use crate::configs::Site;
@@ -14,7 +13,7 @@ use crate::load::client;
 use crate::load::rotation::{IN_USE, Rotation};
 use crate::origin::Origins;
 use crate::results::Metric;
-use crate::rounds::{Run, order};
+use crate::rounds::{Run, microseconds_of, order};
 
 /// One size that changes.
 pub(crate) struct Series {
@@ -90,18 +89,15 @@ impl Grounds {
 
     fn site(&self, grows: Grows, step: usize, setting: &Setting) -> Site {
         let mut site = setting.site.clone();
-        let endpoints = if grows == Grows::Endpoints {
-            step
-        } else {
-            site.origins.len()
-        };
-        site.origins = self.origins.addresses[..endpoints].to_vec();
+        let mut endpoints = site.origins.len();
         match grows {
+            Grows::Connections => {}
+            Grows::Endpoints => endpoints = step,
             Grows::Routes => site.routes = step,
             Grows::Workers => site.workers = step,
             Grows::Policies => site.policies = step > 0,
-            Grows::Connections | Grows::Endpoints => {}
         }
+        site.origins = self.origins.addresses[..endpoints].to_vec();
         site
     }
 
@@ -264,14 +260,9 @@ impl Run<'_> {
         let rotation = Rotation::open(instance.plain, connections, requests).await?;
         // Connections to all origins are open then, and what is lazy was done.
         let (rotation, _) = rotation.run(self.extent.duration / 4).await?;
-        let processes = instance.process_ids();
-        wait_until_idle(&processes).await?;
-        let before = cpu_nanoseconds(&processes)?;
-        let (rotation, count) = rotation.run(self.extent.duration).await?;
-        wait_until_idle(&processes).await?;
-        let used = cpu_nanoseconds(&processes)?.saturating_sub(before);
-        drop(rotation);
+        let work = rotation.run(self.extent.duration);
+        let (used, (_, count)) = microseconds_of(instance, work).await?;
         ensure!(count > 0, "nothing was answered");
-        Ok(used as f64 / 1e3 / count as f64)
+        Ok(used / count as f64)
     }
 }

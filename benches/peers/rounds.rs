@@ -60,21 +60,15 @@ impl Run<'_> {
     }
 
     async fn measure(&mut self, case: &Case, instance: &Instance, index: usize) -> Result<()> {
-        let processes = instance.process_ids();
-        wait_until_idle(&processes).await?;
-        let before = cpu_nanoseconds(&processes)?;
-        let done = self
-            .loads
-            .run(case.work, case.is_tls, instance, self.extent.duration)
+        let duration = self.extent.duration;
+        let work = self.loads.run(case.work, case.is_tls, instance, duration);
+        let (cpu_us, done) = microseconds_of(instance, work)
             .await
             .with_context(|| format!("{} of {}", case.title, instance.contender.name))?;
-        wait_until_idle(&processes).await?;
-        let used = cpu_nanoseconds(&processes)?.saturating_sub(before);
         let title = title(case, instance.log.is_some());
         let count = done.count as f64;
-        let cpu_us = used as f64 / 1e3 / count;
         self.results
-            .add(Metric::CpuMicroseconds, &title, index, cpu_us);
+            .add(Metric::CpuMicroseconds, &title, index, cpu_us / count);
         self.results
             .add(Metric::PerSecond, &title, index, count / done.seconds);
         Ok(())
@@ -204,6 +198,20 @@ const TRACED: Duration = Duration::from_secs(1);
 fn title(case: &Case, is_logging: bool) -> String {
     let log = if is_logging { ", JSON log" } else { "" };
     format!("{}{log}", case.title)
+}
+
+/// Processor time that an instance takes for some work, from idle to idle, and what the work gives.
+pub(crate) async fn microseconds_of<T>(
+    instance: &Instance,
+    work: impl Future<Output = Result<T>>,
+) -> Result<(f64, T)> {
+    let processes = instance.process_ids();
+    wait_until_idle(&processes).await?;
+    let before = cpu_nanoseconds(&processes)?;
+    let done = work.await?;
+    wait_until_idle(&processes).await?;
+    let used = cpu_nanoseconds(&processes)?.saturating_sub(before);
+    Ok((used as f64 / 1e3, done))
 }
 
 /// Everyone once, beginning with another one each round.
