@@ -77,6 +77,7 @@ mod trace;
 mod unparsed;
 
 use admit::Request;
+pub(crate) use admit::X_REQUEST_ID;
 pub use attempts::Waiting;
 use authorize::Principal;
 use body::Body;
@@ -97,6 +98,7 @@ use retry::Setback;
 pub(crate) use route::{Missed, asked_for};
 pub(crate) use select::octets;
 pub use step::{Answer, Attempt, End, ResponseStep};
+pub(crate) use trace::TRACEPARENT;
 pub use unparsed::{Told, answer_unparsed, report_handshake, report_unparsed};
 
 /// How often a request that waits for the head of its answer asks whether it should go on waiting.

@@ -195,3 +195,35 @@ async fn a_listener_that_goes_says_goodbye_and_lets_streams_finish() {
     })
     .await;
 }
+
+/// `x-request-id` as HPACK writes it (RFC 7541, 5.2).
+const X_REQUEST_ID: &[u8] = b"\x89\xf2\xb5\x85\xed\x69\x50\x95\x8d\x27";
+/// A field that goes into no table (RFC 7541, 6.2.3), with its name.
+const NEVER_INDEXED: u8 = 0x10;
+
+#[tokio::test]
+async fn what_differs_in_every_answer_is_kept_out_of_the_table_of_fields() {
+    let (a, authority) = (Endpoint::start("a").await, Authority::new());
+    let edge = edge(&a, json!({})).await;
+    let mut raw = Raw::silent(&edge, &authority, Way::Clear).await;
+    const HEADER_TABLE_SIZE: u16 = 0x1;
+    raw.greet(&[(HEADER_TABLE_SIZE, 4096)]).await;
+    let mut blocks = Vec::new();
+    for stream in [1, 3, 5] {
+        raw.send(&get(stream, "/x")).await;
+        let head = |frame: &Frame| frame.kind == HEADERS && frame.stream == stream;
+        blocks.push(raw.until(head).await.unwrap().payload);
+    }
+    for block in &blocks {
+        let name = block
+            .windows(X_REQUEST_ID.len())
+            .position(|bytes| bytes == X_REQUEST_ID);
+        assert_eq!(block[name.unwrap() - 1], NEVER_INDEXED);
+    }
+    let [first, others @ ..] = &blocks[..] else {
+        unreachable!()
+    };
+    for other in others {
+        assert!(other.len() < first.len(), "what comes again is short");
+    }
+}

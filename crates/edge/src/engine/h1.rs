@@ -34,7 +34,7 @@ use self::codec::{HeadError, HeadLimits, RequestParser};
 /// Reads responses for whoever else asks endpoints: health checks.
 pub(crate) mod responses {
     pub(crate) use super::codec::{
-        BodyDecoder, HeadError, HeadLimits, ResponseHead, ResponseParser,
+        BodyDecoder, Framing, HeadError, HeadLimits, ResponseHead, ResponseParser,
     };
 }
 

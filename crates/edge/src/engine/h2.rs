@@ -8,12 +8,14 @@
 //! | `h2/connections` | connections to endpoints, who may use them and when they end |
 //! | `h2/bridge` | one request as the relay sees it |
 //! | `h2/request`, `h2/response` | its two ways |
+//! | `h2/fields` | which fields end here, and which go into no table |
 //! | `h2/end` | what an end without an answer means |
 
 mod bridge;
 mod clients;
 mod connections;
 mod end;
+mod fields;
 mod request;
 mod response;
 

@@ -6,11 +6,13 @@ use std::os::fd::AsRawFd;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
+use http::{HeaderMap, StatusCode};
 use nix::sys::socket::{MsgFlags, send, sendmsg};
 use tokio::io::{AsyncBufRead, AsyncRead, AsyncWrite, BufReader, DuplexStream, Interest};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
+use super::h1::responses::Framing;
 use crate::listener::Corked;
 
 /// A stream that can be waited for without a buffer to read into.
@@ -39,6 +41,28 @@ pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin + Send {
     /// Makes closing a reset instead of an orderly end: the other side must notice that something
     /// is missing.
     fn reset_on_close(&mut self);
+
+    /// Where the heads of answers go whose protocol has fields of its own. `None`: they are text like
+    /// all the rest.
+    fn fields(&mut self) -> Option<&mut impl TakesFields> {
+        None::<&mut Text>
+    }
+}
+
+/// Who wants the final head of an answer as fields. Over HTTP/2, text would be parsed once more: a tenth
+/// of what a small request costs there.
+pub(crate) trait TakesFields {
+    /// Takes a final head at once. What follows is the text of a body that ends as `framing` says.
+    fn begin(&mut self, status: StatusCode, fields: HeaderMap, framing: Framing) -> io::Result<()>;
+}
+
+/// Of a stream that takes text alone.
+pub(crate) enum Text {}
+
+impl TakesFields for Text {
+    fn begin(&mut self, _: StatusCode, _: HeaderMap, _: Framing) -> io::Result<()> {
+        match *self {}
+    }
 }
 
 /// A client's stream with TLS.

@@ -30,7 +30,7 @@ pub(crate) use request::{RequestHead, RequestParser};
 pub(crate) use response::{ResponseHead, ResponseParser};
 pub(crate) use write::{
     CHUNK_END, Connection, ResponseNote, answer, chunk_start, interim_head, last_chunk,
-    request_head, response_head,
+    request_head, response_fields, response_head,
 };
 
 /// How much of a head is read before it is refused.

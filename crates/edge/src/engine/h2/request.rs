@@ -6,11 +6,12 @@ use std::future::poll_fn;
 use bytes::{Buf as _, Bytes, BytesMut};
 use h2::SendStream;
 use h2::client::{ResponseFuture, SendRequest};
-use http::header::{CONNECTION, HOST, TE, TRANSFER_ENCODING, UPGRADE};
+use http::header::{HOST, TE};
 use http::{HeaderName, HeaderValue, Method, Version};
 use tokio::io::{AsyncReadExt as _, DuplexStream, ReadHalf};
 
 use super::end::Fault;
+use super::fields::{is_of_connection, keep_out_of_tables};
 use crate::engine::h1::requests::{BodyDecoder, HeadLimits, RequestParser};
 use crate::engine::h1::trailers;
 use crate::pipeline::Head as _;
@@ -107,6 +108,7 @@ fn head(parser: &RequestParser, received: &[u8], is_secure: bool) -> Option<http
     }
     // Trailers go through here, whoever asked; gRPC insists on being told so.
     fields.insert(TE, HeaderValue::from_static("trailers"));
+    keep_out_of_tables(fields);
     Some(request)
 }
 
@@ -125,12 +127,6 @@ fn target(path: &str, query: Option<&str>) -> String {
         }
     }
     target
-}
-
-/// RFC 9113, 8.2.2.
-pub(super) fn is_of_connection(name: &HeaderName) -> bool {
-    [CONNECTION, TE, TRANSFER_ENCODING, UPGRADE].contains(name)
-        || ["keep-alive", "proxy-connection", "http2-settings"].contains(&name.as_str())
 }
 
 impl Outgoing {

@@ -13,7 +13,7 @@ use http::{HeaderMap, Response, StatusCode};
 use tokio::io::{AsyncWriteExt as _, DuplexStream, WriteHalf};
 
 use super::end::Fault;
-use super::request::is_of_connection;
+use super::fields::is_of_connection;
 
 /// Where the end of a body is said.
 #[derive(Clone, Copy, PartialEq, Eq)]

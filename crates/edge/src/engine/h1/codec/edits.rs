@@ -1,7 +1,7 @@
 //! What the pipeline asked to change in a head, applied while the head is written. Never touches a
 //! field that is not named.
 
-use http::HeaderName;
+use http::{HeaderName, HeaderValue};
 
 use super::fields::Field;
 use super::known::Tag;
@@ -60,15 +60,21 @@ impl<'a> Edits<'a> {
         self.repeated != 0 && self.repeated & Tag::of(name.as_str().as_bytes()).bit() != 0
     }
 
-    /// Writes the fields that the edits add.
-    pub(super) fn write(&self, out: &mut Vec<u8>) {
-        for (at, edit) in self.edits.iter().enumerate() {
+    /// The fields that the edits add.
+    pub(super) fn added(&self) -> impl Iterator<Item = (&HeaderName, &HeaderValue)> {
+        self.edits.iter().enumerate().filter_map(|(at, edit)| {
             let (HeaderEdit::Set(name, value) | HeaderEdit::Append(name, value)) = edit else {
-                continue;
+                return None;
             };
-            if !self.may_be_undone(name) || !is_undone(name, &self.edits[at + 1..]) {
-                line(out, name.as_str().as_bytes(), value.as_bytes());
-            }
+            let stays = !self.may_be_undone(name) || !is_undone(name, &self.edits[at + 1..]);
+            stays.then_some((name, value))
+        })
+    }
+
+    /// Writes them.
+    pub(super) fn write(&self, out: &mut Vec<u8>) {
+        for (name, value) in self.added() {
+            line(out, name.as_str().as_bytes(), value.as_bytes());
         }
     }
 }

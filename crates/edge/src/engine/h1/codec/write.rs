@@ -3,14 +3,14 @@
 
 use std::ops::Range;
 
-use http::{StatusCode, Version, header};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version, header};
 
 use super::edits::Edits;
 use super::fields::Field;
 use super::known::Known;
 use super::response::has_no_body;
 use super::{Framing, RequestHead, ResponseHead};
-use crate::pipeline::{Answer, Head, HeaderEdit};
+use crate::pipeline::{Answer, Fields as _, Head, HeaderEdit};
 
 /// Towards the client: whether the connection goes on after a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,13 +102,8 @@ pub(crate) fn response_head(
     status_line(out, head.status(), reason(head));
     end_to_end(out, head, Some(&edits));
     edits.write(out);
-    match (note.framing, head.message.content_length) {
-        // What a body would have had: the answer to HEAD, or 304 (RFC 9110, 8.6).
-        (Framing::None, Some(bytes)) if may_announce(head.status()) => {
-            put_framing(out, Framing::Length(bytes));
-        }
-        (framing, _) => put_framing(out, framing),
-    }
+    let announced = announced_length(head, note).map(Framing::Length);
+    put_framing(out, announced.unwrap_or(note.framing));
     match note.connection {
         Connection::Close => line(out, b"Connection", b"close"),
         Connection::KeepAlive if note.is_http10_client => line(out, b"Connection", b"keep-alive"),
@@ -121,6 +116,34 @@ pub(crate) fn response_head(
         }
     }
     put(out, b"\r\n");
+}
+
+/// The same head as fields, for a client whose protocol knows none of its connection. `None` where only
+/// text can say it: of a tunnel, or with a name that is none elsewhere.
+pub(crate) fn response_fields(
+    head: &ResponseHead<'_>,
+    edits: &[HeaderEdit],
+    note: ResponseNote,
+) -> Option<HeaderMap> {
+    if note.connection == Connection::Upgrade {
+        return None;
+    }
+    let buffer = head.fields().buffer;
+    let mut fields = HeaderMap::with_capacity(head.fields().len() + edits.len());
+    let edits = Edits::new(edits);
+    for field in head.fields().table.iter() {
+        if !head.message.options.removes(buffer, field) && !edits.replaces(buffer, field) {
+            let name = HeaderName::from_bytes(field.name.of(buffer)).ok()?;
+            fields.append(name, HeaderValue::from_bytes(field.value.of(buffer)).ok()?);
+        }
+    }
+    for (name, value) in edits.added() {
+        fields.append(name.clone(), value.clone());
+    }
+    if let Some(bytes) = announced_length(head, note) {
+        fields.append(header::CONTENT_LENGTH, HeaderValue::from(bytes));
+    }
+    Some(fields)
 }
 
 /// Appends an interim response (100, 103) for the client.
@@ -254,6 +277,16 @@ fn host<'a>(head: &'a RequestHead<'_>) -> &'a [u8] {
         (Some(authority), _) => authority.as_bytes(),
         (None, Some(field)) => field.value.of(head.fields().buffer),
         (None, None) => b"",
+    }
+}
+
+/// The length that the client hears of.
+fn announced_length(head: &ResponseHead<'_>, note: ResponseNote) -> Option<u64> {
+    match note.framing {
+        Framing::Length(bytes) => Some(bytes),
+        // What a body would have had: the answer to HEAD, or 304 (RFC 9110, 8.6).
+        Framing::None if may_announce(head.status()) => head.message.content_length,
+        Framing::None | Framing::Chunked | Framing::UntilClose => None,
     }
 }
 

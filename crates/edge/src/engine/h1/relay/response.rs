@@ -13,7 +13,7 @@ use crate::engine::h1::codec::{
 };
 use crate::engine::h1::outgoing::{Outgoing, Taken};
 use crate::engine::h1::peer::Peer;
-use crate::engine::stream::Stream;
+use crate::engine::stream::{Stream, TakesFields as _};
 use crate::outcome::Cause;
 use crate::pipeline::{Answer, Exchange, ResponseStep};
 
@@ -137,7 +137,7 @@ impl ResponseSide {
         now: Instant,
     ) -> Poll<Result<Answered, Cause>> {
         loop {
-            if let Some(refused) = self.take_in(endpoint, exchange, request, now)? {
+            if let Some(refused) = self.take_in(client, endpoint, exchange, request, now)? {
                 return Poll::Ready(Ok(refused));
             }
             if !self.out.is_empty() {
@@ -156,8 +156,9 @@ impl ResponseSide {
 
     /// Parses and decodes what has been received into the next thing to write; `Some` if nothing of
     /// it is to be written.
-    fn take_in<E: Stream>(
+    fn take_in<C: Stream, E: Stream>(
         &mut self,
+        client: &mut Peer<C>,
         endpoint: &mut Peer<E>,
         exchange: &mut Exchange,
         request: RequestState,
@@ -168,7 +169,7 @@ impl ResponseSide {
             let Some(bytes) = parsed.map_err(|_| Cause::EndpointMalformed)? else {
                 break;
             };
-            if let Some(refused) = self.take_head(endpoint, exchange, request, now)? {
+            if let Some(refused) = self.take_head(client, endpoint, exchange, request, now)? {
                 return Ok(Some(refused));
             }
             endpoint.consume(bytes);
@@ -180,8 +181,9 @@ impl ResponseSide {
     }
 
     /// A whole head, interim or final; `Some` if it is not for the client.
-    fn take_head<E: Stream>(
+    fn take_head<C: Stream, E: Stream>(
         &mut self,
+        client: &mut Peer<C>,
         endpoint: &Peer<E>,
         exchange: &mut Exchange,
         request: RequestState,
@@ -225,7 +227,18 @@ impl ResponseSide {
             connection,
             is_http10_client: self.asked.is_http10,
         };
-        codec::response_head(self.out.text(), &head, &edits, note);
+        // Behind an interim head that is still to be written as text, so is this one.
+        let sink = client.stream.fields().filter(|_| self.out.is_empty());
+        let fields =
+            sink.and_then(|sink| Some((sink, codec::response_fields(&head, &edits, note)?)));
+        if let Some((sink, fields)) = fields {
+            let taken = sink.begin(status, fields, framing);
+            taken.map_err(|_| Cause::ClientGone)?;
+            self.is_begun = true;
+            self.wait.progress(now);
+        } else {
+            codec::response_head(self.out.text(), &head, &edits, note);
+        }
         self.is_chunked = framing == Framing::Chunked;
         self.body = Some(BodyDecoder::new(received));
         self.status = Some(status);

@@ -1,5 +1,6 @@
-//! The way back: an answer as text of HTTP/1.1 becomes one of HTTP/2. Never takes an answer for whole that
-//! is not: a stream that breaks off is reset.
+//! The way back: an answer as the relay gives it becomes one of HTTP/2. Heads come as fields, or, interim
+//! ones and those of answers that are our own, as text of HTTP/1.1; bodies as text. Never takes an answer for
+//! whole that is not: a stream that breaks off is reset.
 
 use std::io;
 use std::task::{Context, Poll, ready};
@@ -9,9 +10,10 @@ use h2::server::SendResponse;
 use h2::{Reason, SendStream};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Version};
 
-use super::super::request::is_of_connection;
-use crate::engine::h1::responses::{BodyDecoder, ResponseParser};
+use super::super::fields::{is_of_connection, keep_out_of_tables};
+use crate::engine::h1::responses::{BodyDecoder, Framing, ResponseParser};
 use crate::engine::h1::trailers;
+use crate::engine::stream::TakesFields;
 use crate::engine::text::ANSWER_LIMITS;
 use crate::pipeline::Fields as _;
 
@@ -119,11 +121,7 @@ impl AnswerSide {
 
     fn send_head(&mut self, text: &[u8]) -> io::Result<()> {
         let head = self.parser.head(text);
-        let mut response = Response::new(());
-        *response.status_mut() = head.status();
-        *response.version_mut() = Version::HTTP_2;
-        let fields = response.headers_mut();
-        fields.reserve(head.fields().len());
+        let mut fields = HeaderMap::with_capacity(head.fields().len());
         for (name, value) in head.fields().lines() {
             let name = HeaderName::from_bytes(name).map_err(|_| invalid())?;
             if !is_of_connection(&name) {
@@ -131,20 +129,11 @@ impl AnswerSide {
                 fields.append(name, value);
             }
         }
-        if head.status().is_informational() {
-            return self.send_interim(response);
+        let status = head.status();
+        if status.is_informational() {
+            return self.send_interim(response(status, fields));
         }
-        let decoder = BodyDecoder::new(self.parser.framing(self.is_head));
-        let is_end = decoder.is_done();
-        let sent = self.respond.send_response(response, is_end);
-        let stream = sent.map_err(io::Error::other)?;
-        self.is_over = is_end;
-        self.body = Some(Body {
-            stream,
-            decoder,
-            unsent: Bytes::new(),
-        });
-        Ok(())
+        self.begin(status, fields, self.parser.framing(self.is_head))
     }
 
     /// Nobody waits for 100; hints that come early are worth handing on (RFC 8297).
@@ -156,6 +145,33 @@ impl AnswerSide {
         let sent = self.respond.send_informational(response);
         sent.map_err(io::Error::other)
     }
+}
+
+impl TakesFields for AnswerSide {
+    fn begin(&mut self, status: StatusCode, fields: HeaderMap, framing: Framing) -> io::Result<()> {
+        let decoder = BodyDecoder::new(framing);
+        let is_end = decoder.is_done();
+        let response = response(status, fields);
+        let sent = self.respond.send_response(response, is_end);
+        let stream = sent.map_err(io::Error::other)?;
+        self.is_over = is_end;
+        self.body = Some(Body {
+            stream,
+            decoder,
+            unsent: Bytes::new(),
+        });
+        Ok(())
+    }
+}
+
+/// A head for the codec.
+pub(super) fn response(status: StatusCode, mut fields: HeaderMap) -> Response<()> {
+    keep_out_of_tables(&mut fields);
+    let mut response = Response::new(());
+    *response.status_mut() = status;
+    *response.version_mut() = Version::HTTP_2;
+    *response.headers_mut() = fields;
+    response
 }
 
 impl Drop for AnswerSide {

@@ -10,8 +10,9 @@ use h2::RecvStream;
 use h2::server::SendResponse;
 use http::header::CONTENT_LENGTH;
 use http::request::Parts;
-use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
 
+use super::answer::response;
 use super::stream::ClientStream;
 use crate::connection::Connection;
 use crate::engine::parts::{PartsHead, suit_http1};
@@ -132,11 +133,8 @@ fn reply(exchange: &mut Exchange, answer: Answer, head: &Parts, respond: SendRes
 /// Hands an answer to the codec, which sends it as the client's windows allow. How many bytes its body
 /// has.
 fn send(answer: Answer, head: &Parts, mut respond: SendResponse<Bytes>) -> Result<u64, h2::Error> {
-    let mut response = Response::new(());
-    *response.status_mut() = answer.status;
-    *response.version_mut() = Version::HTTP_2;
-    let fields = response.headers_mut();
     let answer = answer.dated();
+    let mut fields = HeaderMap::with_capacity(answer.headers.len() + 1);
     for (name, value) in answer.headers {
         fields.append(name, value);
     }
@@ -148,6 +146,7 @@ fn send(answer: Answer, head: &Parts, mut respond: SendResponse<Bytes>) -> Resul
         fields.insert(CONTENT_LENGTH, HeaderValue::from(answer.body.len()));
     }
     let has_body = !answer.body.is_empty() && !is_bodiless && head.method != Method::HEAD;
+    let response = response(answer.status, fields);
     let mut stream = respond.send_response(response, !has_body)?;
     if !has_body {
         return Ok(0);

@@ -16,7 +16,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
 use super::answer::AnswerSide;
-use crate::engine::stream::Stream;
+use crate::engine::stream::{Stream, TakesFields};
 use crate::engine::text::{Broken, RequestText};
 
 /// A request's stream.
@@ -83,6 +83,10 @@ impl Stream for ClientStream {
 
     fn reset_on_close(&mut self) {
         // An unfinished stream is reset when it is dropped.
+    }
+
+    fn fields(&mut self) -> Option<&mut impl TakesFields> {
+        Some(&mut self.answer)
     }
 }
 

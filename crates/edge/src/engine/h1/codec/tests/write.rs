@@ -35,12 +35,45 @@ fn forwarded_fields(fields: &[u8]) -> String {
     fields.strip_suffix('|').unwrap().to_owned()
 }
 
-/// The response as a client would get it.
+/// The response as a client would get it; with HTTP/2 it gets the same fields.
 fn delivered(bytes: &[u8], edits: &[HeaderEdit], note: ResponseNote) -> String {
     let parser = read_response(bytes).unwrap();
+    let head = parser.head(bytes);
     let mut out = Vec::new();
-    response_head(&mut out, &parser.head(bytes), edits, note);
+    response_head(&mut out, &head, edits, note);
+    let fields = response_fields(&head, edits, note);
+    assert_eq!(
+        fields.is_none(),
+        note.connection == Connection::Upgrade,
+        "tunnels are text"
+    );
+    if let Some(fields) = fields {
+        let fields = fields
+            .iter()
+            .map(|(name, value)| (name.to_string(), value.as_bytes().to_vec()));
+        assert_eq!(by_name(fields.collect()), written_fields(&out));
+    }
     show(&out).replace("\\r\\n", "|")
+}
+
+/// Of a response as text, without those of the connection.
+fn written_fields(text: &[u8]) -> Vec<(String, Vec<u8>)> {
+    let of_connection = ["connection", "transfer-encoding"];
+    let lines = text.split(|&byte| byte == b'\n').skip(1);
+    let fields = lines.filter_map(|line| {
+        let line = line.strip_suffix(b"\r")?;
+        let colon = line.iter().position(|&byte| byte == b':')?;
+        let name = String::from_utf8(line[..colon].to_ascii_lowercase()).unwrap();
+        let is_kept = !of_connection.contains(&name.as_str());
+        is_kept.then(|| (name, line[colon + 2..].to_vec()))
+    });
+    by_name(fields.collect())
+}
+
+/// Only the order of fields with one name means anything (RFC 9110, 5.3).
+fn by_name(mut fields: Vec<(String, Vec<u8>)>) -> Vec<(String, Vec<u8>)> {
+    fields.sort_by(|one, other| one.0.cmp(&other.0));
+    fields
 }
 
 fn set(name: &'static str, value: &'static str) -> HeaderEdit {
