@@ -13,6 +13,11 @@ use portcullis_traffic::rate::{Ask, Rate, Table, Verdict};
 use crate::config;
 use crate::metrics::{LimitMetrics, Metrics};
 
+mod told;
+
+use self::told::Announced;
+pub(crate) use self::told::whole_seconds;
+
 /// One limit while the edge runs.
 #[derive(Debug)]
 pub struct Limiter {
@@ -20,6 +25,8 @@ pub struct Limiter {
     pub(crate) policy: config::RateLimit,
     /// Counters.
     pub(crate) metrics: LimitMetrics,
+    /// How clients are told of it.
+    pub(crate) announced: Announced,
     memory: Arc<Memory>,
 }
 
@@ -83,6 +90,7 @@ impl Limiter {
         Self {
             policy: policy.clone(),
             metrics: metrics.rate_limit(&policy.name),
+            announced: Announced::new(policy),
             memory: match known {
                 Some(known) => Arc::clone(&known.memory),
                 None => Arc::new(Memory::new(policy.max_keys)),

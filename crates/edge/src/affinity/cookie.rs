@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use http::{HeaderValue, header};
+use memchr::memchr;
 
 use super::KeyError;
 use super::seal::{Binding, Opened, Seal};
@@ -190,9 +191,20 @@ pub(crate) fn values<'f, F: Fields>(fields: &'f F, name: &str) -> impl Iterator<
 fn pairs(fields: &impl Fields) -> impl Iterator<Item = &[u8]> {
     fields
         .all(&header::COOKIE)
-        .flat_map(|field| field.split(|byte| *byte == b';'))
+        .flat_map(pieces)
         .map(<[u8]>::trim_ascii)
         .filter(|pair| !pair.is_empty())
+}
+
+/// What stands between semicolons. Values are long, and looked through for each request.
+fn pieces(field: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = Some(field);
+    std::iter::from_fn(move || {
+        let text = rest?;
+        let end = memchr(b';', text);
+        rest = end.map(|end| &text[end + 1..]);
+        Some(&text[..end.unwrap_or(text.len())])
+    })
 }
 
 fn value_of<'p>(pair: &'p [u8], name: &str) -> Option<&'p [u8]> {

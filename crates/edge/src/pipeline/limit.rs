@@ -17,7 +17,7 @@ use super::select::{cookie, parameter};
 use super::{Answer, Exchange};
 use crate::config::{KeyPart, LimitFields, RateLimitId};
 use crate::outcome::Cause;
-use crate::rate_limit::{Given, Limiter, Place, Question, Refused};
+use crate::rate_limit::{Given, Limiter, Place, Question, Refused, whole_seconds};
 use crate::state::{RouteId, Snapshot};
 
 const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
@@ -80,47 +80,55 @@ impl Limited {
         let mut set = |name: HeaderName, value: HeaderValue| {
             edits.push(HeaderEdit::Set(name, value));
         };
-        let seconds = whole_seconds(verdict.reset_after);
+        let announced = &strictest.announced;
         let fields = strictest.policy.fields;
         if matches!(fields, LimitFields::Draft | LimitFields::Both) {
-            let mut policies = String::new();
-            for (position, rate) in &self.told {
-                if let Some(limiter) = snapshot.limiter(*position) {
-                    let window = whole_seconds(rate.window()).max(1);
-                    let parameters = [("q", rate.burst().into()), ("w", window)];
-                    say(&mut policies, limiter.name(), parameters);
-                }
+            let policies = self.told.iter().filter_map(|(position, rate)| {
+                let limiter = snapshot.limiter(*position)?;
+                limiter.announced.policy(*rate)
+            });
+            if let Some(policies) = list(policies) {
+                set(POLICY, policies);
             }
-            let mut left = String::new();
-            let parameters = [("r", verdict.remaining.into()), ("t", seconds)];
-            say(&mut left, strictest.name(), parameters);
-            for (name, text) in [(POLICY, policies), (LEFT, left)] {
-                if let Ok(value) = HeaderValue::try_from(text) {
-                    set(name, value);
-                }
+            if let Some(left) = announced.left(&verdict) {
+                set(LEFT, left);
             }
         }
         if matches!(fields, LimitFields::Classic | LimitFields::Both) {
-            set(LIMIT, verdict.limit.into());
+            set(LIMIT, announced.limit(&verdict));
             set(REMAINING, verdict.remaining.into());
-            set(RESET, seconds.into());
+            set(RESET, whole_seconds(verdict.reset_after).into());
         }
     }
 }
 
-/// Appends an item of a list of structured fields (RFC 9651, 3.1). Without `format!`: four numbers of each
-/// request are written here.
-fn say(text: &mut String, name: &str, parameters: [(&str, u64); 2]) {
-    text.push_str(if text.is_empty() { "\"" } else { ", \"" });
-    text.push_str(name);
-    text.push('"');
-    let mut digits = itoa::Buffer::new();
-    for (key, value) in parameters {
-        text.push(';');
-        text.push_str(key);
-        text.push('=');
-        text.push_str(digits.format(value));
+/// The limits that are asked at a stage, with their positions.
+fn of_stage(
+    snapshot: &Snapshot,
+    listener: usize,
+    route: RouteId,
+    stage: Stage,
+) -> impl Iterator<Item = (usize, &Limiter)> {
+    let needs_token = stage == Stage::AfterToken;
+    let limits = snapshot.rate_limits_of(listener, route);
+    limits.filter_map(move |RateLimitId(position)| {
+        let limiter = snapshot.limiter(position)?;
+        (limiter.policy.needs_token() == needs_token).then_some((position, limiter))
+    })
+}
+
+/// One field of several items.
+fn list(mut items: impl Iterator<Item = HeaderValue>) -> Option<HeaderValue> {
+    let first = items.next()?;
+    let Some(second) = items.next() else {
+        return Some(first);
+    };
+    let mut text = first.as_bytes().to_vec();
+    for item in std::iter::once(second).chain(items) {
+        text.extend_from_slice(b", ");
+        text.extend_from_slice(item.as_bytes());
     }
+    HeaderValue::from_maybe_shared(bytes::Bytes::from(text)).ok()
 }
 
 impl Exchange {
@@ -133,9 +141,7 @@ impl Exchange {
         stage: Stage,
     ) -> Result<(), Answer> {
         let listener = self.connection.listener.index;
-        if self
-            .snapshot
-            .rate_limits_of(listener, route)
+        if of_stage(&self.snapshot, listener, route, stage)
             .next()
             .is_none()
         {
@@ -143,13 +149,7 @@ impl Exchange {
         }
         let snapshot = Arc::clone(&self.snapshot);
         let mut taken: Vec<(&Limiter, Question)> = Vec::new();
-        for RateLimitId(position) in snapshot.rate_limits_of(listener, route) {
-            let Some(limiter) = snapshot.limiter(position) else {
-                continue;
-            };
-            if limiter.policy.needs_token() != (stage == Stage::AfterToken) {
-                continue;
-            }
+        for (position, limiter) in of_stage(&snapshot, listener, route, stage) {
             if self.is_exempt(limiter, head, &snapshot) {
                 self.count(&limiter.metrics.exempt);
                 self.note_limit(position, None);
@@ -347,9 +347,4 @@ impl Exchange {
         };
         value.map(HeaderValue::as_bytes)
     }
-}
-
-/// Rounded up: whoever waits for so long has waited long enough.
-fn whole_seconds(span: Duration) -> u64 {
-    span.as_secs() + u64::from(span.subsec_nanos() > 0)
 }

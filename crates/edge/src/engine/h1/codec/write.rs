@@ -137,9 +137,9 @@ pub(crate) fn response_fields(
             fields.append(name, HeaderValue::from_bytes(field.value.of(buffer)).ok()?);
         }
     }
-    for (name, value) in edits.added() {
+    edits.added(|name, value| {
         fields.append(name.clone(), value.clone());
-    }
+    });
     if let Some(bytes) = announced_length(head, note) {
         fields.append(header::CONTENT_LENGTH, HeaderValue::from(bytes));
     }
