@@ -1,5 +1,6 @@
 //! What is measured, as data. Never how.
 
+use crate::floor::FLOOR;
 use crate::growth::{GROWTH, SERIES};
 use crate::load::Work;
 
@@ -129,7 +130,7 @@ pub(crate) fn keys() -> Vec<&'static str> {
     let cases = CASES.iter().map(|case| case.key);
     let series = SERIES.iter().map(|series| series.key);
     cases
-        .chain([LATENCY, SYSTEM_CALLS, MEMORY, GROWTH])
+        .chain([LATENCY, SYSTEM_CALLS, MEMORY, FLOOR, GROWTH])
         .chain(series)
         .collect()
 }

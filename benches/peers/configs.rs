@@ -70,6 +70,7 @@ pub(crate) fn command(program: Program, setting: &Setting, plan: &Plan<'_>) -> R
         Program::Nginx => nginx(setting, plan),
         Program::Haproxy => haproxy(setting, plan)?,
         Program::Caddy => caddy(setting, plan),
+        Program::Bare => String::new(),
     };
     fs::write(&file, text)?;
     let mut command = if setting.site.workers > 1 {
@@ -99,6 +100,12 @@ pub(crate) fn command(program: Program, setting: &Setting, plan: &Plan<'_>) -> R
             .env("HOME", plan.directory)
             .env("XDG_DATA_HOME", plan.directory)
             .env("XDG_CONFIG_HOME", plan.directory),
+        Program::Bare => command
+            .arg(std::env::current_exe()?)
+            .arg("--forward")
+            .arg(plan.plain.to_string())
+            .arg(plan.tls.to_string())
+            .arg(setting.site.origins[0].to_string()),
     };
     command.env("PATH", path()).current_dir(plan.directory);
     Ok(command)

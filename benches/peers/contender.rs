@@ -29,6 +29,8 @@ pub(crate) enum Program {
     Nginx,
     Haproxy,
     Caddy,
+    /// See [`crate::floor`].
+    Bare,
 }
 
 /// Everyone, in the order of the tables.
@@ -77,6 +79,7 @@ impl Contender {
             Program::Nginx => (PathBuf::from("nginx"), "-v"),
             Program::Haproxy => (PathBuf::from("haproxy"), "-v"),
             Program::Caddy => (PathBuf::from("caddy"), "version"),
+            Program::Bare => return "as this bench".to_owned(),
         };
         let output = Command::new(program)
             .arg(argument)

@@ -169,7 +169,7 @@ impl Series {
         match contender.program {
             Program::Portcullis(engine) => engine == "native",
             Program::Nginx | Program::Haproxy => self.grows != Grows::Policies,
-            Program::Caddy => false,
+            Program::Caddy | Program::Bare => false,
         }
     }
 }

@@ -7,6 +7,7 @@
 #![expect(clippy::print_stdout, reason = "its tables are what it is for")]
 #![expect(clippy::print_stderr, reason = "its progress is for whoever waits")]
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
@@ -22,6 +23,7 @@ mod cases;
 mod check;
 mod configs;
 mod contender;
+mod floor;
 mod growth;
 mod load;
 mod origin;
@@ -77,6 +79,9 @@ struct Options {
     /// Another binary of Portcullis than the one built along
     #[arg(long, value_name = "FILE", default_value = env!("CARGO_BIN_EXE_portcullis"))]
     portcullis: PathBuf,
+    /// Forward bytes instead: a listener, another that is only bound, and an origin
+    #[arg(long, hide = true, num_args = 3)]
+    forward: Vec<SocketAddr>,
     /// What cargo adds
     #[arg(long, hide = true)]
     bench: bool,
@@ -95,6 +100,9 @@ fn main() -> ExitCode {
 }
 
 fn run(options: &Options) -> Result<()> {
+    if !options.forward.is_empty() {
+        match floor::forward(&options.forward)? {}
+    }
     let known = cases::keys();
     for key in &options.only {
         let is_known = known.contains(&key.as_str());
@@ -164,22 +172,13 @@ async fn measure(options: &Options, cores: &Cores) -> Result<()> {
         noise: &mut noise,
         started,
     };
-    let has_cases = cases::CASES.iter().any(|case| options.is_chosen(case.key));
     for is_logging in [false, true] {
-        if !has_cases && (is_logging || !options.needs_instances()) {
+        if !options.has_cases() && (is_logging || !options.needs_instances()) {
             continue;
         }
         eprintln!("   . starting everyone, log: {is_logging}");
         let instances = start(&contenders, &setting, is_logging, &origins, &trust).await?;
-        run.closed_loop(&instances, &|key| options.is_chosen(key))
-            .await?;
-        if !is_logging && options.is_chosen(cases::LATENCY) {
-            run.open_loop(&instances).await?;
-        }
-        if !is_logging && options.is_chosen(cases::SYSTEM_CALLS) {
-            let is_traced = |key: &str| !has_cases || options.is_chosen(key);
-            run.system_calls(&instances, &is_traced).await?;
-        }
+        all(options, &mut run, &instances, is_logging).await?;
         for instance in instances {
             instance.leave().await;
         }
@@ -190,6 +189,31 @@ async fn measure(options: &Options, cores: &Cores) -> Result<()> {
     growth(options, &mut run).await?;
     let about = options.about(&contenders, cores);
     publish(options, &results, &about, &noise)
+}
+
+/// What was asked for of everyone with the same site.
+async fn all(
+    options: &Options,
+    run: &mut Run<'_>,
+    instances: &[Instance],
+    is_logging: bool,
+) -> Result<()> {
+    run.closed_loop(instances, &|key| options.is_chosen(key))
+        .await?;
+    if is_logging {
+        return Ok(());
+    }
+    if options.is_chosen(cases::LATENCY) {
+        run.open_loop(instances).await?;
+    }
+    if options.is_named(floor::FLOOR) {
+        run.floor(instances).await?;
+    }
+    if options.is_chosen(cases::SYSTEM_CALLS) {
+        let is_traced = |key: &str| !options.has_cases() || options.is_chosen(key);
+        run.system_calls(instances, &is_traced).await?;
+    }
+    Ok(())
 }
 
 /// What was asked for of [`growth::SERIES`].
@@ -258,8 +282,14 @@ impl Options {
         self.only.iter().any(|only| only == key)
     }
 
+    fn has_cases(&self) -> bool {
+        cases::CASES.iter().any(|case| self.is_chosen(case.key))
+    }
+
     fn needs_instances(&self) -> bool {
-        self.is_chosen(cases::LATENCY) || self.is_chosen(cases::SYSTEM_CALLS)
+        self.is_chosen(cases::LATENCY)
+            || self.is_chosen(cases::SYSTEM_CALLS)
+            || self.is_named(floor::FLOOR)
     }
 
     fn extent(&self) -> Extent {

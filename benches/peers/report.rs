@@ -161,7 +161,7 @@ fn tables(results: &Results, metric: Metric) -> Vec<Table> {
     }
     if rows.is_empty() {
         Vec::new()
-    } else if pairs.is_empty() || metric == Metric::Growth {
+    } else if pairs.is_empty() || matches!(metric, Metric::Growth | Metric::Floor) {
         vec![figures]
     } else {
         vec![figures, ratios]

@@ -12,6 +12,8 @@ pub(crate) enum Metric {
     CpuMicroseconds,
     /// Processor time divided by that at the smallest size of a series.
     Growth,
+    /// Processor time divided by that of a bare forwarder.
+    Floor,
     PerSecond,
     LatencyMicroseconds,
     SystemCalls,
@@ -19,9 +21,10 @@ pub(crate) enum Metric {
     MemoryKilobytesPerConnection,
 }
 
-pub(crate) const METRICS: [Metric; 7] = [
+pub(crate) const METRICS: [Metric; 8] = [
     Metric::CpuMicroseconds,
     Metric::Growth,
+    Metric::Floor,
     Metric::LatencyMicroseconds,
     Metric::MemoryMegabytes,
     Metric::MemoryKilobytesPerConnection,
@@ -34,6 +37,7 @@ impl Metric {
         match self {
             Metric::CpuMicroseconds => "CPU of the proxy per request, us",
             Metric::Growth => "CPU of the proxy per request as its site grows",
+            Metric::Floor => "CPU of the proxy per request, of that of a bare forwarder",
             Metric::PerSecond => "Requests per second (closed loop)",
             Metric::LatencyMicroseconds => "Latency at a fixed rate (open loop), us",
             Metric::SystemCalls => "System calls of the proxy per request",
@@ -46,6 +50,7 @@ impl Metric {
         match self {
             Metric::CpuMicroseconds => "cpu_us_per_request",
             Metric::Growth => "cpu_growth",
+            Metric::Floor => "cpu_of_floor",
             Metric::PerSecond => "requests_per_second",
             Metric::LatencyMicroseconds => "latency_us",
             Metric::SystemCalls => "system_calls_per_request",

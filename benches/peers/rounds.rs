@@ -60,18 +60,23 @@ impl Run<'_> {
     }
 
     async fn measure(&mut self, case: &Case, instance: &Instance, index: usize) -> Result<()> {
+        let (cost, rate) = self.cost(case, instance).await?;
+        let title = title(case, instance.log.is_some());
+        self.results
+            .add(Metric::CpuMicroseconds, &title, index, cost);
+        self.results.add(Metric::PerSecond, &title, index, rate);
+        Ok(())
+    }
+
+    /// Microseconds of processor time per request of a case, and requests per second.
+    pub(crate) async fn cost(&self, case: &Case, instance: &Instance) -> Result<(f64, f64)> {
         let duration = self.extent.duration;
         let work = self.loads.run(case.work, case.is_tls, instance, duration);
         let (cpu_us, done) = microseconds_of(instance, work)
             .await
             .with_context(|| format!("{} of {}", case.title, instance.contender.name))?;
-        let title = title(case, instance.log.is_some());
         let count = done.count as f64;
-        self.results
-            .add(Metric::CpuMicroseconds, &title, index, cpu_us / count);
-        self.results
-            .add(Metric::PerSecond, &title, index, count / done.seconds);
-        Ok(())
+        Ok((cpu_us / count, count / done.seconds))
     }
 
     fn is_logged(&self, case: &Case) -> bool {

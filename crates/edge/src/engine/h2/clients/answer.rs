@@ -39,6 +39,8 @@ struct Body {
     decoder: BodyDecoder,
     /// Taken from the relay, and not by the client's windows.
     unsent: Bytes,
+    /// What they are known to let through. The codec is asked under a lock: once for a short answer.
+    room: usize,
 }
 
 impl AnswerSide {
@@ -159,6 +161,7 @@ impl TakesFields for AnswerSide {
             stream,
             decoder,
             unsent: Bytes::new(),
+            room: 0,
         });
         Ok(())
     }
@@ -185,13 +188,20 @@ impl Drop for AnswerSide {
 impl Body {
     /// Decodes a piece of text; there is nothing unsent.
     fn take(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.stream.reserve_capacity(bytes.len().min(PIECE_BYTES));
-        let room = self.stream.capacity().max(HELD_BYTES);
-        let mut piece = BytesMut::from(&bytes[..bytes.len().min(room)]);
+        self.ask_for(bytes.len().min(PIECE_BYTES));
+        let most = self.room.max(HELD_BYTES);
+        let mut piece = BytesMut::from(&bytes[..bytes.len().min(most)]);
         let decoded = self.decoder.decode(&mut piece).map_err(|_| invalid())?;
         piece.truncate(decoded.data);
         self.unsent = piece.freeze();
         Ok(decoded.consumed)
+    }
+
+    fn ask_for(&mut self, bytes: usize) {
+        if self.room < bytes {
+            self.stream.reserve_capacity(bytes);
+            self.room = self.stream.capacity();
+        }
     }
 
     /// Ready when nothing is unsent; `true` at the end of the body.
@@ -199,15 +209,16 @@ impl Body {
         let is_done = self.decoder.is_done();
         let has_trailers = is_done && !self.decoder.trailers().is_empty();
         while !self.unsent.is_empty() {
-            self.stream.reserve_capacity(self.unsent.len());
-            let room = self.stream.capacity().min(self.unsent.len());
-            if room == 0 {
+            self.ask_for(self.unsent.len());
+            let bytes = self.room.min(self.unsent.len());
+            if bytes == 0 {
                 match ready!(self.stream.poll_capacity(cx)) {
                     Some(Ok(_)) => continue,
                     _ => return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
                 }
             }
-            let piece = self.unsent.split_to(room);
+            let piece = self.unsent.split_to(bytes);
+            self.room -= bytes;
             let is_end = is_done && !has_trailers && self.unsent.is_empty();
             let sent = self.stream.send_data(piece, is_end);
             sent.map_err(io::Error::other)?;
