@@ -237,11 +237,11 @@ impl<S: Stream> Session<'_, S> {
         .await
     }
 
-    /// Whether the request that has come now is not the first, and followed the answer before it at once.
-    fn is_busy(&self, now: Instant) -> bool {
+    /// When the last answer ended, if there was one.
+    fn answered_at(&self) -> Option<Instant> {
         let keep_alive = self.connection.listener.timeouts.keep_alive;
         let is_first = self.connection.requests.load(Ordering::Relaxed) == 0;
-        !is_first && self.idle_until + BUSY > now + keep_alive
+        (!is_first).then(|| self.idle_until.checked_sub(keep_alive))?
     }
 
     /// Serves requests until none has come for a moment.
@@ -251,7 +251,7 @@ impl<S: Stream> Session<'_, S> {
             parser.reset();
             let (next, is_busy) = match self.read_head(&mut parser).await {
                 Ok((bytes, now)) => {
-                    let is_busy = self.is_busy(now);
+                    let is_busy = is_busy(self.answered_at(), now);
                     (self.serve_request(&parser, bytes, now).await, is_busy)
                 }
                 Err(NoHead::Nothing) => return Next::Unchanged,
@@ -413,4 +413,34 @@ impl<S: Stream> Session<'_, S> {
 
 fn refused<T>(cause: Cause) -> Poll<Result<T, NoHead>> {
     Poll::Ready(Err(NoHead::Refused(cause)))
+}
+
+/// Whether a request that has come now followed an answer at once.
+fn is_busy(answered_at: Option<Instant>, now: Instant) -> bool {
+    answered_at.is_some_and(|answered| now.saturating_duration_since(answered) < BUSY)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn client_is_busy_that_asks_again_within_a_moment() {
+        let answered = Instant::now();
+        for (waited, expected) in [
+            (Duration::ZERO, true),
+            (BUSY - Duration::from_nanos(1), true),
+            (BUSY, false),
+            (WARM, false),
+        ] {
+            let found = is_busy(Some(answered), answered + waited);
+            assert_eq!(found, expected, "{waited:?}");
+        }
+        assert!(!is_busy(None, answered), "its first request");
+        let early = answered - Duration::from_millis(1);
+        assert!(
+            is_busy(Some(answered), early),
+            "a clock that was read before"
+        );
+    }
 }
