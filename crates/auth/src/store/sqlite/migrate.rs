@@ -1,9 +1,10 @@
 //! Brings a file's schema up to date. Never goes backward, never edits a migration that was released.
 
 use std::borrow::Cow;
+use std::time::{Duration, Instant};
 
-use sqlx::SqlSafeStr as _;
 use sqlx::migrate::{Migration, MigrationType, Migrator};
+use sqlx::{SqlSafeStr as _, Sqlite, Transaction};
 
 use super::super::attempt::Attempt as _;
 use super::super::schema::{self, Plan, Step};
@@ -73,7 +74,7 @@ pub(crate) fn migrator(files: &[(i64, &'static str, &'static str)]) -> Migrator 
 /// `BEGIN IMMEDIATE`: processes that start together take turns, and a killed one leaves nothing half done.
 pub(crate) async fn run(file: &DatabaseFile, migrator: Migrator) -> StoreResult<()> {
     let ours = migrator.iter().map(|migration| migration.version).max();
-    let mut write = file.write("beginning the migration").await?;
+    let mut write = begin(file).await?;
     migrator
         .run_direct(None, &mut *write, false)
         .await
@@ -85,3 +86,19 @@ pub(crate) async fn run(file: &DatabaseFile, migrator: Migrator) -> StoreResult<
     schema::judge(found, ours.unwrap_or_default())?;
     write.commit().await.attempting("committing the migration")
 }
+
+/// Waits for its turn longer than a request may: fifty processes that start together on a busy machine have been seen
+/// to need more than those five seconds.
+async fn begin(file: &DatabaseFile) -> StoreResult<Transaction<'static, Sqlite>> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match file.write("beginning the migration").await {
+            // It has waited for a while by itself.
+            Err(StoreError::Busy { .. }) if Instant::now() < deadline => {}
+            begun => return begun,
+        }
+    }
+}
+
+/// Until whoever waits in vain says so.
+const PATIENCE: Duration = Duration::from_secs(60);

@@ -223,6 +223,34 @@ fn a_writer_that_waits_too_long_is_told_so_and_readers_do_not_wait() {
     });
 }
 
+#[test]
+fn migration_waits_for_its_turn_longer_than_a_write_may() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("auth.db");
+    let opened = async |milliseconds| {
+        let options = FileOptions {
+            path: path.clone(),
+            synchronous: SqliteSynchronous::Full,
+            pool_size: 1,
+            max_overflow: 0,
+            busy_timeout: Duration::from_millis(milliseconds),
+        };
+        DatabaseFile::open(&options).await.unwrap()
+    };
+    block_on(async {
+        let (_store, file) = open_both(&path).await;
+        let (starting, writing) = (opened(5).await, opened(100).await);
+        let held = file.write("holding the lock").await.unwrap();
+        let release = async {
+            let refused = writing.write("waiting twenty times as long").await;
+            assert!(refused.is_err(), "{refused:?}");
+            drop(held);
+        };
+        let (migrated, ()) = tokio::join!(migrate::run(&starting, migrate::store()), release);
+        migrated.unwrap();
+    });
+}
+
 /// SQLite undoes the whole transaction by itself then, which the driver does not notice.
 #[test]
 fn writing_goes_on_once_a_full_disk_has_room_again() {
